@@ -1,0 +1,162 @@
+/**
+ * The one interface between the public API (`src/`) and the two engines. An engine moves bytes: it knows connections
+ * as numbers, requests as flat text, and no policy. Routing, defaults, validation, handler errors and HTTP semantics
+ * live above it, so that both engines behave alike.
+ *
+ * Order. For one connection, `message`, `ping`, `pong`, `drain` and `close` arrive in the order in which they happened,
+ * and what is called on it takes effect in the order in which it was called. No event is delivered from inside a call
+ * into the engine: `send`, `close`, `accept` and the others return first.
+ *
+ * Lifetime. A connection id is valid from the return of `accept` until its `close` event has been delivered; after that
+ * every call with it is a defined no-op (`0`, `false`). The same holds for an exchange id, which ends with `respond`,
+ * `accept`, or the `aborted` event.
+ */
+import type { Buffer } from 'node:buffer'
+
+/** Names one open connection of one engine; never 0. */
+export type ConnectionId = number
+/** Names one HTTP request that waits for `respond` or `accept`; never 0. */
+export type ExchangeId = number
+
+export type EngineName = 'native' | 'portable'
+
+/** A payload as the caller gave it. A string is text; bytes are binary. */
+export type Payload = string | Uint8Array
+
+/** TLS material, already read and checked by `src/tls.ts`: PEM bytes, never file names. */
+export interface EngineTls {
+  readonly key: Buffer
+  readonly cert: Buffer
+  readonly ca?: Buffer
+  readonly passphrase?: string
+  readonly ciphers?: string
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+}
+
+/** What one WebSocket route asks of its connections. Values are validated and complete: an engine applies no default. */
+export interface EngineRoute {
+  /** Bytes of one received message; a larger one ends the connection with 1009. */
+  readonly maxPayloadLength: number
+  /** Bytes queued for one connection before `send` answers 0. */
+  readonly maxBackpressure: number
+  /** Seconds without a frame from the client before the connection is dropped; 0 is never. */
+  readonly idleTimeout: number
+  /** Ping shortly before `idleTimeout` strikes. */
+  readonly sendPings: boolean
+}
+
+export interface EngineServerOptions {
+  readonly tls: EngineTls | undefined
+  /** Addressed by index in `accept`. Fixed before `listen`. */
+  readonly routes: readonly EngineRoute[]
+}
+
+/** An HTTP request, copied out of the engine. */
+export interface RequestHead {
+  /** As sent, for example `GET`. */
+  readonly method: string
+  /** Path and query as sent, for example `/chat/7?since=3`. */
+  readonly url: string
+  /** Lower-case name, value, name, value … in the order in which they came. */
+  readonly headers: readonly string[]
+  /** Numeric address of the peer; an IPv4 peer of a dual-stack socket appears as IPv4. Empty when unknown. */
+  readonly remoteAddress: string
+}
+
+/** Receives what happens to one connection. The engine calls nothing after `close`. */
+export interface ConnectionEvents {
+  /** A whole message: text as a string, binary as a Buffer that may be kept. */
+  message(data: string | Buffer, isBinary: boolean): void
+  /** After an answer of -1 or 0: the queue is empty, or is below `maxBackpressure` again after an answer of 0. */
+  drain(): void
+  ping(data: Buffer): void
+  pong(data: Buffer): void
+  /**
+   * The end. `code` is what the peer's Close frame said (1005 when it had no code), or the code of the error that ended
+   * the connection (1002, 1007, 1009), or 1006 when there was no closing handshake.
+   */
+  close(code: number, reason: string): void
+}
+
+/** Receives what happens to a server. */
+export interface ServerEvents {
+  /** Every HTTP request, upgrades included. Ends with exactly one of `respond`, `accept`, or `aborted`. */
+  request(exchange: ExchangeId, head: RequestHead): void
+  /** The client of a pending exchange has gone; the id is dead. */
+  aborted(exchange: ExchangeId): void
+  /** accept(2) failed for want of descriptors; once per shortage, until accepting has worked again. */
+  descriptorsExhausted(): void
+}
+
+/** The answer to an exchange. */
+export interface EngineResponse {
+  readonly status: number
+  readonly statusText: string
+  /** name, value, name, value … without Content-Length, Transfer-Encoding, Connection and Date, which the engine writes. */
+  readonly headers: readonly string[]
+  readonly body: Uint8Array | undefined
+  /** Announce the body's length and send none of it: the answer to HEAD. */
+  readonly headOnly: boolean
+}
+
+export interface ListenAddress {
+  /** A numeric address: names are resolved above. `::` listens for IPv4 too. */
+  readonly host: string
+  /** 0 lets the system choose. */
+  readonly port: number
+  /** SO_REUSEPORT: let other processes share the port. */
+  readonly reusePort: boolean
+}
+
+/** One server of an engine. Every method may be called at any time, from any handler. */
+export interface EngineServer {
+  /** Binds and listens. The promise gives the port in use, or rejects with a ListenError. At most one call. */
+  listen(address: ListenAddress): Promise<number>
+  /** Stops accepting connections; those that are open go on. Idempotent. */
+  stopListening(): void
+
+  /** Answers an exchange. False when it is dead. */
+  respond(exchange: ExchangeId, response: EngineResponse): boolean
+  /**
+   * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key of 16 bytes),
+   * with the subprotocol and headers given. Returns the new connection, or 0 when the client has gone.
+   */
+  accept(exchange: ExchangeId, route: number, protocol: string, headers: readonly string[], events: ConnectionEvents): ConnectionId
+
+  /**
+   * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when it was taken
+   * while earlier bytes wait for the client (a `drain` follows), 0 when it was not taken, because the connection is closed
+   * or closing or because the queue would exceed `maxBackpressure` (then a `drain` follows too).
+   */
+  send(id: ConnectionId, data: Payload): number
+  /** Like `send`. The payload is at most 125 bytes (RFC 6455, section 5.5). */
+  ping(id: ConnectionId, data: Payload): number
+  /** Starts the closing handshake; code 1005 sends none. A peer that does not answer is cut after 30 seconds. */
+  close(id: ConnectionId, code: number, reason: string): void
+  /** Cuts the connection; `close` follows with 1006. */
+  terminate(id: ConnectionId): void
+  /** Bytes accepted by `send` and not yet given to the kernel. */
+  bufferedAmount(id: ConnectionId): number
+
+  /** False when it was subscribed already, or is closed. Topics are exact strings. */
+  subscribe(id: ConnectionId, topic: string): boolean
+  /** False when it was not subscribed. */
+  unsubscribe(id: ConnectionId, topic: string): boolean
+  topics(id: ConnectionId): string[]
+  /** To every subscriber but `except` (0: to all). False when there was none. */
+  publish(topic: string, data: Payload, except: ConnectionId): boolean
+  subscribers(topic: string): number
+
+  /** Whether the listening socket keeps the process alive. It does at first. */
+  ref(): void
+  unref(): void
+  /** Stops listening, cuts every connection and exchange, frees everything; `close` events still arrive. Idempotent. */
+  dispose(): void
+}
+
+/** What an engine module exports. */
+export interface Engine {
+  readonly name: EngineName
+  /** Throws TlsError when the TLS material is refused. */
+  createServer(options: EngineServerOptions, events: ServerEvents): EngineServer
+}

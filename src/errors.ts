@@ -1,0 +1,109 @@
+/**
+ * Every failure that this package reports: one class per kind, one stable `code` per cause. This file is the only home
+ * of a code; `docs/errors.md` lists them all, and a test holds the two together.
+ */
+
+/** What each code means. The keys are the codes of every error but ListenError's, which carry the system's own. */
+export const ERROR_CODES = {
+  ERR_OPTION: 'An option or argument has the wrong type or is out of range; the message names it, its value and the range.',
+  ERR_LISTENING: 'The call must come before `listen`, or `listen` was called a second time.',
+  ERR_CLOSED: 'The server is closed or closing.',
+  ERR_LISTEN: 'The address could not be listened on, for a reason without a more precise code.',
+  EADDRINUSE: 'The port is taken by another socket.',
+  EACCES: 'The port is privileged (below 1024 on most systems), or the address may not be used by this user.',
+  EADDRNOTAVAIL: 'The host is not an address of this machine.',
+  EAFNOSUPPORT: 'The address family (IPv4 or IPv6) is not available on this machine.',
+  ENOTFOUND: 'The host name has no address.',
+  EMFILE: 'The process has no file descriptor left to listen with.',
+  ERR_TLS_FILE: 'A key, certificate or CA file is missing or cannot be read.',
+  ERR_TLS_KEY: 'The private key is not PEM, or of a kind that cannot be used.',
+  ERR_TLS_PASSPHRASE: 'The private key is encrypted, and the passphrase is missing or wrong.',
+  ERR_TLS_CERTIFICATE: 'The certificate (or CA) is not PEM.',
+  ERR_TLS_MISMATCH: 'The private key does not belong to the certificate.',
+  ERR_TLS_CONTEXT: 'OpenSSL refused the TLS settings, for example the cipher list.',
+  ERR_ENGINE_UNAVAILABLE: 'The engine that was asked for cannot be loaded; the message says why.',
+} as const satisfies Record<string, string>
+
+/** A code of `WebSocketServerError`. */
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** The base of all errors of this package. */
+export class WebSocketServerError extends Error {
+  /** Stable and documented: branch on this, not on the message. */
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.name = new.target.name
+  }
+}
+
+/** An option or argument that cannot be used. */
+export class OptionError extends WebSocketServerError {
+  /** The option's name as the caller wrote it, for example `idleTimeout`. */
+  readonly option: string
+  /** What was given. */
+  readonly value: unknown
+
+  /** `expected` completes the sentence "`option` must be …". */
+  constructor(option: string, value: unknown, expected: string) {
+    super('ERR_OPTION', `${option} must be ${expected}, got ${describe(value)}`)
+    this.option = option
+    this.value = value
+  }
+}
+
+/** `listen` failed. `code` is the system's error code where there is one. */
+export class ListenError extends WebSocketServerError {
+  readonly host: string
+  readonly port: number
+
+  constructor(code: ErrorCode, host: string, port: number, options?: ErrorOptions) {
+    super(code, `cannot listen on ${host.includes(':') ? `[${host}]` : host}:${port}: ${ERROR_CODES[code]} (${code})`, options)
+    this.host = host
+    this.port = port
+  }
+
+  /** The error for a system error code; one without a meaning of its own here becomes `ERR_LISTEN`, with it as the cause. */
+  static fromSystemCode(systemCode: string, host: string, port: number, cause?: unknown): ListenError {
+    const known = systemCode.startsWith('E') && !systemCode.startsWith('ERR_') && Object.hasOwn(ERROR_CODES, systemCode)
+    // The cast is what Object.hasOwn has just established.
+    const code = known ? (systemCode as ErrorCode) : 'ERR_LISTEN'
+    return new ListenError(code, host, port, { cause: cause ?? systemCode })
+  }
+}
+
+/** TLS material that cannot be used. */
+export class TlsError extends WebSocketServerError {
+  /** The file at fault, when it was named by `keyFile`, `certFile` or `caFile`. */
+  readonly file: string | undefined
+
+  constructor(code: ErrorCode, message: string, file?: string, options?: ErrorOptions) {
+    super(code, message, options)
+    this.file = file
+  }
+}
+
+/** The engine that was asked for cannot be had. */
+export class EngineError extends WebSocketServerError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_ENGINE_UNAVAILABLE', message, options)
+  }
+}
+
+/** The server is closed or closing. */
+export class ClosedError extends WebSocketServerError {
+  constructor(message = 'the server is closed') {
+    super('ERR_CLOSED', message)
+  }
+}
+
+/** A value for an error message: short, on one line, and never a secret's full text. */
+function describe(value: unknown): string {
+  if (typeof value === 'string') return value.length > 60 ? `${JSON.stringify(value.slice(0, 60))}…` : JSON.stringify(value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'function') return 'a function'
+  if (value === null || typeof value !== 'object') return String(value)
+  return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'Object'})`
+}

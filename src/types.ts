@@ -1,0 +1,164 @@
+/** The types of the public interface. Docstrings here are the reference that `docs/` is written from. */
+import type { Buffer } from 'node:buffer'
+
+/** What can be sent: a string goes out as text (UTF-8), bytes as binary. */
+export type Data = string | ArrayBuffer | ArrayBufferView
+export type Awaitable<T> = T | Promise<T>
+
+/** The parameters in a route's path: `/chat/:room` gives `{ room: string }`. */
+export type Params<P extends string> = string extends P
+  ? Record<string, string>
+  : P extends `${string}:${infer K}/${infer R}`
+    ? { [k in K]: string } & Params<R>
+    : P extends `${string}:${infer K}`
+      ? { [k in K]: string }
+      : // An empty object type is what "no parameters" means here.
+        // biome-ignore lint/complexity/noBannedTypes: see above
+        {}
+
+/** Answers of `Socket.send` other than a number of bytes, which is greater than 0. */
+export const SendStatus = {
+  /** Taken, and waiting behind earlier bytes that the client has not read yet. A `drain` event follows. */
+  BACKPRESSURE: -1,
+  /** Not taken: the socket is not open, or its queue would exceed `maxBackpressure`. */
+  DROPPED: 0,
+} as const
+
+/** TLS key and certificate. PEM text or bytes, or the names of files; one of each pair is required. */
+export interface TlsOptions {
+  /** Private key, PEM. */
+  key?: string | Uint8Array
+  /** Certificate, followed by its chain, PEM. */
+  cert?: string | Uint8Array
+  /** Name of the file that holds the private key. */
+  keyFile?: string
+  /** Name of the file that holds the certificate and its chain. */
+  certFile?: string
+  /** Opens an encrypted private key. */
+  passphrase?: string
+  /** OpenSSL cipher list for TLS 1.2. Default: OpenSSL's own. */
+  ciphers?: string
+  /** The oldest protocol version accepted. Default `'TLSv1.2'`. */
+  minVersion?: 'TLSv1.2' | 'TLSv1.3'
+}
+
+export interface ServerOptions {
+  /**
+   * `'native'` or `'portable'`. Naming one makes its absence an EngineError. Default: the environment variable
+   * `NATIVE_WEBSOCKET_SERVER_ENGINE`, else native where the addon is built, else portable.
+   */
+  engine?: 'native' | 'portable'
+  /** Serve TLS (`wss:` and `https:`). Default: plain text. */
+  tls?: TlsOptions
+  /**
+   * Answer GET on this path with 200 and `{"status":"healthy"}`, or with 503 and `{"status":"closing"}` while the server
+   * closes. `false` turns it off. Default `'/health'`.
+   */
+  health?: false | string
+  /** Called with what no socket can be blamed for. Default: rethrown as an uncaught exception. */
+  onError?(error: Error): void
+}
+
+/** Where to listen. */
+export interface ListenOptions {
+  /** 0 to 65535; 0 (the default) lets the system choose, and `listen` says which. */
+  port?: number
+  /** A name or address of this machine. Default: all addresses, IPv6 and IPv4. */
+  host?: string
+  /** Share the port with other processes that ask for it too (SO_REUSEPORT). Default false. */
+  reusePort?: boolean
+}
+
+/** The HTTP request, copied out of the engine, so that it stays valid across `await`. */
+export interface ServerRequest<P extends string = string> {
+  /** As sent, for example `GET`. */
+  readonly method: string
+  /** Absolute: scheme, host (from the Host header), path and query. */
+  readonly url: string
+  /** The path, still percent-encoded. */
+  readonly path: string
+  /** The route's parameters, percent-decoded. */
+  readonly params: Params<P>
+  readonly query: URLSearchParams
+  readonly headers: Headers
+  /** Numeric address of the peer. */
+  readonly remoteAddress: string
+  /** Aborts when the client goes away before the answer. */
+  readonly signal: AbortSignal
+}
+
+/** Answers one HTTP request. A handler that throws or rejects gives the client 500 and the error to `onError`. */
+export type RouteHandler<P extends string> = (request: ServerRequest<P>) => Awaitable<Response>
+
+/** One WebSocket connection: one stable object, from `open` to `close` and beyond. Every call on it is safe at any time. */
+export interface Socket<T = undefined> {
+  /** Yours: whatever belongs to this connection. `undefined` at first. */
+  data: T
+  /** Unique among all connections of all processes, and not guessable from another's. */
+  readonly id: string
+  /** As in the WHATWG WebSocket interface: 1 open, 2 closing, 3 closed. */
+  readonly readyState: 1 | 2 | 3
+  /** Numeric address of the peer; stays readable after the close. */
+  readonly remoteAddress: string
+  /** When the connection was accepted: milliseconds since the Unix epoch. */
+  readonly connectedAt: number
+  /** Bytes that `send` has taken and that were not yet given to the kernel. */
+  readonly bufferedAmount: number
+  /** The topics subscribed to, in no particular order. Empty once closed. */
+  readonly topics: readonly string[]
+
+  /**
+   * Sends one message. Returns the number of payload bytes (1 for an empty message) when it was taken,
+   * `SendStatus.BACKPRESSURE` (-1) when it waits behind earlier bytes, or `SendStatus.DROPPED` (0) when it was not taken.
+   * Throws OptionError when `data` is neither a string nor bytes.
+   */
+  send(data: Data): number
+  /** Sends a Ping frame with up to 125 bytes (RFC 6455, section 5.5.2). Returns what `send` returns; throws OptionError. */
+  ping(data?: Data): number
+  /**
+   * Starts the closing handshake; nothing is sent or received afterwards. Code 1000 (the default), 1001-1003, 1007-1014 or
+   * 3000-4999 (RFC 6455, section 7.4), a reason of at most 123 bytes of UTF-8; else OptionError. Further calls do nothing.
+   */
+  close(code?: number, reason?: string): void
+  /** Cuts the connection without a handshake: both sides see 1006. */
+  terminate(): void
+
+  /** Subscribes to a topic (an exact string of 1 to 65,535 bytes, else OptionError). False when it already was, or is closed. */
+  subscribe(topic: string): boolean
+  /** False when it was not subscribed. */
+  unsubscribe(topic: string): boolean
+  isSubscribed(topic: string): boolean
+  /** Sends to the topic's other subscribers. False when nobody else subscribes, or this socket is not open. */
+  publish(topic: string, data: Data): boolean
+}
+
+/**
+ * The handlers and limits of one WebSocket route. A handler that throws or rejects ends in `error`, and its socket is
+ * closed with 1011; nobody else is disturbed.
+ */
+export interface WebSocketHandlers<T> {
+  open?(socket: Socket<T>): Awaitable<void>
+  /** A whole message: text as a string, binary as a Buffer that may be kept. */
+  message?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
+  /** After `send` answered -1 or 0: the queue is empty, or has room again. */
+  drain?(socket: Socket<T>): Awaitable<void>
+  /** The client sent a Ping; the Pong is sent for you. */
+  ping?(socket: Socket<T>, data: Buffer): Awaitable<void>
+  pong?(socket: Socket<T>, data: Buffer): Awaitable<void>
+  /**
+   * The connection has ended: with the code and reason of the peer's Close frame (1005 when it had none), with the code of
+   * the error (1002, 1007, 1009), or with 1006 when there was no closing handshake.
+   */
+  close?(socket: Socket<T>, code: number, reason: string): Awaitable<void>
+  /** What a handler threw or rejected with. Default: the server's `onError`. */
+  error?(error: unknown, socket: Socket<T>): void
+
+  /** Bytes of one received message before the connection ends with 1009. 0 to 2^31-1. Default 16 MiB. */
+  maxPayloadLength?: number
+  /** Bytes queued for one client before `send` answers 0. 0 to 2^31-1. Default 16 MiB. */
+  maxBackpressure?: number
+  /** Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. Default 120. */
+  idleTimeout?: number
+  /** Ping shortly before the idle timeout strikes. Default true. */
+  sendPings?: boolean
+}

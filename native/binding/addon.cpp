@@ -1,0 +1,99 @@
+// What the module exports: the class WebSocketServer, and the calls that concern a connection or the rings. src/engine/native.ts is the
+// only caller.
+#include <napi.h>
+
+#include "environment.h"
+#include "server_wrap.h"
+
+namespace {
+
+using nws::ConnectionTable;
+using nws::Environment;
+
+/// ({ accounts, control, inbox, outbox, attachments, deliver }): once, before anything else.
+void attach(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (!environment || !info[0].IsObject() || !environment->attach(info[0].As<Napi::Object>())) {
+    Napi::TypeError::New(info.Env(), "attach({ accounts, control, inbox, outbox, attachments, deliver }), once")
+        .ThrowAsJavaScriptException();
+  }
+}
+
+/// (inbox: ArrayBuffer)
+void set_inbox(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (environment && !environment->set_inbox(info[0])) {
+    Napi::TypeError::New(info.Env(), "setInbox(inbox: ArrayBuffer), large enough for the longest record")
+        .ThrowAsJavaScriptException();
+  }
+}
+
+/// (): carries out the commands in the outbox.
+void drain(const Napi::CallbackInfo &info) {
+  if (auto environment = Environment::of(info.Env())) {
+    environment->drain_outbox();
+  }
+}
+
+/// The connection in argument 0, if it is open; the commands given before are carried out first.
+const ConnectionTable::Entry *connection(const Napi::CallbackInfo &info, const std::shared_ptr<Environment> &environment) {
+  if (!environment || !environment->attached()) {
+    return nullptr;
+  }
+  environment->drain_outbox();
+  return environment->connections().find(info[0].ToNumber().Uint32Value());
+}
+
+/// (id, payload: string | Uint8Array): a long message, straight from the caller's memory.
+void send(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (auto *entry = connection(info, environment)) {
+    nws::PayloadArgument payload(info[1]);
+    entry->owner->send(entry->socket, payload.view(), payload.is_binary() ? uWS::OpCode::BINARY : uWS::OpCode::TEXT);
+  }
+}
+
+/// (id, topic) => boolean
+Napi::Value subscribe(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  auto *entry = connection(info, environment);
+  bool done = entry && entry->owner->subscribe(entry->socket, info[1].ToString().Utf8Value());
+  return Napi::Boolean::New(info.Env(), done);
+}
+
+/// (id, topic) => boolean
+Napi::Value unsubscribe(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  auto *entry = connection(info, environment);
+  bool done = entry && entry->owner->unsubscribe(entry->socket, info[1].ToString().Utf8Value());
+  return Napi::Boolean::New(info.Env(), done);
+}
+
+/// (id) => string[]
+Napi::Value topics(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  auto names = Napi::Array::New(info.Env());
+  if (auto *entry = connection(info, environment)) {
+    for (std::string_view topic : entry->owner->topics(entry->socket)) {
+      names.Set(names.Length(), Napi::String::New(info.Env(), topic.data(), topic.length()));
+    }
+  }
+  return names;
+}
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  Environment::create(env);
+  exports.Set("attach", Napi::Function::New<attach>(env, "attach"));
+  exports.Set("setInbox", Napi::Function::New<set_inbox>(env, "setInbox"));
+  exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
+  exports.Set("send", Napi::Function::New<send>(env, "send"));
+  exports.Set("subscribe", Napi::Function::New<subscribe>(env, "subscribe"));
+  exports.Set("unsubscribe", Napi::Function::New<unsubscribe>(env, "unsubscribe"));
+  exports.Set("topics", Napi::Function::New<topics>(env, "topics"));
+  exports.Set("WebSocketServer", nws::ServerWrap::define(env));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(native_websocket_server, initialise)

@@ -1,0 +1,376 @@
+#include "environment.h"
+
+#include <cstring>
+
+namespace nws {
+
+namespace {
+
+/// The words of an ArrayBuffer; empty when it is none.
+std::span<std::uint32_t> words_of(Napi::Value value) {
+  if (!value.IsArrayBuffer()) {
+    return {};
+  }
+  auto buffer = value.As<Napi::ArrayBuffer>();
+  return {static_cast<std::uint32_t *>(buffer.Data()), buffer.ByteLength() / sizeof(std::uint32_t)};
+}
+
+struct InstanceData {
+  std::shared_ptr<Environment> environment;
+};
+
+}  // namespace
+
+/// The libuv handles of an environment, and what closes them one after the other at its end. Freed by the last close callback.
+struct Environment::Hooks {
+  uv_prepare_t prepare{};
+  uv_check_t check{};
+  uv_loop_t *loop = nullptr;
+  /// Null until clean-up begins; then keeps the environment alive to the end.
+  std::shared_ptr<Environment> environment;
+  napi_async_cleanup_hook_handle cleanup = nullptr;
+};
+
+void Environment::create(Napi::Env env) {
+  auto environment = std::make_shared<Environment>(env);
+  env.SetInstanceData(new InstanceData{environment});
+  napi_add_async_cleanup_hook(
+      env,
+      [](napi_async_cleanup_hook_handle handle, void *data) {
+        std::unique_ptr<std::weak_ptr<Environment>> weak(static_cast<std::weak_ptr<Environment> *>(data));
+        if (auto alive = weak->lock()) {
+          alive->begin_cleanup(handle);
+        } else {
+          napi_remove_async_cleanup_hook(handle);
+        }
+      },
+      new std::weak_ptr<Environment>(environment), nullptr);
+}
+
+std::shared_ptr<Environment> Environment::of(Napi::Env env) {
+  auto *data = env.GetInstanceData<InstanceData>();
+  return data && !data->environment->ended_ ? data->environment : nullptr;
+}
+
+Environment::Environment(Napi::Env env) : env_(env) {}
+Environment::~Environment() = default;
+
+bool Environment::attach(Napi::Object shared) {
+  Napi::Value deliver = shared.Get("deliver");
+  Napi::Value attachments = shared.Get("attachments");
+  std::span<std::uint32_t> accounts = words_of(shared.Get("accounts"));
+  std::span<std::uint32_t> control = words_of(shared.Get("control"));
+  std::span<std::uint32_t> outbox = words_of(shared.Get("outbox"));
+  constexpr std::size_t account_words = sizeof(Account) / sizeof(std::uint32_t);
+  if (attached() || !deliver.IsFunction() || !attachments.IsArray() || outbox.empty() ||
+      control.size() < protocol::control_words || accounts.size() < (ConnectionTable::capacity + 1) * account_words ||
+      !set_inbox(shared.Get("inbox"))) {
+    return false;
+  }
+  deliver_ = Napi::Persistent(deliver.As<Napi::Function>());
+  attachments_ = Napi::Persistent(attachments.As<Napi::Object>());
+  control_reference_ = Napi::Persistent(shared.Get("control").As<Napi::Object>());
+  outbox_reference_ = Napi::Persistent(shared.Get("outbox").As<Napi::Object>());
+  accounts_reference_ = Napi::Persistent(shared.Get("accounts").As<Napi::Object>());
+  control_ = control;
+  outbox_ = outbox;
+  connections_.emplace(std::span(reinterpret_cast<Account *>(accounts.data()), ConnectionTable::capacity + 1));
+  context_.emplace(env_, "native-websocket-server");
+  return true;
+}
+
+bool Environment::set_inbox(Napi::Value buffer) {
+  std::span<std::uint32_t> inbox = words_of(buffer);
+  if (inbox.size() < protocol::record_words(protocol::max_inline_message)) {
+    return false;
+  }
+  inbox_reference_ = Napi::Persistent(buffer.As<Napi::Object>());
+  inbox_ = inbox;
+  return true;
+}
+
+void Environment::start() {
+  if (loop_) {
+    return;
+  }
+  hooks_ = std::make_unique<Hooks>();
+  napi_get_uv_event_loop(env_, &hooks_->loop);
+  loop_.emplace(hooks_->loop);
+  // libuv runs the newest of these first: ours before µWebSockets', so that what is published here leaves in the same iteration.
+  uv_prepare_init(hooks_->loop, &hooks_->prepare);
+  uv_check_init(hooks_->loop, &hooks_->check);
+  hooks_->prepare.data = hooks_->check.data = this;
+  uv_prepare_start(&hooks_->prepare, [](uv_prepare_t *handle) { static_cast<Environment *>(handle->data)->flush(); });
+  uv_check_start(&hooks_->check, [](uv_check_t *handle) { static_cast<Environment *>(handle->data)->flush(); });
+  uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
+  uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->check));
+}
+
+HostedServer *Environment::open_server(std::uint32_t number, ServerOptions options) {
+  start();
+  auto &server = servers_[number];
+  server = std::make_unique<HostedServer>(*this, number, *loop_, std::move(options));
+  return server.get();
+}
+
+HostedServer *Environment::find_server(std::uint32_t number) {
+  auto found = servers_.find(number);
+  return found == servers_.end() ? nullptr : found->second.get();
+}
+
+void Environment::close_server(std::uint32_t number) {
+  if (auto found = servers_.find(number); found != servers_.end()) {
+    drain_outbox();
+    found->second->server.stop();
+    closed_servers_.push_back(std::move(found->second));
+    servers_.erase(found);
+  }
+}
+
+void Environment::flush() {
+  if (flushing_ || ended_) {
+    return;
+  }
+  flushing_ = true;
+  do {
+    if (!inbox_is_empty() && !deliver()) {
+      break;
+    }
+    drain_outbox();
+    for (auto &[number, hosted] : servers_) {
+      hosted->server.flush();
+    }
+  } while (!inbox_is_empty() || control_[protocol::outbox_end] != 0);
+  closed_servers_.clear();
+  flushing_ = false;
+}
+
+bool Environment::deliver() {
+  if (delivering_ || ended_) {
+    return false;
+  }
+  delivering_ = true;
+  bool ok = true;
+  while (ok && !inbox_is_empty()) {
+    ok = call_deliver();
+    // JavaScript has read everything, and has given room: what had to wait follows.
+    std::size_t at = 0;
+    while (at < overflow_.size()) {
+      std::size_t words = protocol::record_words((overflow_[at + 1] & 0xff) == protocol::text_attached ||
+                                                         (overflow_[at + 1] & 0xff) == protocol::binary_attached
+                                                     ? 0
+                                                     : overflow_[at + 2]);
+      if (!fits(words)) {
+        break;
+      }
+      std::copy_n(overflow_.begin() + static_cast<std::ptrdiff_t>(at), words,
+                  inbox_.begin() + static_cast<std::ptrdiff_t>(control_[protocol::inbox_end]));
+      control_[protocol::inbox_end] += static_cast<std::uint32_t>(words);
+      at += words;
+    }
+    overflow_.erase(overflow_.begin(), overflow_.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  if (inbox_is_empty()) {
+    attachment_count_ = 0;
+    for (ConnectionId id : closed_connections_) {
+      connections_->release(id);
+    }
+    closed_connections_.clear();
+  }
+  delivering_ = false;
+  return ok;
+}
+
+bool Environment::call_deliver() {
+  Napi::HandleScope scope(env_);
+  napi_value result;
+  napi_status status = napi_make_callback(env_, *context_, env_.Global(), deliver_.Value(), 0, nullptr, &result);
+  if (status == napi_ok) {
+    return true;
+  }
+  bool pending = false;
+  if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
+    // Handlers' errors are caught above us: this one is nobody's. It takes the way of every uncaught exception.
+    napi_value exception;
+    if (napi_get_and_clear_last_exception(env_, &exception) == napi_ok) {
+      return napi_fatal_exception(env_, exception) == napi_ok;
+    }
+  }
+  return false;  // the environment is being torn down
+}
+
+void Environment::write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload) {
+  std::size_t words = protocol::record_words(payload.length());
+  std::uint32_t *record;
+  if (overflow_.empty() && fits(words)) {
+    record = inbox_.data() + control_[protocol::inbox_end];
+    control_[protocol::inbox_end] += static_cast<std::uint32_t>(words);
+  } else {
+    std::size_t at = overflow_.size();
+    overflow_.resize(at + words);
+    record = overflow_.data() + at;
+  }
+  record[0] = id;
+  record[1] = kind;
+  record[2] = static_cast<std::uint32_t>(length);
+  if (!payload.empty()) {
+    std::memcpy(record + protocol::header_words, payload.data(), payload.length());
+  }
+}
+
+void Environment::push(std::uint32_t kind, std::uint32_t id, std::string_view payload) {
+  if (!ended_) {
+    write(kind, id, payload.length(), payload);
+  }
+}
+
+bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary) {
+  if (ended_) {
+    return true;
+  }
+  if (payload.length() > protocol::max_inline_message) {
+    Napi::HandleScope scope(env_);
+    napi_value value;
+    napi_status status =
+        is_binary ? napi_create_buffer_copy(env_, payload.length(), payload.data(), nullptr, &value)
+                  : napi_create_string_utf8(env_, payload.data(), payload.length(), &value);
+    if (status != napi_ok || napi_set_element(env_, attachments_.Value(), attachment_count_, value) != napi_ok) {
+      bool pending = false;
+      napi_value ignored;
+      if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
+        napi_get_and_clear_last_exception(env_, &ignored);
+      }
+      return false;
+    }
+    write(is_binary ? protocol::binary_attached : protocol::text_attached, id, attachment_count_++, {});
+    return true;
+  }
+  if (!fits(protocol::record_words(payload.length()))) {
+    deliver();
+  }
+  write(is_binary ? protocol::binary : protocol::text, id, payload.length(), payload);
+  return true;
+}
+
+void Environment::push_close(ConnectionId id, std::uint16_t code, std::string_view reason) {
+  closed_connections_.push_back(id);
+  push(protocol::close | static_cast<std::uint32_t>(code) << 16, id, reason);
+}
+
+// ---- the outbox ----
+
+namespace {
+
+/// Walks through the outbox. `run` carries out the commands of one connection that stand next to each other.
+struct OutboxCursor {
+  std::span<std::uint32_t> words;
+  std::size_t at;
+  ConnectionTable &connections;
+
+  std::size_t next() const { return at + protocol::record_words(words[at + 2]); }
+
+  void run() {
+    ConnectionId id = words[at];
+    do {
+      if (auto *entry = connections.find(id)) {
+        std::uint32_t kind = words[at + 1];
+        std::string_view payload(reinterpret_cast<const char *>(&words[at + protocol::header_words]), words[at + 2]);
+        switch (kind & 0xff) {
+          case protocol::send_text:
+            entry->owner->send(entry->socket, payload, uWS::OpCode::TEXT);
+            break;
+          case protocol::send_binary:
+            entry->owner->send(entry->socket, payload, uWS::OpCode::BINARY);
+            break;
+          case protocol::send_ping:
+            entry->owner->send(entry->socket, payload, uWS::OpCode::PING);
+            break;
+          case protocol::begin_close:
+            entry->owner->close(entry->socket, static_cast<std::uint16_t>(kind >> 16), payload);
+            break;
+          case protocol::terminate:
+            entry->owner->terminate(entry->socket);
+            break;
+        }
+      }
+      at = next();
+    } while (at < words.size() && words[at] == id);
+  }
+};
+
+}  // namespace
+
+void Environment::drain_outbox() {
+  if (draining_ || !attached()) {
+    return;
+  }
+  draining_ = true;
+  OutboxCursor cursor{outbox_.first(control_[protocol::outbox_end]), 0, *connections_};
+  while (cursor.at < cursor.words.size()) {
+    ConnectionId id = cursor.words[cursor.at];
+    std::size_t next = cursor.next();
+    auto *entry = connections_->find(id);
+    if (entry && next < cursor.words.size() && cursor.words[next] == id) {
+      entry->owner->cork(
+          entry->socket, [](void *argument) { static_cast<OutboxCursor *>(argument)->run(); }, &cursor);
+    } else {
+      cursor.run();
+    }
+    connections_->account(id).pending = 0;
+  }
+  control_[protocol::outbox_end] = 0;
+  draining_ = false;
+}
+
+// ---- the end ----
+
+void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
+  ended_ = true;
+  servers_.clear();
+  closed_servers_.clear();
+  loop_.reset();
+  if (!hooks_) {
+    napi_remove_async_cleanup_hook(handle);
+    return;
+  }
+  // libuv calls all close callbacks of a pass in one go. When ours has been called, µSockets' have been too, or are in the same pass;
+  // after the second one nothing of ours is left in the loop.
+  Hooks *hooks = hooks_.release();
+  hooks->environment = shared_from_this();
+  hooks->cleanup = handle;
+  hooks->prepare.data = hooks->check.data = hooks;
+  uv_close(reinterpret_cast<uv_handle_t *>(&hooks->prepare), [](uv_handle_t *prepare) {
+    auto *closing = static_cast<Hooks *>(prepare->data);
+    uv_close(reinterpret_cast<uv_handle_t *>(&closing->check), [](uv_handle_t *check) {
+      std::unique_ptr<Hooks> last(static_cast<Hooks *>(check->data));
+      last->environment.reset();  // it gives its references back, which the hook's end might make impossible
+      napi_remove_async_cleanup_hook(last->cleanup);
+    });
+  });
+}
+
+// ---- a server's events ----
+
+void HostedServer::on_request(ExchangeId exchange, const RequestHead &head) {
+  std::string lines;
+  lines.append(head.method).append("\n").append(head.url).append("\n").append(head.remote_address);
+  for (const Header &header : head.headers) {
+    lines.append("\n").append(header.first).append("\n").append(header.second);
+  }
+  environment_.push(tagged(protocol::request), exchange, lines);
+}
+
+void HostedServer::on_abort(ExchangeId exchange) { environment_.push(tagged(protocol::abort), exchange, {}); }
+
+void HostedServer::on_message(const SocketData &socket, std::string_view payload, bool is_binary) {
+  ConnectionId id = socket.id;
+  if (!environment_.push_message(id, payload, is_binary)) {
+    if (auto *entry = environment_.connections().find(id)) {
+      entry->owner->close(entry->socket, 1009, {});
+    }
+  }
+}
+
+void HostedServer::on_descriptors_exhausted() { environment_.push(tagged(protocol::descriptors_exhausted), 0, {}); }
+
+}  // namespace nws

@@ -1,0 +1,136 @@
+// The one owner of everything native in a Node environment (the main thread, or a worker): loop, connections, servers, and the
+// rings through which events and commands pass.
+#pragma once
+
+#include <napi.h>
+#include <uv.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "protocol.h"
+#include "server/websocket_server.h"
+
+namespace nws {
+
+/// One server, and the events that it puts into the inbox.
+class HostedServer;
+
+/// Made when the module is loaded. `attach` brings it to life; Node's clean-up hook ends it: JavaScript is never called again, every
+/// handle is closed, and only then may the environment go on. Lives on the environment's thread.
+///
+/// JavaScript runs in two places: at the end of a loop iteration and before the loop blocks (`flush`), where no µWebSockets frame
+/// is on the stack; and inside on_message when the inbox is full. Whatever it calls back at those points is safe, except to destroy a
+/// server: that waits for the next flush.
+class Environment : public std::enable_shared_from_this<Environment> {
+ public:
+  static void create(Napi::Env env);
+  /// Null after clean-up has begun.
+  static std::shared_ptr<Environment> of(Napi::Env env);
+
+  explicit Environment(Napi::Env env);
+  ~Environment();
+
+  // ---- called from JavaScript ----
+
+  /// Takes the shared memory and the function that reads the inbox. False when an argument has the wrong shape.
+  bool attach(Napi::Object shared);
+  bool attached() const { return connections_.has_value(); }
+  /// A new inbox, empty: the old one stays with whoever looks at it.
+  bool set_inbox(Napi::Value buffer);
+  /// Carries out the commands in the outbox, in order.
+  void drain_outbox();
+
+  HostedServer *open_server(std::uint32_t number, ServerOptions options);
+  HostedServer *find_server(std::uint32_t number);
+  /// Cuts its connections now; destroys it when no µWebSockets frame can be on the stack.
+  void close_server(std::uint32_t number);
+
+  ConnectionTable &connections() { return *connections_; }
+
+  // ---- called from events ----
+
+  /// Adds a record to the inbox.
+  void push(std::uint32_t kind, std::uint32_t id, std::string_view payload);
+  /// As push, for a message: hands a full inbox over at once, and attaches a long one. False when it cannot be represented in
+  /// JavaScript (a text longer than its longest string).
+  bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
+  void push_close(ConnectionId id, std::uint16_t code, std::string_view reason);
+
+ private:
+  struct Hooks;
+
+  void start();
+  void flush();
+  bool inbox_is_empty() const { return control_[protocol::inbox_end] == control_[protocol::inbox_read] && overflow_.empty(); }
+  bool fits(std::size_t words) const { return control_[protocol::inbox_end] + words <= inbox_.size(); }
+  void write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload);
+  /// Calls JavaScript until the inbox is empty. False when it cannot be called (any more).
+  bool deliver();
+  bool call_deliver();
+  void begin_cleanup(napi_async_cleanup_hook_handle handle);
+
+  Napi::Env env_;
+  std::optional<Napi::AsyncContext> context_;
+  Napi::FunctionReference deliver_;
+  Napi::ObjectReference attachments_;
+  std::uint32_t attachment_count_ = 0;
+
+  // Memory of ArrayBuffers, which the references keep alive. An ArrayBuffer's memory does not move.
+  Napi::ObjectReference inbox_reference_, outbox_reference_, control_reference_, accounts_reference_;
+  std::span<std::uint32_t> inbox_, outbox_, control_;
+
+  std::optional<ConnectionTable> connections_;
+  std::optional<EventLoop> loop_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<HostedServer>> servers_;
+  std::vector<std::unique_ptr<HostedServer>> closed_servers_;
+  /// Closed, but JavaScript may not know yet: released when it has read everything.
+  std::vector<ConnectionId> closed_connections_;
+  /// Records that came while the inbox was full and JavaScript could not be called.
+  std::vector<std::uint32_t> overflow_;
+
+  std::unique_ptr<Hooks> hooks_;
+  bool delivering_ = false;
+  bool flushing_ = false;
+  bool draining_ = false;
+  bool ended_ = false;
+};
+
+class HostedServer final : public ServerEvents {
+ public:
+  HostedServer(Environment &environment, std::uint32_t number, EventLoop &loop, ServerOptions options)
+      : environment_(environment), number_(number), server(loop, environment.connections(), std::move(options), *this) {}
+
+  void on_request(ExchangeId exchange, const RequestHead &head) override;
+  void on_abort(ExchangeId exchange) override;
+  void on_open(const SocketData &) override {}  // `accept` has returned the id
+  void on_message(const SocketData &socket, std::string_view payload, bool is_binary) override;
+  void on_drain(const SocketData &socket) override { environment_.push(protocol::drain, socket.id, {}); }
+  void on_ping(const SocketData &socket, std::string_view payload) override {
+    environment_.push(protocol::ping, socket.id, payload);
+  }
+  void on_pong(const SocketData &socket, std::string_view payload) override {
+    environment_.push(protocol::pong, socket.id, payload);
+  }
+  void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) override {
+    environment_.push_close(socket.id, code, reason);
+  }
+  void on_descriptors_exhausted() override;
+
+ private:
+  std::uint32_t tagged(protocol::Event kind) const { return kind | number_ << 8; }
+
+  Environment &environment_;
+  std::uint32_t number_;
+
+ public:
+  WebSocketServer server;
+};
+
+}  // namespace nws

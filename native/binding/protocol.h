@@ -1,0 +1,56 @@
+// The layout of the memory that C++ and JavaScript exchange batches through. src/engine/rings.ts says the same in TypeScript.
+//
+// A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace nws::protocol {
+
+constexpr std::size_t header_words = 3;
+constexpr std::size_t record_words(std::size_t length) { return header_words + (length + 3) / 4; }
+
+/// Words of the control block.
+enum Control : std::size_t {
+  /// Where the next record of the inbox goes, in words. C++ advances it, JavaScript resets it.
+  inbox_end = 0,
+  /// Up to where JavaScript has read the inbox.
+  inbox_read = 1,
+  /// Where the next record of the outbox goes, in words. JavaScript advances it, C++ resets it.
+  outbox_end = 2,
+  control_words = 4,
+};
+
+/// Kinds of inbox records; `id` is a connection, or an exchange of the server whose number is in the kind's upper 24 bits.
+enum Event : std::uint32_t {
+  text = 1,
+  binary = 2,
+  /// As above, but `length` is an index into the array of attachments, and no bytes follow.
+  text_attached = 3,
+  binary_attached = 4,
+  drain = 5,
+  ping = 6,
+  pong = 7,
+  /// The close code in the kind's upper 16 bits, the reason as bytes.
+  close = 8,
+  /// Lines (ISO 8859-1): method, url, remote address, then header names and values in turn.
+  request = 9,
+  abort = 10,
+  descriptors_exhausted = 11,
+};
+
+/// Kinds of outbox records; `id` is a connection.
+enum Command : std::uint32_t {
+  send_text = 1,
+  send_binary = 2,
+  send_ping = 3,
+  /// The close code in the kind's upper 16 bits, the reason as bytes.
+  begin_close = 4,
+  terminate = 5,
+};
+
+/// A message longer than this is attached rather than copied into the inbox.
+constexpr std::size_t max_inline_message = 32 * 1024;
+
+}  // namespace nws::protocol

@@ -1,0 +1,56 @@
+// The class WebSocketServer that JavaScript sees: arguments in, results out.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "environment.h"
+
+namespace nws {
+
+/// new WebSocketServer(number, { host, port, reusePort, tls, routes }). Every method may be called at any time; after `dispose` they
+/// do nothing.
+class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit ServerWrap(const Napi::CallbackInfo &info);
+  ~ServerWrap() override;
+
+ private:
+  /// () => port. Throws an Error whose `code` is the system's.
+  Napi::Value listen(const Napi::CallbackInfo &info);
+  void stop_listening(const Napi::CallbackInfo &info);
+  /// (keepAlive: boolean)
+  void ref(const Napi::CallbackInfo &info);
+  /// (exchange, status, headers: string[], body: Uint8Array | undefined, headOnly) => boolean
+  Napi::Value respond(const Napi::CallbackInfo &info);
+  /// (exchange, route, protocol, headers: string[]) => connection
+  Napi::Value accept(const Napi::CallbackInfo &info);
+  /// (topic, payload: string | Uint8Array, except) => boolean
+  Napi::Value publish(const Napi::CallbackInfo &info);
+  /// (topic) => number
+  Napi::Value subscribers(const Napi::CallbackInfo &info);
+  void dispose(const Napi::CallbackInfo &info);
+
+  /// Null after dispose, and when the environment ends.
+  HostedServer *hosted() const;
+
+  std::weak_ptr<Environment> environment_;
+  std::uint32_t number_ = 0;
+};
+
+/// A string's UTF-8, or a Uint8Array's bytes, for the time of a call.
+class PayloadArgument {
+ public:
+  explicit PayloadArgument(Napi::Value value);
+  std::string_view view() const { return view_; }
+  bool is_binary() const { return is_binary_; }
+
+ private:
+  std::string text_;
+  std::string_view view_;
+  bool is_binary_ = false;
+};
+
+}  // namespace nws

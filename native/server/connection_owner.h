@@ -1,0 +1,34 @@
+// What can be done with one connection, whether it speaks TLS or not.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "socket_data.h"
+
+namespace nws {
+
+/// Implemented by each server for its own connections. `socket` is what ConnectionTable::find gave, and is used at once:
+/// any call may close it. All of it on the loop's thread.
+class ConnectionOwner {
+ public:
+  /// Sends one message or Ping, after what was published to this connection before. No limit is applied: whoever answered the
+  /// sender has done that. Nothing happens once the connection is closing.
+  virtual void send(void *socket, std::string_view payload, uWS::OpCode op_code) = 0;
+  /// Starts the closing handshake.
+  virtual void close(void *socket, std::uint16_t code, std::string_view reason) = 0;
+  /// Cuts the connection; its close event comes before this returns.
+  virtual void terminate(void *socket) = 0;
+  /// Runs `step(argument)`, whose sends to this socket leave together.
+  virtual void cork(void *socket, void (*step)(void *), void *argument) = 0;
+
+  /// False when it was subscribed already, or is closing.
+  virtual bool subscribe(void *socket, std::string_view topic) = 0;
+  virtual bool unsubscribe(void *socket, std::string_view topic) = 0;
+  virtual std::vector<std::string_view> topics(void *socket) = 0;
+
+ protected:
+  ~ConnectionOwner() = default;
+};
+
+}  // namespace nws

@@ -1,0 +1,80 @@
+// Numbers for connections. A socket's address never leaves native/server: whoever sends holds a ConnectionId, and a call
+// with the id of a connection that has ended finds nothing, never another connection.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "socket_data.h"
+
+namespace nws {
+
+class ConnectionOwner;
+
+/// What the sender of a connection must know to answer at once, in memory that it shares with us (it may be JavaScript's).
+/// 32 bytes: one cache line holds the whole of it. src/engine/rings.ts knows the same layout.
+struct Account {
+  /// Bytes that µWebSockets holds for a client that does not read fast enough. Written by the server.
+  std::uint32_t buffered;
+  /// Bytes in commands that were not carried out yet. Added by the sender, subtracted by whoever carries them out.
+  std::uint32_t pending;
+  /// The route's max_backpressure.
+  std::uint32_t limit;
+  /// Which answers were given since the last `drain`: a combination of the two values below.
+  std::uint32_t answers;
+  /// The connection that has this slot; 0 when it is free, or when no more may be sent.
+  ConnectionId id;
+  std::uint32_t reserved[3];
+
+  static constexpr std::uint32_t answered_backpressure = 1;
+  static constexpr std::uint32_t answered_dropped = 2;
+};
+static_assert(sizeof(Account) == 32);
+
+/// The connections of one thread, of all its servers. Not thread-safe: it belongs to its loop's thread.
+class ConnectionTable {
+ public:
+  /// An id is a slot in its low bits and, above, a count of how often the slot was used. 31 bits in all, so that a
+  /// JavaScript engine keeps it as a small integer.
+  static constexpr unsigned slot_bits = 20;
+  static constexpr unsigned generation_bits = 11;
+  static constexpr std::uint32_t slot_mask = (1u << slot_bits) - 1;
+  /// Slot 0 is never given, so that no id is 0.
+  static constexpr std::size_t capacity = slot_mask;
+
+  struct Entry {
+    /// The µWebSockets socket; null when it has closed. Not ours.
+    void *socket = nullptr;
+    ConnectionOwner *owner = nullptr;
+  };
+
+  /// `accounts` has room for every slot (capacity + 1), starts zeroed, and outlives the table.
+  explicit ConnectionTable(std::span<Account> accounts) : accounts_(accounts), slots_(1) {}
+
+  bool full() const { return free_.empty() && slots_.size() > capacity; }
+  /// Takes a slot; 0 when the table is full.
+  ConnectionId open(void *socket, ConnectionOwner *owner, std::uint32_t limit);
+  /// The socket has closed: from now on the id finds nothing. The slot stays taken.
+  void close(ConnectionId id);
+  /// Nobody will use the id again: its slot may serve another connection.
+  void release(ConnectionId id);
+  /// Null when the connection has closed.
+  const Entry *find(ConnectionId id) const;
+  Account &account(ConnectionId id) { return accounts_[id & slot_mask]; }
+
+ private:
+  struct Slot {
+    Entry entry;
+    std::uint32_t generation = 0;
+  };
+  static ConnectionId make_id(std::uint32_t slot, std::uint32_t generation) {
+    return ((generation & ((1u << generation_bits) - 1)) << slot_bits) | slot;
+  }
+
+  std::span<Account> accounts_;
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_;
+};
+
+}  // namespace nws

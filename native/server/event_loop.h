@@ -1,0 +1,30 @@
+// µWebSockets' side of a libuv loop.
+#pragma once
+
+#include <uv.h>
+
+namespace uWS {
+struct Loop;
+}
+
+namespace nws {
+
+/// Attaches µWebSockets to a libuv loop. At most one at a time for each thread, because µWebSockets finds its loop through
+/// a thread-local variable; everything that uses it (WebSocketServer) must be gone before.
+///
+/// The destructor only asks libuv to close its handles: the loop must run once more before it is closed itself.
+class EventLoop {
+ public:
+  explicit EventLoop(uv_loop_t *loop);
+  ~EventLoop();
+  EventLoop(const EventLoop &) = delete;
+  EventLoop &operator=(const EventLoop &) = delete;
+
+  uv_loop_t *uv() const { return uv_; }
+
+ private:
+  uv_loop_t *uv_;
+  uWS::Loop *loop_;
+};
+
+}  // namespace nws

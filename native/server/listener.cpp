@@ -1,0 +1,160 @@
+#include "listener.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace nws {
+
+namespace {
+
+/// Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn.
+constexpr int backlog = 4096;
+/// Accepted in one go, before those who are connected get their turn.
+constexpr int accept_budget = 64;
+/// Between two attempts while descriptors are short.
+constexpr std::uint64_t retry_milliseconds = 250;
+
+bool is_shortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
+
+#if !defined(SOCK_CLOEXEC) || !defined(SOCK_NONBLOCK)
+int prepare_descriptor(int descriptor) {
+  if (descriptor >= 0) {
+    fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+    fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
+#ifdef SO_NOSIGPIPE
+    int on = 1;
+    setsockopt(descriptor, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+  }
+  return descriptor;
+}
+int new_socket(int family) { return prepare_descriptor(socket(family, SOCK_STREAM, 0)); }
+int accept_one(int listening) { return prepare_descriptor(accept(listening, nullptr, nullptr)); }
+#else
+int new_socket(int family) { return socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }
+int accept_one(int listening) { return accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }
+#endif
+
+/// Binds and listens on the descriptor, and finds the port. 0, or an errno.
+int bind_and_listen(int descriptor, const sockaddr_storage &address, bool reuse_port, int &port) {
+  int on = 1;
+  int off = 0;
+  setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (reuse_port && setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) {
+    return errno;
+  }
+  if (address.ss_family == AF_INET6) {
+    setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  }
+  socklen_t length = address.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+  if (bind(descriptor, reinterpret_cast<const sockaddr *>(&address), length) || listen(descriptor, backlog)) {
+    return errno;
+  }
+  sockaddr_storage bound{};
+  length = sizeof bound;
+  if (getsockname(descriptor, reinterpret_cast<sockaddr *>(&bound), &length)) {
+    return errno;
+  }
+  port = ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6 *>(&bound)->sin6_port
+                                           : reinterpret_cast<sockaddr_in *>(&bound)->sin_port);
+  return 0;
+}
+
+}  // namespace
+
+struct Listener::Handles {
+  uv_poll_t poll{};
+  uv_timer_t retry{};
+  int descriptor = -1;
+  int still_open = 2;
+};
+
+void Listener::HandlesCloser::operator()(Handles *handles) const {
+  auto closed = [](uv_handle_t *handle) {
+    auto *owner = static_cast<Handles *>(handle->data);
+    if (--owner->still_open == 0) {
+      delete owner;  // libuv was the last to hold it
+    }
+  };
+  handles->poll.data = handles;
+  handles->retry.data = handles;
+  uv_close(reinterpret_cast<uv_handle_t *>(&handles->poll), closed);
+  uv_close(reinterpret_cast<uv_handle_t *>(&handles->retry), closed);
+  ::close(handles->descriptor);
+}
+
+ListenResult Listener::open(uv_loop_t *loop, const ListenAddress &address) {
+  sockaddr_storage storage{};
+  if (uv_ip6_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in6 *>(&storage)) &&
+      uv_ip4_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in *>(&storage))) {
+    return {.error = EINVAL};
+  }
+  int descriptor = new_socket(storage.ss_family);
+  if (descriptor < 0) {
+    return {.error = errno};
+  }
+  ListenResult result;
+  result.error = bind_and_listen(descriptor, storage, address.reuse_port, result.port);
+  if (!result) {
+    ::close(descriptor);
+    return result;
+  }
+  auto handles = std::make_unique<Handles>();
+  handles->descriptor = descriptor;
+  if (int status = uv_poll_init(loop, &handles->poll, descriptor)) {
+    ::close(descriptor);
+    return {.error = -status};
+  }
+  uv_timer_init(loop, &handles->retry);  // documented to succeed always
+  handles_.reset(handles.release());
+  handles_->poll.data = this;
+  handles_->retry.data = this;
+  resume();
+  return result;
+}
+
+void Listener::ref(bool keep_alive) {
+  if (handles_) {
+    auto change = keep_alive ? uv_ref : uv_unref;
+    change(reinterpret_cast<uv_handle_t *>(&handles_->poll));
+    change(reinterpret_cast<uv_handle_t *>(&handles_->retry));
+  }
+}
+
+void Listener::resume() {
+  uv_poll_start(&handles_->poll, UV_READABLE,
+                [](uv_poll_t *poll, int, int) { static_cast<Listener *>(poll->data)->accept_pending(); });
+}
+
+void Listener::pause() {
+  // The clients wait in the backlog meanwhile. Descriptors may be freed anywhere in the process, so ask again by the clock.
+  uv_poll_stop(&handles_->poll);
+  uv_timer_start(
+      &handles_->retry, [](uv_timer_t *timer) { static_cast<Listener *>(timer->data)->resume(); }, retry_milliseconds, 0);
+}
+
+void Listener::accept_pending() {
+  for (int i = 0; i < accept_budget; i++) {
+    int descriptor = accept_one(handles_->descriptor);
+    if (descriptor >= 0) {
+      exhausted_ = false;
+      callbacks_.accepted(descriptor);
+    } else if (is_shortage(errno)) {
+      pause();
+      if (!exhausted_) {
+        exhausted_ = true;
+        callbacks_.exhausted();
+      }
+      return;
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return;
+    }
+    // Whatever else accept(2) reports (ECONNABORTED, EINTR, pending network errors) is about that one client.
+  }
+}
+
+}  // namespace nws

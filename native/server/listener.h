@@ -1,0 +1,63 @@
+// A listening TCP socket of our own, rather than µSockets': it knows why it could not listen, and it survives a process that
+// has run out of file descriptors, where µSockets' accept loop would spin.
+#pragma once
+
+#include <uv.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace nws {
+
+struct ListenAddress {
+  /// A numeric IPv4 or IPv6 address. `::` accepts IPv4 clients too.
+  std::string host = "::";
+  /// 0 lets the system choose.
+  std::uint16_t port = 0;
+  /// SO_REUSEPORT: share the port with other sockets that ask for it too.
+  bool reuse_port = false;
+};
+
+/// What came of listening: a port, or the errno that says why not.
+struct ListenResult {
+  int port = 0;
+  int error = 0;
+  explicit operator bool() const { return error == 0; }
+};
+
+/// Listens from open() until it is destroyed. Lives on its loop's thread; the callbacks run in libuv's poll phase.
+class Listener {
+ public:
+  struct Callbacks {
+    /// Takes over the descriptor.
+    std::function<void(int descriptor)> accepted;
+    /// accept(2) has failed for want of descriptors or memory: said once, until accepting has worked again.
+    std::function<void()> exhausted;
+  };
+
+  explicit Listener(Callbacks callbacks) : callbacks_(std::move(callbacks)) {}
+
+  /// Binds and listens. At most once.
+  ListenResult open(uv_loop_t *loop, const ListenAddress &address);
+  /// Whether this keeps the loop alive. It does at first.
+  void ref(bool keep_alive);
+
+ private:
+  /// The libuv handles, which must stay where they are until libuv has closed them.
+  struct Handles;
+  struct HandlesCloser {
+    void operator()(Handles *handles) const;
+  };
+
+  void accept_pending();
+  void pause();
+  void resume();
+
+  Callbacks callbacks_;
+  std::unique_ptr<Handles, HandlesCloser> handles_;
+  bool exhausted_ = false;
+};
+
+}  // namespace nws

@@ -1,0 +1,120 @@
+#include "tls_context.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+namespace nws {
+
+namespace {
+
+using What = TlsFailure::What;
+
+template <auto Free>
+struct Deleter {
+  template <typename T>
+  void operator()(T *object) const {
+    Free(object);
+  }
+};
+using Bio = std::unique_ptr<BIO, Deleter<BIO_free>>;
+using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
+using PrivateKey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
+
+/// The last thing OpenSSL has to say, and an empty error queue: it is the thread's, and µSockets reads it too.
+std::string take_reason() {
+  unsigned long error = ERR_peek_last_error();
+  ERR_clear_error();
+  const char *text = error ? ERR_reason_error_string(error) : nullptr;
+  return text ? text : "unknown error";
+}
+
+TlsFailure failure(What what, const std::string &file) { return {what, file, take_reason()}; }
+
+/// Null when the file cannot be opened.
+Bio open_pem(const std::string &text, const std::string &file) {
+  return Bio(file.empty() ? BIO_new_mem_buf(text.data(), static_cast<int>(text.size())) : BIO_new_file(file.c_str(), "r"));
+}
+
+struct PassphraseRequest {
+  const std::string &passphrase;
+  bool asked = false;
+};
+
+int give_passphrase(char *buffer, int size, int, void *user) {
+  auto *request = static_cast<PassphraseRequest *>(user);
+  request->asked = true;
+  int length = static_cast<int>(std::min<std::size_t>(request->passphrase.size(), static_cast<std::size_t>(size)));
+  std::memcpy(buffer, request->passphrase.data(), static_cast<std::size_t>(length));
+  return length;
+}
+
+std::optional<TlsFailure> use_certificate(SSL_CTX *context, const TlsOptions &options) {
+  Bio bio = open_pem(options.certificate, options.certificate_file);
+  if (!bio) {
+    return failure(What::file, options.certificate_file);
+  }
+  Certificate leaf(PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr));
+  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) {
+    return failure(What::certificate, options.certificate_file);
+  }
+  while (Certificate link{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
+    if (SSL_CTX_add0_chain_cert(context, link.get()) != 1) {
+      return failure(What::certificate, options.certificate_file);
+    }
+    static_cast<void>(link.release());  // the context owns it now
+  }
+  ERR_clear_error();  // the end of the file is an error to PEM_read_bio
+  return std::nullopt;
+}
+
+std::optional<TlsFailure> use_key(SSL_CTX *context, const TlsOptions &options) {
+  Bio bio = open_pem(options.key, options.key_file);
+  if (!bio) {
+    return failure(What::file, options.key_file);
+  }
+  PassphraseRequest request{options.passphrase};
+  PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, give_passphrase, &request));
+  if (!key) {
+    return failure(request.asked ? What::passphrase : What::key, options.key_file);
+  }
+  if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1) {
+    return failure(What::mismatch, options.key_file);
+  }
+  return std::nullopt;
+}
+
+/// A client that offers protocols by ALPN (RFC 7301) gets HTTP/1.1, the only one that is spoken here.
+int select_http11(SSL *, const unsigned char **out, unsigned char *out_length, const unsigned char *in, unsigned int in_length,
+                  void *) {
+  static const unsigned char http11[] = "\x08http/1.1";
+  unsigned char *selected = nullptr;
+  int found = SSL_select_next_proto(&selected, out_length, http11, sizeof http11 - 1, in, in_length);
+  *out = selected;
+  return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+}  // namespace
+
+std::optional<TlsFailure> configure_tls(ssl_ctx_st *context, const TlsOptions &options) {
+  ERR_clear_error();
+  // A client may not make the server do handshakes without end on one connection.
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_alpn_select_cb(context, select_http11, nullptr);
+  if (options.tls13_only && SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1) {
+    return failure(What::context, {});
+  }
+  if (!options.ciphers.empty() && SSL_CTX_set_cipher_list(context, options.ciphers.c_str()) != 1) {
+    return failure(What::context, {});
+  }
+  if (auto failed = use_certificate(context, options)) {
+    return failed;
+  }
+  return use_key(context, options);
+}
+
+}  // namespace nws

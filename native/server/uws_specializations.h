@@ -1,0 +1,286 @@
+// Where this server wants other frame and closing behaviour than µWebSockets gives, it specialises the member functions in
+// question for its own SocketData: the library stays untouched, and nothing is paid at run time. What differs:
+//
+//   - a protocol error, invalid UTF-8 or an oversized message is answered with a Close frame (1002, 1007, 1009) before the
+//     connection ends; upstream just cuts it;
+//   - unmasked frames are errors (RFC 6455, section 5.1); upstream does not look at the mask bit;
+//   - close() waits for the peer's Close frame, and reports its code; upstream reports the close at once;
+//   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses 1012-3999;
+//   - a client that sends Pings and reads no Pongs cannot fill the memory.
+//
+// Include this before anything instantiates TemplatedApp::ws<SocketData>. A member's specialisation may name private
+// members of its class, which is why the shared code below takes them as arguments. Everything runs on the loop's thread,
+// inside µWebSockets callbacks: none of it may throw, and none of it calls JavaScript.
+#pragma once
+
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "socket_data.h"
+
+namespace nws::frames {
+
+template <bool SSL>
+using WebSocket = uWS::WebSocket<SSL, true, SocketData>;
+
+template <bool SSL>
+using ContextData = uWS::WebSocketContextData<SSL, SocketData>;
+
+/// Seconds that a peer has to answer our Close frame; as long as the `ws` package gives it.
+constexpr int close_timeout = 30;
+
+inline std::int64_t steady_milliseconds() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+template <bool SSL>
+ContextData<SSL> *context_data(void *socket) {
+  auto *s = static_cast<us_socket_t *>(socket);
+  return static_cast<ContextData<SSL> *>(us_socket_context_ext(SSL, us_socket_context(SSL, s)));
+}
+
+/// Sends a Close frame. 1005 and 1006 stand for "no code" and are sent as an empty payload.
+template <bool SSL>
+void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
+  constexpr std::size_t max_reason = 123;  // RFC 6455, section 5.5: a control frame carries 125 bytes
+  char payload[max_reason + 2];
+  auto length = uWS::protocol::formatClosePayload(payload, code, reason.data(), std::min(reason.length(), max_reason));
+  ws->send({payload, length}, uWS::OpCode::CLOSE);
+}
+
+/// Ends the connection from our side for good: Close frame, close event, FIN once everything is written. µWebSockets sends
+/// the FIN itself for a socket that is `shutting_down`, and ignores what still comes in.
+template <bool SSL>
+void finish(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down) {
+  SocketData *data = ws->getUserData();
+  if (data->subscriber) {
+    context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
+  }
+  shutting_down = true;
+  send_close_frame<SSL>(ws, code, reason);
+  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
+  context_data<SSL>(ws)->closeHandler(ws, code, reason);
+  data->~SocketData();
+}
+
+/// Cuts the connection; the close handler reports `close_code`, else 1006.
+template <bool SSL>
+void cut(WebSocket<SSL> *ws, std::string_view reason) {
+  us_socket_close(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<int>(reason.length()),
+                  const_cast<char *>(reason.data()));
+}
+
+/// Starts the closing handshake, unless it has begun.
+template <bool SSL>
+void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool shutting_down, bool &timed_out) {
+  SocketData *data = ws->getUserData();
+  if (shutting_down || data->closing) {
+    return;
+  }
+  if (data->subscriber) {
+    context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
+    data->subscriber.reset();
+  }
+  data->closing = true;
+  data->close_deadline = steady_milliseconds() + close_timeout * 1000;
+  send_close_frame<SSL>(ws, code, reason);
+  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), close_timeout);
+  timed_out = true;  // the next timeout cuts the connection rather than pinging first
+}
+
+/// What forceClose does for each of µWebSockets' reasons. It passes constants, so their text tells them apart.
+template <bool SSL>
+void fail(WebSocket<SSL> *ws, std::string_view reason, bool &shutting_down) {
+  std::uint16_t code = 0;
+  if (reason == uWS::ERR_PROTOCOL) {
+    code = 1002;
+  } else if (reason == uWS::ERR_INVALID_TEXT) {
+    code = 1007;
+  } else if (reason == uWS::ERR_TOO_BIG_MESSAGE || reason == uWS::ERR_TOO_BIG_MESSAGE_INFLATION) {
+    code = 1009;
+  }
+  if (code && !shutting_down && !ws->getUserData()->closing) {
+    finish<SSL>(ws, code, {}, shutting_down);
+  } else {
+    cut<SSL>(ws, {});
+  }
+}
+
+/// A Close frame has come. True: the parser must stop.
+template <bool SSL>
+bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_down) {
+  std::uint16_t code = 1005;  // RFC 6455, section 7.1.5: no code present
+  std::string_view reason;
+  if (payload.length() == 1) {
+    return fail<SSL>(ws, uWS::ERR_PROTOCOL, shutting_down), true;
+  }
+  if (payload.length() >= 2) {
+    auto byte = [&](int i) { return static_cast<unsigned char>(payload[i]); };
+    code = static_cast<std::uint16_t>(byte(0) << 8 | byte(1));
+    reason = payload.substr(2);
+    bool allowed = (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)) || (code >= 3000 && code <= 4999);
+    if (!allowed) {
+      return fail<SSL>(ws, uWS::ERR_PROTOCOL, shutting_down), true;
+    }
+    if (!uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(reason.data())), reason.length())) {
+      return fail<SSL>(ws, uWS::ERR_INVALID_TEXT, shutting_down), true;
+    }
+  }
+  SocketData *data = ws->getUserData();
+  if (data->closing) {
+    // The answer to our own: the handshake is complete, and the server closes the transport first (section 7.1.1).
+    data->close_code = code;
+    us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
+    cut<SSL>(ws, reason);
+  } else {
+    finish<SSL>(ws, code, reason, shutting_down);
+  }
+  return true;
+}
+
+/// A whole control frame has come. True: the parser must stop.
+template <bool SSL>
+bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+  if (op_code == uWS::OpCode::CLOSE) {
+    return receive_close<SSL>(ws, payload, shutting_down);
+  }
+  SocketData *data = ws->getUserData();
+  if (data->closing) {
+    return false;
+  }
+  ContextData<SSL> *context = context_data<SSL>(ws);
+  if (op_code == uWS::OpCode::PING) {
+    if (ws->getBufferedAmount() <= data->route->max_backpressure) {
+      ws->send(payload, uWS::OpCode::PONG);
+    }
+    context->pingHandler(ws, payload);
+  } else {
+    context->pongHandler(ws, payload);
+  }
+  return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
+}
+
+/// A whole message, or the last piece of one, is complete in `payload`. True: the parser must stop.
+template <bool SSL>
+bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+  SocketData *data = ws->getUserData();
+  if (data->closing) {
+    return false;
+  }
+  if (op_code == uWS::OpCode::TEXT &&
+      !uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(payload.data())), payload.length())) {
+    return fail<SSL>(ws, uWS::ERR_INVALID_TEXT, shutting_down), true;
+  }
+  context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
+  return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
+}
+
+/// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks the message's
+/// last frame. `fragments` collects a message that comes in pieces, then `control_tip` bytes of a control frame on top of it.
+/// True: the parser must stop, because the socket is closed or closing.
+template <bool SSL>
+bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool &shutting_down,
+             bool &timed_out, std::string &fragments, unsigned int &control_tip) {
+  SocketData *data = ws->getUserData();
+  if (data->closing) {
+    // µWebSockets has just re-armed the idle timeout: a peer that keeps talking does not put off the end.
+    if (steady_milliseconds() > data->close_deadline) {
+      cut<SSL>(ws, {});
+      return true;
+    }
+    us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), close_timeout);
+    timed_out = true;
+  }
+  bool complete = remaining == 0 && fin;
+  if (op_code >= uWS::OpCode::CLOSE) {
+    if (complete && control_tip == 0) {
+      return receive_control<SSL>(ws, op_code, piece, shutting_down);
+    }
+    fragments.append(piece);
+    control_tip += static_cast<unsigned int>(piece.length());
+    if (!complete) {
+      return false;
+    }
+    std::string payload = fragments.substr(fragments.length() - control_tip);
+    fragments.resize(fragments.length() - control_tip);
+    control_tip = 0;
+    return receive_control<SSL>(ws, op_code, payload, shutting_down);
+  }
+  if (complete && fragments.empty()) {
+    return receive_message<SSL>(ws, op_code, piece, shutting_down);
+  }
+  if (data->closing) {
+    return false;
+  }
+  if (fragments.length() + piece.length() + remaining > data->route->max_payload_length) {
+    return fail<SSL>(ws, uWS::ERR_TOO_BIG_MESSAGE, shutting_down), true;
+  }
+  if (fragments.empty()) {
+    fragments.reserve(piece.length() + remaining);
+  }
+  fragments.append(piece);
+  if (!complete) {
+    return false;
+  }
+  std::string message;
+  message.swap(fragments);  // the handler may end the connection, and the buffer with it
+  return receive_message<SSL>(ws, op_code, message, shutting_down);
+}
+
+}  // namespace nws::frames
+
+namespace uWS {
+
+// A frame is refused as if it had a reserved bit set when its mask bit is clear. The parser asks with at least 6 bytes.
+template <>
+inline bool WebSocketProtocol<true, WebSocketContext<false, true, nws::SocketData>>::rsv23(char *frame) {
+  return (frame[0] & 0x30) || !(frame[1] & 0x80);
+}
+template <>
+inline bool WebSocketProtocol<true, WebSocketContext<true, true, nws::SocketData>>::rsv23(char *frame) {
+  return (frame[0] & 0x30) || !(frame[1] & 0x80);
+}
+
+template <>
+inline void WebSocketContext<false, true, nws::SocketData>::forceClose(WebSocketState<true> *, void *s, std::string_view reason) {
+  auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
+  nws::frames::fail<false>(static_cast<nws::frames::WebSocket<false> *>(s), reason, state->isShuttingDown);
+}
+template <>
+inline void WebSocketContext<true, true, nws::SocketData>::forceClose(WebSocketState<true> *, void *s, std::string_view reason) {
+  auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
+  nws::frames::fail<true>(static_cast<nws::frames::WebSocket<true> *>(s), reason, state->isShuttingDown);
+}
+
+template <>
+inline bool WebSocketContext<false, true, nws::SocketData>::handleFragment(char *data, size_t length, unsigned int remaining,
+                                                                           int op_code, bool fin, WebSocketState<true> *,
+                                                                           void *s) {
+  auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
+  return nws::frames::receive<false>(static_cast<nws::frames::WebSocket<false> *>(s), {data, length}, remaining, op_code, fin,
+                                     state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+}
+template <>
+inline bool WebSocketContext<true, true, nws::SocketData>::handleFragment(char *data, size_t length, unsigned int remaining,
+                                                                          int op_code, bool fin, WebSocketState<true> *,
+                                                                          void *s) {
+  auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
+  return nws::frames::receive<true>(static_cast<nws::frames::WebSocket<true> *>(s), {data, length}, remaining, op_code, fin,
+                                    state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+}
+
+template <>
+inline void WebSocket<false, true, nws::SocketData>::end(int code, std::string_view reason) {
+  auto *state = static_cast<WebSocketData *>(us_socket_ext(false, reinterpret_cast<us_socket_t *>(this)));
+  nws::frames::begin_close<false>(this, static_cast<std::uint16_t>(code), reason, state->isShuttingDown, state->hasTimedOut);
+}
+template <>
+inline void WebSocket<true, true, nws::SocketData>::end(int code, std::string_view reason) {
+  auto *state = static_cast<WebSocketData *>(us_socket_ext(true, reinterpret_cast<us_socket_t *>(this)));
+  nws::frames::begin_close<true>(this, static_cast<std::uint16_t>(code), reason, state->isShuttingDown, state->hasTimedOut);
+}
+
+}  // namespace uWS

@@ -1,0 +1,438 @@
+#include "websocket_server.h"
+
+#include <chrono>
+#include <cstdio>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "uws_specializations.h"
+
+namespace nws {
+
+/// The part of a server that depends on whether it speaks TLS: one template below.
+class WebSocketServer::Core : public ConnectionOwner {
+ public:
+  virtual ~Core() = default;
+  virtual void adopt(int descriptor) = 0;
+  virtual bool respond(ExchangeId exchange, const Response &response) = 0;
+  virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol,
+                              std::span<const Header> headers) = 0;
+  virtual bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except) = 0;
+  virtual std::size_t subscribers(std::string_view topic) = 0;
+  virtual void flush() = 0;
+  virtual void stop() = 0;
+
+  std::unique_ptr<Listener> listener;
+  EventLoop *loop = nullptr;
+  ListenAddress address;
+};
+
+namespace {
+
+std::int64_t epoch_milliseconds() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+/// An address as text, from its 4 or 16 bytes.
+std::string address_text(std::string_view bytes) {
+  static constexpr char mapped[] = "\0\0\0\0\0\0\0\0\0\0\xff\xff";  // ::ffff:0:0/96, RFC 4291, section 2.5.5.2
+  char text[46] = "";
+  if (bytes.length() == 16 && bytes.substr(0, 12) == std::string_view(mapped, 12)) {
+    bytes.remove_prefix(12);
+  }
+  if (bytes.length() == 4) {
+    uv_inet_ntop(AF_INET, bytes.data(), text, sizeof text);
+  } else if (bytes.length() == 16) {
+    uv_inet_ntop(AF_INET6, bytes.data(), text, sizeof text);
+  }
+  return text;
+}
+
+template <bool SSL>
+class ServerCore final : public WebSocketServer::Core {
+  using App = uWS::TemplatedApp<SSL>;
+  using WebSocket = frames::WebSocket<SSL>;
+  using HttpResponse = uWS::HttpResponse<SSL>;
+
+  /// µWebSockets keeps corking to itself; a derived class may open it.
+  struct Corkable : uWS::AsyncSocket<SSL> {
+    using uWS::AsyncSocket<SSL>::cork;
+    using uWS::AsyncSocket<SSL>::uncork;
+    using uWS::AsyncSocket<SSL>::canCork;
+  };
+
+  struct Exchange {
+    HttpResponse *response;
+    /// Of an upgrade: Sec-WebSocket-Key and Sec-WebSocket-Extensions. Empty for anything else.
+    std::string key, extensions;
+  };
+
+ public:
+  ServerCore(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
+      : connections_(connections), routes_(std::move(routes)), events_(events), contexts_(routes_.size()) {
+    if (app_.constructorFailed()) {
+      return;
+    }
+    // Our own tree, rather than the one that App makes: so that we know when a subscriber's queue has grown, and so that nothing is
+    // left in µWebSockets' lists of loop handlers, which must not change while they run. The app deletes it.
+    app_.topicTree = new TopicTree([this](uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message,
+                                          TopicTree::IteratorFlags flags) { return deliver(subscriber, message, flags); });
+    set_up_routes();
+  }
+
+  ~ServerCore() override { ServerCore::stop(); }
+
+  ssl_ctx_st *tls() { return static_cast<ssl_ctx_st *>(app_.getNativeHandle()); }
+  bool failed() { return app_.constructorFailed(); }
+
+  void adopt(int descriptor) override { app_.adoptSocket(descriptor); }
+
+  // ---- HTTP ----
+
+  bool respond(ExchangeId id, const Response &response) override {
+    auto found = exchanges_.find(id);
+    if (found == exchanges_.end()) {
+      return false;
+    }
+    HttpResponse *http = found->second.response;
+    exchanges_.erase(found);
+    write_response(http, response);
+    return true;
+  }
+
+  ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers) override {
+    auto found = exchanges_.find(id);
+    if (found == exchanges_.end() || found->second.key.empty() || route >= routes_.size()) {
+      return 0;
+    }
+    Exchange exchange = std::move(found->second);
+    exchanges_.erase(found);
+    if (connections_.full()) {
+      write_response(exchange.response, {.status = "503 Service Unavailable", .headers = {}, .body = ""});
+      return 0;
+    }
+    exchange.response->cork([&] {
+      exchange.response->writeStatus("101 Switching Protocols");
+      for (const Header &header : headers) {
+        exchange.response->writeHeader(header.first, header.second);
+      }
+      http_sockets_.erase(exchange.response);  // the upgrade moves it
+      SocketData data;
+      data.user_id = ++accepted_;
+      data.connected_at = epoch_milliseconds();
+      data.route = &routes_[route];
+      exchange.response->template upgrade<SocketData>(std::move(data), exchange.key, protocol, exchange.extensions,
+                                                      contexts_[route]);
+    });
+    return std::exchange(opened_, 0);
+  }
+
+  // ---- connections ----
+
+  void send(void *socket, std::string_view payload, uWS::OpCode op_code) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    SocketData *data = ws->getUserData();
+    if (data->closing) {
+      return;
+    }
+    drain_topics(data);
+    ws->send(payload, op_code);
+    note_buffered(ws, data);
+  }
+
+  void close(void *socket, std::uint16_t code, std::string_view reason) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    ws->end(code, reason);
+    note_buffered(ws, ws->getUserData());
+  }
+
+  void terminate(void *socket) override { static_cast<WebSocket *>(socket)->close(); }
+
+  void cork(void *socket, void (*step)(void *), void *argument) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    ConnectionId id = ws->getUserData()->id;
+    ws->cork([step, argument] { step(argument); });
+    if (connections_.find(id)) {
+      note_buffered(ws, ws->getUserData());
+    }
+  }
+
+  bool subscribe(void *socket, std::string_view topic) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    SocketData *data = ws->getUserData();
+    if (data->closing) {
+      return false;
+    }
+    if (!data->subscriber) {
+      data->subscriber = {app_.topicTree->createSubscriber(), SubscriberDeleter{app_.topicTree}};
+      data->subscriber->user = ws;
+    }
+    return app_.topicTree->subscribe(data->subscriber.get(), topic) != nullptr;
+  }
+
+  bool unsubscribe(void *socket, std::string_view topic) override {
+    SocketData *data = static_cast<WebSocket *>(socket)->getUserData();
+    return data->subscriber && std::get<0>(app_.topicTree->unsubscribe(data->subscriber.get(), topic));
+  }
+
+  std::vector<std::string_view> topics(void *socket) override {
+    std::vector<std::string_view> names;
+    if (SocketData *data = static_cast<WebSocket *>(socket)->getUserData(); data->subscriber) {
+      for (uWS::Topic *topic : data->subscriber->topics) {
+        names.emplace_back(topic->name);
+      }
+    }
+    return names;
+  }
+
+  // ---- publish and subscribe ----
+
+  bool publish(std::string_view name, std::string_view payload, uWS::OpCode op_code, ConnectionId except) override {
+    uWS::Topic *topic = app_.topicTree->lookupTopic(name);
+    if (!topic) {
+      return false;
+    }
+    uWS::Subscriber *sender = nullptr;
+    if (auto *entry = connections_.find(except)) {
+      sender = static_cast<WebSocket *>(entry->socket)->getUserData()->subscriber.get();
+    }
+    if (topic->size() == (sender ? topic->count(sender) : 0)) {
+      return false;
+    }
+    if (payload.length() < uWS::LoopData::CORK_BUFFER_SIZE) {
+      return app_.topicTree->publish(sender, name, {std::string(payload), op_code, false});
+    }
+    // Too long to be copied for later: to everybody now, each after what was published to it before.
+    return app_.topicTree->publishBig(sender, name, {payload, op_code, false},
+                                      [this](uWS::Subscriber *subscriber, uWS::TopicTreeBigMessage &message) {
+                                        app_.topicTree->drain(subscriber);
+                                        send_published(subscriber, message.message, message.opCode);
+                                      });
+  }
+
+  std::size_t subscribers(std::string_view name) override {
+    uWS::Topic *topic = app_.topicTree->lookupTopic(name);
+    return topic ? topic->size() : 0;
+  }
+
+  void flush() override { app_.topicTree->drain(); }
+
+  void stop() override {
+    listener.reset();
+    if (app_.constructorFailed()) {
+      return;
+    }
+    // By our own list: a TLS socket that waits for its turn to shake hands is in none of µWebSockets' (loop.c, low priority).
+    std::vector<void *> sockets(http_sockets_.begin(), http_sockets_.end());
+    for (void *socket : sockets) {
+      us_socket_close(SSL, static_cast<us_socket_t *>(socket), 0, nullptr);
+    }
+    app_.close();
+  }
+
+ private:
+  void set_up_routes() {
+    app_.filter([this](HttpResponse *http, int change) {
+      if (change > 0) {
+        http_sockets_.insert(http);
+      } else {
+        http_sockets_.erase(http);
+      }
+    });
+    // Which route a request takes is decided by whoever handles on_request. A route here is a set of limits: each has a context in
+    // µWebSockets, which we learn by seeing the first upgrade pass through all of them.
+    for (std::size_t i = 0; i < routes_.size(); i++) {
+      typename App::template WebSocketBehavior<SocketData> behavior;
+      behavior.maxPayloadLength = routes_[i].max_payload_length;
+      behavior.idleTimeout = routes_[i].idle_timeout;
+      behavior.sendPingsAutomatically = routes_[i].send_pings;
+      behavior.maxBackpressure = 0;  // never drops by itself: the limit is applied where the sender gets its answer
+      behavior.upgrade = [this, i](HttpResponse *http, uWS::HttpRequest *request, us_socket_context_t *context) {
+        contexts_[i] = context;
+        if (i + 1 < routes_.size()) {
+          request->setYield(true);
+        } else {
+          receive_request(http, request, true);
+        }
+      };
+      behavior.open = [this](WebSocket *ws) {
+        SocketData *data = ws->getUserData();
+        data->id = opened_ = connections_.open(ws, this, data->route->max_backpressure);
+        events_.on_open(*data);
+      };
+      behavior.message = [this](WebSocket *ws, std::string_view payload, uWS::OpCode op_code) {
+        events_.on_message(*ws->getUserData(), payload, op_code == uWS::OpCode::BINARY);
+      };
+      behavior.drain = [this](WebSocket *ws) { drained(ws); };
+      behavior.ping = [this](WebSocket *ws, std::string_view payload) { events_.on_ping(*ws->getUserData(), payload); };
+      behavior.pong = [this](WebSocket *ws, std::string_view payload) { events_.on_pong(*ws->getUserData(), payload); };
+      behavior.close = [this](WebSocket *ws, int code, std::string_view reason) { closed(ws, code, reason); };
+      app_.template ws<SocketData>("/*", std::move(behavior));
+    }
+    app_.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request, false); });
+  }
+
+  void receive_request(HttpResponse *http, uWS::HttpRequest *request, bool upgrade) {
+    ExchangeId id = ++last_exchange_ ? last_exchange_ : ++last_exchange_;
+    Exchange &exchange = exchanges_[id];
+    exchange.response = http;
+    if (upgrade) {
+      exchange.key = request->getHeader("sec-websocket-key");
+      exchange.extensions = request->getHeader("sec-websocket-extensions");
+    }
+    http->onAborted([this, id] {
+      exchanges_.erase(id);
+      events_.on_abort(id);
+    });
+    headers_.clear();
+    for (auto header : *request) {
+      headers_.emplace_back(header);
+    }
+    std::string remote_address = address_text(http->getRemoteAddress());
+    events_.on_request(id, {request->getCaseSensitiveMethod(), request->getFullUrl(), remote_address, headers_});
+  }
+
+  void write_response(HttpResponse *http, const Response &response) {
+    http->cork([&] {
+      http->writeStatus(response.status);
+      for (const Header &header : response.headers) {
+        http->writeHeader(header.first, header.second);
+      }
+      if (!response.body) {
+        http->endWithoutBody();
+      } else if (response.head_only) {
+        http->endWithoutBody(response.body->length());
+      } else {
+        http->end(*response.body);
+      }
+    });
+  }
+
+  void drained(WebSocket *ws) {
+    SocketData *data = ws->getUserData();
+    note_buffered(ws, data);
+    Account &account = connections_.account(data->id);
+    bool has_room = (account.answers & Account::answered_dropped) && account.buffered < account.limit;
+    if (!data->closing && account.answers && (account.buffered == 0 || has_room)) {
+      account.answers = 0;
+      events_.on_drain(*data);
+    }
+  }
+
+  void closed(WebSocket *ws, int code, std::string_view reason) {
+    SocketData *data = ws->getUserData();
+    data->subscriber.reset();
+    connections_.close(data->id);
+    if (code == 1006) {
+      // µWebSockets reports every end without a handshake like this, with words of its own; ours may be the end of a handshake.
+      bool complete = data->close_code != 0;
+      events_.on_close(*data, complete ? data->close_code : 1006, complete ? reason : std::string_view());
+    } else {
+      events_.on_close(*data, static_cast<std::uint16_t>(code), reason);
+    }
+  }
+
+  void drain_topics(SocketData *data) {
+    if (data->subscriber) {
+      app_.topicTree->drain(data->subscriber.get());
+    }
+  }
+
+  void note_buffered(WebSocket *ws, SocketData *data) { connections_.account(data->id).buffered = ws->getBufferedAmount(); }
+
+  /// False when the subscriber's queue is full.
+  bool send_published(uWS::Subscriber *subscriber, std::string_view payload, int op_code) {
+    auto *ws = static_cast<WebSocket *>(subscriber->user);
+    SocketData *data = ws->getUserData();
+    if (ws->getBufferedAmount() + payload.length() > data->route->max_backpressure) {
+      return false;
+    }
+    ws->send(payload, static_cast<uWS::OpCode>(op_code));
+    note_buffered(ws, data);
+    return true;
+  }
+
+  /// The tree hands over a subscriber's messages one by one, marking the first and the last. True would stop it short.
+  bool deliver(uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message, TopicTree::IteratorFlags flags) {
+    auto *ws = static_cast<WebSocket *>(subscriber->user);
+    auto *corkable = reinterpret_cast<Corkable *>(ws);
+    bool first = flags & TopicTree::FIRST;
+    bool last = flags & TopicTree::LAST;
+    if (first && !last && corkable->canCork()) {
+      corkable->cork();
+      corked_by_delivery_ = true;
+    }
+    send_published(subscriber, message.message, message.opCode);
+    if (last && corked_by_delivery_) {
+      corked_by_delivery_ = false;
+      corkable->uncork();
+      note_buffered(ws, ws->getUserData());
+    }
+    return false;
+  }
+
+  App app_;
+  ConnectionTable &connections_;
+  std::vector<RouteOptions> routes_;  // never changes: connections point into it
+  ServerEvents &events_;
+  std::vector<us_socket_context_t *> contexts_;
+  std::unordered_map<ExchangeId, Exchange> exchanges_;
+  std::unordered_set<void *> http_sockets_;
+  std::vector<Header> headers_;
+  ExchangeId last_exchange_ = 0;
+  std::uint64_t accepted_ = 0;
+  /// What the open handler made during `accept`.
+  ConnectionId opened_ = 0;
+  bool corked_by_delivery_ = false;
+};
+
+}  // namespace
+
+WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {
+  if (options.tls) {
+    auto core = std::make_unique<ServerCore<true>>(connections, std::move(options.routes), events);
+    if (core->failed()) {
+      tls_failure_ = {TlsFailure::What::context, {}, "no TLS context could be made"};
+    } else {
+      tls_failure_ = configure_tls(core->tls(), *options.tls);
+    }
+    core_ = std::move(core);
+  } else {
+    core_ = std::make_unique<ServerCore<false>>(connections, std::move(options.routes), events);
+  }
+  core_->loop = &loop;
+  core_->address = std::move(options.address);
+  core_->listener = std::make_unique<Listener>(Listener::Callbacks{
+      .accepted = [core = core_.get()](int descriptor) { core->adopt(descriptor); },
+      .exhausted = [&events] { events.on_descriptors_exhausted(); },
+  });
+}
+
+WebSocketServer::~WebSocketServer() = default;
+
+ListenResult WebSocketServer::listen() {
+  if (tls_failure_ || !core_->listener) {
+    return {.error = EINVAL};
+  }
+  return core_->listener->open(core_->loop->uv(), core_->address);
+}
+void WebSocketServer::stop_listening() { core_->listener.reset(); }
+void WebSocketServer::ref(bool keep_alive) {
+  if (core_->listener) {
+    core_->listener->ref(keep_alive);
+  }
+}
+bool WebSocketServer::respond(ExchangeId exchange, const Response &response) { return core_->respond(exchange, response); }
+ConnectionId WebSocketServer::accept(ExchangeId exchange, std::size_t route, std::string_view protocol,
+                                     std::span<const Header> headers) {
+  return core_->accept(exchange, route, protocol, headers);
+}
+bool WebSocketServer::publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except) {
+  return core_->publish(topic, payload, is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT, except);
+}
+std::size_t WebSocketServer::subscribers(std::string_view topic) { return core_->subscribers(topic); }
+void WebSocketServer::flush() { core_->flush(); }
+void WebSocketServer::stop() { core_->stop(); }
+
+}  // namespace nws

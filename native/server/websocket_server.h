@@ -1,0 +1,119 @@
+// A WebSocket and HTTP server on µWebSockets.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "connection_owner.h"
+#include "connection_table.h"
+#include "event_loop.h"
+#include "listener.h"
+#include "tls_context.h"
+
+namespace nws {
+
+/// Names one HTTP request of one server that waits for an answer; 0 is none.
+using ExchangeId = std::uint32_t;
+using Header = std::pair<std::string_view, std::string_view>;
+
+/// An HTTP request. The views are valid during the event only.
+struct RequestHead {
+  std::string_view method;
+  std::string_view url;
+  /// In text; an IPv4 peer of a dual-stack socket appears as IPv4.
+  std::string_view remote_address;
+  /// Names in lower case, in the order in which they came.
+  std::span<const Header> headers;
+};
+
+struct Response {
+  /// For example "200 OK".
+  std::string_view status;
+  /// Without Content-Length, Transfer-Encoding, Connection and Date.
+  std::span<const Header> headers;
+  /// None: no Content-Length is announced either (204, 304).
+  std::optional<std::string_view> body;
+  /// Announce the body's length and leave it out.
+  bool head_only = false;
+};
+
+struct ServerOptions {
+  ListenAddress address;
+  /// None: plain text.
+  std::optional<TlsOptions> tls;
+  /// What `accept` chooses from.
+  std::vector<RouteOptions> routes;
+};
+
+/// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: none may throw, and none may
+/// destroy the server. Only on_message may call back into the server and its connections; the others take note and return.
+class ServerEvents {
+ public:
+  /// Ends with one call of `respond` or `accept`, or with on_abort.
+  virtual void on_request(ExchangeId exchange, const RequestHead &head) = 0;
+  /// The client of a waiting request has gone.
+  virtual void on_abort(ExchangeId exchange) = 0;
+
+  virtual void on_open(const SocketData &socket) = 0;
+  /// The payload is µWebSockets' memory, and is overwritten after the event.
+  virtual void on_message(const SocketData &socket, std::string_view payload, bool is_binary) = 0;
+  /// After an answer of "backpressure" or "dropped": the queue is empty, or has room again.
+  virtual void on_drain(const SocketData &socket) = 0;
+  virtual void on_ping(const SocketData &socket, std::string_view payload) = 0;
+  virtual void on_pong(const SocketData &socket, std::string_view payload) = 0;
+  /// The id finds nothing any more. Whoever handles this releases it (ConnectionTable::release) when nobody can use it again.
+  virtual void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) = 0;
+
+  /// There are no descriptors left to accept clients with; see Listener.
+  virtual void on_descriptors_exhausted() = 0;
+
+ protected:
+  ~ServerEvents() = default;
+};
+
+/// Owns its listening socket and its connections. Lives on its loop's thread. Not to be destroyed inside an event.
+class WebSocketServer {
+ public:
+  /// The loop, the table and the events outlive the server. Ask `tls_failure` before anything else.
+  WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events);
+  /// Cuts what is still open: the close events come before this returns.
+  ~WebSocketServer();
+
+  /// Why the key and certificate cannot be used; the server is then good for nothing.
+  const std::optional<TlsFailure> &tls_failure() const { return tls_failure_; }
+
+  /// At most once.
+  ListenResult listen();
+  /// Idempotent.
+  void stop_listening();
+  /// Whether the listening socket keeps the loop alive.
+  void ref(bool keep_alive);
+
+  /// False when the exchange has ended.
+  bool respond(ExchangeId exchange, const Response &response);
+  /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for messages. 0 when the
+  /// exchange has ended or was no GET with a key of 16 bytes; with a full connection table it is answered with 503.
+  ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers);
+
+  /// To every subscriber but `except` (0: to all). False when there was none. A subscriber whose queue is full misses it.
+  bool publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except);
+  std::size_t subscribers(std::string_view topic);
+  /// Writes what was published since the last time.
+  void flush();
+
+  /// Stops listening and cuts every connection and exchange. Idempotent.
+  void stop();
+
+  class Core;
+
+ private:
+  std::optional<TlsFailure> tls_failure_;
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace nws

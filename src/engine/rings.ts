@@ -1,0 +1,369 @@
+/**
+ * The memory through which events and commands pass in batches between JavaScript and C++, and the code that reads and
+ * writes it. `native/binding/protocol.h` says the same in C++, and `native/server/connection_table.h` the layout of accounts.
+ *
+ * A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
+ */
+import { Buffer } from 'node:buffer'
+import type { ConnectionEvents, ConnectionId, ExchangeId, Payload } from './contract.js'
+
+/** What the addon offers to this file. */
+export interface RingAddon {
+  attach(shared: {
+    accounts: ArrayBuffer
+    control: ArrayBuffer
+    inbox: ArrayBuffer
+    outbox: ArrayBuffer
+    attachments: unknown[]
+    deliver: () => void
+  }): void
+  setInbox(inbox: ArrayBuffer): void
+  drain(): void
+  send(id: ConnectionId, data: Payload): void
+}
+
+/** What a server's own records (as opposed to a connection's) are handed to. */
+export interface ServerRecords {
+  requested(exchange: ExchangeId, lines: string): void
+  aborted(exchange: ExchangeId): void
+  descriptorsExhausted(): void
+}
+
+const enum Control {
+  inboxEnd = 0,
+  inboxRead = 1,
+  outboxEnd = 2,
+  words = 4,
+}
+
+const enum Event {
+  text = 1,
+  binary = 2,
+  textAttached = 3,
+  binaryAttached = 4,
+  drain = 5,
+  ping = 6,
+  pong = 7,
+  close = 8,
+  request = 9,
+  abort = 10,
+  descriptorsExhausted = 11,
+}
+
+const enum Command {
+  sendText = 1,
+  sendBinary = 2,
+  sendPing = 3,
+  beginClose = 4,
+  terminate = 5,
+}
+
+/** Words of one connection's account: what is needed to answer `send` at once. */
+const enum Account {
+  /** Bytes that C++ holds for a client that does not read. */
+  buffered = 0,
+  /** Bytes in the outbox. */
+  pending = 1,
+  limit = 2,
+  /** Answers given since the last drain: 1 for backpressure, 2 for dropped. */
+  answers = 3,
+  /** The connection that has this slot; 0 when it is free or may send no more. */
+  id = 4,
+}
+const ANSWERED_BACKPRESSURE = 1
+const ANSWERED_DROPPED = 2
+/** An account is 8 words. */
+const ACCOUNT_SHIFT = 3
+/** The low bits of an id are its slot. */
+const SLOT_MASK = 0xfffff
+
+const HEADER_WORDS = 3
+/** Bytes. Untouched pages cost nothing: this is room for the million connections that an id can name. */
+const ACCOUNTS_SIZE = (SLOT_MASK + 1) << (ACCOUNT_SHIFT + 2)
+/** Bytes of the inbox: a few thousand short messages, or eight of the longest that are not attached. */
+const INBOX_SIZE = 256 * 1024
+/** When fewer words than this are left in an inbox that cannot start over, it is replaced. */
+const INBOX_LOW_WATER = 9 * 1024
+/** Bytes of the outbox. */
+const OUTBOX_SIZE = 256 * 1024
+/** A message longer than this (bytes, or UTF-16 units of a string) is not copied into the outbox but sent from the caller's memory. */
+const MAX_COPIED_MESSAGE = 16 * 1024
+/** Up to this length a loop is quicker than a call. */
+const SHORT = 48
+
+/**
+ * The rings of one thread: all its servers share them, so that one call delivers everything and the order is kept.
+ * A connection's events go straight to its ConnectionEvents.
+ */
+export class Rings {
+  readonly #addon: RingAddon
+  readonly #servers: ReadonlyMap<number, ServerRecords>
+  readonly #control = new Uint32Array(Control.words)
+  readonly #accounts = new Uint32Array(ACCOUNTS_SIZE / 4)
+  /** By slot. An entry is there from `open` until its `close` event. */
+  readonly #connections: (ConnectionEvents | undefined)[] = []
+  readonly #attachments: unknown[] = []
+
+  // The inbox is replaced when a handler has been given a view of it: what a handler holds is never written again.
+  #inbox = newMemory(INBOX_SIZE)
+  #inboxWords = wordsOf(this.#inbox)
+  /** A Buffer handed to a handler looks into the inbox. */
+  #inboxIsShared = false
+
+  readonly #outbox = newMemory(OUTBOX_SIZE)
+  readonly #outboxWords = wordsOf(this.#outbox)
+
+  constructor(addon: RingAddon, servers: ReadonlyMap<number, ServerRecords>) {
+    this.#addon = addon
+    this.#servers = servers
+    addon.attach({
+      accounts: this.#accounts.buffer,
+      control: this.#control.buffer,
+      inbox: memoryOf(this.#inbox),
+      outbox: memoryOf(this.#outbox),
+      attachments: this.#attachments,
+      deliver: () => this.#deliver(),
+    })
+  }
+
+  /** From now on the connection's events go to `events`. */
+  open(id: ConnectionId, events: ConnectionEvents): void {
+    this.#connections[id & SLOT_MASK] = events
+  }
+
+  isOpen(id: ConnectionId): boolean {
+    return this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] === id
+  }
+
+  bufferedAmount(id: ConnectionId): number {
+    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
+    const accounts = this.#accounts
+    return accounts[account + Account.id] === id ? at(accounts, account + Account.buffered) + at(accounts, account + Account.pending) : 0
+  }
+
+  /** As EngineServer.send. */
+  send(id: ConnectionId, data: Payload): number {
+    if (data.length > MAX_COPIED_MESSAGE) return this.#sendNow(id, data)
+    return typeof data === 'string' ? this.#put(id, Command.sendText, data) : this.#put(id, Command.sendBinary, data)
+  }
+
+  /** As EngineServer.ping. */
+  ping(id: ConnectionId, data: Payload): number {
+    return this.#put(id, Command.sendPing, data)
+  }
+
+  close(id: ConnectionId, code: number, reason: string): void {
+    if (!this.isOpen(id)) return
+    this.#put(id, Command.beginClose | (code << 16), reason)
+    this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] = 0
+  }
+
+  /** Also after `close`, whose handshake it cuts short. */
+  terminate(id: ConnectionId): void {
+    if (this.#connections[id & SLOT_MASK] === undefined) return
+    const end = this.#reserve(0)
+    this.#outboxWords[end] = id
+    this.#outboxWords[end + 1] = Command.terminate
+    this.#outboxWords[end + 2] = 0
+    this.#control[Control.outboxEnd] = end + HEADER_WORDS
+    this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] = 0
+  }
+
+  /** Where a record with `length` payload bytes goes in the outbox, which is carried out first when it is full. */
+  #reserve(length: number): number {
+    const end = at(this.#control, Control.outboxEnd)
+    if ((end + HEADER_WORDS) * 4 + length <= OUTBOX_SIZE) return end
+    this.#addon.drain()
+    return 0
+  }
+
+  /** Writes one command, and answers as `send` does. Not for messages longer than MAX_COPIED_MESSAGE. */
+  #put(id: ConnectionId, kind: number, data: Payload): number {
+    const accounts = this.#accounts
+    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
+    if (accounts[account + Account.id] !== id) return 0
+    // UTF-8 takes at most three bytes for each UTF-16 unit.
+    const most = typeof data === 'string' ? data.length * 3 : data.length
+    const end = this.#reserve(most)
+    const start = (end + HEADER_WORDS) * 4
+    const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data)
+    if (kind <= Command.sendPing && !this.#hasRoom(account, length)) {
+      // Carrying out what is pending may give room; the record, which was not committed, is then written again.
+      if (accounts[account + Account.pending] === 0) return this.#refuse(account)
+      this.#addon.drain()
+      if (accounts[account + Account.id] !== id) return 0
+      return this.#hasRoom(account, length) ? this.#put(id, kind, data) : this.#refuse(account)
+    }
+    const words = this.#outboxWords
+    words[end] = id
+    words[end + 1] = kind
+    words[end + 2] = length
+    this.#control[Control.outboxEnd] = end + HEADER_WORDS + ((length + 3) >>> 2)
+    accounts[account + Account.pending] = at(accounts, account + Account.pending) + length
+    if (accounts[account + Account.buffered] === 0) return length || 1
+    accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_BACKPRESSURE
+    return -1
+  }
+
+  /** A long message: C++ takes it from the caller's memory, after what is pending. */
+  #sendNow(id: ConnectionId, data: Payload): number {
+    const accounts = this.#accounts
+    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
+    if (accounts[account + Account.id] !== id) return 0
+    const length = typeof data === 'string' ? Buffer.byteLength(data) : data.length
+    if (accounts[account + Account.pending] !== 0) {
+      this.#addon.drain()
+      if (accounts[account + Account.id] !== id) return 0
+    }
+    if (!this.#hasRoom(account, length)) return this.#refuse(account)
+    this.#addon.send(id, data)
+    if (accounts[account + Account.buffered] === 0) return length
+    accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_BACKPRESSURE
+    return -1
+  }
+
+  #hasRoom(account: number, length: number): boolean {
+    const accounts = this.#accounts
+    return at(accounts, account + Account.buffered) + at(accounts, account + Account.pending) + length <= at(accounts, account + Account.limit)
+  }
+
+  #refuse(account: number): number {
+    this.#accounts[account + Account.answers] = at(this.#accounts, account + Account.answers) | ANSWERED_DROPPED
+    return 0
+  }
+
+  /**
+   * Reads the inbox to its end, which moves on while handlers call into C++. Each record counts as read before its handler
+   * runs: should one throw, nothing but its own event is lost.
+   */
+  #deliver(): void {
+    const control = this.#control
+    let words = this.#inboxWords
+    for (;;) {
+      const record = at(control, Control.inboxRead)
+      if (record === control[Control.inboxEnd]) break
+      const id = at(words, record)
+      const kind = at(words, record + 1)
+      const length = at(words, record + 2)
+      const event = kind & 0xff
+      const attached = event === Event.textAttached || event === Event.binaryAttached
+      control[Control.inboxRead] = record + HEADER_WORDS + (attached ? 0 : (length + 3) >>> 2)
+      this.#dispatch(id, kind, event, (record + HEADER_WORDS) * 4, length)
+      words = this.#inboxWords
+    }
+    if (!this.#inboxIsShared) {
+      control[Control.inboxEnd] = 0
+      control[Control.inboxRead] = 0
+    } else if (at(control, Control.inboxEnd) + INBOX_LOW_WATER > INBOX_SIZE / 4) {
+      this.#inbox = newMemory(INBOX_SIZE)
+      this.#inboxWords = wordsOf(this.#inbox)
+      this.#inboxIsShared = false
+      this.#addon.setInbox(memoryOf(this.#inbox))
+      control[Control.inboxEnd] = 0
+      control[Control.inboxRead] = 0
+    }
+  }
+
+  #dispatch(id: number, kind: number, event: Event, start: number, length: number): void {
+    if (event >= Event.request) {
+      this.#dispatchToServer(id, kind, event, start, length)
+      return
+    }
+    const slot = id & SLOT_MASK
+    const connection = this.#connections[slot]
+    if (connection === undefined) return
+    switch (event) {
+      case Event.text:
+        connection.message(readText(this.#inbox, start, length), false)
+        break
+      case Event.binary:
+        connection.message(this.#view(start, length), true)
+        break
+      case Event.textAttached:
+      case Event.binaryAttached: {
+        const attachment = this.#attachments[length]
+        this.#attachments[length] = undefined
+        // The two kinds say which of the two it is.
+        connection.message(attachment as string | Buffer, event === Event.binaryAttached)
+        break
+      }
+      case Event.drain:
+        connection.drain()
+        break
+      case Event.ping:
+        connection.ping(this.#view(start, length))
+        break
+      case Event.pong:
+        connection.pong(this.#view(start, length))
+        break
+      case Event.close: {
+        this.#connections[slot] = undefined
+        connection.close(kind >>> 16, readText(this.#inbox, start, length))
+        break
+      }
+    }
+  }
+
+  #dispatchToServer(id: number, kind: number, event: Event, start: number, length: number): void {
+    const server = this.#servers.get(kind >>> 8)
+    if (server === undefined) return
+    if (event === Event.request) server.requested(id, this.#inbox.toString('latin1', start, start + length))
+    else if (event === Event.abort) server.aborted(id)
+    else server.descriptorsExhausted()
+  }
+
+  #view(start: number, length: number): Buffer {
+    if (length === 0) return Buffer.alloc(0)
+    this.#inboxIsShared = true
+    return this.#inbox.subarray(start, start + length)
+  }
+}
+
+/** An element that is known to be there. */
+function at(words: Uint32Array, index: number): number {
+  // noUncheckedIndexedAccess cannot know that the index is in range; a check would cost on every message.
+  return words[index] as number
+}
+
+/** Memory of its own, not a piece of Node's pool. */
+function newMemory(size: number): Buffer {
+  return Buffer.allocUnsafeSlow(size)
+}
+
+function memoryOf(buffer: Buffer): ArrayBuffer {
+  // allocUnsafeSlow gives every Buffer an ArrayBuffer of its own, never a SharedArrayBuffer.
+  return buffer.buffer as ArrayBuffer
+}
+
+function wordsOf(buffer: Buffer): Uint32Array {
+  return new Uint32Array(buffer.buffer, buffer.byteOffset, buffer.length >>> 2)
+}
+
+/** Writes UTF-8, and returns how many bytes it took. There is room for three bytes for each UTF-16 unit. */
+function writeText(target: Buffer, start: number, text: string): number {
+  const length = text.length
+  if (length <= SHORT) {
+    let i = 0
+    for (; i < length; i++) {
+      const unit = text.charCodeAt(i)
+      if (unit > 0x7f) break
+      target[start + i] = unit
+    }
+    if (i === length) return length
+  }
+  return target.write(text, start, 'utf8')
+}
+
+function writeBytes(target: Buffer, start: number, bytes: Uint8Array): number {
+  const length = bytes.length
+  if (length <= SHORT) {
+    for (let i = 0; i < length; i++) target[start + i] = bytes[i] as number // within its length
+  } else {
+    target.set(bytes, start)
+  }
+  return length
+}
+
+function readText(source: Buffer, start: number, length: number): string {
+  return length === 0 ? '' : source.toString('utf8', start, start + length)
+}

@@ -1,0 +1,23 @@
+/** `npm run certs`: makes the development certificate that `npm start` would make, in certs/. */
+import { existsSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import process from 'node:process'
+import { pathToFileURL } from 'node:url'
+import { root } from './install/paths.mjs'
+
+const compiled = join(root, 'dist', 'app', 'certificate.js')
+if (!existsSync(compiled)) {
+  console.error('dist/app/certificate.js is missing: run "npm run build:ts" first.')
+  process.exit(1)
+}
+const { ensureCertificate } = await import(pathToFileURL(compiled).href)
+
+const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(root, 'certs', name))
+try {
+  const made = ensureCertificate(key, cert)
+  const names = [key, cert].map((path) => relative(process.cwd(), path)).join(' and ')
+  console.log(made ? `Made ${names}: for localhost, valid for 365 days.` : `${names} exist already; they stay as they are.`)
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exit(1)
+}

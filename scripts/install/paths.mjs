@@ -1,0 +1,17 @@
+/** Where the install step reads and writes. */
+import { join, resolve } from 'node:path'
+
+/** The package's own folder. */
+export const root = resolve(import.meta.dirname, '../..')
+/** cmake-js builds here. */
+export const buildDirectory = join(root, 'build')
+/** What the native build makes, and what src/engine/native.ts loads. */
+export const addonFile = join(buildDirectory, 'Release', 'native_websocket_server.node')
+/** Everything that CMake, make and the compiler printed. */
+export const logFile = join(buildDirectory, 'install.log')
+/** Why there is no native engine: a sentence, then the details. Absent when there is one. */
+export const reasonFile = join(buildDirectory, 'install-reason.txt')
+/** What the addon was built from. */
+export const stateFile = join(buildDirectory, 'install-state.json')
+/** The submodule, or what an npm tarball carries of it. */
+export const upstreamDirectory = join(root, 'external', 'uwebsockets')

@@ -1,0 +1,198 @@
+/** Builds the addon with cmake-js, and knows whether the one that is there is still the one wanted. */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { dirname, join } from 'node:path'
+import process from 'node:process'
+import { addonFile, buildDirectory, logFile, root, stateFile } from './paths.mjs'
+import { run } from './processes.mjs'
+import { findCompiler } from './tools.mjs'
+
+/** What cmake-js is told everywhere: one generator, because two cannot share a build folder. */
+const GENERATOR = 'Unix Makefiles'
+/** Environment variables that change what is built. */
+const VARIABLES = ['CC', 'CXX', 'CFLAGS', 'LDFLAGS', 'OPENSSL_ROOT_DIR', 'CMAKE_PREFIX_PATH', 'npm_config_nodedir']
+/** Lines of a failed build's output that are printed; the log has all of it. */
+const PRINTED_LINES = 200
+
+const require = createRequire(join(root, 'package.json'))
+
+/** @typedef {{ toolchain?: string, inputs?: string }} State */
+
+/**
+ * Whether the addon is there and was built from exactly these sources with this compiler. Node's version does not
+ * matter: the addon uses Node-API.
+ * @param {string} upstream
+ */
+export function isUpToDate(upstream) {
+  return existsSync(addonFile) && readState().inputs === inputsOf(upstream)
+}
+
+/** Nothing may load an addon that the last install did not build. */
+export function removeAddon() {
+  rmSync(addonFile, { force: true })
+}
+
+/**
+ * Builds and loads the addon. `problem` is the whole story of a failure.
+ * @param {string} upstream
+ * @param {import('./tools.mjs').Tools} tools
+ * @returns {{ seconds: number, problem?: string }}
+ */
+export function buildNative(upstream, tools) {
+  const start = performance.now()
+  const toolchain = toolchainOf(upstream)
+  const inputs = inputsOf(upstream)
+  // Neither CMake's cache nor make's time stamps survive another compiler or other upstream sources.
+  if (readState().toolchain !== toolchain) rmSync(buildDirectory, { recursive: true, force: true })
+  writeState({ toolchain })
+
+  const command = cmakeJs(buildDirectory, tools)
+  const env = { ...process.env, UWEBSOCKETS_DIR: upstream }
+  const log = openSync(logFile, 'w')
+  let ok = false
+  try {
+    ok = ['configure', 'build'].every(
+      (step) =>
+        spawnSync(process.execPath, [command.script, step, ...command.args], { cwd: root, env, stdio: ['ignore', log, log] })
+          .status === 0,
+    )
+  } finally {
+    closeSync(log)
+  }
+  const seconds = Math.round((performance.now() - start) / 1000)
+  if (!ok)
+    return {
+      seconds,
+      problem: `The native build failed.\n\n${excerpt(readFileSync(logFile, 'utf8'))}\n\nThe whole output is in ${logFile}.`,
+    }
+
+  const loading = run([process.execPath, '-e', 'require(process.argv[1])', addonFile])
+  if (!loading.ok) return { seconds, problem: `The addon was built, but Node cannot load it.\n\n${loading.output}` }
+  writeState({ toolchain, inputs })
+  return { seconds }
+}
+
+/**
+ * How to call cmake-js for a build folder.
+ * @param {string} folder
+ * @param {import('./tools.mjs').Tools} tools
+ */
+export function cmakeJs(folder, tools) {
+  const manifest = require.resolve('cmake-js/package.json')
+  const options = [
+    '--directory',
+    root,
+    '--out',
+    folder,
+    '--config',
+    'Release',
+    '--generator',
+    GENERATOR,
+    '--parallel',
+    String(availableParallelism()),
+  ]
+  // A compiler with arguments is left to CMake, which reads CC and CXX itself.
+  if (tools.cc?.length === 1 && tools.cxx?.length === 1) options.push('--cc', `${tools.cc[0]}`, '--cxx', `${tools.cxx[0]}`)
+  const definitions = [`--CDNODE_EXECUTABLE=${process.execPath}`]
+  if (tools.uvIncludeDirectory) definitions.push(`--CDUV_INCLUDE_DIR=${tools.uvIncludeDirectory}`)
+  if (tools.opensslRoot) definitions.push(`--CDOPENSSL_ROOT_DIR=${tools.opensslRoot}`)
+  return { script: join(dirname(manifest), 'bin', 'cmake-js'), args: [...options, ...definitions] }
+}
+
+/**
+ * What CMake remembers and cannot change its mind about.
+ * @param {string} upstream
+ */
+function toolchainOf(upstream) {
+  const compilers = [findCompiler('CC', ['cc', 'gcc', 'clang']), findCompiler('CXX', ['c++', 'g++', 'clang++'])]
+  const identities = compilers.map(({ command }) => (command?.[0] ? [...command, ...identity(realpathSync(command[0]))] : []))
+  const variables = VARIABLES.map((name) => process.env[name] ?? '')
+  return digest([process.platform, process.arch, root, upstream, ...identities.flat(), ...variables])
+}
+
+/**
+ * Everything that the addon is made from. Our own sources count by content; upstream's, which nobody edits, by size and time.
+ * @param {string} upstream
+ */
+function inputsOf(upstream) {
+  const own = [join(root, 'CMakeLists.txt'), ...filesBelow(join(root, 'native'))].flatMap((file) => [
+    file,
+    readFileSync(file, 'utf8'),
+  ])
+  const theirs = [
+    join(upstream, 'uSockets', 'Makefile'),
+    ...filesBelow(join(upstream, 'src')),
+    ...filesBelow(join(upstream, 'uSockets', 'src')),
+  ]
+  const headers = require.resolve('node-addon-api/package.json')
+  return digest([
+    toolchainOf(upstream),
+    ...own,
+    ...theirs.flatMap((file) => [file, ...identity(file)]),
+    readFileSync(headers, 'utf8'),
+  ])
+}
+
+/**
+ * @param {string} folder
+ * @returns {string[]}
+ */
+function filesBelow(folder) {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+}
+
+/** @param {string} file */
+function identity(file) {
+  const { size, mtimeMs } = statSync(file)
+  return [String(size), String(mtimeMs)]
+}
+
+/** @param {readonly string[]} parts */
+function digest(parts) {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
+}
+
+/** @returns {State} */
+function readState() {
+  try {
+    return JSON.parse(readFileSync(stateFile, 'utf8'))
+  } catch {
+    return {}
+  }
+}
+
+/** @param {State} state */
+function writeState(state) {
+  mkdirSync(buildDirectory, { recursive: true })
+  writeFileSync(stateFile, `${JSON.stringify(state)}\n`)
+}
+
+/**
+ * The part of a build's output with the first error in it.
+ * @param {string} output
+ */
+function excerpt(output) {
+  const lines = output.trimEnd().split('\n')
+  if (lines.length <= PRINTED_LINES) return lines.join('\n')
+  const error = lines.findIndex((line) => /\berror\b|\bundefined reference\b/i.test(line))
+  const first = error < 0 ? lines.length - PRINTED_LINES : Math.max(0, error - 10)
+  return lines.slice(first, first + PRINTED_LINES).join('\n')
+}

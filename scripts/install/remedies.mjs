@@ -1,0 +1,28 @@
+/** How each system brings each thing that the native build needs. */
+
+/** @param {Record<'debian' | 'fedora' | 'alpine' | 'macos', string>} names packages, and for macOS the whole command */
+const packages = ({ debian, fedora, alpine, macos }) =>
+  /** @type {const} */ ([
+    ['Debian, Ubuntu', `apt-get install ${debian}`],
+    ['Fedora', `dnf install ${fedora}`],
+    ['Alpine', `apk add ${alpine}`],
+    ['macOS', macos],
+  ])
+
+const commandLineTools = 'xcode-select --install'
+
+export const remedies = {
+  git: packages({ debian: 'git', fedora: 'git', alpine: 'git', macos: commandLineTools }),
+  cmake: packages({ debian: 'cmake', fedora: 'cmake', alpine: 'cmake', macos: 'brew install cmake' }),
+  make: packages({ debian: 'make', fedora: 'make', alpine: 'make', macos: commandLineTools }),
+  compiler: packages({ debian: 'g++', fedora: 'gcc-c++', alpine: 'g++', macos: commandLineTools }),
+  // With the static libraries OpenSSL stays inside the addon; on Alpine they are packages of their own.
+  openssl: packages({
+    debian: 'libssl-dev',
+    fedora: 'openssl-devel',
+    alpine: 'openssl-dev openssl-libs-static',
+    macos: 'brew install openssl@3',
+  }),
+  zlib: packages({ debian: 'zlib1g-dev', fedora: 'zlib-devel', alpine: 'zlib-dev zlib-static', macos: commandLineTools }),
+  libuv: packages({ debian: 'libuv1-dev', fedora: 'libuv-devel', alpine: 'libuv-dev', macos: 'brew install libuv' }),
+}

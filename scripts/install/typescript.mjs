@@ -1,0 +1,24 @@
+/** Compiles src/ to dist/, where there is a src/: the npm package carries dist/ alone. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import process from 'node:process'
+import { root } from './paths.mjs'
+import { run } from './processes.mjs'
+
+/**
+ * `done` is worth a line; `problem` is a failure.
+ * @returns {{ done?: string, problem?: string }}
+ */
+export function compileTypeScript() {
+  if (!existsSync(join(root, 'src'))) return {}
+  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  if (!existsSync(compiler)) {
+    if (existsSync(join(root, 'dist', 'index.js'))) return { done: 'TypeScript is not installed; dist/ stays as it is.' }
+    return {
+      problem:
+        'TypeScript is not installed, so that src/ cannot be compiled: run "npm install" with the development dependencies.',
+    }
+  }
+  const { ok, output } = run([process.execPath, compiler, '-p', 'tsconfig.build.json'], { cwd: root })
+  return ok ? { done: 'The TypeScript was compiled.' } : { problem: `The TypeScript does not compile.\n\n${output}` }
+}

@@ -12,7 +12,8 @@ if (!existsSync(compiled)) {
 }
 const { ensureCertificate } = await import(pathToFileURL(compiled).href)
 
-const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(root, 'certs', name))
+const key = join(root, 'certs', 'key.pem')
+const cert = join(root, 'certs', 'cert.pem')
 try {
   const made = ensureCertificate(key, cert)
   const names = [key, cert].map((path) => relative(process.cwd(), path)).join(' and ')

@@ -60,25 +60,10 @@ export function buildNative(upstream, tools) {
   if (readState().toolchain !== toolchain) rmSync(buildDirectory, { recursive: true, force: true })
   writeState({ toolchain })
 
-  const command = cmakeJs(buildDirectory, tools)
-  const env = { ...process.env, UWEBSOCKETS_DIR: upstream }
-  const log = openSync(logFile, 'w')
-  let ok = false
-  try {
-    ok = ['configure', 'build'].every(
-      (step) =>
-        spawnSync(process.execPath, [command.script, step, ...command.args], { cwd: root, env, stdio: ['ignore', log, log] })
-          .status === 0,
-    )
-  } finally {
-    closeSync(log)
-  }
+  const failure = runCmakeJs(buildDirectory, tools, { env: { UWEBSOCKETS_DIR: upstream } })
   const seconds = Math.round((performance.now() - start) / 1000)
-  if (!ok)
-    return {
-      seconds,
-      problem: `The native build failed.\n\n${excerpt(readFileSync(logFile, 'utf8'))}\n\nThe whole output is in ${logFile}.`,
-    }
+  if (failure)
+    return { seconds, problem: `The native build failed.\n\n${excerpt(failure)}\n\nThe whole output is in ${logFile}.` }
 
   const loading = run([process.execPath, '-e', 'require(process.argv[1])', addonFile])
   if (!loading.ok) return { seconds, problem: `The addon was built, but Node cannot load it.\n\n${loading.output}` }
@@ -87,30 +72,40 @@ export function buildNative(upstream, tools) {
 }
 
 /**
- * How to call cmake-js for a build folder.
+ * Configures and builds with cmake-js in `folder`, and keeps the output in build/install.log. Returns what the step that
+ * failed printed, or undefined.
  * @param {string} folder
  * @param {import('./tools.mjs').Tools} tools
+ * @param {{ definitions?: readonly string[], env?: NodeJS.ProcessEnv }} [options] definitions: `NAME=value`, for CMake
+ * @returns {string | undefined}
  */
-export function cmakeJs(folder, tools) {
-  const manifest = require.resolve('cmake-js/package.json')
-  const options = [
-    '--directory',
-    root,
-    '--out',
-    folder,
-    '--config',
-    'Release',
-    '--generator',
-    GENERATOR,
-    '--parallel',
-    String(availableParallelism()),
-  ]
+export function runCmakeJs(folder, tools, { definitions = [], env = {} } = {}) {
+  const script = join(dirname(require.resolve('cmake-js/package.json')), 'bin', 'cmake-js')
+  const args = ['--directory', root, '--out', folder, '--config', 'Release', '--generator', GENERATOR]
+  args.push('--parallel', String(availableParallelism()))
   // A compiler with arguments is left to CMake, which reads CC and CXX itself.
-  if (tools.cc?.length === 1 && tools.cxx?.length === 1) options.push('--cc', `${tools.cc[0]}`, '--cxx', `${tools.cxx[0]}`)
-  const definitions = [`--CDNODE_EXECUTABLE=${process.execPath}`]
-  if (tools.uvIncludeDirectory) definitions.push(`--CDUV_INCLUDE_DIR=${tools.uvIncludeDirectory}`)
-  if (tools.opensslRoot) definitions.push(`--CDOPENSSL_ROOT_DIR=${tools.opensslRoot}`)
-  return { script: join(dirname(manifest), 'bin', 'cmake-js'), args: [...options, ...definitions] }
+  const [cc, cxx] = [tools.cc ?? [], tools.cxx ?? []]
+  if (cc.length === 1 && cxx.length === 1) args.push('--cc', cc.join(), '--cxx', cxx.join())
+  args.push(`--CDNODE_EXECUTABLE=${process.execPath}`, ...definitions.map((definition) => `--CD${definition}`))
+  if (tools.uvIncludeDirectory) args.push(`--CDUV_INCLUDE_DIR=${tools.uvIncludeDirectory}`)
+  if (tools.opensslRoot) args.push(`--CDOPENSSL_ROOT_DIR=${tools.opensslRoot}`)
+
+  const log = openSync(logFile, 'w')
+  try {
+    for (const step of ['configure', 'build']) {
+      const before = statSync(logFile).size
+      const command = [script, step, ...args]
+      const { status } = spawnSync(process.execPath, command, {
+        cwd: root,
+        env: { ...process.env, ...env },
+        stdio: ['ignore', log, log],
+      })
+      if (status !== 0) return readFileSync(logFile).subarray(before).toString()
+    }
+  } finally {
+    closeSync(log)
+  }
+  return undefined
 }
 
 /**

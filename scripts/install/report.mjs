@@ -6,8 +6,7 @@ import { reasonFile } from './paths.mjs'
 /**
  * One thing that is missing.
  * @typedef {object} Missing
- * @property {string} what completes "… is missing"; a plural starts with `plural`
- * @property {boolean} [plural]
+ * @property {string} what completes "… is missing"
  * @property {string} tried what was looked for, where, and what came of it; a full sentence
  * @property {readonly (readonly [system: string, command: string])[]} remedies
  */
@@ -24,8 +23,7 @@ export function say(text) {
 export function sentence(missing) {
   const names = missing.map(({ what }) => what)
   const list = new Intl.ListFormat('en', { type: 'conjunction' }).format(names)
-  const verb = missing.length > 1 || missing[0]?.plural ? 'are' : 'is'
-  return `The native engine was not built, because ${list} ${verb} missing.`
+  return `The native engine was not built, because ${list} ${missing.length > 1 ? 'are' : 'is'} missing.`
 }
 
 /**
@@ -34,10 +32,10 @@ export function sentence(missing) {
  */
 export function paragraphs(missing) {
   return missing
-    .map(({ what, plural, tried, remedies }) => {
+    .map(({ what, tried, remedies }) => {
       const width = Math.max(...remedies.map(([system]) => system.length)) + 1
       return [
-        `${what.charAt(0).toUpperCase()}${what.slice(1)} ${plural ? 'are' : 'is'} missing. ${tried}`,
+        `Missing: ${what}. ${tried}`,
         ...remedies.map(([system, command]) => `  ${`${system}:`.padEnd(width)} ${command}`),
       ].join('\n')
     })

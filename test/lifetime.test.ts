@@ -1,0 +1,162 @@
+/** Processes and threads that end at every moment: exit codes, and nothing on standard error. */
+import { expect, test } from 'vitest'
+import { Child, runFixture } from './support/child.js'
+import { Client } from './support/client.js'
+import { describeEngines, type EngineName, type Served } from './support/engines.js'
+
+const run = (engine: EngineName, scenario: string, ...execArgv: string[]) =>
+  runFixture('lifetimes.mjs', { args: [engine, scenario], execArgv })
+
+const clean = (code: number, ...lines: string[]) => ({
+  code,
+  signal: null,
+  stderr: '',
+  stdout: lines.map((line) => `${line}\n`).join(''),
+})
+
+/** The address of a server in another process. */
+const elsewhere = (port: number): Served =>
+  ({ port, host: '127.0.0.1', secure: false, wsUrl: () => `ws://127.0.0.1:${port}/` }) as unknown as Served // its server object is over there
+
+describeEngines('a process', (engine) => {
+  for (const scenario of ['plain', 'TLS']) {
+    test(`exits with open connections (${scenario})`, async () => {
+      expect(await run(engine, `exit with open ${scenario} connections`)).toEqual(clean(3, '20 open'))
+    })
+  }
+
+  for (const moment of ['a message handler', 'an open handler', 'a close handler', 'an HTTP handler']) {
+    test(`exits within ${moment}`, async () => {
+      expect(await run(engine, `exit within ${moment}`)).toEqual(clean(4))
+    })
+  }
+
+  test('exits with megabytes that wait for a client', async () => {
+    expect(await run(engine, 'exit under backpressure')).toEqual(clean(5, 'waiting'))
+  })
+
+  test('exits while the server closes', async () => {
+    expect(await run(engine, 'exit while closing')).toEqual(clean(6))
+  })
+
+  test('exits while the server starts to listen', async () => {
+    expect(await run(engine, 'exit while starting')).toEqual(clean(7))
+  })
+
+  test('may use its sockets in an exit handler', async () => {
+    expect(await run(engine, 'use in an exit handler')).toEqual(clean(8, 'number number'))
+  })
+
+  test('ends by itself once the server is closed', async () => {
+    expect(await run(engine, 'close and end')).toEqual(clean(0, 'closed', 'exit'))
+  })
+
+  test('ends by itself when the server was made and never listened', async () => {
+    expect(await run(engine, 'never listen')).toEqual(clean(0, 'made', 'exit'))
+  })
+
+  test('ends by itself after a listen that failed', async () => {
+    expect(await run(engine, 'fail to listen')).toEqual(clean(0, 'EADDRINUSE', 'exit'))
+  })
+
+  test('is not kept alive by a server that is unref’ed', async () => {
+    expect(await run(engine, 'unref')).toEqual(clean(0, 'listening', 'exit'))
+  })
+
+  test('is kept alive by a server that is unref’ed and ref’ed again, and by one that listens', async () => {
+    expect(await run(engine, 'unref and ref')).toEqual(clean(0, 'kept alive', 'exit'))
+  })
+
+  test('is kept alive by an open connection of a server that is unref’ed, and ends with it', async () => {
+    const child = new Child('lifetimes.mjs', { args: [engine, 'unref with a connection'] })
+    const client = await Client.open(elsewhere(Number(await child.line('its port'))))
+    expect(await child.line('the opening')).toBe('open')
+    expect(await client.ask('still there?')).toBe('still there?')
+    client.socket.close(1000)
+    expect(await child.result()).toMatchObject({ code: 0, signal: null, stderr: '' })
+  })
+
+  test('dies of an exception in a handler’s timer as any Node process does', async () => {
+    const { code, signal, stderr } = await run(engine, 'throw in a timer')
+    expect({ code, signal }).toEqual({ code: 1, signal: null })
+    expect(stderr).toContain('Error: thrown by a timer')
+    expect(stderr).toContain('lifetimes.mjs')
+    expect(stderr).not.toMatch(/FATAL|Assertion|Segmentation|native stack/i)
+  })
+
+  test('dies of an unhandled rejection as any Node process does', async () => {
+    const { code, signal, stderr } = await run(engine, 'reject in a timer')
+    expect({ code, signal }).toEqual({ code: 1, signal: null })
+    expect(stderr).toContain('Error: rejected by a timer')
+  })
+
+  test('that is told to stop by a signal does so', async () => {
+    const child = new Child('lifetimes.mjs', { args: [engine, 'wait for a signal'] })
+    await child.line('that it is ready')
+    child.process.kill('SIGTERM')
+    expect(await child.result()).toMatchObject({ code: null, signal: 'SIGTERM', stderr: '' })
+  })
+})
+
+describeEngines('garbage collection', (engine) => {
+  test('takes servers that never listened', async () => {
+    expect(await run(engine, 'collect servers that never listened', '--expose-gc')).toEqual(clean(0, 'collected', 'exit'))
+  })
+
+  test('takes servers that were closed', async () => {
+    expect(await run(engine, 'collect closed servers', '--expose-gc')).toEqual(clean(0, 'collected', 'exit'))
+  })
+
+  test('takes sockets whose connections have ended', async () => {
+    expect(await run(engine, 'collect closed sockets', '--expose-gc')).toEqual(clean(0, 'collected', 'exit'))
+  })
+
+  test('leaves alone a server that listens and that nobody refers to', async () => {
+    expect(await run(engine, 'serve without a reference', '--expose-gc')).toEqual(clean(0, 'echo', 'exit'))
+  })
+
+  test('takes messages that are no longer kept: memory stays bounded under a stream of them', async () => {
+    const { stdout, ...rest } = await run(engine, 'stream a gibibyte', '--expose-gc')
+    expect(rest).toEqual({ code: 0, signal: null, stderr: '' })
+    const mebibytes = Number(/grew by (-?\d+) MiB/.exec(stdout)?.[1])
+    expect(mebibytes).toBeLessThan(200)
+  })
+})
+
+describeEngines('worker threads', (engine) => {
+  const runWorkers = (scenario: string) => runFixture('workers.mjs', { args: [engine, scenario] })
+
+  test('serve at once, each with its own server, beside one in the main thread', async () => {
+    expect(await runWorkers('serve')).toEqual(
+      clean(0, 'echoes: worker 0, worker 1, worker 2, worker 3, main', 'exit codes: 0 0 0 0', 'main: main', 'exit'),
+    )
+  })
+
+  test('serve where the main thread never loaded the package', async () => {
+    expect(await runWorkers('worker only')).toEqual(clean(0, 'echoes: worker 0', 'exit codes: 0', 'exit'))
+  })
+
+  test('can be terminated with open connections, 20 times', async () => {
+    expect(await runWorkers('terminate')).toEqual(clean(0, '20 terminated', 'main: main', 'exit'))
+  })
+
+  test('can be terminated at any moment of their start', async () => {
+    expect(await runWorkers('terminate early')).toEqual(clean(0, '20 terminated', 'exit'))
+  })
+
+  test('can be terminated within a handler that never returns', async () => {
+    expect(await runWorkers('terminate busy')).toEqual(clean(0, 'terminated', 'main: main', 'exit'))
+  })
+
+  test('can exit with open connections', async () => {
+    expect(await runWorkers('exit')).toEqual(clean(0, 'exit code 9', 'main: main', 'exit'))
+  })
+
+  test('can die of an exception with open connections', async () => {
+    expect(await runWorkers('throw')).toEqual(clean(0, 'error: thrown by a worker', 'main: main', 'exit'))
+  })
+
+  test('can be left running when the process exits', async () => {
+    expect(await runWorkers('leave running')).toEqual(clean(0, 'leaving'))
+  })
+})

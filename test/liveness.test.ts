@@ -1,0 +1,169 @@
+/** Pings, pongs, and what becomes of silent clients. */
+import { expect, test } from 'vitest'
+import type { Socket } from '../src/index.js'
+import { Client } from './support/client.js'
+import { type Cleanup, describeEngines, serve } from './support/engines.js'
+import { closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
+import { Deferred, Queue, within } from './support/waiting.js'
+
+describeEngines('pings and pongs', (engine) => {
+  const payloads = [
+    Buffer.alloc(0),
+    Buffer.from('x'),
+    Buffer.from('grüße'),
+    Buffer.from([0, 255, 128, 0]),
+    Buffer.alloc(125, 'p'),
+  ]
+
+  test('a Ping is answered with its payload, and the handler sees it', async () => {
+    const pings = new Queue<Buffer>()
+    const client = await Client.open(await serve(engine, { ping: (_, data) => pings.push(data) }))
+    for (const payload of payloads) {
+      client.socket.ping(payload)
+      expect(await client.pongs.next('the Pong')).toEqual(payload)
+      const seen = await pings.next('the ping event')
+      expect(seen).toBeInstanceOf(Buffer)
+      expect(seen).toEqual(payload)
+    }
+  })
+
+  test('a Ping is answered once, without any handler', async () => {
+    const client = await RawClient.open(await serve(engine))
+    client.write(frame({ opcode: OPCODE.PING, payload: 'once' }), closeFrame(1000))
+    expect(await client.frame()).toMatchObject({ opcode: OPCODE.PONG, fin: true, masked: false, payload: Buffer.from('once') })
+    expect(await client.frame()).toMatchObject({ opcode: OPCODE.CLOSE })
+  })
+
+  test('the server pings, and hears the pong', async () => {
+    const pongs = new Queue<Buffer>()
+    const sockets = new Queue<Socket>()
+    const client = await Client.open(
+      await serve(engine, { open: (socket) => sockets.push(socket), pong: (_, data) => pongs.push(data) }),
+    )
+    const socket = await sockets.next('open')
+    for (const payload of payloads) {
+      expect(socket.ping(payload)).not.toBe(0)
+      expect(await client.pings.next('the Ping')).toEqual(payload)
+      expect(await pongs.next('the pong event')).toEqual(payload)
+    }
+    expect(socket.ping()).not.toBe(0)
+    expect(await pongs.next('the pong event')).toEqual(Buffer.alloc(0))
+    socket.ping('text is UTF-8: é')
+    expect((await pongs.next('the pong event')).toString()).toBe('text is UTF-8: é')
+  })
+
+  test('a Ping of more than 125 bytes is refused, and sends nothing', async () => {
+    const errors = new Queue<unknown>()
+    const served = await serve(engine, {
+      open(socket) {
+        for (const data of [Buffer.alloc(126), 'é'.repeat(63)]) {
+          try {
+            errors.push(socket.ping(data))
+          } catch (error) {
+            errors.push(error)
+          }
+        }
+        socket.send('fine')
+      },
+    })
+    const client = await Client.open(served)
+    expect(await client.next()).toBe('fine')
+    for (const error of await errors.take(2, 'errors')) {
+      expect(error).toMatchObject({ name: 'OptionError', option: 'data' })
+      expect(String(error)).toContain('125')
+    }
+    expect(client.pings.size).toBe(0)
+  })
+
+  test('a Pong that nobody asked for is an event like any other', async () => {
+    const pongs = new Queue<string>()
+    const client = await RawClient.open(await serve(engine, { pong: (_, data) => pongs.push(data.toString()) }))
+    client.write(frame({ opcode: OPCODE.PONG, payload: 'unasked' }))
+    expect(await pongs.next('the pong event')).toBe('unasked')
+  })
+
+  test('messages, pings and pongs reach the handlers in the order in which they came', async () => {
+    const events = new Queue<string>()
+    const served = await serve(engine, {
+      message: (_, message) => events.push(`message ${message}`),
+      ping: (_, data) => events.push(`ping ${data}`),
+      pong: (_, data) => events.push(`pong ${data}`),
+    })
+    const client = await RawClient.open(served)
+    const kinds = ['message', 'ping', 'pong', 'ping', 'message', 'pong']
+    const sent: string[] = []
+    const frames: Buffer[] = []
+    for (let n = 0; n < 300; n++) {
+      const kind = kinds[n % kinds.length] ?? ''
+      sent.push(`${kind} ${n}`)
+      frames.push(
+        kind === 'message' ? text(`${n}`) : frame({ opcode: kind === 'ping' ? OPCODE.PING : OPCODE.PONG, payload: `${n}` }),
+      )
+    }
+    client.write(...frames)
+    expect(await events.take(300, 'events')).toEqual(sent)
+  })
+
+  test('kept ping payloads are not overwritten', async () => {
+    const kept = new Queue<Buffer>()
+    const client = await RawClient.open(await serve(engine, { ping: (_, data) => kept.push(data) }))
+    const sent = Array.from({ length: 500 }, (_, n) => Buffer.alloc(100, n))
+    client.write(...sent.map((payload) => frame({ opcode: OPCODE.PING, payload })))
+    expect(await kept.take(500, 'pings')).toEqual(sent)
+  })
+})
+
+describeEngines('silent clients', (engine) => {
+  // Real seconds must pass here; the cases share them.
+  test.concurrent('one without pings is dropped, and one that answers or sends stays', { timeout: 60_000 }, async ({
+    onTestFinished,
+  }) => {
+    const cleanup: Cleanup = (action) => onTestFinished(async () => action())
+    const dropped = new Deferred<[code: number, readyState: number]>()
+    const surviving = new Queue<string>()
+    const deaf = new Deferred<number>()
+    const served = await serve(
+      engine,
+      {
+        idleTimeout: 8,
+        sendPings: false,
+        message: (socket, message) => void socket.send(message),
+        close: (socket, code) => dropped.resolve([code, socket.readyState]),
+      },
+      {
+        path: '/silent',
+        cleanup,
+        routes: (server) =>
+          server
+            .ws('/pinged', {
+              idleTimeout: 8,
+              pong: () => surviving.push('pong'),
+              message: (socket, message) => void socket.send(message),
+            })
+            .ws('/deaf', { idleTimeout: 8, close: (_, code) => deaf.resolve(code) })
+            .ws('/patient', { idleTimeout: 0, sendPings: true, message: (socket, message) => void socket.send(message) }),
+      },
+    )
+    const silent = await Client.open(served, '/silent', { cleanup })
+    const pinged = await Client.open(served, '/pinged', { cleanup })
+    const patient = await Client.open(served, '/patient', { cleanup })
+    // Its pings are read and never answered.
+    const unanswering = await Client.open(served, '/deaf', { cleanup, autoPong: false })
+    const busy = await Client.open(served, '/pinged', { cleanup, autoPong: false })
+    const chatter = setInterval(() => busy.send('busy'), 2000)
+    cleanup(() => clearInterval(chatter))
+
+    expect(await within(dropped.promise, 'the silent client to be dropped', 30_000)).toEqual([1006, 3])
+    expect((await silent.closed()).code).toBe(1006)
+    expect(await within(deaf.promise, 'the client that answers no ping to be dropped', 40_000)).toBe(1006)
+    expect((await unanswering.closed()).code).toBe(1006)
+    expect(await surviving.next('a pong', 30_000)).toBe('pong')
+    await surviving.next('another pong', 30_000)
+    expect(await pinged.ask('still here')).toBe('still here')
+    busy.messages.push('mark')
+    busy.send('last')
+    for (let message = await busy.next(); message !== 'last'; message = await busy.next());
+    expect(await patient.ask('still here')).toBe('still here')
+    expect(patient.pings.size).toBe(0)
+  })
+})

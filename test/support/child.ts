@@ -1,0 +1,71 @@
+/** Node in a process of its own, for what can only be seen from outside: exit codes, crashes, what keeps a process alive. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+import { Queue, within } from './waiting.js'
+
+/** Milliseconds for a child to start, do its work and end. */
+const CHILD_PATIENCE = 30_000
+
+export interface ChildResult {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface ChildOptions {
+  readonly args?: readonly string[]
+  /** Options for Node itself, for example `--expose-gc`. */
+  readonly execArgv?: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
+}
+
+/** A running script of `test/fixtures`. It is killed when its test ends. */
+export class Child {
+  readonly process: ChildProcess
+  readonly lines = new Queue<string>()
+  readonly #result: Promise<ChildResult>
+
+  constructor(fixture: string, { args = [], execArgv = [], env = {} }: ChildOptions = {}) {
+    const script = fileURLToPath(new URL(`../fixtures/${fixture}`, import.meta.url))
+    const child = spawn(process.execPath, [...execArgv, script, ...args], {
+      env: { ...process.env, ...env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    this.process = child
+    onTestFinished(() => {
+      child.kill('SIGKILL')
+    })
+    let stdout = ''
+    let stderr = ''
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk
+    })
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      stdout += `${line}\n`
+      this.lines.push(line)
+    })
+    child.stdin.on('error', () => {}) // the child may be gone already
+    this.#result = new Promise((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
+    })
+  }
+
+  /** The next line of its output. */
+  line(what: string): Promise<string> {
+    return this.lines.next(`the child to print ${what}`, CHILD_PATIENCE)
+  }
+
+  /** How it ended. */
+  result(): Promise<ChildResult> {
+    return within(this.#result, 'the child process to end', CHILD_PATIENCE)
+  }
+}
+
+/** Runs a script of `test/fixtures` to its end. */
+export function runFixture(fixture: string, options: ChildOptions = {}): Promise<ChildResult> {
+  return new Child(fixture, options).result()
+}

@@ -329,6 +329,13 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
   servers_.clear();
   closed_servers_.clear();
   loop_.reset();
+  // Node-API may be gone when the last of us is freed: everything that belongs to it is given back now.
+  connections_.reset();
+  context_.reset();
+  for (auto *reference : {&attachments_, &inbox_reference_, &outbox_reference_, &control_reference_, &accounts_reference_}) {
+    reference->Reset();
+  }
+  deliver_.Reset();
   if (!hooks_) {
     napi_remove_async_cleanup_hook(handle);
     return;
@@ -338,12 +345,13 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
   Hooks *hooks = hooks_.release();
   hooks->environment = shared_from_this();
   hooks->cleanup = handle;
+  uv_prepare_stop(&hooks->prepare);
+  uv_check_stop(&hooks->check);
   hooks->prepare.data = hooks->check.data = hooks;
   uv_close(reinterpret_cast<uv_handle_t *>(&hooks->prepare), [](uv_handle_t *prepare) {
     auto *closing = static_cast<Hooks *>(prepare->data);
     uv_close(reinterpret_cast<uv_handle_t *>(&closing->check), [](uv_handle_t *check) {
       std::unique_ptr<Hooks> last(static_cast<Hooks *>(check->data));
-      last->environment.reset();  // it gives its references back, which the hook's end might make impossible
       napi_remove_async_cleanup_hook(last->cleanup);
     });
   });

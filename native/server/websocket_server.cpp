@@ -1,7 +1,14 @@
+// µWebSockets takes the limit of a request's headers from the environment when the module is loaded, and is content with 4 KiB. This
+// must stand before its headers: the order of initialisation within a file is the order of the text. The variable still wins.
+#include <cstdlib>
+namespace {
+/// As much as Node's own HTTP server takes (--max-http-header-size).
+[[maybe_unused]] const int header_limit_is_set = setenv("UWS_HTTP_MAX_HEADERS_SIZE", "16384", 0);
+}  // namespace
+
 #include "websocket_server.h"
 
 #include <chrono>
-#include <cstdio>
 #include <unordered_map>
 #include <unordered_set>
 

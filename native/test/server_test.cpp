@@ -1,0 +1,623 @@
+// WebSocketServer on a libuv loop of its own, with no Node in sight.
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+
+#include "harness.h"
+#include "raw_client.h"
+#include "server/websocket_server.h"
+
+namespace {
+
+using nws::ConnectionId;
+using nws::ExchangeId;
+using test::Frame;
+using test::RawClient;
+using test::wait_until;
+
+std::string pem(const std::function<void(BIO *)> &write) {
+  BIO *bio = BIO_new(BIO_s_mem());
+  write(bio);
+  char *data = nullptr;
+  long length = BIO_get_mem_data(bio, &data);
+  std::string text(data, static_cast<std::size_t>(length));
+  BIO_free(bio);
+  return text;
+}
+
+struct KeyPair {
+  std::string key, certificate;
+};
+
+/// A fresh key with a certificate of its own.
+KeyPair make_key_pair(const char *passphrase = nullptr) {
+  EVP_PKEY *key = EVP_EC_gen("P-256");
+  X509 *certificate = X509_new();
+  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+  X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+  X509_set_pubkey(certificate, key);
+  X509_NAME *name = X509_get_subject_name(certificate);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char *>("localhost"), -1, -1, 0);
+  X509_set_issuer_name(certificate, name);
+  X509_sign(certificate, key, EVP_sha256());
+  KeyPair pair;
+  pair.key = pem([&](BIO *bio) {
+    PEM_write_bio_PrivateKey(bio, key, passphrase ? EVP_aes_256_cbc() : nullptr, nullptr, 0, nullptr,
+                             const_cast<char *>(passphrase));
+  });
+  pair.certificate = pem([&](BIO *bio) { PEM_write_bio_X509(bio, certificate); });
+  X509_free(certificate);
+  EVP_PKEY_free(key);
+  return pair;
+}
+
+const KeyPair &key_pair() {
+  static const KeyPair pair = make_key_pair();
+  return pair;
+}
+
+/// Echoes, accepts every upgrade, answers every other request with its path; keeps a record.
+class EchoEvents : public nws::ServerEvents {
+ public:
+  void on_request(ExchangeId exchange, const nws::RequestHead &head) override {
+    bool upgrade = false;
+    for (const auto &[name, value] : head.headers) {
+      upgrade = upgrade || name == "upgrade";
+    }
+    remote_address = head.remote_address;
+    waiting.push_back({exchange, upgrade, std::string(head.url)});
+  }
+  void on_abort(ExchangeId exchange) override { aborted.push_back(exchange); }
+  void on_open(const nws::SocketData &socket) override {
+    opened.push_back(socket.id);
+    user_id = socket.user_id;
+    connected_at = socket.connected_at;
+  }
+  void on_message(const nws::SocketData &socket, std::string_view payload, bool is_binary) override {
+    messages++;
+    if (echo) {
+      auto *entry = table->find(socket.id);
+      entry->owner->send(entry->socket, payload, is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT);
+    }
+    if (in_message) {
+      in_message(socket.id);
+    }
+  }
+  void on_drain(const nws::SocketData &) override { drains++; }
+  void on_ping(const nws::SocketData &, std::string_view payload) override { pings.emplace_back(payload); }
+  void on_pong(const nws::SocketData &, std::string_view payload) override { pongs.emplace_back(payload); }
+  void on_close(const nws::SocketData &socket, std::uint16_t code, std::string_view reason) override {
+    closes.push_back({code, std::string(reason)});
+    to_release.push_back(socket.id);
+  }
+  void on_descriptors_exhausted() override { exhausted++; }
+
+  struct Waiting {
+    ExchangeId exchange;
+    bool upgrade;
+    std::string url;
+  };
+  std::vector<Waiting> waiting;
+  std::vector<ExchangeId> aborted;
+  std::vector<ConnectionId> opened, to_release;
+  std::vector<std::pair<int, std::string>> closes;
+  std::vector<std::string> pings, pongs;
+  std::string remote_address;
+  std::function<void(ConnectionId)> in_message;
+  std::uint64_t user_id = 0;
+  std::int64_t connected_at = 0;
+  int messages = 0, drains = 0, exhausted = 0;
+  bool echo = true;
+  nws::ConnectionTable *table = nullptr;
+};
+
+/// A loop, a server on it, and the check that nothing of them is left behind.
+class Fixture {
+ public:
+  Fixture() : Fixture(plain()) {}
+  explicit Fixture(nws::ServerOptions options)
+      : accounts_(static_cast<nws::Account *>(std::calloc(nws::ConnectionTable::capacity + 1, sizeof(nws::Account)))),
+        table({accounts_, nws::ConnectionTable::capacity + 1}) {
+    uv_loop_init(&loop);
+    tls_ = options.tls.has_value();
+    events.table = &table;
+    event_loop.emplace(&loop);
+    server.emplace(*event_loop, table, std::move(options), events);
+    uv_prepare_init(&loop, &answer_);
+    answer_.data = this;
+    uv_prepare_start(&answer_, [](uv_prepare_t *handle) { static_cast<Fixture *>(handle->data)->answer(); });
+    uv_unref(reinterpret_cast<uv_handle_t *>(&answer_));
+  }
+  ~Fixture() {
+    server.reset();
+    event_loop.reset();
+    uv_close(reinterpret_cast<uv_handle_t *>(&answer_), nullptr);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&loop) != 0) {
+      std::fprintf(stderr, "handles were left in the loop\n");
+      std::abort();
+    }
+    std::free(accounts_);
+  }
+
+  static nws::ServerOptions plain(nws::RouteOptions route = {}) {
+    nws::ServerOptions options;
+    options.address.host = "127.0.0.1";
+    options.routes.push_back(route);
+    return options;
+  }
+  static nws::ServerOptions tls(nws::RouteOptions route = {}) {
+    nws::ServerOptions options = plain(route);
+    options.tls.emplace();
+    options.tls->key = key_pair().key;
+    options.tls->certificate = key_pair().certificate;
+    return options;
+  }
+
+  int listen() {
+    nws::ListenResult result = server->listen();
+    CHECK(result);
+    return port = result.port;
+  }
+  std::unique_ptr<RawClient> connect() { return std::make_unique<RawClient>(&loop, port, tls_); }
+  std::unique_ptr<RawClient> connect_websocket() {
+    auto client = connect();
+    CHECK(client->open() == "HTTP/1.1 101 Switching Protocols");
+    return client;
+  }
+  void wait(const std::function<bool()> &condition, const char *what) { wait_until(&loop, condition, what); }
+  const nws::ConnectionTable::Entry &only_connection() {
+    auto *entry = table.find(events.opened.back());
+    CHECK(entry);
+    return *entry;
+  }
+
+  uv_loop_t loop{};
+  int port = 0;
+  EchoEvents events;
+
+ private:
+  /// What a host does between two iterations: answer requests, give numbers back.
+  void answer() {
+    if (hold_requests) {
+      return;
+    }
+    for (auto &[exchange, upgrade, url] : std::exchange(events.waiting, {})) {
+      if (upgrade) {
+        server->accept(exchange, 0, "", {});
+      } else {
+        server->respond(exchange, {.status = "200 OK", .headers = {}, .body = url});
+      }
+    }
+    for (ConnectionId id : std::exchange(events.to_release, {})) {
+      table.release(id);
+    }
+    server->flush();
+  }
+
+  nws::Account *accounts_;
+  uv_prepare_t answer_{};
+  bool tls_ = false;
+
+ public:
+  nws::ConnectionTable table;
+  std::optional<nws::EventLoop> event_loop;
+  std::optional<nws::WebSocketServer> server;
+  bool hold_requests = false;
+};
+
+void for_plain_and_tls(const std::function<void(Fixture &)> &run) {
+  for (bool tls : {false, true}) {
+    Fixture fixture(tls ? Fixture::tls() : Fixture::plain());
+    fixture.listen();
+    run(fixture);
+  }
+}
+
+void expect_close(RawClient &client, int code) {
+  Frame frame = client.read_frame();
+  CHECK(frame.op_code == 8);
+  CHECK(frame.close_code() == code);
+}
+
+TEST("a client shakes hands and gets its messages back with their own opcode") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    CHECK(fixture.events.user_id == 1);
+    CHECK(fixture.events.connected_at > 1'600'000'000'000);
+    CHECK(fixture.events.remote_address == "127.0.0.1");
+    for (std::size_t size : {0u, 1u, 125u, 126u, 65535u, 65536u, 1'000'000u}) {
+      std::string payload(size, 'x');
+      for (int op_code : {1, 2}) {
+        client->send_frame(op_code, payload);
+        Frame frame = client->read_frame();
+        CHECK(frame.op_code == op_code && frame.fin && frame.payload == payload);
+      }
+    }
+  });
+}
+
+TEST("a message is joined from its fragments, with a ping in between answered at once") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    client->send_frame(1, "one ", false);
+    client->send_frame(9, "now");
+    client->send_frame(0, "", false);
+    client->send_frame(0, "two", true);
+    Frame pong = client->read_frame();
+    CHECK(pong.op_code == 10 && pong.payload == "now");
+    Frame message = client->read_frame();
+    CHECK(message.op_code == 1 && message.payload == "one two");
+    CHECK(fixture.events.pings.size() == 1 && fixture.events.messages == 1);
+  });
+}
+
+TEST("frames split at every byte arrive whole") {
+  Fixture fixture;
+  fixture.listen();
+  auto client = fixture.connect_websocket();
+  std::string bytes = RawClient::frame(1, std::string(300, 'y')) + RawClient::frame(9, "p") + RawClient::frame(2, "");
+  for (char byte : bytes) {
+    client->send({&byte, 1});
+    uv_run(&fixture.loop, UV_RUN_NOWAIT);
+  }
+  CHECK(client->read_frame().payload == std::string(300, 'y'));
+  CHECK(client->read_frame().op_code == 10);
+  CHECK(client->read_frame().op_code == 2);
+}
+
+TEST("a close by the client is answered with its code and reported") {
+  for_plain_and_tls([](Fixture &fixture) {
+    for (int code : {1000, 1012, 3000, 4999}) {
+      auto client = fixture.connect_websocket();
+      std::string payload{static_cast<char>(code >> 8), static_cast<char>(code)};
+      client->send_frame(8, payload + "bye");
+      expect_close(*client, code);
+      client->wait_for_end();
+      CHECK(fixture.events.closes.back() == std::make_pair(code, std::string("bye")));
+    }
+    auto client = fixture.connect_websocket();
+    client->send_frame(8, "");
+    expect_close(*client, 1005);
+    CHECK(fixture.events.closes.back().first == 1005);
+  });
+}
+
+TEST("a close by the server waits for the client's answer and reports its code") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    auto &connection = fixture.only_connection();
+    connection.owner->close(connection.socket, 4001, "enough");
+    connection.owner->close(connection.socket, 4002, "a second time does nothing");
+    connection.owner->send(connection.socket, "nothing follows a Close frame", uWS::OpCode::TEXT);
+    expect_close(*client, 4001);
+    CHECK(fixture.events.closes.empty());
+    client->send_frame(1, "crossed on the wire");
+    client->send_frame(8, "\x0f\xa1ok");
+    client->wait_for_end();
+    CHECK(fixture.events.closes.back() == std::make_pair(4001, std::string("ok")));
+    CHECK(fixture.events.messages == 0);
+  });
+}
+
+TEST("protocol errors end with a Close frame that says which") {
+  struct Case {
+    std::string bytes;
+    int code;
+  };
+  const std::vector<Case> cases = {
+      {RawClient::frame(1, "unmasked", true, false), 1002},
+      {RawClient::frame(1, "reserved bit", true, true, 1), 1002},
+      {RawClient::frame(1, "compressed, not negotiated", true, true, 4), 1002},
+      {RawClient::frame(3, "reserved opcode"), 1002},
+      {RawClient::frame(11, "reserved control"), 1002},
+      {RawClient::frame(9, "fragmented ping", false), 1002},
+      {RawClient::frame(9, std::string(126, 'x')), 1002},
+      {RawClient::frame(0, "continues nothing"), 1002},
+      {RawClient::frame(1, "a", false) + RawClient::frame(1, "b"), 1002},
+      {RawClient::frame(8, "x"), 1002},
+      {RawClient::frame(8, "\x03\xed" "1005 is not sent"), 1002},
+      {RawClient::frame(8, "\x07\xcf" "1999 is not defined"), 1002},
+      {RawClient::frame(8, "\x03\xe8\xff"), 1007},
+      {RawClient::frame(1, "\xc0\xaf"), 1007},
+      {RawClient::frame(1, "\xe2\x82", false) + RawClient::frame(0, "x"), 1007},
+      {RawClient::frame(2, std::string(1001, 'x')), 1009},
+      {RawClient::frame(2, std::string(600, 'x'), false) + RawClient::frame(0, std::string(600, 'x')), 1009},
+  };
+  for (bool tls : {false, true}) {
+    nws::RouteOptions route{.max_payload_length = 1000};
+    Fixture fixture(tls ? Fixture::tls(route) : Fixture::plain(route));
+    fixture.listen();
+    auto bystander = fixture.connect_websocket();
+    for (const Case &wrong : cases) {
+      auto client = fixture.connect_websocket();
+      client->send(wrong.bytes);
+      expect_close(*client, wrong.code);
+      client->wait_for_end();
+      CHECK(fixture.events.closes.back().first == wrong.code);
+    }
+    CHECK(fixture.events.closes.size() == cases.size());
+    bystander->send_frame(1, "undisturbed");
+    CHECK(bystander->read_frame().payload == "undisturbed");
+  }
+}
+
+TEST("a client that vanishes, in the middle of a frame or between two, is reported as 1006") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto polite = fixture.connect_websocket();
+    polite->finish();
+    fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the close");
+    auto rude = fixture.connect_websocket();
+    rude->send(RawClient::frame(1, "never completed").substr(0, 9));
+    rude->reset();
+    fixture.wait([&] { return fixture.events.closes.size() == 2; }, "the close");
+    CHECK(fixture.events.closes[0].first == 1006 && fixture.events.closes[1].first == 1006);
+  });
+}
+
+TEST("a handler may end its own connection, and use its id afterwards") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    fixture.events.in_message = [&](ConnectionId id) {
+      auto *entry = fixture.table.find(id);
+      entry->owner->terminate(entry->socket);
+      CHECK(!fixture.table.find(id));
+    };
+    client->send(RawClient::frame(1, "first") + RawClient::frame(1, "second"));
+    client->wait_for_end();
+    CHECK(fixture.events.messages == 1);
+    CHECK(fixture.events.closes.size() == 1 && fixture.events.closes[0].first == 1006);
+  });
+}
+
+TEST("an id never names a later connection") {
+  Fixture fixture;
+  fixture.listen();
+  auto first = fixture.connect_websocket();
+  ConnectionId stale = fixture.events.opened.back();
+  first->close();
+  fixture.wait([&] { return fixture.events.closes.size() == 1 && fixture.events.to_release.empty(); }, "the release");
+  auto second = fixture.connect_websocket();
+  ConnectionId fresh = fixture.events.opened.back();
+  CHECK((stale & nws::ConnectionTable::slot_mask) == (fresh & nws::ConnectionTable::slot_mask));
+  CHECK(stale != fresh && !fixture.table.find(stale) && fixture.table.find(fresh));
+}
+
+/// Sends to the only connection until the kernel takes no more; gives how many messages that took.
+int fill(Fixture &fixture, const std::string &payload) {
+  auto &connection = fixture.only_connection();
+  nws::Account &account = fixture.table.account(fixture.events.opened.back());
+  int sent = 0;
+  for (; account.buffered == 0; sent++) {
+    connection.owner->send(connection.socket, payload, uWS::OpCode::BINARY);
+  }
+  return sent;
+}
+
+TEST("a client that does not read at first gets everything later, and the drain is reported to who was told to wait") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    std::string payload(1 << 20, 'z');
+    int sent = fill(fixture, payload);
+    fixture.table.account(fixture.events.opened.back()).answers = nws::Account::answered_backpressure;
+    for (int i = 0; i < sent; i++) {
+      CHECK(client->read_frame().payload == payload);
+    }
+    fixture.wait([&] { return fixture.events.drains == 1; }, "the drain");
+    CHECK(fixture.table.account(fixture.events.opened.back()).buffered == 0);
+  });
+}
+
+TEST("a Close frame waits behind what is queued") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    std::string payload(1 << 20, 'z');
+    int sent = fill(fixture, payload);
+    auto &connection = fixture.only_connection();
+    connection.owner->close(connection.socket, 1000, "");
+    for (int i = 0; i < sent; i++) {
+      CHECK(client->read_frame().payload == payload);
+    }
+    expect_close(*client, 1000);
+  });
+}
+
+TEST("what was published arrives once, in order with what was sent, and not at the sender") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto sender = fixture.connect_websocket();
+    ConnectionId sender_id = fixture.events.opened.back();
+    auto receiver = fixture.connect_websocket();
+    ConnectionId receiver_id = fixture.events.opened.back();
+    for (ConnectionId id : {sender_id, receiver_id}) {
+      auto *entry = fixture.table.find(id);
+      CHECK(entry->owner->subscribe(entry->socket, "news"));
+      CHECK(!entry->owner->subscribe(entry->socket, "news"));
+    }
+    auto *to = fixture.table.find(receiver_id);
+    CHECK(fixture.server->subscribers("news") == 2);
+    CHECK(fixture.server->publish("news", "1", false, sender_id));
+    CHECK(fixture.server->publish("news", "2", false, sender_id));
+    to->owner->send(to->socket, "3", uWS::OpCode::TEXT);
+    CHECK(fixture.server->publish("news", std::string(20'000, '4'), true, sender_id));
+    CHECK(fixture.server->publish("news", "5", false, 0));
+    CHECK(!fixture.server->publish("nobody listens", "6", false, 0));
+    for (const std::string &expected : {std::string("1"), std::string("2"), std::string("3"), std::string(20'000, '4'), std::string("5")}) {
+      CHECK(receiver->read_frame().payload == expected);
+    }
+    CHECK(sender->read_frame().payload == "5");
+    receiver->close();
+    fixture.wait([&] { return fixture.server->subscribers("news") == 1; }, "the subscription's end");
+    auto *from = fixture.table.find(sender_id);
+    CHECK(from->owner->topics(from->socket).size() == 1);
+    CHECK(from->owner->unsubscribe(from->socket, "news") && !from->owner->unsubscribe(from->socket, "news"));
+    CHECK(fixture.server->subscribers("news") == 0);
+  });
+}
+
+TEST("a request is answered once, and its end by the client is reported") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect();
+    client->send("GET /where?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    CHECK(client->read_until("/where?x=1").substr(0, 15) == "HTTP/1.1 200 OK");
+    fixture.hold_requests = true;
+    client->send("GET /again HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    fixture.wait([&] { return fixture.events.waiting.size() == 1; }, "the request");
+    ExchangeId exchange = fixture.events.waiting[0].exchange;
+    CHECK(fixture.server->accept(exchange, 0, "", {}) == 0);  // no upgrade was asked for
+    client->close();
+    fixture.wait([&] { return fixture.events.aborted.size() == 1; }, "the abort");
+    CHECK(fixture.events.aborted[0] == exchange);
+    CHECK(!fixture.server->respond(exchange, {.status = "200 OK", .headers = {}, .body = ""}));
+  });
+}
+
+TEST("request headers of up to 16 KiB are accepted") {
+  Fixture fixture;
+  fixture.listen();
+  auto client = fixture.connect();
+  client->send("GET /large HTTP/1.1\r\nHost: localhost\r\nCookie: " + std::string(15'000, 'c') + "\r\n\r\n");
+  CHECK(client->read_until("/large").substr(0, 15) == "HTTP/1.1 200 OK");
+  auto refused = fixture.connect();
+  refused->send("GET /larger HTTP/1.1\r\nHost: localhost\r\nCookie: " + std::string(20'000, 'c') + "\r\n\r\n");
+  CHECK(refused->read_until("\r\n").substr(0, 12) == "HTTP/1.1 431");
+}
+
+TEST("a taken port is reported as such, and the server may be destroyed") {
+  Fixture first;
+  first.listen();
+  nws::ServerOptions options = Fixture::plain();
+  options.address.port = static_cast<std::uint16_t>(first.port);
+  nws::WebSocketServer second(*first.event_loop, first.table, options, first.events);
+  CHECK(second.listen().error == EADDRINUSE);
+}
+
+TEST("addresses that cannot be listened on are reported with their errno") {
+  for (auto [host, error] : {std::pair{"192.0.2.1", EADDRNOTAVAIL}, std::pair{"no address", EINVAL}}) {
+    nws::ServerOptions options = Fixture::plain();
+    options.address.host = host;
+    Fixture fixture(options);
+    CHECK(fixture.server->listen().error == error);
+  }
+}
+
+TEST("bad TLS material is told apart") {
+  using What = nws::TlsFailure::What;
+  auto refused = [](const nws::TlsOptions &tls) {
+    nws::ServerOptions options = Fixture::plain();
+    options.tls = tls;
+    Fixture fixture(options);
+    auto failure = fixture.server->tls_failure();
+    CHECK(failure);
+    CHECK(!fixture.server->listen());
+    return *failure;
+  };
+  nws::TlsOptions good = *Fixture::tls().tls;
+  nws::TlsOptions options = good;
+  options.key_file = "/nowhere/key.pem";
+  CHECK(refused(options).what == What::file && refused(options).file == "/nowhere/key.pem");
+  options = good;
+  options.certificate_file = "/nowhere/cert.pem";
+  CHECK(refused(options).what == What::file);
+  options = good;
+  options.key = "not PEM";
+  CHECK(refused(options).what == What::key);
+  options = good;
+  options.certificate = "not PEM";
+  CHECK(refused(options).what == What::certificate);
+  options = good;
+  options.key = make_key_pair().key;
+  CHECK(refused(options).what == What::mismatch);
+  options = good;
+  options.ciphers = "no such cipher";
+  CHECK(refused(options).what == What::context);
+  KeyPair encrypted = make_key_pair("secret");
+  options = good;
+  options.key = encrypted.key;
+  options.certificate = encrypted.certificate;
+  options.passphrase = "wrong";
+  CHECK(refused(options).what == What::passphrase);
+  options.passphrase = "secret";
+  nws::ServerOptions accepted = Fixture::plain();
+  accepted.tls = options;
+  CHECK(!Fixture(accepted).server->tls_failure());
+}
+
+TEST("key and certificate may come from files") {
+  char directory[] = "/tmp/nws-test-XXXXXX";
+  CHECK(mkdtemp(directory));
+  std::string base = directory;
+  std::ofstream(base + "/key.pem") << key_pair().key;
+  std::ofstream(base + "/cert.pem") << key_pair().certificate;
+  nws::ServerOptions options = Fixture::plain();
+  options.tls.emplace();
+  options.tls->key_file = base + "/key.pem";
+  options.tls->certificate_file = base + "/cert.pem";
+  {
+    Fixture fixture(options);
+    fixture.listen();
+    auto client = fixture.connect_websocket();
+  }
+  std::remove((base + "/key.pem").c_str());
+  std::remove((base + "/cert.pem").c_str());
+  rmdir(directory);
+}
+
+TEST("a server is destroyed with connections in every state") {
+  for (bool tls : {false, true}) {
+    std::vector<std::unique_ptr<RawClient>> clients;
+    Fixture fixture(tls ? Fixture::tls() : Fixture::plain());
+    fixture.listen();
+    for (int i = 0; i < 20; i++) {
+      clients.push_back(fixture.connect_websocket());
+    }
+    clients[0]->send(RawClient::frame(1, "half of a frame").substr(0, 8));
+    auto *closing = fixture.table.find(fixture.events.opened[1]);
+    closing->owner->close(closing->socket, 1001, "");
+    auto *subscribed = fixture.table.find(fixture.events.opened[2]);
+    subscribed->owner->subscribe(subscribed->socket, "topic");
+    fixture.server->publish("topic", "never flushed", false, 0);
+    // Raw TCP connections, which on a TLS server are stuck in the handshake: more than may shake hands in one iteration.
+    for (int i = 0; i < 20; i++) {
+      clients.push_back(std::make_unique<RawClient>(&fixture.loop, fixture.port, false));
+      clients.back()->send("\x16\x03\x01");
+    }
+    fixture.hold_requests = true;
+    uv_run(&fixture.loop, UV_RUN_NOWAIT);
+    fixture.server.reset();
+    CHECK(fixture.events.closes.size() == 20);
+    for (auto &client : clients) {
+      client->wait_for_end();
+    }
+    fixture.server.emplace(*fixture.event_loop, fixture.table, Fixture::plain(), fixture.events);
+  }
+}
+
+TEST("without descriptors the server waits, says so once, serves who is connected, and accepts again") {
+  Fixture fixture;
+  fixture.listen();
+  auto connected = fixture.connect_websocket();
+  // The client's end of the next connection takes the last descriptor, so that there is none for the server's end.
+  int last = dup(0);
+  ::close(last);
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit short_of_one = before;
+  short_of_one.rlim_cur = static_cast<rlim_t>(last) + 1;
+  setrlimit(RLIMIT_NOFILE, &short_of_one);
+  auto waiting = fixture.connect();
+  fixture.wait([&] { return fixture.events.exhausted > 0; }, "the shortage");
+  connected->send_frame(1, "still here");
+  CHECK(connected->read_frame().payload == "still here");
+  setrlimit(RLIMIT_NOFILE, &before);
+  CHECK(waiting->open() == "HTTP/1.1 101 Switching Protocols");
+  CHECK(fixture.events.exhausted == 1);
+}
+
+}  // namespace

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { Child, runFixture } from './support/child.js'
 import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served } from './support/engines.js'
+import { addressOf, describeEngines, type EngineName } from './support/engines.js'
 
 const run = (engine: EngineName, scenario: string, ...execArgv: string[]) =>
   runFixture('lifetimes.mjs', { args: [engine, scenario], execArgv })
@@ -13,10 +13,6 @@ const clean = (code: number, ...lines: string[]) => ({
   stderr: '',
   stdout: lines.map((line) => `${line}\n`).join(''),
 })
-
-/** The address of a server in another process. */
-const elsewhere = (port: number): Served =>
-  ({ port, host: '127.0.0.1', secure: false, wsUrl: () => `ws://127.0.0.1:${port}/` }) as unknown as Served // its server object is over there
 
 describeEngines('a process', (engine) => {
   for (const scenario of ['plain', 'TLS']) {
@@ -69,7 +65,7 @@ describeEngines('a process', (engine) => {
 
   test('is kept alive by an open connection of a server that is unref’ed, and ends with it', async () => {
     const child = new Child('lifetimes.mjs', { args: [engine, 'unref with a connection'] })
-    const client = await Client.open(elsewhere(Number(await child.line('its port'))))
+    const client = await Client.open(addressOf(Number(await child.line('its port'))))
     expect(await child.line('the opening')).toBe('open')
     expect(await client.ask('still there?')).toBe('still there?')
     client.socket.close(1000)

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { ListenError, OptionError, WebSocketServerError } from '../src/index.js'
 import { runFixture } from './support/child.js'
 import { Client } from './support/client.js'
-import { AVAILABLE_ENGINES, describeEngines, listen, makeServer, serve } from './support/engines.js'
+import { AVAILABLE_ENGINES, addressOf, describeEngines, listen, makeServer, serve } from './support/engines.js'
 import { http } from './support/http.js'
 import { RawClient } from './support/raw-client.js'
 import { Queue, within } from './support/waiting.js'
@@ -53,14 +53,7 @@ describeEngines('listening', (engine) => {
   test('a name is resolved', async () => {
     const server = makeServer(engine).ws('/*', { message: (socket, message) => void socket.send(message) })
     const { port } = await server.listen({ host: 'localhost' })
-    const client = await Client.open({
-      server,
-      port,
-      host: 'localhost',
-      secure: false,
-      wsUrl: () => `ws://localhost:${port}/`,
-      httpUrl: String,
-    })
+    const client = await Client.open(addressOf(port, 'localhost'))
     expect(await client.ask('hello')).toBe('hello')
   })
 
@@ -70,10 +63,9 @@ describeEngines('listening', (engine) => {
       const addresses = new Queue<string>()
       const server = makeServer(engine).ws('/*', { open: (socket) => addresses.push(socket.remoteAddress) })
       const { port } = await server.listen()
-      const common = { server, port, secure: false, httpUrl: String }
-      await Client.open({ ...common, host: '127.0.0.1', wsUrl: () => `ws://127.0.0.1:${port}/` })
+      await Client.open(addressOf(port))
       expect(await addresses.next('the IPv4 client')).toBe('127.0.0.1')
-      await Client.open({ ...common, host: '::1', wsUrl: () => `ws://[::1]:${port}/` })
+      await Client.open(addressOf(port, '::1'))
       expect(await addresses.next('the IPv6 client')).toBe('::1')
     },
   )

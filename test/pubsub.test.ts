@@ -233,7 +233,7 @@ describeEngines('subscriptions', (engine) => {
     const peer = await join(...topics)
     expect(peer.socket.topics.length).toBe(topics.length)
     for (const topic of topics) expect(served.server.publish(topic, topic.slice(0, 20))).toBe(true)
-    for (const other of ['a/b/c', 'b', '', 'x'.repeat(65_534), 'toString']) expect(served.server.subscribers(other)).toBe(0)
+    for (const other of ['a/b/c', 'b', 'x'.repeat(65_534), 'toString']) expect(served.server.subscribers(other)).toBe(0)
     expect(await received(peer)).toEqual(topics.map((topic) => topic.slice(0, 20)))
   })
 

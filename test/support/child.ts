@@ -20,6 +20,8 @@ export interface ChildOptions {
   /** Options for Node itself, for example `--expose-gc`. */
   readonly execArgv?: readonly string[]
   readonly env?: NodeJS.ProcessEnv
+  /** How many file descriptors the process may have. */
+  readonly descriptors?: number
 }
 
 /** A running script of `test/fixtures`. It is killed when its test ends. */
@@ -28,9 +30,13 @@ export class Child {
   readonly lines = new Queue<string>()
   readonly #result: Promise<ChildResult>
 
-  constructor(fixture: string, { args = [], execArgv = [], env = {} }: ChildOptions = {}) {
+  constructor(fixture: string, { args = [], execArgv = [], env = {}, descriptors }: ChildOptions = {}) {
     const script = fileURLToPath(new URL(`../fixtures/${fixture}`, import.meta.url))
-    const child = spawn(process.execPath, [...execArgv, script, ...args], {
+    const command = [process.execPath, ...execArgv, script, ...args]
+    // Only a shell can lower the limit; `exec` makes the process the child itself, so that signals reach it.
+    const limited = descriptors === undefined ? command : ['sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh', ...command]
+    const [file = '', ...rest] = limited
+    const child = spawn(file, rest, {
       env: { ...process.env, ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
     })

@@ -2,7 +2,7 @@
 import { onTestFinished } from 'vitest'
 import { type ClientOptions, WebSocket } from 'ws'
 import { localhostCertificate } from './certificates.js'
-import type { Cleanup, Served } from './engines.js'
+import type { Address, Cleanup } from './engines.js'
 import { PATIENCE, Queue, within } from './waiting.js'
 
 export interface ClosedWith {
@@ -23,11 +23,11 @@ export class Client {
   readonly #closed: Promise<ClosedWith>
   readonly #opened: Promise<void>
 
-  private constructor(served: Served, path: string, settings: ClientSettings) {
+  private constructor(address: Address, path: string, settings: ClientSettings) {
     const { cleanup, ...options } = settings
-    const trust = served.secure ? { ca: localhostCertificate().cert } : {}
+    const trust = address.secure ? { ca: localhostCertificate().cert } : {}
     const limits = { maxPayload: 256 * 1024 * 1024, perMessageDeflate: false }
-    this.socket = new WebSocket(served.wsUrl(path), { ...trust, ...limits, ...options })
+    this.socket = new WebSocket(address.wsUrl(path), { ...trust, ...limits, ...options })
     const atEnd = cleanup ?? onTestFinished
     atEnd(() => this.socket.terminate())
     this.#opened = new Promise((resolve, reject) => {
@@ -47,15 +47,15 @@ export class Client {
   }
 
   /** Resolves when the handshake is done; rejects with what `ws` says otherwise. */
-  static async open(served: Served, path = '/', settings: ClientSettings = {}): Promise<Client> {
-    const client = new Client(served, path, settings)
-    await within(client.#opened, `the client to connect to ${served.wsUrl(path)}`)
+  static async open(address: Address, path = '/', settings: ClientSettings = {}): Promise<Client> {
+    const client = new Client(address, path, settings)
+    await within(client.#opened, `the client to connect to ${address.wsUrl(path)}`)
     return client
   }
 
   /** `count` clients at once. */
-  static openMany(served: Served, count: number, path = '/'): Promise<Client[]> {
-    return Promise.all(Array.from({ length: count }, () => Client.open(served, path)))
+  static openMany(address: Address, count: number, path = '/'): Promise<Client[]> {
+    return Promise.all(Array.from({ length: count }, () => Client.open(address, path)))
   }
 
   send(data: string | Uint8Array): void {
@@ -80,9 +80,9 @@ export class Client {
 }
 
 /** The HTTP status with which the server refuses a handshake. */
-export function refusal(served: Served, path: string, options: ClientOptions = {}): Promise<number> {
-  const trust = served.secure ? { ca: localhostCertificate().cert } : {}
-  const socket = new WebSocket(served.wsUrl(path), { ...trust, ...options })
+export function refusal(address: Address, path: string, options: ClientOptions = {}): Promise<number> {
+  const trust = address.secure ? { ca: localhostCertificate().cert } : {}
+  const socket = new WebSocket(address.wsUrl(path), { ...trust, ...options })
   const answer = new Promise<number>((resolve, reject) => {
     socket.once('unexpected-response', (request, response) => {
       request.destroy()

@@ -62,9 +62,8 @@ export interface ServeOptions {
   readonly cleanup?: Cleanup
 }
 
-/** A server that listens on a port of the system's choice. */
-export interface Served {
-  readonly server: WebSocketServer
+/** Where clients reach a server. */
+export interface Address {
   readonly port: number
   readonly host: string
   readonly secure: boolean
@@ -72,6 +71,22 @@ export interface Served {
   wsUrl(path?: string): string
   /** `http://…` or `https://…` */
   httpUrl(path?: string): string
+}
+
+/** A server of this process that listens. */
+export interface Served extends Address {
+  readonly server: WebSocketServer
+}
+
+export function addressOf(port: number, host = '127.0.0.1', secure = false): Address {
+  const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  return {
+    port,
+    host,
+    secure,
+    wsUrl: (path = '/') => `${secure ? 'wss' : 'ws'}://${authority}${path}`,
+    httpUrl: (path = '/') => `${secure ? 'https' : 'http'}://${authority}${path}`,
+  }
 }
 
 /** A server that does not listen yet; it is closed when the test ends. */
@@ -99,14 +114,5 @@ export async function serve<T = undefined>(
 export async function listen(server: WebSocketServer, options: ServeOptions = {}): Promise<Served> {
   const host = options.host ?? '127.0.0.1'
   const { port } = await server.listen({ port: 0, host })
-  const secure = options.server?.tls !== undefined
-  const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`
-  return {
-    server,
-    port,
-    host,
-    secure,
-    wsUrl: (path = '/') => `${secure ? 'wss' : 'ws'}://${authority}${path}`,
-    httpUrl: (path = '/') => `${secure ? 'https' : 'http'}://${authority}${path}`,
-  }
+  return { server, ...addressOf(port, host, options.server?.tls !== undefined) }
 }

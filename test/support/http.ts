@@ -2,7 +2,7 @@
 import { type IncomingHttpHeaders, request as requestPlain } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { localhostCertificate } from './certificates.js'
-import type { Served } from './engines.js'
+import type { Address } from './engines.js'
 import { within } from './waiting.js'
 
 export interface Answer {
@@ -20,15 +20,15 @@ export interface RequestSettings {
 
 /** Sends a request on a connection of its own, and reads the whole answer. */
 export function http(
-  served: Served,
+  address: Address,
   path: string,
   { method = 'GET', headers = {}, body }: RequestSettings = {},
 ): Promise<Answer> {
   const answer = new Promise<Answer>((resolve, reject) => {
-    const send = served.secure ? requestTls : requestPlain
-    const trust = served.secure ? { ca: localhostCertificate().cert, servername: 'localhost' } : {}
-    const address = { host: served.host, port: served.port, path, method, headers, agent: false as const }
-    const request = send({ ...address, ...trust }, (response) => {
+    const send = address.secure ? requestTls : requestPlain
+    const trust = address.secure ? { ca: localhostCertificate().cert, servername: 'localhost' } : {}
+    const target = { host: address.host, port: address.port, path, method, headers, agent: false as const }
+    const request = send({ ...target, ...trust }, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('error', reject)

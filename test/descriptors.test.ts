@@ -1,0 +1,58 @@
+/** A process that runs out of file descriptors: it says so once, serves whom it has, and accepts again when some leave. */
+import { expect, test } from 'vitest'
+import { Child } from './support/child.js'
+import { Client } from './support/client.js'
+import { addressOf, describeEngines } from './support/engines.js'
+import { RawClient } from './support/raw-client.js'
+
+/** Enough for Node itself and some tens of clients. */
+const DESCRIPTORS = 64
+const CLIENTS = 80
+
+const withoutLimits = process.platform === 'win32' ? ' (skipped: Windows has no such limit)' : ''
+
+describeEngines('running out of file descriptors', (engine) => {
+  test.runIf(withoutLimits === '')(`harms nobody who is connected, and ends when some leave${withoutLimits}`, async () => {
+    const child = new Child('descriptors.mjs', { args: [engine], descriptors: DESCRIPTORS })
+    const served = addressOf(Number(await child.line('its port')))
+
+    const open: Client[] = []
+    const waiting: RawClient[] = []
+    const complaints: string[] = []
+    const accepted = async (): Promise<boolean> => {
+      const line = await child.line('an event')
+      if (line.startsWith('onError')) complaints.push(line)
+      return line === 'open'
+    }
+    while (complaints.length === 0) {
+      const client = Client.open(served)
+      // One that is not accepted is refused, or waits; its end is not what this test is about.
+      client.catch(() => {})
+      if (await accepted()) open.push(await client)
+      else void client.then((late) => late.socket.terminate()).catch(() => {})
+      expect(open.length).toBeLessThan(DESCRIPTORS)
+    }
+    expect(complaints).toEqual(['onError EMFILE'])
+    expect(open.length).toBeGreaterThan(10)
+
+    for (let n = open.length; n < CLIENTS; n++) waiting.push(await RawClient.connect(served))
+    for (const [n, client] of open.entries()) expect(await client.ask(`${n}`)).toBe(`${n}`)
+    const busy = Number.parseInt(String(await open[0]?.ask('how busy?')), 10)
+    expect(busy).toBeLessThan(50)
+
+    for (const client of waiting) client.vanish()
+    for (const client of open.splice(1, 10)) client.socket.terminate()
+    let closed = 0
+    while (closed < 10) {
+      const line = await child.line('an event')
+      expect(line).not.toMatch(/^onError/) // once for one shortage
+      if (line === 'close') closed++
+    }
+    for (let n = 0; n < 3; n++) {
+      const late = await Client.open(served)
+      expect(await late.ask('room again')).toBe('room again')
+    }
+    open[0]?.send('stop')
+    expect(await child.result()).toMatchObject({ code: 0, signal: null, stderr: '' })
+  })
+})

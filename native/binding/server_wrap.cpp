@@ -65,6 +65,17 @@ const char *failure_name(TlsFailure::What what) {
   return "context";
 }
 
+/// A string of HTTP's, in which every character stands for one byte (ISO 8859-1).
+std::string latin1(Napi::Value value) {
+  std::string text;
+  std::size_t length = 0;
+  if (napi_get_value_string_latin1(value.Env(), value, nullptr, 0, &length) == napi_ok) {
+    text.resize(length);
+    napi_get_value_string_latin1(value.Env(), value, text.data(), length + 1, &length);
+  }
+  return text;
+}
+
 /// Header names and values in turn, from an array of strings. The strings are kept in `storage`.
 std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &storage) {
   std::vector<Header> headers;
@@ -73,8 +84,8 @@ std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &sto
     std::uint32_t length = array.Length() & ~1u;
     storage.reserve(length);
     for (std::uint32_t i = 0; i < length; i += 2) {
-      const std::string &name = storage.emplace_back(array.Get(i).ToString().Utf8Value());
-      const std::string &text = storage.emplace_back(array.Get(i + 1).ToString().Utf8Value());
+      const std::string &name = storage.emplace_back(latin1(array.Get(i)));
+      const std::string &text = storage.emplace_back(latin1(array.Get(i + 1)));
       headers.emplace_back(name, text);
     }
   }
@@ -167,7 +178,7 @@ Napi::Value ServerWrap::respond(const Napi::CallbackInfo &info) {
     return Napi::Boolean::New(info.Env(), false);
   }
   std::vector<std::string> storage;
-  std::string status = info[1].ToString().Utf8Value();
+  std::string status = latin1(info[1]);
   std::vector<Header> headers = header_list(info[2], storage);
   PayloadArgument body(info[3]);
   Response response{.status = status, .headers = headers, .body = std::nullopt, .head_only = info[4].ToBoolean()};
@@ -183,7 +194,7 @@ Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
     return Napi::Number::New(info.Env(), 0);
   }
   std::vector<std::string> storage;
-  std::string protocol = info[2].ToString().Utf8Value();
+  std::string protocol = latin1(info[2]);
   std::vector<Header> headers = header_list(info[3], storage);
   ConnectionId id =
       server->server.accept(info[0].ToNumber().Uint32Value(), info[1].ToNumber().Uint32Value(), protocol, headers);

@@ -306,12 +306,13 @@ class ServerCore final : public WebSocketServer::Core {
       for (const Header &header : response.headers) {
         http->writeHeader(header.first, header.second);
       }
+      bool last = !listener;  // nobody should stay for another request
       if (!response.body) {
-        http->endWithoutBody();
+        http->endWithoutBody(std::nullopt, last);
       } else if (response.head_only) {
-        http->endWithoutBody(response.body->length());
+        http->endWithoutBody(response.body->length(), last);
       } else {
-        http->end(*response.body);
+        http->end(*response.body, last);
       }
     });
   }

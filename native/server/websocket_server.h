@@ -94,7 +94,7 @@ class WebSocketServer {
   /// Whether the listening socket keeps the loop alive.
   void ref(bool keep_alive);
 
-  /// False when the exchange has ended.
+  /// False when the exchange has ended. Once listening has stopped, the connection ends with the answer.
   bool respond(ExchangeId exchange, const Response &response);
   /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for messages. 0 when the
   /// exchange has ended or was no GET with a key of 16 bytes; with a full connection table it is answered with 503.

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { EngineError, ListenError, TlsError, type ErrorCode } from '../errors.js'
+import { ClosedError, EngineError, type ErrorCode, ListenError, TlsError } from '../errors.js'
 import type {
   ConnectionEvents,
   ConnectionId,
@@ -63,7 +63,8 @@ export function loadNative(): Engine {
 
 function loadAddon(): Addon {
   const root = new URL('../../', import.meta.url)
-  const file = fileURLToPath(new URL(`build/${process.env.NATIVE_WEBSOCKET_SERVER_BUILD ?? 'Release'}/native_websocket_server.node`, root))
+  // The variable names another build of the addon: the one with the sanitizers, for example.
+  const file = process.env.NATIVE_WEBSOCKET_SERVER_ADDON ?? fileURLToPath(new URL('build/Release/native_websocket_server.node', root))
   try {
     // A .node file can only be loaded by require; its shape is that of native/binding/addon.cpp.
     return createRequire(import.meta.url)(file) as Addon
@@ -103,7 +104,7 @@ class NativeServer implements EngineServer, ServerRecords {
   /** From `listen` to `dispose`. */
   #addonServer: AddonServer | undefined
   #keepAlive = true
-  #disposed = false
+  #stopped = false
 
   constructor(engine: NativeEngine, number: number, options: EngineServerOptions, events: ServerEvents) {
     this.#engine = engine
@@ -113,7 +114,8 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 
   async listen(address: ListenAddress): Promise<number> {
-    if (this.#disposed || this.#addonServer !== undefined) throw new ListenError('ERR_LISTENING', address.host, address.port)
+    if (this.#stopped) throw new ClosedError()
+    if (this.#addonServer !== undefined) throw new ListenError('ERR_LISTENING', address.host, address.port)
     const { addon, servers } = this.#engine
     const server = translateTlsFailure(() => new addon.WebSocketServer(this.#number, { ...address, ...this.#options }))
     try {
@@ -129,6 +131,7 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 
   stopListening(): void {
+    this.#stopped = true
     this.#addonServer?.stopListening()
   }
 
@@ -195,7 +198,7 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 
   dispose(): void {
-    this.#disposed = true
+    this.#stopped = true
     const server = this.#addonServer
     if (server === undefined) return
     this.#addonServer = undefined

@@ -100,7 +100,7 @@ export class Rings {
   readonly #servers: ReadonlyMap<number, ServerRecords>
   readonly #control = new Uint32Array(Control.words)
   readonly #accounts = new Uint32Array(ACCOUNTS_SIZE / 4)
-  /** By slot. An entry is there from `open` until its `close` event. */
+  /** By slot. An entry is there from `open` until its `onClose`. */
   readonly #connections: (ConnectionEvents | undefined)[] = []
   readonly #attachments: unknown[] = []
 
@@ -274,31 +274,31 @@ export class Rings {
     if (connection === undefined) return
     switch (event) {
       case Event.text:
-        connection.message(readText(this.#inbox, start, length), false)
+        connection.onMessage(readText(this.#inbox, start, length), false)
         break
       case Event.binary:
-        connection.message(this.#view(start, length), true)
+        connection.onMessage(this.#view(start, length), true)
         break
       case Event.textAttached:
       case Event.binaryAttached: {
         const attachment = this.#attachments[length]
         this.#attachments[length] = undefined
         // The two kinds say which of the two it is.
-        connection.message(attachment as string | Buffer, event === Event.binaryAttached)
+        connection.onMessage(attachment as string | Buffer, event === Event.binaryAttached)
         break
       }
       case Event.drain:
-        connection.drain()
+        connection.onDrain()
         break
       case Event.ping:
-        connection.ping(this.#view(start, length))
+        connection.onPing(this.#view(start, length))
         break
       case Event.pong:
-        connection.pong(this.#view(start, length))
+        connection.onPong(this.#view(start, length))
         break
       case Event.close: {
         this.#connections[slot] = undefined
-        connection.close(kind >>> 16, readText(this.#inbox, start, length))
+        connection.onClose(kind >>> 16, readText(this.#inbox, start, length))
         break
       }
     }

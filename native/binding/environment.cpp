@@ -122,6 +122,7 @@ void Environment::close_server(std::uint32_t number) {
   if (auto found = servers_.find(number); found != servers_.end()) {
     drain_outbox();
     found->second->server.stop();
+    push(protocol::server_closed | number << 8, 0, {});
     closed_servers_.push_back(std::move(found->second));
     servers_.erase(found);
   }

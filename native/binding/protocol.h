@@ -38,6 +38,8 @@ enum Event : std::uint32_t {
   request = 9,
   abort = 10,
   descriptors_exhausted = 11,
+  /// The last of a server: everything that it had to say came before.
+  server_closed = 12,
 };
 
 /// Kinds of outbox records; `id` is a connection.

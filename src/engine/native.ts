@@ -79,7 +79,7 @@ class NativeEngine implements Engine {
   readonly name = 'native'
   readonly addon: Addon
   readonly rings: Rings
-  /** Every server that is listening or has connections, by number: what keeps it from being collected. */
+  /** Every server from `listen` to the last of its events, by number: what keeps it from being collected. */
   readonly servers = new Map<number, NativeServer>()
   #lastNumber = 0
 
@@ -118,11 +118,11 @@ class NativeServer implements EngineServer, ServerRecords {
     if (this.#addonServer !== undefined) throw new ListenError('ERR_LISTENING', address.host, address.port)
     const { addon, servers } = this.#engine
     const server = translateTlsFailure(() => new addon.WebSocketServer(this.#number, { ...address, ...this.#options }))
+    servers.set(this.#number, this)
     try {
       const port = server.listen()
       if (!this.#keepAlive) server.ref(false)
       this.#addonServer = server
-      servers.set(this.#number, this)
       return port
     } catch (error) {
       server.dispose()
@@ -203,7 +203,6 @@ class NativeServer implements EngineServer, ServerRecords {
     if (server === undefined) return
     this.#addonServer = undefined
     server.dispose()
-    this.#engine.servers.delete(this.#number)
   }
 
   // ---- what the rings deliver ----
@@ -219,6 +218,10 @@ class NativeServer implements EngineServer, ServerRecords {
 
   descriptorsExhausted(): void {
     this.#events.descriptorsExhausted()
+  }
+
+  closed(): void {
+    this.#engine.servers.delete(this.#number)
   }
 }
 

@@ -27,6 +27,8 @@ export interface ServerRecords {
   requested(exchange: ExchangeId, lines: string): void
   aborted(exchange: ExchangeId): void
   descriptorsExhausted(): void
+  /** After `dispose`: nothing more will come. */
+  closed(): void
 }
 
 const enum Control {
@@ -48,6 +50,7 @@ const enum Event {
   request = 9,
   abort = 10,
   descriptorsExhausted = 11,
+  serverClosed = 12,
 }
 
 const enum Command {
@@ -309,7 +312,8 @@ export class Rings {
     if (server === undefined) return
     if (event === Event.request) server.requested(id, this.#inbox.toString('latin1', start, start + length))
     else if (event === Event.abort) server.aborted(id)
-    else server.descriptorsExhausted()
+    else if (event === Event.descriptorsExhausted) server.descriptorsExhausted()
+    else server.closed()
   }
 
   #view(start: number, length: number): Buffer {

@@ -44,7 +44,7 @@ function installNative() {
   const missing = [...sources.missing, ...tools.missing]
   if (!sources.directory || missing.length > 0) return doWithout(sentence(missing), paragraphs(missing))
 
-  say('Building the native engine; this takes a minute or two …')
+  say('Building the native engine; this can take a minute …')
   const { seconds, problem } = buildNative(sources.directory, tools)
   if (problem) {
     removeAddon()

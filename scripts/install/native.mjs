@@ -19,12 +19,12 @@ import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { addonFile, buildDirectory, logFile, root, stateFile } from './paths.mjs'
 import { run } from './processes.mjs'
-import { findCompiler } from './tools.mjs'
+import { findCompiler, findNodeUvHeader } from './tools.mjs'
 
 /** What cmake-js is told everywhere: one generator, because two cannot share a build folder. */
 const GENERATOR = 'Unix Makefiles'
 /** Environment variables that change what is built. */
-const VARIABLES = ['CC', 'CXX', 'CFLAGS', 'LDFLAGS', 'OPENSSL_ROOT_DIR', 'CMAKE_PREFIX_PATH', 'npm_config_nodedir']
+const VARIABLES = ['CC', 'CXX', 'CFLAGS', 'LDFLAGS', 'OPENSSL_ROOT_DIR', 'CMAKE_PREFIX_PATH']
 /** Lines of a failed build's output that are printed; the log has all of it. */
 const PRINTED_LINES = 200
 
@@ -116,7 +116,7 @@ function toolchainOf(upstream) {
   const compilers = [findCompiler('CC', ['cc', 'gcc', 'clang']), findCompiler('CXX', ['c++', 'g++', 'clang++'])]
   const identities = compilers.map(({ command }) => (command?.[0] ? [...command, ...identity(realpathSync(command[0]))] : []))
   const variables = VARIABLES.map((name) => process.env[name] ?? '')
-  return digest([process.platform, process.arch, root, upstream, ...identities.flat(), ...variables])
+  return digest([process.platform, process.arch, root, upstream, findNodeUvHeader() ?? '', ...identities.flat(), ...variables])
 }
 
 /**

@@ -151,6 +151,11 @@ function nodeIncludes() {
   return [...new Set([beside, ...(nodedir ? [join(nodedir, 'include', 'node')] : [])])]
 }
 
+/** Where Node's own uv.h is; undefined when only the system can have one. */
+export function findNodeUvHeader() {
+  return nodeIncludes().find((folder) => existsSync(join(folder, 'uv.h')))
+}
+
 /**
  * @param {readonly string[]} command
  * @param {readonly string[]} flags

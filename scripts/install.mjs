@@ -9,6 +9,7 @@
  */
 import process from 'node:process'
 import { buildNative, isUpToDate, removeAddon } from './install/native.mjs'
+import { tryAgain } from './install/paths.mjs'
 import { forgetReason, keepReason, paragraphs, say, sentence } from './install/report.mjs'
 import { findSources } from './install/sources.mjs'
 import { checkTools } from './install/tools.mjs'
@@ -48,7 +49,7 @@ function installNative() {
   const { seconds, problem } = buildNative(sources.directory, tools)
   if (problem) {
     removeAddon()
-    keepReason('The native build failed; build/install.log has the output, and "npm run build" tries again.')
+    keepReason('The native build failed; build/install.log has the output.')
     fail(problem)
   }
   forgetReason()
@@ -80,7 +81,7 @@ function usePortable(reason, details = '') {
   keepReason(reason, details)
   say(reason)
   if (details) console.log(`\n${details}\n`)
-  say('The portable engine serves. "npm run build" in this folder tries the native build again.')
+  say(`The portable engine serves. "${tryAgain}" tries the native build again.`)
 }
 
 /**

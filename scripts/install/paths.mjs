@@ -1,4 +1,5 @@
 /** Where the install step reads and writes. */
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
 /** The package's own folder. */
@@ -15,3 +16,5 @@ export const reasonFile = join(buildDirectory, 'install-reason.txt')
 export const stateFile = join(buildDirectory, 'install-state.json')
 /** The submodule, or what an npm tarball carries of it. */
 export const upstreamDirectory = join(root, 'external', 'uwebsockets')
+/** What tries again, in a clone (which has the TypeScript sources) and where the package is a dependency. */
+export const tryAgain = existsSync(join(root, 'src')) ? 'npm run build' : 'npm rebuild native-websocket-server'

@@ -2,12 +2,15 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import process from 'node:process'
-import { root, upstreamDirectory } from './paths.mjs'
+import { root, tryAgain, upstreamDirectory } from './paths.mjs'
 import { run, which } from './processes.mjs'
 import { remedies } from './remedies.mjs'
 
 /** A transfer that takes longer than this is given up: milliseconds. */
 const GIT_TIMEOUT = 10 * 60 * 1000
+
+/** Where what brings the sources is the same command. */
+const EVERYWHERE = 'Debian, Ubuntu, Fedora, Alpine, macOS'
 
 /** @typedef {import('./report.mjs').Missing} Missing */
 
@@ -63,14 +66,10 @@ function updateSubmodule(git, repository, submodule) {
       submodule === 'uSockets'
         ? 'µSockets (the submodule inside external/uwebsockets)'
         : 'µWebSockets (the submodule external/uwebsockets)',
-    tried: `"git ${args.join(' ')}" said:\n${output
-      .split('\n')
-      .slice(-8)
-      .map((line) => `  | ${line}`)
-      .join('\n')}`,
+    tried: `"git ${args.join(' ')}" said:\n${[...new Set(output.split('\n'))].map((line) => `  | ${line}`).join('\n')}`,
     remedies: [
-      ['Any system, once the repository can be reached', 'npm run build'],
-      ['Any system, with a checkout of it elsewhere', 'UWEBSOCKETS_DIR=/path/to/uWebSockets npm run build'],
+      [`${EVERYWHERE}, once it can be reached`, tryAgain],
+      [`${EVERYWHERE}, with a checkout of it`, `UWEBSOCKETS_DIR=/path/to/uWebSockets ${tryAgain}`],
     ],
   }
 }
@@ -98,8 +97,8 @@ function notAClone() {
     what: 'µWebSockets (external/uwebsockets)',
     tried: 'This folder is neither a git clone, which can fetch it, nor the npm package, which carries it.',
     remedies: [
-      ['Any system', 'git clone this project (a downloaded archive has no submodules), then npm install'],
-      ['Any system, with a checkout of it elsewhere', 'UWEBSOCKETS_DIR=/path/to/uWebSockets npm run build'],
+      [EVERYWHERE, 'git clone this project (a downloaded archive has no submodules), then npm install'],
+      [`${EVERYWHERE}, with a checkout of it`, `UWEBSOCKETS_DIR=/path/to/uWebSockets ${tryAgain}`],
     ],
   }
 }
@@ -113,6 +112,6 @@ function wrongFolder(directory, absent) {
   return {
     what: `${absent} (in ${directory})`,
     tried: 'The folder must be a µWebSockets checkout with its own submodule uSockets.',
-    remedies: [['Any system', `git -C ${directory} submodule update --init uSockets`]],
+    remedies: [[EVERYWHERE, `git -C ${directory} submodule update --init uSockets`]],
   }
 }

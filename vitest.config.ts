@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: 'test/support/compile.ts',
     // A process per file: the addon's crashes, signals and environments are then one file's, and are seen as its failure.
     pool: 'forks',
     testTimeout: 30_000,

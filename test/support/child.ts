@@ -1,4 +1,4 @@
-/** Node in a process of its own, for what can only be seen from outside: exit codes, crashes, what keeps a process alive. */
+/** Processes of their own, for what can only be seen from outside: exit codes, crashes, what keeps a process alive. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -15,31 +15,33 @@ export interface ChildResult {
   readonly stderr: string
 }
 
-export interface ChildOptions {
-  readonly args?: readonly string[]
-  /** Options for Node itself, for example `--expose-gc`. */
-  readonly execArgv?: readonly string[]
+export interface RunOptions {
   readonly env?: NodeJS.ProcessEnv
+  /** The working folder. Default: this process's. */
+  readonly cwd?: string
+  /** The user to run as. Default: this process's. */
+  readonly uid?: number
   /** How many file descriptors the process may have. */
   readonly descriptors?: number
 }
 
-/** A running script of `test/fixtures`. It is killed when its test ends. */
-export class Child {
+export interface ChildOptions extends RunOptions {
+  readonly args?: readonly string[]
+  /** Options for Node itself, for example `--expose-gc`. */
+  readonly execArgv?: readonly string[]
+}
+
+/** A running command. It is killed when its test ends. */
+export class Running {
   readonly process: ChildProcess
   readonly lines = new Queue<string>()
   readonly #result: Promise<ChildResult>
 
-  constructor(fixture: string, { args = [], execArgv = [], env = {}, descriptors }: ChildOptions = {}) {
-    const script = fileURLToPath(new URL(`../fixtures/${fixture}`, import.meta.url))
-    const command = [process.execPath, ...execArgv, script, ...args]
+  constructor(command: readonly string[], { descriptors, env = {}, ...options }: RunOptions = {}) {
     // Only a shell can lower the limit; `exec` makes the process the child itself, so that signals reach it.
     const limited = descriptors === undefined ? command : ['sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh', ...command]
     const [file = '', ...rest] = limited
-    const child = spawn(file, rest, {
-      env: { ...process.env, ...env },
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
+    const child = spawn(file, rest, { ...options, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
     this.process = child
     onTestFinished(() => {
       child.kill('SIGKILL')
@@ -58,6 +60,7 @@ export class Child {
       child.once('error', reject)
       child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
     })
+    this.#result.catch(() => {}) // a child that cannot be started is reported to whoever asks for its result
   }
 
   /** The next line of its output. */
@@ -68,6 +71,14 @@ export class Child {
   /** How it ended. */
   result(): Promise<ChildResult> {
     return within(this.#result, 'the child process to end', CHILD_PATIENCE)
+  }
+}
+
+/** A running script of `test/fixtures`. */
+export class Child extends Running {
+  constructor(fixture: string, { args = [], execArgv = [], ...options }: ChildOptions = {}) {
+    const script = fileURLToPath(new URL(`../fixtures/${fixture}`, import.meta.url))
+    super([process.execPath, ...execArgv, script, ...args], options)
   }
 }
 

@@ -3,6 +3,7 @@ import type { Buffer } from 'node:buffer'
 
 /** What can be sent: a string goes out as text (UTF-8), bytes as binary. */
 export type Data = string | ArrayBuffer | ArrayBufferView
+/** A value, or a promise of it. */
 export type Awaitable<T> = T | Promise<T>
 
 /** The parameters in a route's path: `/chat/:room` gives `{ room: string }`. */
@@ -67,6 +68,23 @@ export interface ListenOptions {
   host?: string
   /** Share the port with other processes that ask for it too (SO_REUSEPORT). Default false. */
   reusePort?: boolean
+}
+
+/** Where a server listens. */
+export interface ListenResult {
+  readonly port: number
+  /** The numeric address that `host` came to: `::` for all addresses, or `0.0.0.0` where there is no IPv6. */
+  readonly host: string
+}
+
+/** How a server closes. */
+export interface CloseOptions {
+  /** Sent to every client, as in `Socket.close`. Default 1001, going away (RFC 6455, section 7.4.1). */
+  code?: number
+  /** At most 123 bytes of UTF-8. Default empty. */
+  reason?: string
+  /** Milliseconds for clients and unanswered requests before they are cut: 0 to 2^31-1. Default 10,000. */
+  timeout?: number
 }
 
 /** The HTTP request, copied out of the engine, so that it stays valid across `await`. */
@@ -153,9 +171,9 @@ export interface WebSocketHandlers<T> {
   /** What a handler threw or rejected with. Default: the server's `onError`. */
   error?(error: unknown, socket: Socket<T>): void
 
-  /** Bytes of one received message before the connection ends with 1009. 0 to 2^31-1. Default 16 MiB. */
+  /** Bytes of one received message before the connection ends with 1009. 1 to 2^31-1. Default 16 MiB. */
   maxPayloadLength?: number
-  /** Bytes queued for one client before `send` answers 0. 0 to 2^31-1. Default 16 MiB. */
+  /** Bytes queued for one client before `send` answers 0. 1 to 2^31-1. Default 16 MiB. */
   maxBackpressure?: number
   /** Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. Default 120. */
   idleTimeout?: number

@@ -3,11 +3,11 @@
  * as numbers, requests as flat text, and no policy. Routing, defaults, validation, handler errors and HTTP semantics
  * live above it, so that both engines behave alike.
  *
- * Order. For one connection, `message`, `ping`, `pong`, `drain` and `close` arrive in the order in which they happened,
+ * Order. For one connection, `onMessage`, `onPing`, `onPong`, `onDrain` and `onClose` arrive in the order in which they happened,
  * and what is called on it takes effect in the order in which it was called. No event is delivered from inside a call
  * into the engine: `send`, `close`, `accept` and the others return first.
  *
- * Lifetime. A connection id is valid from the return of `accept` until its `close` event has been delivered; after that
+ * Lifetime. A connection id is valid from the return of `accept` until its `onClose` has been delivered; after that
  * every call with it is a defined no-op (`0`, `false`). The same holds for an exchange id, which ends with `respond`,
  * `accept`, or the `aborted` event.
  */
@@ -57,25 +57,25 @@ export interface RequestHead {
   readonly method: string
   /** Path and query as sent, for example `/chat/7?since=3`. */
   readonly url: string
-  /** Lower-case name, value, name, value … in the order in which they came. */
+  /** Lower-case name, value, name, value … in the order in which they came; each byte of a value is one character (Latin-1). */
   readonly headers: readonly string[]
   /** Numeric address of the peer; an IPv4 peer of a dual-stack socket appears as IPv4. Empty when unknown. */
   readonly remoteAddress: string
 }
 
-/** Receives what happens to one connection. The engine calls nothing after `close`. */
+/** Receives what happens to one connection. The engine calls nothing after `onClose`. */
 export interface ConnectionEvents {
   /** A whole message: text as a string, binary as a Buffer that may be kept. */
-  message(data: string | Buffer, isBinary: boolean): void
+  onMessage(data: string | Buffer, isBinary: boolean): void
   /** After an answer of -1 or 0: the queue is empty, or is below `maxBackpressure` again after an answer of 0. */
-  drain(): void
-  ping(data: Buffer): void
-  pong(data: Buffer): void
+  onDrain(): void
+  onPing(data: Buffer): void
+  onPong(data: Buffer): void
   /**
    * The end. `code` is what the peer's Close frame said (1005 when it had no code), or the code of the error that ended
    * the connection (1002, 1007, 1009), or 1006 when there was no closing handshake.
    */
-  close(code: number, reason: string): void
+  onClose(code: number, reason: string): void
 }
 
 /** Receives what happens to a server. */
@@ -92,7 +92,10 @@ export interface ServerEvents {
 export interface EngineResponse {
   readonly status: number
   readonly statusText: string
-  /** name, value, name, value … without Content-Length, Transfer-Encoding, Connection and Date, which the engine writes. */
+  /**
+   * name, value, name, value … without Content-Length, Transfer-Encoding, Connection and Date, which the engine writes
+   * (no Content-Length with 204 and 304; `Connection: close` once it has stopped listening).
+   */
   readonly headers: readonly string[]
   readonly body: Uint8Array | undefined
   /** Announce the body's length and send none of it: the answer to HEAD. */
@@ -110,7 +113,10 @@ export interface ListenAddress {
 
 /** One server of an engine. Every method may be called at any time, from any handler. */
 export interface EngineServer {
-  /** Binds and listens. The promise gives the port in use, or rejects with a ListenError. At most one call. */
+  /**
+   * Binds and listens. The promise gives the port in use, or rejects: with a ListenError, or with a ClosedError when
+   * `stopListening` or `dispose` came first. At most one call; another attempt takes another server.
+   */
   listen(address: ListenAddress): Promise<number>
   /** Stops accepting connections; those that are open go on. Idempotent. */
   stopListening(): void
@@ -125,15 +131,15 @@ export interface EngineServer {
 
   /**
    * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when it was taken
-   * while earlier bytes wait for the client (a `drain` follows), 0 when it was not taken, because the connection is closed
-   * or closing or because the queue would exceed `maxBackpressure` (then a `drain` follows too).
+   * while earlier bytes wait for the client (an `onDrain` follows), 0 when it was not taken, because the connection is closed
+   * or closing or because the queue would exceed `maxBackpressure` (then an `onDrain` follows too).
    */
   send(id: ConnectionId, data: Payload): number
   /** Like `send`. The payload is at most 125 bytes (RFC 6455, section 5.5). */
   ping(id: ConnectionId, data: Payload): number
   /** Starts the closing handshake; code 1005 sends none. A peer that does not answer is cut after 30 seconds. */
   close(id: ConnectionId, code: number, reason: string): void
-  /** Cuts the connection; `close` follows with 1006. */
+  /** Cuts the connection; `onClose` follows with 1006. */
   terminate(id: ConnectionId): void
   /** Bytes accepted by `send` and not yet given to the kernel. */
   bufferedAmount(id: ConnectionId): number
@@ -150,7 +156,7 @@ export interface EngineServer {
   /** Whether the listening socket keeps the process alive. It does at first. */
   ref(): void
   unref(): void
-  /** Stops listening, cuts every connection and exchange, frees everything; `close` events still arrive. Idempotent. */
+  /** Stops listening, cuts every connection and exchange, frees everything; `onClose` still arrives. Idempotent. */
   dispose(): void
 }
 

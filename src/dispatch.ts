@@ -1,0 +1,172 @@
+/** Brings what an engine reports to the handlers that are meant by it: routing, handshakes, answers and failures. */
+import type { EngineRoute, EngineServer, ExchangeId, RequestHead, ServerEvents } from './engine/contract.js'
+import { WebSocketServerError } from './errors.js'
+import {
+  IncomingRequest,
+  isWebSocketUpgrade,
+  parseTarget,
+  plainResponse,
+  refusalOf,
+  type Target,
+  toEngineResponse,
+  upgradeRequired,
+} from './request.js'
+import { type Match, RouteTable } from './routes.js'
+import { ServerSocket, type SocketOwner } from './socket.js'
+import type { Awaitable, WebSocketHandlers } from './types.js'
+
+export type HttpHandler = (request: IncomingRequest) => Awaitable<Response>
+
+/** Answers the handshake of an exchange by accepting it. One table holds routes of all data types, so each brings its own. */
+type Accept = (exchange: ExchangeId, head: RequestHead) => void
+
+export class Dispatcher implements ServerEvents, SocketOwner {
+  /** Where answers go: the engine's server that reports the events. */
+  engine: EngineServer | undefined
+  isClosing = false
+  readonly sockets = new Set<ServerSocket<unknown>>()
+  /** What the engine must know of the WebSocket routes, in its order. */
+  readonly routes: EngineRoute[] = []
+  readonly #scheme: 'http' | 'https'
+  readonly #onError: ((error: Error) => void) | undefined
+  readonly #http = new RouteTable<HttpHandler>()
+  readonly #webSockets = new RouteTable<Accept>()
+  /** Requests that wait for their answer. */
+  readonly #requests = new Map<ExchangeId, IncomingRequest>()
+  #onIdle: (() => void) | undefined
+
+  constructor(scheme: 'http' | 'https', onError: ((error: Error) => void) | undefined) {
+    this.#scheme = scheme
+    this.#onError = onError
+  }
+
+  addWebSocketRoute<T>(path: string, handlers: WebSocketHandlers<T>, limits: EngineRoute): void {
+    const index = this.routes.length
+    this.#webSockets.add('GET', path, (exchange, { remoteAddress }) => {
+      if (this.engine === undefined) return
+      const socket = new ServerSocket(this, this.engine, handlers, remoteAddress)
+      const connection = this.engine.accept(exchange, index, '', [], socket)
+      if (connection === 0) return
+      this.sockets.add(socket)
+      socket.opened(connection)
+    })
+    this.routes.push(limits)
+  }
+
+  addHttpRoute(method: string, path: string, handler: HttpHandler): void {
+    this.#http.add(method, path, handler)
+  }
+
+  /** Adds a route that gives way to one of the user's on the same path. */
+  addDefaultRoute(method: string, path: string, handler: HttpHandler): void {
+    this.#http.addUnlessTaken(method, path, handler)
+  }
+
+  /** Resolves when no socket is open and no request waits. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle = resolve
+      this.#checkIdle()
+    })
+  }
+
+  request(exchange: ExchangeId, head: RequestHead): void {
+    const target = parseTarget(head.url)
+    if (isWebSocketUpgrade(head)) {
+      const accept = this.#webSockets.find('GET', target.path)?.value
+      if (accept === undefined) this.engine?.respond(exchange, plainResponse(404))
+      else if (this.isClosing) this.engine?.respond(exchange, plainResponse(503))
+      else this.#handshake(exchange, head, accept)
+      return
+    }
+    const match = this.#http.find(head.method, target.path)
+    if (match === undefined) this.engine?.respond(exchange, this.#unroutable(head, target))
+    else void this.#answer(exchange, head, target, match)
+  }
+
+  aborted(exchange: ExchangeId): void {
+    const request = this.#requests.get(exchange)
+    this.#requests.delete(exchange)
+    request?.abort()
+    this.#checkIdle()
+  }
+
+  descriptorsExhausted(): void {
+    const error = new WebSocketServerError('EMFILE', 'no file descriptor is left for new connections: raise the limit (ulimit -n)')
+    // Without `onError`, a report would end the process, and everybody who is connected is still served.
+    if (this.#onError === undefined) process.emitWarning(error)
+    else this.report(error)
+  }
+
+  report(error: unknown): void {
+    if (this.#onError === undefined) {
+      throwUncaught(error)
+      return
+    }
+    try {
+      this.#onError(error instanceof Error ? error : new Error(`a handler threw ${String(error)}`, { cause: error }))
+    } catch (second) {
+      throwUncaught(second)
+    }
+  }
+
+  ended(socket: ServerSocket<unknown>): void {
+    this.sockets.delete(socket)
+    this.#checkIdle()
+  }
+
+  #handshake(exchange: ExchangeId, head: RequestHead, accept: Accept): void {
+    const refusal = refusalOf(head)
+    if (refusal === undefined) accept(exchange, head)
+    else this.engine?.respond(exchange, refusal)
+  }
+
+  #unroutable({ method }: RequestHead, { path }: Target) {
+    const headOnly = method === 'HEAD'
+    const allowed = this.#http.allowed(path)
+    if (allowed.length > 0) return plainResponse(405, ['allow', allowed.join(', ')], headOnly)
+    const isEndpoint = (method === 'GET' || headOnly) && this.#webSockets.find('GET', path) !== undefined
+    return isEndpoint ? upgradeRequired(headOnly) : plainResponse(404, [], headOnly)
+  }
+
+  async #answer(exchange: ExchangeId, head: RequestHead, target: Target, { value, params }: Match<HttpHandler>): Promise<void> {
+    const headOnly = head.method === 'HEAD'
+    const decoded = decodeParams(params)
+    if (decoded === undefined) {
+      this.engine?.respond(exchange, plainResponse(400, [], headOnly))
+      return
+    }
+    const request = new IncomingRequest(head, target, decoded, this.#scheme)
+    this.#requests.set(exchange, request)
+    let response = plainResponse(500, [], headOnly)
+    try {
+      response = await toEngineResponse(await value(request), headOnly)
+    } catch (error) {
+      // A handler that gave up because the client has gone has done well.
+      if (!(request.isAborted && error === request.signal.reason)) this.report(error)
+    }
+    if (!this.#requests.delete(exchange)) return
+    this.engine?.respond(exchange, response)
+    this.#checkIdle()
+  }
+
+  #checkIdle(): void {
+    if (this.sockets.size === 0 && this.#requests.size === 0) this.#onIdle?.()
+  }
+}
+
+/** Undefined when the percent-encoding is broken. */
+function decodeParams(params: Match<unknown>['params']): Record<string, string> | undefined {
+  try {
+    return Object.fromEntries(params.map(([name, encoded]) => [name, decodeURIComponent(encoded)]))
+  } catch {
+    return undefined
+  }
+}
+
+/** From a stack of its own, so that nobody catches it by chance. */
+function throwUncaught(error: unknown): void {
+  process.nextTick(() => {
+    throw error
+  })
+}

@@ -1,0 +1,34 @@
+/** Chooses the engine. Native is the product; portable is what runs where native cannot, and it always says why. */
+import process from 'node:process'
+import { EngineError } from '../errors.js'
+import { checkEngineName } from '../options.js'
+import type { Engine, EngineName } from './contract.js'
+import { loadNative } from './native.js'
+import { portableEngine } from './portable.js'
+
+/** Chooses the engine where no option does. */
+const ENGINE_VARIABLE = 'NATIVE_WEBSOCKET_SERVER_ENGINE'
+
+export interface SelectedEngine {
+  readonly engine: Engine
+  /** Why it is the portable one; undefined for native. */
+  readonly reason: string | undefined
+}
+
+/**
+ * The engine asked for by the option, else by the environment, else native where it loads, else portable. Throws EngineError
+ * when what was asked for cannot be loaded, and OptionError when the environment names no engine.
+ */
+export function selectEngine(option: EngineName | undefined): SelectedEngine {
+  const fromEnvironment = process.env[ENGINE_VARIABLE] || undefined
+  const wanted = option ?? (fromEnvironment && checkEngineName(ENGINE_VARIABLE, fromEnvironment))
+  if (wanted === 'portable') {
+    return { engine: portableEngine, reason: option ? "asked for by the option engine: 'portable'" : `asked for by ${ENGINE_VARIABLE}=portable` }
+  }
+  try {
+    return { engine: loadNative(), reason: undefined }
+  } catch (error) {
+    if (wanted === 'native' || !(error instanceof EngineError)) throw error
+    return { engine: portableEngine, reason: error.message }
+  }
+}

@@ -1,0 +1,142 @@
+/** One WebSocket connection of the portable engine: `ws` with the contract's accounting of bytes and silence. */
+import { Buffer } from 'node:buffer'
+import type { Socket as NetSocket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import type { WebSocket } from 'ws'
+import type { ConnectionEvents, EngineRoute, Payload } from './contract.js'
+
+/** Close codes of the errors of `ws` that are no protocol error (1002): RFC 6455, section 7.4.1. */
+const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
+  WS_ERR_INVALID_UTF8: 1007,
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 1009,
+  // A message in more than 16,384 fragments, or 262,144 network chunks: each would cost far more memory than its bytes.
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
+}
+
+/** Seconds between the ping and the idle timeout: half of it, and at most this. */
+const MAX_PING_MARGIN = 16
+
+export class PortableConnection {
+  readonly topics = new Set<string>()
+  readonly #socket: WebSocket
+  readonly #stream: NetSocket
+  readonly #limits: EngineRoute
+  readonly #events: ConnectionEvents
+  /** Payload bytes taken by `send` and `ping` since the start, and those of them that were given to the kernel. */
+  #taken = 0
+  #flushed = 0
+  /** Earlier bytes that do not count as waiting. Node reports each write to a TLS socket as done only one turn of the loop later. */
+  readonly #unreported: number
+  /** An answer of -1 owes `onDrain` when the queue is empty, an answer of 0 when there is room. */
+  #owesDrainWhenEmpty = false
+  #owesDrainWhenRoom = false
+  #errorCode: number | undefined
+  #bytesRead: number
+  #lastHeard = performance.now()
+  #hasPinged = false
+
+  constructor(socket: WebSocket, stream: NetSocket, limits: EngineRoute, events: ConnectionEvents, onEnd: () => void) {
+    this.#socket = socket
+    this.#stream = stream
+    this.#limits = limits
+    this.#events = events
+    this.#unreported = stream instanceof TLSSocket ? stream.writableHighWaterMark : 0
+    this.#bytesRead = stream.bytesRead
+    // With the default `binaryType`, ws gives every payload as one Buffer, which is what the casts say.
+    socket.on('message', (data, isBinary) => {
+      events.onMessage(isBinary ? (data as Buffer) : (data as Buffer).toString(), isBinary)
+    })
+    socket.on('ping', (data) => events.onPing(data))
+    socket.on('pong', (data) => events.onPong(data))
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code?.startsWith('WS_ERR_')) this.#errorCode = ERROR_CLOSE_CODES[error.code] ?? 1002
+    })
+    socket.on('close', (code, reason) => {
+      onEnd()
+      events.onClose(this.#errorCode ?? code, this.#errorCode === undefined ? reason.toString() : '')
+    })
+  }
+
+  get isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN
+  }
+
+  get bufferedAmount(): number {
+    // The callbacks of writes come late, but an empty stream says the same at once.
+    if (this.#stream.writableLength === 0) this.#flushed = this.#taken
+    return this.#taken - this.#flushed
+  }
+
+  send(data: Payload): number {
+    return this.#queue(data, (payload, done) => this.#socket.send(payload, { binary: typeof data !== 'string' }, done))
+  }
+
+  ping(data: Payload): number {
+    return this.#queue(data, (payload, done) => this.#socket.ping(payload, false, done))
+  }
+
+  /** Gives a frame to ws, unless there is no room. */
+  #queue(data: Payload, give: (payload: string | Buffer, done: () => void) => void): number {
+    if (!this.isOpen) return 0
+    const size = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength
+    const waiting = this.bufferedAmount
+    if (waiting + size > this.#limits.maxBackpressure) {
+      this.#owesDrainWhenRoom = true
+      // Larger than the limit itself: no write will end that could tell of room.
+      if (waiting === 0) setImmediate(() => this.#settleDrain())
+      return 0
+    }
+    this.#taken += size
+    const end = this.#taken
+    // Bytes are copied, since the caller may change them as soon as this returns, and they may wait in Node until then.
+    give(typeof data === 'string' ? data : Buffer.from(data), () => {
+      if (end > this.#flushed) this.#flushed = end
+      this.#settleDrain()
+    })
+    if (waiting <= this.#unreported) return size || 1
+    this.#owesDrainWhenEmpty = true
+    return -1
+  }
+
+  #settleDrain(): void {
+    const waiting = this.bufferedAmount
+    const isEmpty = waiting === 0
+    const isDue = (this.#owesDrainWhenEmpty && isEmpty) || (this.#owesDrainWhenRoom && waiting < this.#limits.maxBackpressure)
+    if (!isDue) return
+    this.#owesDrainWhenRoom = false
+    if (isEmpty) this.#owesDrainWhenEmpty = false
+    if (this.isOpen) this.#events.onDrain()
+  }
+
+  close(code: number, reason: string): void {
+    if (code === 1005) this.#socket.close()
+    else this.#socket.close(code, reason)
+  }
+
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  /**
+   * Called every second or so, with the time. Any byte from the client counts as life, so that a large message may take
+   * longer than the timeout. A connection that is closing has the 30 seconds of its handshake instead.
+   */
+  checkSilence(now: number): void {
+    const { idleTimeout, sendPings } = this.#limits
+    if (idleTimeout === 0 || !this.isOpen) return
+    if (this.#stream.bytesRead !== this.#bytesRead) {
+      this.#bytesRead = this.#stream.bytesRead
+      this.#lastHeard = now
+      this.#hasPinged = false
+      return
+    }
+    const silence = (now - this.#lastHeard) / 1000
+    if (silence >= idleTimeout) {
+      this.terminate()
+    } else if (sendPings && !this.#hasPinged && silence >= idleTimeout - Math.min(idleTimeout / 2, MAX_PING_MARGIN)) {
+      this.#hasPinged = true
+      this.#socket.ping()
+    }
+  }
+}

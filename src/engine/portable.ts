@@ -1,0 +1,315 @@
+/**
+ * The engine that runs everywhere: the `ws` package on `node:http` or `node:https`. Beside serving where no addon can be
+ * built, it says in plain code what the contract means. Per-message compression is off. What HTTP clients get wrong, and the
+ * time they may take, is left to Node's own defaults (400, 408, 431; `requestTimeout` and the like).
+ */
+import { closeSync, openSync } from 'node:fs'
+import { createServer as createHttpServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import { Server as NetServer, type Socket as NetSocket } from 'node:net'
+import { devNull } from 'node:os'
+import process from 'node:process'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer as WsServer } from 'ws'
+import { ClosedError, ListenError, OptionError, TlsError } from '../errors.js'
+import type {
+  ConnectionEvents,
+  ConnectionId,
+  Engine,
+  EngineResponse,
+  EngineServer,
+  EngineServerOptions,
+  ExchangeId,
+  ListenAddress,
+  Payload,
+  RequestHead,
+  ServerEvents,
+} from './contract.js'
+import { PortableConnection } from './portable-connection.js'
+
+/** Milliseconds between two looks at silent connections and at the descriptors that are left. */
+const SWEEP_INTERVAL = 1000
+
+/** A request that waits: Node gives the response to write to, or with an upgrade the bare stream. */
+type Exchange =
+  | { readonly request: IncomingMessage; readonly response: ServerResponse }
+  | { readonly request: IncomingMessage; readonly stream: NetSocket; readonly head: Buffer }
+
+export const portableEngine: Engine = {
+  name: 'portable',
+  createServer: (options, events) => new PortableServer(options, events),
+}
+
+class PortableServer implements EngineServer {
+  readonly #options: EngineServerOptions
+  readonly #events: ServerEvents
+  readonly #http: Server
+  /** One for each route: ws keeps the limits of messages here. */
+  readonly #acceptors: readonly WsServer[]
+  readonly #streams = new Set<NetSocket>()
+  readonly #exchanges = new Map<ExchangeId, Exchange>()
+  readonly #connections = new Map<ConnectionId, PortableConnection>()
+  readonly #subscribers = new Map<string, Set<ConnectionId>>()
+  #lastId = 0
+  #isStopped = false
+  #isOutOfDescriptors = false
+  #sweeper: NodeJS.Timeout | undefined
+
+  constructor(options: EngineServerOptions, events: ServerEvents) {
+    this.#options = options
+    this.#events = events
+    this.#http = createServer(options)
+    // The 30 seconds in which a peer must answer a Close frame are the default of ws.
+    this.#acceptors = options.routes.map(
+      ({ maxPayloadLength }) =>
+        new WsServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: maxPayloadLength }),
+    )
+    this.#http.on('connection', (stream: NetSocket) => {
+      this.#streams.add(stream)
+      stream.once('close', () => this.#streams.delete(stream))
+    })
+    this.#http.on('request', (request, response) => {
+      this.#begin({ request, response }, response)
+    })
+    // Both of Node's servers give a socket of node:net or node:tls here.
+    this.#http.on('upgrade', (request, stream, head) => {
+      // What goes wrong with the stream ends in 'close'.
+      stream.on('error', () => {})
+      this.#begin({ request, stream: stream as NetSocket, head }, stream)
+    })
+  }
+
+  listen({ host, port, reusePort }: ListenAddress): Promise<number> {
+    return new Promise((resolve, reject) => {
+      if (reusePort && !CAN_REUSE_PORT) {
+        throw new OptionError('reusePort', true, 'false on the portable engine with Node.js before 22.12, which cannot do it')
+      }
+      const onError = (error: NodeJS.ErrnoException) => reject(ListenError.fromSystemCode(error.code ?? '', host, port, error))
+      this.#http.once('error', onError)
+      this.#http.once('close', () => reject(new ClosedError()))
+      // In a worker of node:cluster the port is this process's own, as it is with the native engine.
+      this.#http.listen({ host, port, exclusive: true, ...(reusePort && { reusePort }) }, () => {
+        this.#http.off('error', onError)
+        this.#http.on('error', (error: NodeJS.ErrnoException) => this.#noteDescriptors(!isShortage(error)))
+        this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+        const address = this.#http.address()
+        resolve(typeof address === 'object' && address !== null ? address.port : port)
+      })
+    })
+  }
+
+  stopListening(): void {
+    if (this.#isStopped) return
+    this.#isStopped = true
+    // An HTTP server's own close() would also end the idle connections, and they are to go on.
+    NetServer.prototype.close.call(this.#http)
+  }
+
+  respond(exchange: ExchangeId, { status, statusText, headers, body, headOnly }: EngineResponse): boolean {
+    const found = this.#exchanges.get(exchange)
+    if (found === undefined) return false
+    this.#exchanges.delete(exchange)
+    const response = 'response' in found ? found.response : responseTo(found.request, found.stream)
+    const all = [...headers]
+    // RFC 9110, section 8.6: none with 204; with 304 it would be the length of what is not sent.
+    if (status !== 204 && status !== 304) all.push('Content-Length', String(body?.byteLength ?? 0))
+    if (this.#isStopped || 'stream' in found) all.push('Connection', 'close')
+    response.writeHead(status, statusText, all)
+    response.end(headOnly ? undefined : body)
+    return true
+  }
+
+  accept(
+    exchange: ExchangeId,
+    route: number,
+    protocol: string,
+    headers: readonly string[],
+    events: ConnectionEvents,
+  ): ConnectionId {
+    const found = this.#exchanges.get(exchange)
+    const [acceptor, limits] = [this.#acceptors[route], this.#options.routes[route]]
+    if (found === undefined || !('stream' in found) || acceptor === undefined || limits === undefined) return 0
+    this.#exchanges.delete(exchange)
+    const { request, stream, head } = found
+    // The handshake was decided above. ws reads these once more, and would choose the first protocol of several.
+    request.headers.upgrade = 'websocket'
+    if (protocol === '') delete request.headers['sec-websocket-protocol']
+    else request.headers['sec-websocket-protocol'] = protocol
+    const addHeaders = (lines: string[]) => {
+      for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`)
+    }
+    let connection = 0
+    acceptor.once('headers', addHeaders)
+    // Calls back before it returns, or not at all when the client has gone.
+    acceptor.handleUpgrade(request, stream, head, (socket) => {
+      const id = this.#nextId()
+      connection = id
+      this.#connections.set(id, new PortableConnection(socket, stream, limits, events, () => this.#forget(id)))
+    })
+    acceptor.off('headers', addHeaders)
+    return connection
+  }
+
+  send(id: ConnectionId, data: Payload): number {
+    return this.#connections.get(id)?.send(data) ?? 0
+  }
+
+  ping(id: ConnectionId, data: Payload): number {
+    return this.#connections.get(id)?.ping(data) ?? 0
+  }
+
+  close(id: ConnectionId, code: number, reason: string): void {
+    this.#unsubscribeAll(id)
+    this.#connections.get(id)?.close(code, reason)
+  }
+
+  terminate(id: ConnectionId): void {
+    this.#unsubscribeAll(id)
+    this.#connections.get(id)?.terminate()
+  }
+
+  bufferedAmount(id: ConnectionId): number {
+    return this.#connections.get(id)?.bufferedAmount ?? 0
+  }
+
+  subscribe(id: ConnectionId, topic: string): boolean {
+    const connection = this.#connections.get(id)
+    if (!connection?.isOpen || connection.topics.has(topic)) return false
+    connection.topics.add(topic)
+    const subscribers = this.#subscribers.get(topic)
+    if (subscribers === undefined) this.#subscribers.set(topic, new Set([id]))
+    else subscribers.add(id)
+    return true
+  }
+
+  unsubscribe(id: ConnectionId, topic: string): boolean {
+    if (!this.#connections.get(id)?.topics.delete(topic)) return false
+    const subscribers = this.#subscribers.get(topic)
+    subscribers?.delete(id)
+    if (subscribers?.size === 0) this.#subscribers.delete(topic)
+    return true
+  }
+
+  topics(id: ConnectionId): string[] {
+    return [...(this.#connections.get(id)?.topics ?? [])]
+  }
+
+  publish(topic: string, data: Payload, except: ConnectionId): boolean {
+    let hasSubscriber = false
+    for (const id of this.#subscribers.get(topic) ?? []) {
+      if (id === except) continue
+      hasSubscriber = true
+      this.send(id, data)
+    }
+    return hasSubscriber
+  }
+
+  subscribers(topic: string): number {
+    return this.#subscribers.get(topic)?.size ?? 0
+  }
+
+  ref(): void {
+    this.#http.ref()
+  }
+
+  unref(): void {
+    this.#http.unref()
+  }
+
+  dispose(): void {
+    this.#isStopped = true
+    clearInterval(this.#sweeper)
+    this.#http.close()
+    // Whatever hangs on a stream ends with it: handshakes of TLS, requests, WebSocket connections.
+    for (const stream of this.#streams) stream.destroy()
+  }
+
+  #nextId(): number {
+    this.#lastId += 1
+    return this.#lastId
+  }
+
+  #begin(exchange: Exchange, ending: ServerResponse | Duplex): void {
+    const id = this.#nextId()
+    this.#exchanges.set(id, exchange)
+    ending.once('close', () => {
+      if (this.#exchanges.delete(id)) this.#events.aborted(id)
+    })
+    this.#events.request(id, headOf(exchange.request))
+  }
+
+  #unsubscribeAll(id: ConnectionId): void {
+    for (const topic of this.topics(id)) this.unsubscribe(id, topic)
+  }
+
+  #forget(id: ConnectionId): void {
+    this.#unsubscribeAll(id)
+    this.#connections.delete(id)
+  }
+
+  #sweep(): void {
+    const now = performance.now()
+    for (const connection of this.#connections.values()) connection.checkSilence(now)
+    this.#noteDescriptors(hasDescriptorLeft())
+  }
+
+  #noteDescriptors(areLeft: boolean): void {
+    if (!areLeft && !this.#isOutOfDescriptors) this.#events.descriptorsExhausted()
+    this.#isOutOfDescriptors = !areLeft
+  }
+}
+
+/** SO_REUSEPORT came to `net.Server.listen` with Node.js 22.12 and 23.1; earlier releases ignore the option in silence. */
+const CAN_REUSE_PORT = (() => {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12)
+})()
+
+function createServer({ tls }: EngineServerOptions): Server {
+  if (tls === undefined) return createHttpServer()
+  try {
+    return createHttpsServer(tls)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new TlsError('ERR_TLS_CONTEXT', `OpenSSL refused the TLS settings: ${reason}`, undefined, { cause: error })
+  }
+}
+
+function headOf({ method = '', url = '', rawHeaders, socket }: IncomingMessage): RequestHead {
+  return {
+    method,
+    url,
+    headers: rawHeaders.map((text, index) => (index % 2 === 0 ? text.toLowerCase() : text)),
+    // An IPv4 peer of a dual-stack socket shows as ::ffff:192.0.2.1 (RFC 4291, section 2.5.5.2).
+    remoteAddress: (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, ''),
+  }
+}
+
+/** Node makes no response for an upgrade. This one ends the connection, since nothing reads further requests from it. */
+function responseTo(request: IncomingMessage, stream: NetSocket): ServerResponse {
+  const response = new ServerResponse(request)
+  response.assignSocket(stream)
+  response.once('finish', () => {
+    response.detachSocket(stream)
+    stream.destroySoon()
+  })
+  return response
+}
+
+function isShortage({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'EMFILE' || code === 'ENFILE'
+}
+
+/**
+ * Whether another descriptor can be had. It must be tried: when accept(2) fails for want of one, libuv accepts with a spare
+ * descriptor and closes at once, which keeps the loop from spinning but tells nobody.
+ */
+function hasDescriptorLeft(): boolean {
+  try {
+    closeSync(openSync(devNull, 'r'))
+    return true
+  } catch (error) {
+    // Anything that fs throws is an ErrnoException.
+    return !isShortage(error as NodeJS.ErrnoException)
+  }
+}

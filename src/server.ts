@@ -1,0 +1,235 @@
+/** The server that users see: routes, requests, sockets and the shutdown, above either engine. */
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
+import { Dispatcher } from './dispatch.js'
+import type { EngineName, EngineServer, EngineTls } from './engine/contract.js'
+import { type SelectedEngine, selectEngine } from './engine/index.js'
+import { ClosedError, ListenError, WebSocketServerError } from './errors.js'
+import {
+  checkFunction,
+  checkPath,
+  checkTopic,
+  type ResolvedListenOptions,
+  type ResolvedServerOptions,
+  resolveCloseOptions,
+  resolveListenOptions,
+  resolveRoute,
+  resolveServerOptions,
+  toBytes,
+} from './options.js'
+import { ANY_METHOD } from './routes.js'
+import { readTls } from './tls.js'
+import type { CloseOptions, Data, ListenOptions, ListenResult, RouteHandler, ServerOptions, WebSocketHandlers } from './types.js'
+
+/** All addresses: IPv6 and IPv4 where there are both, else IPv4. */
+const EVERY_ADDRESS = '::'
+const EVERY_IPV4_ADDRESS = '0.0.0.0'
+
+/**
+ * A WebSocket and HTTP server.
+ *
+ * ```ts
+ * const server = new WebSocketServer()
+ * server.ws('/*', { message: (socket, message) => void socket.send(message) })
+ * await server.listen({ port: 7000 })
+ * ```
+ */
+export class WebSocketServer implements AsyncDisposable {
+  readonly #options: ResolvedServerOptions
+  readonly #engine: SelectedEngine
+  readonly #dispatcher: Dispatcher
+  /** From the call of `listen`, unless that fails. */
+  #isListening = false
+  #keepsProcessAlive = true
+  #closing: Promise<void> | undefined
+
+  /** Throws OptionError, or EngineError when the engine that was asked for cannot be loaded. */
+  constructor(options: ServerOptions = {}) {
+    this.#options = resolveServerOptions(options)
+    this.#engine = selectEngine(this.#options.engine)
+    this.#dispatcher = new Dispatcher(this.#options.tls ? 'https' : 'http', this.#options.onError)
+  }
+
+  /** The engine in use. */
+  get engine(): EngineName {
+    return this.#engine.engine.name
+  }
+
+  /** Why the portable engine is in use; `undefined` on the native one. */
+  get engineReason(): string | undefined {
+    return this.#engine.reason
+  }
+
+  /** WebSocket connections that have not ended. */
+  get connections(): number {
+    return this.#dispatcher.sockets.size
+  }
+
+  /**
+   * Serves WebSocket connections on a path: literal segments, `:name` for one segment, `*` as the last segment for all that
+   * follows. Throws OptionError; after `listen` ERR_LISTENING, after `close` ClosedError.
+   */
+  ws<T = undefined, P extends string = string>(path: P, handlers: WebSocketHandlers<T>): this {
+    this.#checkRoute(path)
+    this.#dispatcher.addWebSocketRoute(path, handlers, resolveRoute(handlers))
+    return this
+  }
+
+  /** Answers GET, and HEAD without the body. Paths and errors as in `ws`. */
+  get<P extends string>(path: P, handler: RouteHandler<P>): this {
+    return this.#route('GET', path, handler)
+  }
+
+  /** Answers every method that has no route of its own on this path. Paths and errors as in `ws`. */
+  any<P extends string>(path: P, handler: RouteHandler<P>): this {
+    return this.#route(ANY_METHOD, path, handler)
+  }
+
+  /**
+   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which it may be called again; with
+   * ERR_LISTENING when it was called before; with ClosedError when `close` was.
+   */
+  async listen(options: ListenOptions = {}): Promise<ListenResult> {
+    const where = resolveListenOptions(options)
+    this.#checkNotListening()
+    this.#isListening = true
+    try {
+      const tls = this.#options.tls && (await readTls(this.#options.tls))
+      if (where.host !== undefined) return await this.#bind(await resolveHost(where.host, where.port), where, tls)
+      try {
+        return await this.#bind(EVERY_ADDRESS, where, tls)
+      } catch (error) {
+        // IPv6 is off in the kernel, or no interface has it.
+        const hasNoIpv6 = error instanceof ListenError && (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')
+        if (!hasNoIpv6) throw error
+        return await this.#bind(EVERY_IPV4_ADDRESS, where, tls)
+      }
+    } catch (error) {
+      this.#isListening = false
+      throw error
+    }
+  }
+
+  /**
+   * Sends to every subscriber of a topic. False when there is none, or when the server does not listen. Throws OptionError
+   * as `Socket.publish` does.
+   */
+  publish(topic: string, data: Data): boolean {
+    checkTopic(topic)
+    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : toBytes(data)
+    return this.#dispatcher.engine?.publish(topic, payload, 0) ?? false
+  }
+
+  /** How many sockets subscribe to a topic. Throws OptionError as `Socket.subscribe` does. */
+  subscribers(topic: string): number {
+    checkTopic(topic)
+    return this.#dispatcher.engine?.subscribers(topic) ?? 0
+  }
+
+  /**
+   * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code` and `reason`.
+   * Resolves when all sockets have ended and all requests are answered; what is left after `timeout` milliseconds is cut, and
+   * so is an answer that the client has not taken off the network by then. Further calls give the same promise. Rejects with
+   * OptionError, and then nothing is closed.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    if (this.#closing === undefined) {
+      try {
+        // No handler runs before this is assigned: engines call nobody back from inside a call.
+        this.#closing = this.#shutDown(resolveCloseOptions(options))
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
+    return this.#closing
+  }
+
+  /** Lets the listening socket keep the process alive, as it does at first. Open connections always do. */
+  ref(): this {
+    this.#keepsProcessAlive = true
+    this.#dispatcher.engine?.ref()
+    return this
+  }
+
+  /** Lets the process end although the server listens, when nothing else keeps it alive. */
+  unref(): this {
+    this.#keepsProcessAlive = false
+    this.#dispatcher.engine?.unref()
+    return this
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #route<P extends string>(method: string, path: P, handler: RouteHandler<P>): this {
+    this.#checkRoute(path)
+    checkFunction('handler', handler)
+    // The parameters are those that the path names, which is what Params<P> says.
+    this.#dispatcher.addHttpRoute(method, path, handler as RouteHandler<string>)
+    return this
+  }
+
+  #checkRoute(path: string): void {
+    this.#checkNotListening()
+    checkPath('path', path)
+  }
+
+  #checkNotListening(): void {
+    if (this.#closing) throw new ClosedError()
+    if (this.#isListening) throw new WebSocketServerError('ERR_LISTENING', 'the server listens already')
+  }
+
+  /** Each attempt takes a server of the engine's of its own. */
+  async #bind(host: string, { port, reusePort }: ResolvedListenOptions, tls: EngineTls | undefined): Promise<ListenResult> {
+    if (this.#closing) throw new ClosedError()
+    const server = this.#engine.engine.createServer({ tls, routes: this.#dispatcher.routes }, this.#dispatcher)
+    this.#dispatcher.engine = server
+    if (!this.#keepsProcessAlive) server.unref()
+    try {
+      const result = { port: await server.listen({ host, port, reusePort }), host }
+      const { health } = this.#options
+      // A route of the user's own on this very path is meant to replace it.
+      if (health !== undefined) this.#dispatcher.addDefaultRoute('GET', health, () => healthResponse(this.#dispatcher.isClosing))
+      return result
+    } catch (error) {
+      this.#dispatcher.engine = undefined
+      server.dispose()
+      throw error
+    }
+  }
+
+  async #shutDown({ code, reason, timeout }: Required<CloseOptions>): Promise<void> {
+    const { sockets, engine } = this.#dispatcher
+    this.#dispatcher.isClosing = true
+    engine?.stopListening()
+    for (const socket of sockets) socket.close(code, reason)
+    let timer: NodeJS.Timeout | undefined
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeout)
+    })
+    await Promise.race([this.#dispatcher.idle(), patience])
+    clearTimeout(timer)
+    // Cuts what is left: sockets that did not answer, and requests without an answer.
+    engine?.dispose()
+    await this.#dispatcher.idle()
+    this.#dispatcher.engine = undefined
+  }
+}
+
+function healthResponse(isClosing: boolean): Response {
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+  return isClosing
+    ? new Response('{"status":"closing"}', { status: 503, headers })
+    : new Response('{"status":"healthy"}', { status: 200, headers })
+}
+
+/** The numeric address of a host. */
+async function resolveHost(host: string, port: number): Promise<string> {
+  if (isIP(host)) return host
+  try {
+    return (await lookup(host)).address
+  } catch (error) {
+    throw new ListenError('ENOTFOUND', host, port, { cause: error })
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * One WebSocket connection. The same object is what handlers see (`Socket`) and what an engine tells of events
+ * (`ConnectionEvents`). The path from a message to its handler and from `send` to the engine runs for every message: it
+ * allocates nothing.
+ */
+import type { Buffer } from 'node:buffer'
+import { randomBytes } from 'node:crypto'
+import type { ConnectionEvents, ConnectionId, EngineServer } from './engine/contract.js'
+import { checkCloseFrame, checkPingLength, checkTopic, toBytes } from './options.js'
+import { type Data, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
+
+const OPEN = 1
+const CLOSING = 2
+const CLOSED = 3
+
+/** Bytes of a socket's id: 96 bits, so that neither chance nor a guess finds another's. */
+const ID_BYTES = 12
+
+/** What a socket's server does for it. */
+export interface SocketOwner {
+  /** Takes what a handler threw, where the route has no `error` handler for it. */
+  report(error: unknown): void
+  /** The connection has ended, and its `close` handler is about to run. */
+  ended(socket: ServerSocket<unknown>): void
+}
+
+export class ServerSocket<T> implements Socket<T>, ConnectionEvents {
+  // `undefined` until a handler sets it: documented so, and the default of T.
+  data: T = undefined as T
+  readonly connectedAt = Date.now()
+  readonly remoteAddress: string
+  readonly #owner: SocketOwner
+  readonly #engine: EngineServer
+  readonly #handlers: WebSocketHandlers<T>
+  #connection: ConnectionId = 0
+  #readyState: 1 | 2 | 3 = OPEN
+  #id: string | undefined
+
+  constructor(owner: SocketOwner, engine: EngineServer, handlers: WebSocketHandlers<T>, remoteAddress: string) {
+    this.#owner = owner
+    this.#engine = engine
+    this.#handlers = handlers
+    this.remoteAddress = remoteAddress
+  }
+
+  /** The handshake is done: from here on the engine knows this socket by its connection id. */
+  opened(connection: ConnectionId): void {
+    this.#connection = connection
+    try {
+      this.#watch(this.#handlers.open?.(this))
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  get id(): string {
+    this.#id ??= randomBytes(ID_BYTES).toString('base64url')
+    return this.#id
+  }
+
+  get readyState(): 1 | 2 | 3 {
+    return this.#readyState
+  }
+
+  get bufferedAmount(): number {
+    return this.#readyState === CLOSED ? 0 : this.#engine.bufferedAmount(this.#connection)
+  }
+
+  get topics(): readonly string[] {
+    return this.#readyState === OPEN ? this.#engine.topics(this.#connection) : []
+  }
+
+  send(data: Data): number {
+    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : toBytes(data)
+    return this.#readyState === OPEN ? this.#engine.send(this.#connection, payload) : SendStatus.DROPPED
+  }
+
+  ping(data: Data = ''): number {
+    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : toBytes(data)
+    checkPingLength(payload)
+    return this.#readyState === OPEN ? this.#engine.ping(this.#connection, payload) : SendStatus.DROPPED
+  }
+
+  close(code = 1000, reason = ''): void {
+    checkCloseFrame(code, reason)
+    if (this.#readyState !== OPEN) return
+    this.#readyState = CLOSING
+    this.#engine.close(this.#connection, code, reason)
+  }
+
+  terminate(): void {
+    if (this.#readyState === CLOSED) return
+    this.#readyState = CLOSING
+    this.#engine.terminate(this.#connection)
+  }
+
+  subscribe(topic: string): boolean {
+    checkTopic(topic)
+    return this.#readyState === OPEN && this.#engine.subscribe(this.#connection, topic)
+  }
+
+  unsubscribe(topic: string): boolean {
+    checkTopic(topic)
+    return this.#readyState === OPEN && this.#engine.unsubscribe(this.#connection, topic)
+  }
+
+  isSubscribed(topic: string): boolean {
+    checkTopic(topic)
+    return this.topics.includes(topic)
+  }
+
+  publish(topic: string, data: Data): boolean {
+    checkTopic(topic)
+    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : toBytes(data)
+    return this.#readyState === OPEN && this.#engine.publish(topic, payload, this.#connection)
+  }
+
+  onMessage(message: string | Buffer, isBinary: boolean): void {
+    if (this.#readyState !== OPEN) return
+    try {
+      const result = this.#handlers.message?.(this, message, isBinary)
+      if (result !== undefined) this.#watch(result)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  onDrain(): void {
+    if (this.#readyState !== OPEN) return
+    try {
+      this.#watch(this.#handlers.drain?.(this))
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  onPing(data: Buffer): void {
+    if (this.#readyState !== OPEN) return
+    try {
+      this.#watch(this.#handlers.ping?.(this, data))
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  onPong(data: Buffer): void {
+    if (this.#readyState !== OPEN) return
+    try {
+      this.#watch(this.#handlers.pong?.(this, data))
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  onClose(code: number, reason: string): void {
+    this.#readyState = CLOSED
+    this.#owner.ended(this)
+    try {
+      this.#watch(this.#handlers.close?.(this, code, reason))
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Waits for an asynchronous handler's failure. Its success is nobody's business. */
+  #watch(result: unknown): void {
+    if (!isThenable(result)) return
+    Promise.resolve(result).catch((error: unknown) => this.#fail(error))
+  }
+
+  #fail(error: unknown): void {
+    if (this.#handlers.error === undefined) {
+      this.#owner.report(error)
+    } else {
+      try {
+        // Typed as void, but nothing keeps a user from an async function.
+        const result: unknown = this.#handlers.error(error, this)
+        if (isThenable(result)) Promise.resolve(result).catch((second: unknown) => this.#owner.report(second))
+      } catch (second) {
+        this.#owner.report(second)
+      }
+    }
+    this.close(1011)
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}

@@ -92,7 +92,10 @@ export class Dispatcher implements ServerEvents, SocketOwner {
   }
 
   descriptorsExhausted(): void {
-    const error = new WebSocketServerError('EMFILE', 'no file descriptor is left for new connections: raise the limit (ulimit -n)')
+    const error = new WebSocketServerError(
+      'EMFILE',
+      'no file descriptor is left for new connections: raise the limit (ulimit -n)',
+    )
     // Without `onError`, a report would end the process, and everybody who is connected is still served.
     if (this.#onError === undefined) process.emitWarning(error)
     else this.report(error)

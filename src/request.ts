@@ -140,7 +140,8 @@ export async function toEngineResponse(response: Response, headOnly: boolean): P
   if (!isResponse(response)) throw new TypeError(`a route must answer with a Response, got ${describeType(response)}`)
   const { status } = response
   // Response.error() has status 0, and other implementations may let more through.
-  if (!Number.isInteger(status) || status < 200 || status > 599) throw new RangeError(`a route cannot answer with status ${status}`)
+  if (!Number.isInteger(status) || status < 200 || status > 599)
+    throw new RangeError(`a route cannot answer with status ${status}`)
   const headers: string[] = []
   for (const [name, value] of response.headers) {
     if (ENGINE_HEADERS.has(name.toLowerCase())) continue

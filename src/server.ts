@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { Dispatcher } from './dispatch.js'
-import type { EngineName, EngineServer, EngineTls } from './engine/contract.js'
+import type { EngineName, EngineTls } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/index.js'
 import { ClosedError, ListenError, WebSocketServerError } from './errors.js'
 import {

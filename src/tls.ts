@@ -70,7 +70,7 @@ function parseKey({ bytes, file, name }: Material, passphrase: string | undefine
 
 /** Parses the certificate and all of its chain; gives the first, which is the server's own. */
 function parseCertificates({ bytes, file, name }: Material): X509Certificate {
-  const blocks = bytes.toString('latin1').match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^]*?-----END [^-]*-----/g)
+  const blocks = bytes.toString('latin1').match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[\s\S]*?-----END [^-]*-----/g)
   const refuse = (problem: string, cause?: unknown) =>
     new TlsError('ERR_TLS_CERTIFICATE', `${name} ${problem}`, file, cause === undefined ? undefined : { cause })
   const [own] = (blocks ?? []).map((block, index) => {

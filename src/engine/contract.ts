@@ -127,7 +127,13 @@ export interface EngineServer {
    * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key of 16 bytes),
    * with the subprotocol and headers given. Returns the new connection, or 0 when the client has gone.
    */
-  accept(exchange: ExchangeId, route: number, protocol: string, headers: readonly string[], events: ConnectionEvents): ConnectionId
+  accept(
+    exchange: ExchangeId,
+    route: number,
+    protocol: string,
+    headers: readonly string[],
+    events: ConnectionEvents,
+  ): ConnectionId
 
   /**
    * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when it was taken

@@ -23,7 +23,10 @@ export function selectEngine(option: EngineName | undefined): SelectedEngine {
   const fromEnvironment = process.env[ENGINE_VARIABLE] || undefined
   const wanted = option ?? (fromEnvironment && checkEngineName(ENGINE_VARIABLE, fromEnvironment))
   if (wanted === 'portable') {
-    return { engine: portableEngine, reason: option ? "asked for by the option engine: 'portable'" : `asked for by ${ENGINE_VARIABLE}=portable` }
+    return {
+      engine: portableEngine,
+      reason: option ? "asked for by the option engine: 'portable'" : `asked for by ${ENGINE_VARIABLE}=portable`,
+    }
   }
   try {
     return { engine: loadNative(), reason: undefined }

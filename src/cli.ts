@@ -7,6 +7,7 @@ import { ensureCertificate } from './app/certificate.js'
 import { descriptorAdvice, remainingDescriptors } from './app/descriptors.js'
 import { bannerLines, createEchoServer } from './app/echo.js'
 import { escapeControls, firstLine } from './app/log-text.js'
+import { outputFlushed, printLine } from './app/output.js'
 import { type ErrorCode, WebSocketServerError } from './errors.js'
 import type { WebSocketServer } from './server.js'
 import type { TlsOptions } from './types.js'
@@ -94,7 +95,7 @@ async function run(settings: Settings): Promise<void> {
   if (madeCertificate)
     lines.push(`Made a development certificate, valid for 365 days: ${DEFAULT_CERT}, with its key ${DEFAULT_KEY}`)
   if (advice !== undefined) lines.push(advice)
-  process.stdout.write(`${lines.join('\n')}\n`)
+  for (const line of lines) printLine(line)
 }
 
 /** The first signal closes gracefully; the second ends the process as if the signal had not been handled. */
@@ -105,6 +106,7 @@ function closeOnSignals(server: WebSocketServer): void {
       if (first === undefined) {
         first = performance.now()
         await server.close({ code: 1001, reason: 'server is shutting down' })
+        await outputFlushed()
         process.exit(0)
       }
       // A shell expects 128 and the number of the signal: 130 and 143.

@@ -7,6 +7,7 @@ import { WebSocketServer } from '../server.js'
 import { SendStatus, type ServerOptions } from '../types.js'
 import { DESCRIPTORS_EXHAUSTED } from './descriptors.js'
 import { describeMessage, firstLine } from './log-text.js'
+import { printLine } from './output.js'
 
 const WELCOME = JSON.stringify({ event: 'connected', message: 'Welcome!' })
 
@@ -93,8 +94,4 @@ function reportTo(log: (line: string) => void): (error: Error) => void {
       log(`[!] ${firstLine(String(error))}`)
     }
   }
-}
-
-function printLine(line: string): void {
-  process.stdout.write(`${line}\n`)
 }

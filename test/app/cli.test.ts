@@ -266,4 +266,30 @@ describeEngines('the command as a server', (engine) => {
     expect((await client.closed()).code).toBe(1001)
     expect(await command.running.result()).toMatchObject({ code: 0, stderr: '' })
   })
+
+  test('leaves lines out rather than fill the memory when its output waits unread, and says how many', async () => {
+    const command = await startCommand(engine)
+    const { process: child, lines } = command.running
+    const client = await Client.open(command)
+    await client.next('the welcome')
+    await lines.next('the line of the connection')
+    child.stdout?.pause()
+    const message = 'x'.repeat(200)
+    const count = 60_000 // of about 240 bytes each, so that they exceed 8 MiB and what the system takes
+    for (let number = 0; number < count; number++) client.send(message)
+    await client.messages.take(count, 'the echoes')
+    child.stdout?.resume()
+    let printed = 0
+    while ((await lines.next('a line of what was printed')).startsWith('[->]')) {
+      printed++
+      // The next line after the gap comes with the next event.
+      if (lines.size === 0) client.send('one more')
+    }
+    expect(printed).toBeGreaterThan(1000)
+    expect(printed).toBeLessThan(count)
+    child.kill('SIGTERM')
+    const { code, stdout } = await command.running.result()
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^\[!\] [\d,]+ lines left out here: nobody was reading$/m)
+  })
 })

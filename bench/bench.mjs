@@ -1,0 +1,94 @@
+/** Measures this server against its peers. `node bench.mjs --help` says what can be chosen. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import process from 'node:process'
+import { parseArgs } from 'node:util'
+import { toSvg } from './method/chart.mjs'
+import { toComparison } from './method/comparison.mjs'
+import { CONTENDERS, contenderNamed, versionOf } from './method/contenders.mjs'
+import { describeMachine } from './method/machine.mjs'
+import { measure } from './method/measure.mjs'
+import { resultsDirectory } from './method/places.mjs'
+import { prepare } from './method/prepare.mjs'
+import { toMarkdown } from './method/report.mjs'
+import { WORKS, workNamed } from './method/works.mjs'
+
+const HELP = `usage: npm run bench -- [option ...]
+  --quick             few works, contenders and rounds: an impression in under 90 seconds
+  --works A,B         of ${WORKS.map((work) => work.id).join(', ')}
+  --contenders A,B    of ${CONTENDERS.map((contender) => contender.id).join(', ')}; the first is what the others are compared with
+  --rounds N          rounds that count, after one that does not (15; quick: 3)
+  --seconds S         length of a round (1)
+  --out NAME          results/NAME.json, .md and .svg (latest)
+  --compare FILE      show what has changed since another run's JSON file
+`
+
+/** Seconds of each round that are not measured. */
+const WARM_UP = 0.2
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      works: { type: 'string' },
+      contenders: { type: 'string' },
+      rounds: { type: 'string' },
+      seconds: { type: 'string', default: '1' },
+      out: { type: 'string', default: 'latest' },
+      compare: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) return void console.log(HELP)
+  const { quick } = values
+  const works = values.works?.split(',').map(workNamed) ?? WORKS.filter((work) => !quick || work.quick)
+  const contenders =
+    values.contenders?.split(',').map((id) => contenderNamed(id).id) ??
+    CONTENDERS.filter((contender) => !quick || contender.quick).map((contender) => contender.id)
+  const settings = {
+    rounds: positive('--rounds', values.rounds ?? (quick ? '3' : '15')),
+    seconds: positive('--seconds', values.seconds),
+    warmUp: WARM_UP,
+    contenders,
+  }
+  const before = values.compare === undefined ? undefined : JSON.parse(readFileSync(values.compare, 'utf8'))
+
+  prepare()
+  /** @type {import('./method/report.mjs').Results} */
+  const results = {
+    format: 1,
+    finished: '',
+    machine: describeMachine(),
+    versions: Object.fromEntries(contenders.map((id) => [id, versionOf(contenderNamed(id))])),
+    settings,
+    works: [],
+  }
+  mkdirSync(resultsDirectory, { recursive: true })
+  const file = (/** @type {string} */ ending) => join(resultsDirectory, `${values.out}.${ending}`)
+  for (const work of works) {
+    console.error(work.title)
+    results.works.push({ id: work.id, outcomes: await measure(work, settings, (line) => console.error(line)) })
+    results.finished = new Date().toISOString()
+    // After each work: an interrupted run keeps what it has.
+    writeFileSync(file('json'), `${JSON.stringify(results, null, 1)}\n`)
+    writeFileSync(file('md'), `${toMarkdown(results)}\n`)
+    writeFileSync(file('svg'), toSvg(results))
+  }
+  console.log(toMarkdown(results))
+  if (before) console.log(`\n${toComparison(before, results)}`)
+  console.error(`\nWritten: ${file('json')}, .md and .svg`)
+}
+
+/** @param {string} name @param {string} text */
+function positive(name, text) {
+  const value = Number(text)
+  if (!(value > 0)) throw new Error(`${name} must be a positive number, got "${text}"`)
+  return value
+}
+
+try {
+  await main()
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}

@@ -1,0 +1,23 @@
+/** hyper-express, a framework on uWebSockets.js. */
+import { Server } from 'hyper-express'
+import { announce, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
+
+const server = new Server(tls ? { key_file_name: tls.keyFile, cert_file_name: tls.certFile } : {})
+const options = {
+  message_type: 'Buffer',
+  max_payload_length: MAX_PAYLOAD,
+  max_backpressure: MAX_PAYLOAD,
+  idle_timeout: IDLE_TIMEOUT,
+}
+if (fanOut) {
+  server.ws('/subscribe', options, (socket) => void socket.subscribe('all'))
+  server.ws('/publish', options, (socket) => {
+    socket.on('message', (message, isBinary) => void server.publish('all', message, isBinary))
+  })
+} else {
+  server.ws('/', options, (socket) => {
+    socket.on('message', (message, isBinary) => void socket.send(message, isBinary))
+  })
+}
+await server.listen(0, '127.0.0.1')
+announce(server.port)

@@ -1,0 +1,27 @@
+/** uWebSockets.js. */
+import uws from 'uWebSockets.js'
+import { announce, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
+
+const app = tls ? uws.SSLApp({ key_file_name: tls.keyFile, cert_file_name: tls.certFile }) : uws.App()
+const options = {
+  compression: uws.DISABLED,
+  maxPayloadLength: MAX_PAYLOAD,
+  maxBackpressure: MAX_PAYLOAD,
+  idleTimeout: IDLE_TIMEOUT,
+}
+if (fanOut) {
+  app.ws('/subscribe', { ...options, open: (socket) => void socket.subscribe('all') })
+  app.ws('/publish', { ...options, message: (_socket, message, isBinary) => void app.publish('all', message, isBinary) })
+} else {
+  app.ws('/*', {
+    ...options,
+    open() {},
+    message(socket, message, isBinary) {
+      socket.send(message, isBinary)
+    },
+  })
+}
+app.listen('127.0.0.1', 0, (listening) => {
+  if (!listening) throw new Error('cannot listen')
+  announce(uws.us_socket_local_port(listening))
+})

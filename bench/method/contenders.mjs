@@ -1,0 +1,171 @@
+/** Who takes part, and how each is started. A contender is one process, on a core of its own. */
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import process from 'node:process'
+import { createInterface } from 'node:readline'
+import { benchDirectory, certificate, SERVER_CORE } from './places.mjs'
+
+/**
+ * @typedef {object} Contender
+ * @property {string} id
+ * @property {string} title
+ * @property {readonly string[]} command what to run; mode and certificate are added
+ * @property {Readonly<Record<string, string>>} [env]
+ * @property {() => string} version
+ * @property {boolean} [quick] takes part in quick runs too
+ */
+
+/** @param {string} name */
+const program = (name) => join(benchDirectory, 'build', name)
+/** @param {string} name */
+const node = (name) => [process.execPath, '--expose-gc', join(benchDirectory, 'contenders', `${name}.mjs`)]
+const bun = join(benchDirectory, 'node_modules', 'bun', 'bin', 'bun.exe') // so called on every system
+
+/** @param {string} name */
+function packageVersion(name) {
+  return `${name} ${JSON.parse(readFileSync(join(benchDirectory, 'node_modules', name, 'package.json'), 'utf8')).version}`
+}
+
+function ownVersion() {
+  return `native-websocket-server ${JSON.parse(readFileSync(join(benchDirectory, '..', 'package.json'), 'utf8')).version}`
+}
+
+function upstreamVersion() {
+  const upstream = process.env.UWEBSOCKETS_DIR ?? join(benchDirectory, '..', 'external', 'uwebsockets')
+  const described = spawnSync('git', ['-C', upstream, 'describe', '--tags', '--always'], { encoding: 'utf8' }).stdout?.trim()
+  return `µWebSockets ${described || 'of unknown version'}`
+}
+
+/** The first one is what the others are compared with. @type {readonly Contender[]} */
+export const CONTENDERS = [
+  {
+    id: 'limit-epoll',
+    title: 'C++ µWebSockets (epoll)',
+    command: [program('limit-epoll')],
+    version: upstreamVersion,
+    quick: true,
+  },
+  { id: 'limit-libuv', title: 'C++ µWebSockets (libuv)', command: [program('limit-libuv')], version: upstreamVersion },
+  { id: 'native', title: 'this server, native', command: node('this-server'), version: ownVersion, quick: true },
+  {
+    id: 'uwebsockets',
+    title: 'uWebSockets.js',
+    command: node('uwebsockets'),
+    version: () => packageVersion('uWebSockets.js'),
+    quick: true,
+  },
+  {
+    id: 'bun',
+    title: 'Bun',
+    command: [bun, join(benchDirectory, 'contenders', 'bun.mjs')],
+    version: () => packageVersion('bun'),
+    quick: true,
+  },
+  { id: 'hyper-express', title: 'hyper-express', command: node('hyper-express'), version: () => packageVersion('hyper-express') },
+  {
+    id: 'portable',
+    title: 'this server, portable',
+    command: node('this-server'),
+    env: { ENGINE: 'portable' },
+    version: ownVersion,
+  },
+  { id: 'ws', title: 'ws', command: node('ws'), version: () => packageVersion('ws'), quick: true },
+]
+
+/** Those that do not take part, and why. */
+export const ABSENT = [
+  {
+    title: 'socket.io',
+    reason: 'speaks a protocol of its own inside WebSocket messages, so that its messages cannot be compared byte for byte',
+  },
+]
+
+/** @param {string} id */
+export function contenderNamed(id) {
+  const found = CONTENDERS.find((contender) => contender.id === id)
+  if (!found)
+    throw new Error(`no contender is called "${id}"; there are ${CONTENDERS.map((contender) => contender.id).join(', ')}`)
+  return found
+}
+
+/** @param {Contender} contender */
+export function versionOf(contender) {
+  try {
+    return contender.version()
+  } catch {
+    return 'unknown'
+  }
+}
+
+/** A running server. */
+export class Server {
+  /** @type {import('node:child_process').ChildProcess} */ #child
+  #errors = ''
+  port = 0
+  hasEnded = false
+
+  /** @param {Contender} contender @param {'echo' | 'fan-out'} mode @param {boolean} tls */
+  constructor(contender, mode, tls) {
+    const [file = '', ...rest] = contender.command
+    if (!existsSync(file)) throw new Error(`${file} is missing`)
+    const command = ['-c', String(SERVER_CORE), file, ...rest, mode, ...(tls ? [certificate.key, certificate.cert] : [])]
+    // taskset becomes the server: its process id is the server's.
+    this.#child = spawn('taskset', command, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...contender.env } })
+    this.#child.stderr?.setEncoding('utf8').on('data', (/** @type {string} */ text) => {
+      this.#errors = (this.#errors + text).slice(0, 2000)
+    })
+    this.#child.on('exit', () => {
+      this.hasEnded = true
+    })
+  }
+
+  get pid() {
+    return this.#child.pid ?? 0
+  }
+
+  /** What it wrote to its error output, in one line. */
+  get complaint() {
+    const end = this.hasEnded ? `ended with ${this.#child.signalCode ?? `exit code ${this.#child.exitCode}`}` : ''
+    const line = this.#errors.split('\n').find((text) => /\w/.test(text)) ?? ''
+    return [end, line.trim()].filter(Boolean).join(': ')
+  }
+
+  /** @param {Contender} contender @param {'echo' | 'fan-out'} mode @param {boolean} tls */
+  static async start(contender, mode, tls) {
+    const server = new Server(contender, mode, tls)
+    const lines = createInterface({ input: /** @type {import('node:stream').Readable} */ (server.#child.stdout) })
+    const late = setTimeout(() => server.#child.kill('SIGKILL'), 20_000)
+    for await (const line of lines) {
+      // Something else may be said first.
+      if (/^\d+$/.test(line.trim())) {
+        server.port = Number(line)
+        break
+      }
+    }
+    clearTimeout(late)
+    if (server.port === 0) {
+      await server.stop()
+      throw new Error(`it does not start: ${server.complaint || 'it prints no port'}`)
+    }
+    return server
+  }
+
+  /** Asks for a garbage collection. Programs without one do not understand the signal. @param {Contender} contender */
+  collectGarbage(contender) {
+    if (!contender.id.startsWith('limit')) this.#child.kill('SIGUSR2')
+  }
+
+  /** A line of /proc/PID/status, in bytes. @param {'VmRSS' | 'VmHWM'} name resident now, or at most */
+  memory(name) {
+    const found = new RegExp(`${name}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))
+    return Number(found?.[1] ?? Number.NaN) * 1024
+  }
+
+  async stop() {
+    if (this.hasEnded) return
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve))
+    this.#child.kill('SIGKILL')
+    await ended
+  }
+}

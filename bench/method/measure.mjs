@@ -1,0 +1,217 @@
+/** Runs one work: all contenders, round by round. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import process from 'node:process'
+import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
+import { contenderNamed, Server } from './contenders.mjs'
+import { GENERATOR_CORE, generator } from './places.mjs'
+import { spread } from './statistics.mjs'
+
+/**
+ * @typedef {object} Load what the generator prints
+ * @property {number} count
+ * @property {number} seconds
+ * @property {number} perSecond
+ * @property {number} generatorCpuSeconds
+ * @property {number} [serverCpuSeconds]
+ * @property {number} notSent
+ * @property {Record<string, number>} latencyMicroseconds
+ */
+/**
+ * @typedef {object} Round
+ * @property {number} figure what is compared
+ * @property {number} cpuMicroseconds of the server, per unit
+ * @property {number} generatorCpuMicroseconds per unit
+ * @property {number} perSecond
+ * @property {number} serverBusy share of the server's core that the server had
+ * @property {number} generatorBusy the same for the generator
+ * @property {Record<string, number>} latencyMicroseconds
+ */
+/**
+ * @typedef {object} Outcome one contender in one work
+ * @property {string} contender
+ * @property {boolean} tls
+ * @property {Round[]} rounds
+ * @property {number[]} ratios round by round: this contender's figure divided by the first one's in the same round
+ * @property {import('./statistics.mjs').Spread} [figure]
+ * @property {import('./statistics.mjs').Spread} [ratio]
+ * @property {number} [peakMemory] bytes
+ * @property {string} [failure] why there are no figures, or no more of them
+ */
+/**
+ * @typedef {object} Settings
+ * @property {number} rounds
+ * @property {number} seconds
+ * @property {number} warmUp
+ * @property {readonly string[]} contenders
+ */
+
+/**
+ * @param {import('./works.mjs').Work} work @param {Settings} settings @param {(line: string) => void} say
+ * @returns {Promise<Outcome[]>}
+ */
+export async function measure(work, settings, say) {
+  const entries = work.entries ?? settings.contenders.map((contender) => ({ contender, tls: work.tls }))
+  const outcomes = entries.map((entry) => /** @type {Outcome} */ ({ ...entry, rounds: [], ratios: [] }))
+  if (work.figure === 'memory') {
+    for (const outcome of outcomes) await attempt(outcome, say, () => measureMemory(work, outcome))
+  } else {
+    await measureRounds(work, settings, outcomes, say)
+  }
+  compare(outcomes)
+  return outcomes
+}
+
+/** @param {import('./works.mjs').Work} work @param {Settings} settings @param {Outcome[]} outcomes @param {(line: string) => void} say */
+async function measureRounds(work, settings, outcomes, say) {
+  /** @type {Map<Outcome, Server>} */
+  const servers = new Map()
+  /** Messages per second, where the work is done at half of the throughput. @type {Map<Outcome, number>} */
+  const rates = new Map()
+  try {
+    for (const outcome of outcomes) {
+      const mode = work.mode === 'fan-out' ? 'fan-out' : 'echo'
+      await attempt(outcome, say, async () => {
+        servers.set(outcome, await Server.start(contenderNamed(outcome.contender), mode, outcome.tls))
+      })
+    }
+    // The first round is thrown away: by its end, what compiles while it runs has been compiled.
+    for (let round = 0; round <= settings.rounds; round++) {
+      for (const outcome of outcomes) {
+        const server = servers.get(outcome)
+        if (!server || outcome.failure) continue
+        await attempt(
+          outcome,
+          say,
+          async () => {
+            const rate = rates.get(outcome)
+            const load = await generate(work, settings, server, outcome.tls, rate ? ['--rate', String(rate)] : [])
+            if (round > 0) outcome.rounds.push(toRound(work, load))
+            else if (work.figure === 'p99') rates.set(outcome, Math.max(1, Math.round(load.perSecond / 2)))
+            outcome.peakMemory = server.memory('VmHWM')
+          },
+          server,
+        )
+      }
+      say(`  round ${round} of ${settings.rounds}`)
+    }
+  } finally {
+    for (const server of servers.values()) await server.stop()
+  }
+}
+
+/** A contender that fails is out, and says why; the others go on. @param {Outcome} outcome @param {(line: string) => void} say @param {() => Promise<void>} step @param {Server} [server] */
+async function attempt(outcome, say, step, server) {
+  try {
+    await step()
+  } catch (error) {
+    await delay(100) // a server that crashes is seen to have ended a moment later
+    const reason = error instanceof Error ? error.message : String(error)
+    outcome.failure = [reason, server?.complaint].filter(Boolean).join('; server: ')
+    say(`  ${outcome.contender} is out: ${outcome.failure}`)
+  }
+}
+
+/**
+ * @param {import('./works.mjs').Work} work @param {Settings} settings @param {Server} server @param {boolean} tls
+ * @param {readonly string[]} more
+ * @returns {Promise<Load>}
+ */
+async function generate(work, settings, server, tls, more) {
+  const time = ['--warm-up', String(settings.warmUp), '--seconds', String(settings.seconds), '--watch', String(server.pid)]
+  const child = startGenerator(work, server, tls, [...time, ...more])
+  let output = ''
+  let errors = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => (output += text))
+  child.stderr.setEncoding('utf8').on('data', (text) => (errors += text))
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(errors.trim() || `the generator ended with ${code}`)
+  return JSON.parse(output)
+}
+
+/** @param {import('./works.mjs').Work} work @param {Server} server @param {boolean} tls @param {readonly string[]} more */
+function startGenerator(work, server, tls, more) {
+  const options = ['--port', String(server.port), '--connections', String(work.connections), ...(tls ? ['--tls'] : [])]
+  return spawn('taskset', ['-c', String(GENERATOR_CORE), generator, work.mode, ...options, ...work.arguments, ...more], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: process.env,
+  })
+}
+
+/** @param {import('./works.mjs').Work} work @param {Load} load @returns {Round} */
+function toRound(work, load) {
+  if (load.count === 0) throw new Error('nothing came back in time')
+  const cpuMicroseconds = ((load.serverCpuSeconds ?? Number.NaN) / load.count) * 1e6
+  return {
+    figure: work.figure === 'p99' ? (load.latencyMicroseconds.p99 ?? Number.NaN) : cpuMicroseconds,
+    cpuMicroseconds,
+    generatorCpuMicroseconds: (load.generatorCpuSeconds / load.count) * 1e6,
+    perSecond: load.perSecond,
+    serverBusy: (load.serverCpuSeconds ?? Number.NaN) / load.seconds,
+    generatorBusy: load.generatorCpuSeconds / load.seconds,
+    latencyMicroseconds: load.latencyMicroseconds,
+  }
+}
+
+/** Resident memory with and without the connections, in a fresh process. @param {import('./works.mjs').Work} work @param {Outcome} outcome */
+async function measureMemory(work, outcome) {
+  const contender = contenderNamed(outcome.contender)
+  const server = await Server.start(contender, 'echo', outcome.tls)
+  try {
+    // What the first connections bring along once and for all (code, TLS tables) is not counted.
+    await hold({ ...work, connections: 200 }, server, outcome.tls, async () => {})
+    const before = await settledMemory(server, contender)
+    await hold(work, server, outcome.tls, async () => {
+      const bytes = ((await settledMemory(server, contender)) - before) / work.connections
+      const none = { cpuMicroseconds: Number.NaN, generatorCpuMicroseconds: Number.NaN, perSecond: Number.NaN }
+      outcome.rounds.push({ figure: bytes, ...none, serverBusy: Number.NaN, generatorBusy: Number.NaN, latencyMicroseconds: {} })
+    })
+    outcome.peakMemory = server.memory('VmHWM')
+  } finally {
+    await server.stop()
+  }
+}
+
+/** @param {Server} server @param {import('./contenders.mjs').Contender} contender */
+async function settledMemory(server, contender) {
+  for (let i = 0; i < 3; i++) {
+    server.collectGarbage(contender)
+    await delay(300)
+  }
+  return server.memory('VmRSS')
+}
+
+/** Opens a work's connections, and closes them when `meanwhile` is done. @param {import('./works.mjs').Work} work @param {Server} server @param {boolean} tls @param {() => Promise<void>} meanwhile */
+async function hold(work, server, tls, meanwhile) {
+  const child = startGenerator(work, server, tls, [])
+  const ended = once(child, 'close')
+  let errors = ''
+  child.stderr.setEncoding('utf8').on('data', (text) => (errors += text))
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const { value } = await lines.next()
+  if (value !== 'open') {
+    await ended
+    throw new Error(errors.trim() || 'the connections could not be opened')
+  }
+  try {
+    await meanwhile()
+  } finally {
+    child.stdin.end()
+    await ended
+  }
+}
+
+/** @param {Outcome[]} outcomes */
+function compare(outcomes) {
+  const first = outcomes.find((outcome) => outcome.rounds.length > 0)
+  for (const outcome of outcomes) {
+    if (outcome.rounds.length === 0 || !first) continue
+    outcome.figure = spread(outcome.rounds.map((round) => round.figure))
+    outcome.ratios = outcome.rounds.flatMap((round, i) => {
+      const reference = first.rounds[i]
+      return reference ? [round.figure / reference.figure] : []
+    })
+    if (outcome.ratios.length > 0) outcome.ratio = spread(outcome.ratios)
+  }
+}

@@ -1,0 +1,108 @@
+/** What is measured. */
+
+/**
+ * @typedef {object} Entry one contender in one work
+ * @property {string} contender
+ * @property {boolean} tls
+ */
+/**
+ * @typedef {object} Work
+ * @property {string} id
+ * @property {string} title
+ * @property {'echo' | 'fan-out' | 'connect' | 'idle'} mode of the load generator
+ * @property {'cpu' | 'p99' | 'memory'} figure what contenders are compared by: server CPU per unit, 99th percentile of the
+ *   latency at half of the throughput, or resident bytes per connection
+ * @property {string} unit what is counted
+ * @property {boolean} tls
+ * @property {number} connections
+ * @property {readonly string[]} arguments further ones, for the generator
+ * @property {readonly Entry[]} [entries] who takes part, when it is not everybody
+ * @property {boolean} [quick] part of quick runs too
+ */
+
+const KIB = 1024
+
+/**
+ * @param {string} id @param {string} title @param {boolean} tls @param {number} size @param {number} connections
+ * @param {readonly string[]} [more]
+ * @returns {Work}
+ */
+function echo(id, title, tls, size, connections, more = []) {
+  return {
+    id,
+    title,
+    mode: 'echo',
+    figure: 'cpu',
+    unit: 'message',
+    tls,
+    connections,
+    arguments: ['--size', String(size), ...more],
+  }
+}
+
+/** @type {readonly Work[]} */
+export const WORKS = [
+  { ...echo('ws-20-binary', 'ws, 20 B binary, 200 connections', false, 20, 200), quick: true },
+  echo('ws-20-text', 'ws, 20 B text, 200 connections', false, 20, 200, ['--text']),
+  { ...echo('wss-20-binary', 'wss, 20 B binary, 200 connections', true, 20, 200), quick: true },
+  { ...echo('ws-16k-binary', 'ws, 16 KiB binary, 50 connections', false, 16 * KIB, 50), quick: true },
+  echo('wss-16k-binary', 'wss, 16 KiB binary, 50 connections', true, 16 * KIB, 50),
+  echo('ws-1k-text', 'ws, 1 KiB text, 200 connections', false, KIB, 200, ['--text']),
+  {
+    ...echo('wss-against-ws', 'wss by this server against ws by the ws package, 20 B binary, 200 connections', false, 20, 200),
+    entries: [
+      { contender: 'native', tls: true },
+      { contender: 'ws', tls: false },
+    ],
+  },
+  {
+    ...echo('ws-20-latency', 'ws, 20 B binary, 200 connections, each server at half of its own throughput', false, 20, 200),
+    figure: 'p99',
+  },
+  ...[false, true].map(
+    (tls) =>
+      /** @type {Work} */ ({
+        id: `${tls ? 'wss' : 'ws'}-fan-out`,
+        title: `${tls ? 'wss' : 'ws'}, one publisher, 1,000 subscribers, 20 B binary`,
+        mode: 'fan-out',
+        figure: 'cpu',
+        unit: 'delivery',
+        tls,
+        connections: 1000,
+        arguments: ['--size', '20'],
+      }),
+  ),
+  ...[false, true].map(
+    (tls) =>
+      /** @type {Work} */ ({
+        id: `${tls ? 'wss' : 'ws'}-connect`,
+        title: `${tls ? 'wss' : 'ws'} handshakes, 50 at a time`,
+        mode: 'connect',
+        figure: 'cpu',
+        unit: 'handshake',
+        tls,
+        connections: 50,
+        arguments: [],
+      }),
+  ),
+  ...[false, true].map(
+    (tls) =>
+      /** @type {Work} */ ({
+        id: `${tls ? 'wss' : 'ws'}-idle`,
+        title: `${tls ? 'wss, 4,000' : 'ws, 8,000'} idle connections`,
+        mode: 'idle',
+        figure: 'memory',
+        unit: 'connection',
+        tls,
+        connections: tls ? 4000 : 8000,
+        arguments: [],
+      }),
+  ),
+]
+
+/** @param {string} id */
+export function workNamed(id) {
+  const found = WORKS.find((work) => work.id === id)
+  if (!found) throw new Error(`no work is called "${id}"; there are ${WORKS.map((work) => work.id).join(', ')}`)
+  return found
+}

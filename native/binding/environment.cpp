@@ -141,9 +141,18 @@ void Environment::flush() {
     for (auto &[number, hosted] : servers_) {
       hosted->server.flush();
     }
+    finish_endings();
   } while (!inbox_is_empty() || control_[protocol::outbox_end] != 0);
   closed_servers_.clear();
   flushing_ = false;
+}
+
+void Environment::finish_endings() {
+  for (ConnectionId id : std::exchange(ending_connections_, {})) {
+    if (auto *entry = connections_->find(id)) {
+      entry->owner->finish(entry->socket);
+    }
+  }
 }
 
 bool Environment::deliver() {

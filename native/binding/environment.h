@@ -62,6 +62,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// JavaScript (a text longer than its longest string).
   bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
   void push_close(ConnectionId id, std::uint16_t code, std::string_view reason);
+  /// Finishes the connection when everything that is in the inbox now has been delivered and answered.
+  void finish_later(ConnectionId id) { ending_connections_.push_back(id); }
 
  private:
   struct Hooks;
@@ -71,6 +73,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   bool inbox_is_empty() const { return control_[protocol::inbox_end] == control_[protocol::inbox_read] && overflow_.empty(); }
   bool fits(std::size_t words) const { return control_[protocol::inbox_end] + words <= inbox_.size(); }
   void write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload);
+  void finish_endings();
   /// Calls JavaScript until the inbox is empty. False when it cannot be called (any more).
   bool deliver();
   bool call_deliver();
@@ -90,6 +93,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::optional<EventLoop> loop_;
   std::unordered_map<std::uint32_t, std::unique_ptr<HostedServer>> servers_;
   std::vector<std::unique_ptr<HostedServer>> closed_servers_;
+  std::vector<ConnectionId> ending_connections_;
   /// Closed, but JavaScript may not know yet: released when it has read everything.
   std::vector<ConnectionId> closed_connections_;
   /// Records that came while the inbox was full and JavaScript could not be called.
@@ -118,6 +122,7 @@ class HostedServer final : public ServerEvents {
   void on_pong(const SocketData &socket, std::string_view payload) override {
     environment_.push(protocol::pong, socket.id, payload);
   }
+  void on_ending(const SocketData &socket) override { environment_.finish_later(socket.id); }
   void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) override {
     environment_.push_close(socket.id, code, reason);
   }

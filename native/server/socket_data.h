@@ -3,10 +3,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include <App.h>
 
 namespace nws {
+
+/// Is told by the frame parser that a connection's end has begun (uws_specializations.h).
+class EndingObserver {
+ public:
+  virtual void ending(void *socket) = 0;
+
+ protected:
+  ~EndingObserver() = default;
+};
 
 /// Names one open connection of one thread; 0 is none. See ConnectionTable.
 using ConnectionId = std::uint32_t;
@@ -35,16 +45,21 @@ struct SocketData {
   std::uint64_t user_id = 0;
   /// Milliseconds since the Unix epoch.
   std::int64_t connected_at = 0;
-  /// Outlives every connection: it belongs to the server.
+  /// These two belong to the server, and outlive the connection.
   const RouteOptions *route = nullptr;
+  EndingObserver *owner = nullptr;
   /// Made by the first subscription.
   std::unique_ptr<uWS::Subscriber, SubscriberDeleter> subscriber;
-  /// We have sent a Close frame and wait for the peer's until this moment (milliseconds, steady clock).
+  /// While `closing`: how long we wait for the peer's Close frame (milliseconds, steady clock).
   std::int64_t close_deadline = 0;
-  /// The code to report when the socket closes, in place of 1006.
+  /// What the connection ends with, once that is known: the peer's Close frame, or the code of an error. Reported in place of 1006.
   std::uint16_t close_code = 0;
-  /// Whether `close_deadline` is set: nothing more is sent or delivered.
+  std::unique_ptr<std::string> close_reason;
+  /// We have sent a Close frame: nothing more is sent or delivered.
   bool closing = false;
+  /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier messages may still be sent,
+  /// until ConnectionOwner::finish.
+  bool ending = false;
 };
 
 }  // namespace nws

@@ -3,6 +3,7 @@
 //
 //   - a protocol error, invalid UTF-8 or an oversized message is answered with a Close frame (1002, 1007, 1009) before the
 //     connection ends; upstream just cuts it;
+//   - messages that came before a Close frame or an error, in the same segment, can still be answered;
 //   - unmasked frames are errors (RFC 6455, section 5.1); upstream does not look at the mask bit;
 //   - close() waits for the peer's Close frame, and reports its code; upstream reports the close at once;
 //   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses 1012-3999;
@@ -28,6 +29,16 @@ using WebSocket = uWS::WebSocket<SSL, true, SocketData>;
 template <bool SSL>
 using ContextData = uWS::WebSocketContextData<SSL, SocketData>;
 
+/// µWebSockets keeps corking to itself; a derived class may open it.
+template <bool SSL>
+struct Corkable : uWS::AsyncSocket<SSL> {
+  using uWS::AsyncSocket<SSL>::cork;
+  using uWS::AsyncSocket<SSL>::uncork;
+  using uWS::AsyncSocket<SSL>::canCork;
+
+  static Corkable *of(void *socket) { return static_cast<Corkable *>(socket); }
+};
+
 /// Seconds that a peer has to answer our Close frame; as long as the `ws` package gives it.
 constexpr int close_timeout = 30;
 
@@ -51,34 +62,58 @@ void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view r
   ws->send({payload, length}, uWS::OpCode::CLOSE);
 }
 
-/// Ends the connection from our side for good: Close frame, close event, FIN once everything is written. µWebSockets sends
-/// the FIN itself for a socket that is `shutting_down`, and ignores what still comes in.
+/// Ends the connection for good: Close frame, close event, FIN. For a socket that is `shutting_down`, µWebSockets ignores what still
+/// comes in, and sends the FIN itself when what could not be written at once has been written.
 template <bool SSL>
-void finish(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down) {
+void finish(WebSocket<SSL> *ws, bool &shutting_down) {
   SocketData *data = ws->getUserData();
   if (data->subscriber) {
     context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
   }
   shutting_down = true;
-  send_close_frame<SSL>(ws, code, reason);
+  send_close_frame<SSL>(ws, data->close_code, data->close_reason ? *data->close_reason : std::string_view());
+  Corkable<SSL>::of(ws)->uncork();
+  if (ws->getBufferedAmount() == 0) {
+    us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
+  }
   us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
-  context_data<SSL>(ws)->closeHandler(ws, code, reason);
+  context_data<SSL>(ws)->closeHandler(ws, 1006, {});
   data->~SocketData();
 }
 
-/// Cuts the connection; the close handler reports `close_code`, else 1006.
+/// The peer's Close frame or an error ends the connection, with this code, when what came before has been dealt with.
 template <bool SSL>
-void cut(WebSocket<SSL> *ws, std::string_view reason) {
-  us_socket_close(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<int>(reason.length()),
-                  const_cast<char *>(reason.data()));
+void begin_ending(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
+  SocketData *data = ws->getUserData();
+  data->ending = true;
+  data->close_code = code;
+  if (!reason.empty()) {
+    data->close_reason = std::make_unique<std::string>(reason);
+  }
+  data->owner->ending(ws);
+}
+
+/// Closes the socket; the close handler reports `close_code`, else 1006.
+template <bool SSL>
+void cut(WebSocket<SSL> *ws) {
+  us_socket_close(SSL, reinterpret_cast<us_socket_t *>(ws), 0, nullptr);
+}
+
+/// Whether a handler has closed the socket, or ended the connection. Its data is gone then.
+template <bool SSL>
+bool has_ended(WebSocket<SSL> *ws, bool shutting_down) {
+  return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
 }
 
 /// Starts the closing handshake, unless it has begun.
 template <bool SSL>
-void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool shutting_down, bool &timed_out) {
+void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down, bool &timed_out) {
   SocketData *data = ws->getUserData();
   if (shutting_down || data->closing) {
     return;
+  }
+  if (data->ending) {
+    return finish<SSL>(ws, shutting_down);  // the peer was first
   }
   if (data->subscriber) {
     context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
@@ -103,9 +138,11 @@ void fail(WebSocket<SSL> *ws, std::string_view reason, bool &shutting_down) {
     code = 1009;
   }
   if (code && !shutting_down && !ws->getUserData()->closing) {
-    finish<SSL>(ws, code, {}, shutting_down);
+    if (!ws->getUserData()->ending) {
+      begin_ending<SSL>(ws, code, {});
+    }
   } else {
-    cut<SSL>(ws, {});
+    cut<SSL>(ws);
   }
 }
 
@@ -133,10 +170,11 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_
   if (data->closing) {
     // The answer to our own: the handshake is complete, and the server closes the transport first (section 7.1.1).
     data->close_code = code;
+    data->close_reason = std::make_unique<std::string>(reason);
     us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
-    cut<SSL>(ws, reason);
+    cut<SSL>(ws);
   } else {
-    finish<SSL>(ws, code, reason, shutting_down);
+    begin_ending<SSL>(ws, code, reason);
   }
   return true;
 }
@@ -160,7 +198,7 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
   } else {
     context->pongHandler(ws, payload);
   }
-  return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
+  return has_ended<SSL>(ws, shutting_down);
 }
 
 /// A whole message, or the last piece of one, is complete in `payload`. True: the parser must stop.
@@ -175,7 +213,7 @@ bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
     return fail<SSL>(ws, uWS::ERR_INVALID_TEXT, shutting_down), true;
   }
   context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
-  return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
+  return has_ended<SSL>(ws, shutting_down);
 }
 
 /// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks the message's
@@ -185,10 +223,13 @@ template <bool SSL>
 bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool &shutting_down,
              bool &timed_out, std::string &fragments, unsigned int &control_tip) {
   SocketData *data = ws->getUserData();
+  if (data->ending) {
+    return true;
+  }
   if (data->closing) {
     // µWebSockets has just re-armed the idle timeout: a peer that keeps talking does not put off the end.
     if (steady_milliseconds() > data->close_deadline) {
-      cut<SSL>(ws, {});
+      cut<SSL>(ws);
       return true;
     }
     us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), close_timeout);
@@ -272,6 +313,7 @@ inline bool WebSocketContext<true, true, nws::SocketData>::handleFragment(char *
                                     state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
 }
 
+// Besides starting the closing handshake, `end` finishes a connection that is ending: the one way to a private member that both need.
 template <>
 inline void WebSocket<false, true, nws::SocketData>::end(int code, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, reinterpret_cast<us_socket_t *>(this)));

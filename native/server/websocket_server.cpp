@@ -57,17 +57,11 @@ std::string address_text(std::string_view bytes) {
 }
 
 template <bool SSL>
-class ServerCore final : public WebSocketServer::Core {
+class ServerCore final : public WebSocketServer::Core, private EndingObserver {
   using App = uWS::TemplatedApp<SSL>;
   using WebSocket = frames::WebSocket<SSL>;
   using HttpResponse = uWS::HttpResponse<SSL>;
-
-  /// µWebSockets keeps corking to itself; a derived class may open it.
-  struct Corkable : uWS::AsyncSocket<SSL> {
-    using uWS::AsyncSocket<SSL>::cork;
-    using uWS::AsyncSocket<SSL>::uncork;
-    using uWS::AsyncSocket<SSL>::canCork;
-  };
+  using ContextData = frames::ContextData<SSL>;
 
   struct Exchange {
     HttpResponse *response;
@@ -88,7 +82,15 @@ class ServerCore final : public WebSocketServer::Core {
     set_up_routes();
   }
 
-  ~ServerCore() override { ServerCore::stop(); }
+  ~ServerCore() override {
+    ServerCore::stop();
+    for (us_socket_context_t *context : contexts_) {
+      if (context) {
+        static_cast<ContextData *>(us_socket_context_ext(SSL, context))->~ContextData();
+        us_socket_context_free(SSL, context);
+      }
+    }
+  }
 
   ssl_ctx_st *tls() { return static_cast<ssl_ctx_st *>(app_.getNativeHandle()); }
   bool failed() { return app_.constructorFailed(); }
@@ -129,8 +131,9 @@ class ServerCore final : public WebSocketServer::Core {
       data.user_id = ++accepted_;
       data.connected_at = epoch_milliseconds();
       data.route = &routes_[route];
+      data.owner = this;
       exchange.response->template upgrade<SocketData>(std::move(data), exchange.key, protocol, exchange.extensions,
-                                                      contexts_[route]);
+                                                      context_of(route, exchange.response));
     });
     return std::exchange(opened_, 0);
   }
@@ -150,9 +153,14 @@ class ServerCore final : public WebSocketServer::Core {
 
   void close(void *socket, std::uint16_t code, std::string_view reason) override {
     auto *ws = static_cast<WebSocket *>(socket);
+    ConnectionId id = ws->getUserData()->id;
     ws->end(code, reason);
-    note_buffered(ws, ws->getUserData());
+    if (connections_.find(id)) {
+      note_buffered(ws, ws->getUserData());
+    }
   }
+
+  void finish(void *socket) override { static_cast<WebSocket *>(socket)->end(); }
 
   void terminate(void *socket) override { static_cast<WebSocket *>(socket)->close(); }
 
@@ -236,6 +244,11 @@ class ServerCore final : public WebSocketServer::Core {
       us_socket_close(SSL, static_cast<us_socket_t *>(socket), 0, nullptr);
     }
     app_.close();
+    for (us_socket_context_t *context : contexts_) {
+      if (context) {
+        us_socket_context_close(SSL, context);
+      }
+    }
   }
 
  private:
@@ -247,45 +260,52 @@ class ServerCore final : public WebSocketServer::Core {
         http_sockets_.erase(http);
       }
     });
-    // Which route a request takes is decided by whoever handles on_request. A route here is a set of limits: each has a context in
-    // µWebSockets, which we learn by seeing the first upgrade pass through all of them.
-    for (std::size_t i = 0; i < routes_.size(); i++) {
-      typename App::template WebSocketBehavior<SocketData> behavior;
-      behavior.maxPayloadLength = routes_[i].max_payload_length;
-      behavior.idleTimeout = routes_[i].idle_timeout;
-      behavior.sendPingsAutomatically = routes_[i].send_pings;
-      behavior.maxBackpressure = 0;  // never drops by itself: the limit is applied where the sender gets its answer
-      behavior.upgrade = [this, i](HttpResponse *http, uWS::HttpRequest *request, us_socket_context_t *context) {
-        contexts_[i] = context;
-        if (i + 1 < routes_.size()) {
-          request->setYield(true);
-        } else {
-          receive_request(http, request, true);
-        }
-      };
-      behavior.open = [this](WebSocket *ws) {
-        SocketData *data = ws->getUserData();
-        data->id = opened_ = connections_.open(ws, this, data->route->max_backpressure);
-        events_.on_open(*data);
-      };
-      behavior.message = [this](WebSocket *ws, std::string_view payload, uWS::OpCode op_code) {
-        events_.on_message(*ws->getUserData(), payload, op_code == uWS::OpCode::BINARY);
-      };
-      behavior.drain = [this](WebSocket *ws) { drained(ws); };
-      behavior.ping = [this](WebSocket *ws, std::string_view payload) { events_.on_ping(*ws->getUserData(), payload); };
-      behavior.pong = [this](WebSocket *ws, std::string_view payload) { events_.on_pong(*ws->getUserData(), payload); };
-      behavior.close = [this](WebSocket *ws, int code, std::string_view reason) { closed(ws, code, reason); };
-      app_.template ws<SocketData>("/*", std::move(behavior));
-    }
-    app_.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request, false); });
+    // Which route a request takes is decided by whoever handles on_request; a WebSocket route here is a set of limits.
+    app_.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request); });
   }
 
-  void receive_request(HttpResponse *http, uWS::HttpRequest *request, bool upgrade) {
+  /// The µWebSockets context of a route's connections, made for the first of them: it needs the context of a socket as its parent.
+  /// Not by App::ws, which ties a context to a path of its own and tells it to nobody.
+  us_socket_context_t *context_of(std::size_t route, HttpResponse *http) {
+    us_socket_context_t *&context = contexts_[route];
+    if (!context) {
+      us_socket_context_t *parent = us_socket_context(SSL, reinterpret_cast<us_socket_t *>(http));
+      context = reinterpret_cast<us_socket_context_t *>(
+          uWS::WebSocketContext<SSL, true, SocketData>::create(uWS::Loop::get(), parent, app_.topicTree));
+      set_up_context(static_cast<ContextData *>(us_socket_context_ext(SSL, context)), routes_[route]);
+    }
+    return context;
+  }
+
+  void set_up_context(ContextData *context, const RouteOptions &route) {
+    context->compression = uWS::DISABLED;
+    context->maxPayloadLength = route.max_payload_length;
+    context->maxBackpressure = 0;  // never drops by itself: the limit is applied where the sender gets its answer
+    context->closeOnBackpressureLimit = false;
+    context->resetIdleTimeoutOnSend = false;
+    context->sendPingsAutomatically = route.send_pings;
+    context->maxLifetime = 0;
+    context->calculateIdleTimeoutCompnents(route.idle_timeout);
+    context->openHandler = [this](WebSocket *ws) {
+      SocketData *data = ws->getUserData();
+      data->id = opened_ = connections_.open(ws, this, data->route->max_backpressure);
+      events_.on_open(*data);
+    };
+    context->messageHandler = [this](WebSocket *ws, std::string_view payload, uWS::OpCode op_code) {
+      events_.on_message(*ws->getUserData(), payload, op_code == uWS::OpCode::BINARY);
+    };
+    context->drainHandler = [this](WebSocket *ws) { drained(ws); };
+    context->pingHandler = [this](WebSocket *ws, std::string_view payload) { events_.on_ping(*ws->getUserData(), payload); };
+    context->pongHandler = [this](WebSocket *ws, std::string_view payload) { events_.on_pong(*ws->getUserData(), payload); };
+    context->closeHandler = [this](WebSocket *ws, int, std::string_view) { closed(ws); };
+  }
+
+  void receive_request(HttpResponse *http, uWS::HttpRequest *request) {
     ExchangeId id = ++last_exchange_ ? last_exchange_ : ++last_exchange_;
     Exchange &exchange = exchanges_[id];
     exchange.response = http;
-    if (upgrade) {
-      exchange.key = request->getHeader("sec-websocket-key");
+    if (std::string_view key = request->getHeader("sec-websocket-key"); key.length() == 24) {  // 16 bytes in Base64
+      exchange.key = key;
       exchange.extensions = request->getHeader("sec-websocket-extensions");
     }
     http->onAborted([this, id] {
@@ -328,17 +348,14 @@ class ServerCore final : public WebSocketServer::Core {
     }
   }
 
-  void closed(WebSocket *ws, int code, std::string_view reason) {
+  void ending(void *socket) override { events_.on_ending(*static_cast<WebSocket *>(socket)->getUserData()); }
+
+  void closed(WebSocket *ws) {
     SocketData *data = ws->getUserData();
     data->subscriber.reset();
     connections_.close(data->id);
-    if (code == 1006) {
-      // µWebSockets reports every end without a handshake like this, with words of its own; ours may be the end of a handshake.
-      bool complete = data->close_code != 0;
-      events_.on_close(*data, complete ? data->close_code : 1006, complete ? reason : std::string_view());
-    } else {
-      events_.on_close(*data, static_cast<std::uint16_t>(code), reason);
-    }
+    events_.on_close(*data, data->close_code ? data->close_code : 1006,
+                     data->close_reason ? *data->close_reason : std::string_view());
   }
 
   void drain_topics(SocketData *data) {
@@ -364,7 +381,7 @@ class ServerCore final : public WebSocketServer::Core {
   /// The tree hands over a subscriber's messages one by one, marking the first and the last. True would stop it short.
   bool deliver(uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message, TopicTree::IteratorFlags flags) {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
-    auto *corkable = reinterpret_cast<Corkable *>(ws);
+    auto *corkable = frames::Corkable<SSL>::of(ws);
     bool first = flags & TopicTree::FIRST;
     bool last = flags & TopicTree::LAST;
     if (first && !last && corkable->canCork()) {

@@ -66,6 +66,9 @@ class ServerEvents {
   virtual void on_drain(const SocketData &socket) = 0;
   virtual void on_ping(const SocketData &socket, std::string_view payload) = 0;
   virtual void on_pong(const SocketData &socket, std::string_view payload) = 0;
+  /// The peer has sent its Close frame, or a frame that ends the connection. Whoever handles this calls ConnectionOwner::finish when
+  /// the messages before it have been answered.
+  virtual void on_ending(const SocketData &socket) = 0;
   /// The id finds nothing any more. Whoever handles this releases it (ConnectionTable::release) when nobody can use it again.
   virtual void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) = 0;
 

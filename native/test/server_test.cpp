@@ -93,6 +93,7 @@ class EchoEvents : public nws::ServerEvents {
   void on_drain(const nws::SocketData &) override { drains++; }
   void on_ping(const nws::SocketData &, std::string_view payload) override { pings.emplace_back(payload); }
   void on_pong(const nws::SocketData &, std::string_view payload) override { pongs.emplace_back(payload); }
+  void on_ending(const nws::SocketData &socket) override { to_finish.push_back(socket.id); }
   void on_close(const nws::SocketData &socket, std::uint16_t code, std::string_view reason) override {
     closes.push_back({code, std::string(reason)});
     to_release.push_back(socket.id);
@@ -106,7 +107,7 @@ class EchoEvents : public nws::ServerEvents {
   };
   std::vector<Waiting> waiting;
   std::vector<ExchangeId> aborted;
-  std::vector<ConnectionId> opened, to_release;
+  std::vector<ConnectionId> opened, to_finish, to_release;
   std::vector<std::pair<int, std::string>> closes;
   std::vector<std::string> pings, pongs;
   std::string remote_address;
@@ -194,6 +195,11 @@ class Fixture {
         server->accept(exchange, 0, "", {});
       } else {
         server->respond(exchange, {.status = "200 OK", .headers = {}, .body = url});
+      }
+    }
+    for (ConnectionId id : std::exchange(events.to_finish, {})) {
+      if (auto *entry = table.find(id)) {
+        entry->owner->finish(entry->socket);
       }
     }
     for (ConnectionId id : std::exchange(events.to_release, {})) {
@@ -346,6 +352,45 @@ TEST("protocol errors end with a Close frame that says which") {
     CHECK(fixture.events.closes.size() == cases.size());
     bystander->send_frame(1, "undisturbed");
     CHECK(bystander->read_frame().payload == "undisturbed");
+  }
+}
+
+TEST("messages before a Close frame or an error can be answered, those after it are not delivered") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    client->send(RawClient::frame(1, "one") + RawClient::frame(8, "\x03\xe8") + RawClient::frame(1, "late"));
+    CHECK(client->read_frame().payload == "one");
+    expect_close(*client, 1000);
+    auto wrong = fixture.connect_websocket();
+    wrong->send(RawClient::frame(1, "two") + RawClient::frame(3, "reserved") + RawClient::frame(1, "late"));
+    CHECK(wrong->read_frame().payload == "two");
+    expect_close(*wrong, 1002);
+    wrong->wait_for_end();
+    CHECK(fixture.events.messages == 2 && fixture.events.closes.size() == 2);
+  });
+}
+
+TEST("several routes give their connections their own limits") {
+  nws::ServerOptions options = Fixture::plain();
+  options.routes = {{.max_payload_length = 10}, {.max_payload_length = 20}, {.max_payload_length = 30}};
+  Fixture fixture(options);
+  fixture.listen();
+  fixture.hold_requests = true;
+  for (std::size_t route : {2u, 0u, 1u}) {
+    auto client = fixture.connect();
+    client->send("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n");
+    fixture.wait([&] { return fixture.events.waiting.size() == 1; }, "the request");
+    ExchangeId exchange = std::exchange(fixture.events.waiting, {})[0].exchange;
+    CHECK(fixture.server->accept(exchange, 7, "", {}) == 0);
+    CHECK(fixture.server->accept(exchange, route, "", {}) != 0);
+    client->read_until("\r\n\r\n");
+    client->send_frame(2, std::string(10 * (route + 1), 'x'));
+    CHECK(client->read_frame().op_code == 2);
+    client->send_frame(2, std::string(10 * (route + 1) + 1, 'x'));
+    fixture.hold_requests = false;
+    expect_close(*client, 1009);
+    fixture.hold_requests = true;
   }
 }
 

@@ -19,15 +19,6 @@ void attach(const Napi::CallbackInfo &info) {
   }
 }
 
-/// (inbox: ArrayBuffer)
-void set_inbox(const Napi::CallbackInfo &info) {
-  auto environment = Environment::of(info.Env());
-  if (environment && !environment->set_inbox(info[0])) {
-    Napi::TypeError::New(info.Env(), "setInbox(inbox: ArrayBuffer), large enough for the longest record")
-        .ThrowAsJavaScriptException();
-  }
-}
-
 /// (): carries out the commands in the outbox.
 void drain(const Napi::CallbackInfo &info) {
   if (auto environment = Environment::of(info.Env())) {
@@ -84,7 +75,6 @@ Napi::Value topics(const Napi::CallbackInfo &info) {
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   Environment::create(env);
   exports.Set("attach", Napi::Function::New<attach>(env, "attach"));
-  exports.Set("setInbox", Napi::Function::New<set_inbox>(env, "setInbox"));
   exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
   exports.Set("send", Napi::Function::New<send>(env, "send"));
   exports.Set("subscribe", Napi::Function::New<subscribe>(env, "subscribe"));

@@ -61,31 +61,24 @@ bool Environment::attach(Napi::Object shared) {
   std::span<std::uint32_t> accounts = words_of(shared.Get("accounts"));
   std::span<std::uint32_t> control = words_of(shared.Get("control"));
   std::span<std::uint32_t> outbox = words_of(shared.Get("outbox"));
+  std::span<std::uint32_t> inbox = words_of(shared.Get("inbox"));
   constexpr std::size_t account_words = sizeof(Account) / sizeof(std::uint32_t);
   if (attached() || !deliver.IsFunction() || !attachments.IsArray() || outbox.empty() ||
       control.size() < protocol::control_words || accounts.size() < (ConnectionTable::capacity + 1) * account_words ||
-      !set_inbox(shared.Get("inbox"))) {
+      inbox.size() < protocol::record_words(protocol::max_request)) {
     return false;
   }
   deliver_ = Napi::Persistent(deliver.As<Napi::Function>());
   attachments_ = Napi::Persistent(attachments.As<Napi::Object>());
   control_reference_ = Napi::Persistent(shared.Get("control").As<Napi::Object>());
+  inbox_reference_ = Napi::Persistent(shared.Get("inbox").As<Napi::Object>());
   outbox_reference_ = Napi::Persistent(shared.Get("outbox").As<Napi::Object>());
   accounts_reference_ = Napi::Persistent(shared.Get("accounts").As<Napi::Object>());
   control_ = control;
+  inbox_ = inbox;
   outbox_ = outbox;
   connections_.emplace(std::span(reinterpret_cast<Account *>(accounts.data()), ConnectionTable::capacity + 1));
   context_.emplace(env_, "native-websocket-server");
-  return true;
-}
-
-bool Environment::set_inbox(Napi::Value buffer) {
-  std::span<std::uint32_t> inbox = words_of(buffer);
-  if (inbox.size() < protocol::record_words(protocol::max_inline_message)) {
-    return false;
-  }
-  inbox_reference_ = Napi::Persistent(buffer.As<Napi::Object>());
-  inbox_ = inbox;
   return true;
 }
 
@@ -255,9 +248,6 @@ bool Environment::push_message(ConnectionId id, std::string_view payload, bool i
     write(is_binary ? protocol::binary_attached : protocol::text_attached, id, attachment_count_++, {});
     return true;
   }
-  if (!fits(protocol::record_words(payload.length()))) {
-    deliver();
-  }
   write(is_binary ? protocol::binary : protocol::text, id, payload.length(), payload);
   return true;
 }
@@ -294,6 +284,9 @@ struct OutboxCursor {
             break;
           case protocol::send_ping:
             entry->owner->send(entry->socket, payload, uWS::OpCode::PING);
+            break;
+          case protocol::send_pong:
+            entry->owner->send(entry->socket, payload, uWS::OpCode::PONG);
             break;
           case protocol::begin_close:
             entry->owner->close(entry->socket, static_cast<std::uint16_t>(kind >> 16), payload);

@@ -25,9 +25,10 @@ class HostedServer;
 /// Made when the module is loaded. `attach` brings it to life; Node's clean-up hook ends it: JavaScript is never called again, every
 /// handle is closed, and only then may the environment go on. Lives on the environment's thread.
 ///
-/// JavaScript runs in two places: at the end of a loop iteration and before the loop blocks (`flush`), where no µWebSockets frame
-/// is on the stack; and inside on_message when the inbox is full. Whatever it calls back at those points is safe, except to destroy a
-/// server: that waits for the next flush.
+/// JavaScript runs in one place: `flush`, at the end of a loop iteration and before the loop blocks. No µWebSockets frame is on the stack
+/// then, so whatever it calls back is safe; and nothing is ever written while a socket is being read, which µSockets' TLS would punish
+/// with the loss of what it has not decrypted yet (openssl.c, us_internal_ssl_socket_write). What one iteration reads beyond the inbox
+/// is kept in `overflow_`: at most what the kernel held for the sockets that were ready.
 class Environment : public std::enable_shared_from_this<Environment> {
  public:
   static void create(Napi::Env env);
@@ -42,8 +43,6 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// Takes the shared memory and the function that reads the inbox. False when an argument has the wrong shape.
   bool attach(Napi::Object shared);
   bool attached() const { return connections_.has_value(); }
-  /// A new inbox, empty: the old one stays with whoever looks at it.
-  bool set_inbox(Napi::Value buffer);
   /// Carries out the commands in the outbox, in order.
   void drain_outbox();
 
@@ -58,8 +57,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
 
   /// Adds a record to the inbox.
   void push(std::uint32_t kind, std::uint32_t id, std::string_view payload);
-  /// As push, for a message: hands a full inbox over at once, and attaches a long one. False when it cannot be represented in
-  /// JavaScript (a text longer than its longest string).
+  /// As push, for a message, of which a long one is attached. False when it cannot be represented in JavaScript (a text longer than its
+  /// longest string).
   bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
   void push_close(ConnectionId id, std::uint16_t code, std::string_view reason);
   /// Finishes the connection when everything that is in the inbox now has been delivered and answered.
@@ -96,7 +95,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::vector<ConnectionId> ending_connections_;
   /// Closed, but JavaScript may not know yet: released when it has read everything.
   std::vector<ConnectionId> closed_connections_;
-  /// Records that came while the inbox was full and JavaScript could not be called.
+  /// Records that came while the inbox was full.
   std::vector<std::uint32_t> overflow_;
 
   std::unique_ptr<Hooks> hooks_;

@@ -50,9 +50,14 @@ enum Command : std::uint32_t {
   /// The close code in the kind's upper 16 bits, the reason as bytes.
   begin_close = 4,
   terminate = 5,
+  send_pong = 6,
 };
 
-/// A message longer than this is attached rather than copied into the inbox.
-constexpr std::size_t max_inline_message = 32 * 1024;
+/// A message longer than this is attached: copied once, into memory (or a string) that belongs to the handler alone. Shorter ones are
+/// cheaper to copy twice than to give memory of their own.
+constexpr std::size_t max_inline_message = 2048;
+
+/// The longest record of another kind, a request, is shorter than this: µWebSockets refuses longer heads (websocket_server.cpp).
+constexpr std::size_t max_request = 64 * 1024;
 
 }  // namespace nws::protocol

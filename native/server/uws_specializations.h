@@ -7,7 +7,7 @@
 //   - unmasked frames are errors (RFC 6455, section 5.1); upstream does not look at the mask bit;
 //   - close() waits for the peer's Close frame, and reports its code; upstream reports the close at once;
 //   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses 1012-3999;
-//   - a client that sends Pings and reads no Pongs cannot fill the memory.
+//   - nothing is written while a frame is being read: the Pong, too, is left to whoever handles the Ping.
 //
 // Include this before anything instantiates TemplatedApp::ws<SocketData>. A member's specialisation may name private
 // members of its class, which is why the shared code below takes them as arguments. Everything runs on the loop's thread,
@@ -191,9 +191,6 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
   }
   ContextData<SSL> *context = context_data<SSL>(ws);
   if (op_code == uWS::OpCode::PING) {
-    if (ws->getBufferedAmount() <= data->route->max_backpressure) {
-      ws->send(payload, uWS::OpCode::PONG);
-    }
     context->pingHandler(ws, payload);
   } else {
     context->pongHandler(ws, payload);

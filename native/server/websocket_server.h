@@ -50,8 +50,9 @@ struct ServerOptions {
   std::vector<RouteOptions> routes;
 };
 
-/// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: none may throw, and none may
-/// destroy the server. Only on_message may call back into the server and its connections; the others take note and return.
+/// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: take note and return. None may throw, call back
+/// into the server or its connections, or destroy them: a write while a TLS socket is being read loses what it has not decrypted yet
+/// (µSockets' openssl.c, us_internal_ssl_socket_write).
 class ServerEvents {
  public:
   /// Ends with one call of `respond` or `accept`, or with on_abort.
@@ -64,6 +65,7 @@ class ServerEvents {
   virtual void on_message(const SocketData &socket, std::string_view payload, bool is_binary) = 0;
   /// After an answer of "backpressure" or "dropped": the queue is empty, or has room again.
   virtual void on_drain(const SocketData &socket) = 0;
+  /// The Pong is for whoever handles this to send.
   virtual void on_ping(const SocketData &socket, std::string_view payload) = 0;
   virtual void on_pong(const SocketData &socket, std::string_view payload) = 0;
   /// The peer has sent its Close frame, or a frame that ends the connection. Whoever handles this calls ConnectionOwner::finish when

@@ -17,7 +17,6 @@ export interface RingAddon {
     attachments: unknown[]
     deliver: () => void
   }): void
-  setInbox(inbox: ArrayBuffer): void
   drain(): void
   send(id: ConnectionId, data: Payload): void
 }
@@ -59,6 +58,7 @@ const enum Command {
   sendPing = 3,
   beginClose = 4,
   terminate = 5,
+  sendPong = 6,
 }
 
 /** Words of one connection's account: what is needed to answer `send` at once. */
@@ -83,10 +83,8 @@ const SLOT_MASK = 0xfffff
 const HEADER_WORDS = 3
 /** Bytes. Untouched pages cost nothing: this is room for the million connections that an id can name. */
 const ACCOUNTS_SIZE = (SLOT_MASK + 1) << (ACCOUNT_SHIFT + 2)
-/** Bytes of the inbox: a few thousand short messages, or eight of the longest that are not attached. */
+/** Bytes of the inbox: a few thousand short messages. What one loop iteration brings beyond that waits in C++ until it has been read. */
 const INBOX_SIZE = 256 * 1024
-/** When fewer words than this are left in an inbox that cannot start over, it is replaced. */
-const INBOX_LOW_WATER = 9 * 1024
 /** Bytes of the outbox. */
 const OUTBOX_SIZE = 256 * 1024
 /** A message longer than this (bytes, or UTF-16 units of a string) is not copied into the outbox but sent from the caller's memory. */
@@ -107,12 +105,9 @@ export class Rings {
   readonly #connections: (ConnectionEvents | undefined)[] = []
   readonly #attachments: unknown[] = []
 
-  // The inbox is replaced when a handler has been given a view of it: what a handler holds is never written again.
-  #inbox = newMemory(INBOX_SIZE)
-  #inboxWords = wordsOf(this.#inbox)
-  /** A Buffer handed to a handler looks into the inbox. */
-  #inboxIsShared = false
-
+  // Nobody else ever sees these two: C++ writes and reads them for as long as the thread lives, so they must not be detached.
+  readonly #inbox = newMemory(INBOX_SIZE)
+  readonly #inboxWords = wordsOf(this.#inbox)
   readonly #outbox = newMemory(OUTBOX_SIZE)
   readonly #outboxWords = wordsOf(this.#outbox)
 
@@ -172,6 +167,13 @@ export class Rings {
     this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] = 0
   }
 
+  /** A Pong counts as queued, but gets no answer. It is left out for a client that reads nothing: RFC 6455, section 5.5.3, allows that. */
+  #pong(id: ConnectionId, data: Buffer): void {
+    const accounts = this.#accounts
+    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
+    if (accounts[account + Account.id] === id && this.#hasRoom(account, data.length)) this.#put(id, Command.sendPong, data)
+  }
+
   /** Where a record with `length` payload bytes goes in the outbox, which is carried out first when it is full. */
   #reserve(length: number): number {
     const end = at(this.#control, Control.outboxEnd)
@@ -180,7 +182,10 @@ export class Rings {
     return 0
   }
 
-  /** Writes one command, and answers as `send` does. Not for messages longer than MAX_COPIED_MESSAGE. */
+  /**
+   * Writes one command with a payload of at most MAX_COPIED_MESSAGE. Messages and Pings are subject to the limit, and are answered as
+   * `send` does.
+   */
   #put(id: ConnectionId, kind: number, data: Payload): number {
     const accounts = this.#accounts
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
@@ -203,7 +208,7 @@ export class Rings {
     words[end + 2] = length
     this.#control[Control.outboxEnd] = end + HEADER_WORDS + ((length + 3) >>> 2)
     accounts[account + Account.pending] = at(accounts, account + Account.pending) + length
-    if (accounts[account + Account.buffered] === 0) return length || 1
+    if (kind > Command.sendPing || accounts[account + Account.buffered] === 0) return length || 1
     accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_BACKPRESSURE
     return -1
   }
@@ -241,30 +246,21 @@ export class Rings {
    */
   #deliver(): void {
     const control = this.#control
-    let words = this.#inboxWords
-    for (;;) {
-      const record = at(control, Control.inboxRead)
-      if (record === control[Control.inboxEnd]) break
+    const words = this.#inboxWords
+    let record = at(control, Control.inboxRead)
+    while (record !== control[Control.inboxEnd]) {
       const id = at(words, record)
       const kind = at(words, record + 1)
       const length = at(words, record + 2)
+      const start = record + HEADER_WORDS
       const event = kind & 0xff
-      const attached = event === Event.textAttached || event === Event.binaryAttached
-      control[Control.inboxRead] = record + HEADER_WORDS + (attached ? 0 : (length + 3) >>> 2)
-      this.#dispatch(id, kind, event, (record + HEADER_WORDS) * 4, length)
-      words = this.#inboxWords
+      const isAttached = event === Event.textAttached || event === Event.binaryAttached
+      record = start + (isAttached ? 0 : (length + 3) >>> 2)
+      control[Control.inboxRead] = record
+      this.#dispatch(id, kind, event, start * 4, length)
     }
-    if (!this.#inboxIsShared) {
-      control[Control.inboxEnd] = 0
-      control[Control.inboxRead] = 0
-    } else if (at(control, Control.inboxEnd) + INBOX_LOW_WATER > INBOX_SIZE / 4) {
-      this.#inbox = newMemory(INBOX_SIZE)
-      this.#inboxWords = wordsOf(this.#inbox)
-      this.#inboxIsShared = false
-      this.#addon.setInbox(memoryOf(this.#inbox))
-      control[Control.inboxEnd] = 0
-      control[Control.inboxRead] = 0
-    }
+    control[Control.inboxEnd] = 0
+    control[Control.inboxRead] = 0
   }
 
   #dispatch(id: number, kind: number, event: Event, start: number, length: number): void {
@@ -280,7 +276,7 @@ export class Rings {
         connection.onMessage(readText(this.#inbox, start, length), false)
         break
       case Event.binary:
-        connection.onMessage(this.#view(start, length), true)
+        connection.onMessage(readBytes(this.#inbox, start, length), true)
         break
       case Event.textAttached:
       case Event.binaryAttached: {
@@ -293,11 +289,14 @@ export class Rings {
       case Event.drain:
         connection.onDrain()
         break
-      case Event.ping:
-        connection.onPing(this.#view(start, length))
+      case Event.ping: {
+        const data = readBytes(this.#inbox, start, length)
+        this.#pong(id, data)
+        connection.onPing(data)
         break
+      }
       case Event.pong:
-        connection.onPong(this.#view(start, length))
+        connection.onPong(readBytes(this.#inbox, start, length))
         break
       case Event.close: {
         this.#connections[slot] = undefined
@@ -314,12 +313,6 @@ export class Rings {
     else if (event === Event.abort) server.aborted(id)
     else if (event === Event.descriptorsExhausted) server.descriptorsExhausted()
     else server.closed()
-  }
-
-  #view(start: number, length: number): Buffer {
-    if (length === 0) return Buffer.alloc(0)
-    this.#inboxIsShared = true
-    return this.#inbox.subarray(start, start + length)
   }
 }
 
@@ -366,6 +359,17 @@ function writeBytes(target: Buffer, start: number, bytes: Uint8Array): number {
     target.set(bytes, start)
   }
   return length
+}
+
+/** A copy: what a handler keeps is never written again. */
+function readBytes(source: Buffer, start: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length)
+  if (length <= SHORT) {
+    for (let i = 0; i < length; i++) bytes[i] = source[start + i] as number // within its length
+  } else {
+    source.copy(bytes, 0, start, start + length)
+  }
+  return bytes
 }
 
 function readText(source: Buffer, start: number, length: number): string {

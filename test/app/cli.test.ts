@@ -81,6 +81,24 @@ describe('bad usage of the command', () => {
   })
 })
 
+describe('the command without a native engine', () => {
+  const env = { NATIVE_WEBSOCKET_SERVER_ADDON: '/nowhere/addon.node' }
+
+  test('serves on the portable one, and says why before anything else', async () => {
+    const command = runCommand(['--no-tls', '--port', '0'], { env })
+    const [first] = await bannerOf(command)
+    expect(first).toMatch(/^Engine: portable \(ws\): the native addon is not built .+/)
+  })
+
+  test('fails with one line when the native one was asked for', async () => {
+    expect(await failure(['--no-tls', '--engine', 'native'], { env })).toMatch(
+      /^the native addon is not built .* \(ERR_ENGINE_UNAVAILABLE\)$/,
+    )
+    const asked = { ...env, NATIVE_WEBSOCKET_SERVER_ENGINE: 'native' }
+    expect(await failure(['--no-tls'], { env: asked })).toMatch(/^the native addon is not built .* \(ERR_ENGINE_UNAVAILABLE\)$/)
+  })
+})
+
 describeEngines('a command that cannot start', (engine) => {
   const cannotStart = (args: readonly string[], options: RunOptions = {}) => failure(['--engine', engine, ...args], options)
 

@@ -40,14 +40,16 @@ describeEngines('running out of file descriptors', (engine) => {
     const busy = Number.parseInt(String(await open[0]?.ask('how busy?')), 10)
     expect(busy).toBeLessThan(50)
 
+    // A second has passed with clients that wait or are refused. A shortage is spoken of once; only after somebody was accepted
+    // (a descriptor may have become free meanwhile) can there be another.
+    const said = await child.lines.take(child.lines.size, 'what was said')
+    const count = (what: string): number => said.filter((line) => line.startsWith(what)).length
+    expect(count('onError')).toBeLessThanOrEqual(count('open'))
+
     for (const client of waiting) client.vanish()
     for (const client of open.splice(1, 10)) client.socket.terminate()
-    let closed = 0
-    while (closed < 10) {
-      const line = await child.line('an event')
-      expect(line).not.toMatch(/^onError/) // once for one shortage
-      if (line === 'close') closed++
-    }
+    // Whoever waited may be accepted now, and may cause a shortage of its own before it is found to be gone.
+    for (let closed = 0; closed < 10; ) if ((await child.line('an event')) === 'close') closed++
     for (let n = 0; n < 3; n++) {
       const late = await Client.open(served)
       expect(await late.ask('room again')).toBe('room again')

@@ -13,9 +13,10 @@ const continuation = (payload: string | Uint8Array, fin = true): Buffer => frame
 const bytes = (...values: number[]): Buffer => Buffer.from(values)
 
 const VIOLATIONS: [what: string, code: number, stream: Buffer[]][] = [
-  ['an unmasked text frame', 1002, [text('x', { masked: false })]],
-  ['an unmasked empty frame', 1002, [text('', { masked: false })]],
-  ['an unmasked Ping', 1002, [frame({ opcode: OPCODE.PING, masked: false })]],
+  ['an unmasked text frame', 1002, [text('not masked', { masked: false })]],
+  ['an unmasked binary frame of 70,000 bytes', 1002, [binary(Buffer.alloc(70_000), { masked: false })]],
+  ['an unmasked empty frame before others', 1002, [text('', { masked: false }), text('masked')]],
+  ['an unmasked Ping', 1002, [frame({ opcode: OPCODE.PING, masked: false, payload: 'not masked' })]],
   ['RSV1 without an extension', 1002, [text('x', { reserved: 4 })]],
   ['RSV2', 1002, [text('x', { reserved: 2 })]],
   ['RSV3', 1002, [binary('x', { reserved: 1 })]],
@@ -39,6 +40,7 @@ const VIOLATIONS: [what: string, code: number, stream: Buffer[]][] = [
   ['a continuation of nothing', 1002, [continuation('x')]],
   ['a continuation after a whole message', 1002, [text('whole'), continuation('x')]],
   ['a new message within a fragmented one', 1002, [text('a', { fin: false }), text('b')]],
+  ['a new binary message within a fragmented one', 1002, [binary('a', { fin: false }), binary('b')]],
   ['a new binary message within a fragmented text', 1002, [text('a', { fin: false }), binary('b', { fin: false })]],
   ['a Close frame of one byte', 1002, [frame({ opcode: OPCODE.CLOSE, payload: 'x' })]],
   ...[0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535].map((code): [string, number, Buffer[]] => [
@@ -121,7 +123,7 @@ describeEngines('a violation of the protocol', (engine) => {
 
   test('from a client that does not wait for the answer is seen all the same', async () => {
     const { client, ends } = await watch(engine, LIMIT)
-    client.write(text('x', { masked: false }))
+    client.write(text('not masked', { masked: false }))
     await client.flushed()
     client.vanish()
     expect((await ends.next('close'))[0]).toBe(1002)

@@ -18,8 +18,8 @@ export interface FrameToSend {
   readonly payload?: string | Uint8Array
   /** Default true. */
   readonly fin?: boolean
-  /** The three readdress bits, 0 to 7; 4 is RSV1. Default 0. */
-  readonly readdress?: number
+  /** The three reserved bits, 0 to 7; 4 is RSV1. Default 0. */
+  readonly reserved?: number
   /** Default true, as clients must. */
   readonly masked?: boolean
   /** The length that the header claims, where it is not the payload's. */
@@ -32,7 +32,7 @@ function toBuffer(part: string | Uint8Array): Buffer {
 }
 
 /** The bytes of one frame. */
-export function frame({ opcode, payload = '', fin = true, readdress = 0, masked = true, claimedLength }: FrameToSend): Buffer {
+export function frame({ opcode, payload = '', fin = true, reserved = 0, masked = true, claimedLength }: FrameToSend): Buffer {
   const body = toBuffer(payload)
   const length = claimedLength ?? BigInt(body.length)
   const mask = masked ? randomBytes(4) : Buffer.alloc(0)
@@ -40,7 +40,7 @@ export function frame({ opcode, payload = '', fin = true, readdress = 0, masked 
   if (extended.length === 2) extended.writeUInt16BE(Number(length))
   if (extended.length === 8) extended.writeBigUInt64BE(length)
   const short = extended.length === 0 ? Number(length) : extended.length === 2 ? 126 : 127
-  const head = Buffer.from([(fin ? 0x80 : 0) | (readdress << 4) | opcode, (masked ? 0x80 : 0) | short])
+  const head = Buffer.from([(fin ? 0x80 : 0) | (reserved << 4) | opcode, (masked ? 0x80 : 0) | short])
   if (masked) for (let index = 0; index < body.length; index++) body[index] = (body[index] ?? 0) ^ (mask[index & 3] ?? 0)
   return Buffer.concat([head, extended, mask, body])
 }
@@ -60,7 +60,7 @@ export function closeFrame(code?: number, reason: string | Uint8Array = ''): Buf
 
 export interface ReceivedFrame {
   readonly fin: boolean
-  readonly readdress: number
+  readonly reserved: number
   readonly opcode: number
   readonly masked: boolean
   readonly payload: Buffer
@@ -180,7 +180,7 @@ export class RawClient {
     if (length === 126n) length = BigInt((await this.#read(2, what, milliseconds)).readUInt16BE())
     else if (length === 127n) length = (await this.#read(8, what, milliseconds)).readBigUInt64BE()
     const payload = await this.#read(Number(length), what, milliseconds)
-    return { fin: first >= 0x80, readdress: (first >> 4) & 7, opcode: first & 15, masked: second >= 0x80, payload }
+    return { fin: first >= 0x80, reserved: (first >> 4) & 7, opcode: first & 15, masked: second >= 0x80, payload }
   }
 
   /** The next HTTP answer. A body without a length is not looked for, but for `Connection: close`. */
@@ -195,7 +195,7 @@ export class RawClient {
     }
     const header = (name: string): string | undefined => fields.get(name)?.join(', ')
     const length = header('content-length')
-    let body = Buffer.alloc(0)
+    let body: Buffer = Buffer.alloc(0)
     if (!headOnly && length !== undefined) body = await this.#read(Number(length), 'the body of an HTTP answer')
     else if (!headOnly && header('transfer-encoding') === 'chunked') body = await this.#readChunked()
     return { status: Number(status), statusText, fields, header, body }

@@ -1,4 +1,5 @@
 /** Brings what an engine reports to the handlers that are meant by it: routing, handshakes, answers and failures. */
+import process from 'node:process'
 import type { EngineRoute, EngineServer, ExchangeId, RequestHead, ServerEvents } from './engine/contract.js'
 import { WebSocketServerError } from './errors.js'
 import {

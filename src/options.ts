@@ -1,9 +1,9 @@
 /** Checks what users give, and fills in what they leave out: the only home of every default and every range. */
 import { Buffer } from 'node:buffer'
 import { isAnyArrayBuffer } from 'node:util/types'
-import type { EngineName, EngineRoute } from './engine/contract.js'
+import type { EngineName, EngineRoute, Payload } from './engine/contract.js'
 import { OptionError } from './errors.js'
-import type { CloseOptions, ListenOptions, ServerOptions, TlsOptions, WebSocketHandlers } from './types.js'
+import type { CloseOptions, Data, ListenOptions, ServerOptions, TlsOptions, WebSocketHandlers } from './types.js'
 
 /** The largest value of a signed 32-bit integer: what both engines, and Node's timers, can count to. */
 const MAX_INT32 = 2 ** 31 - 1
@@ -52,10 +52,10 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
   if (health !== false) checkPath('health', health, 'false or ')
   return {
     engine: engine === undefined ? undefined : checkEngineName('engine', engine),
-    tls,
+    tls: tls && { ...tls },
     health: health === false ? undefined : health,
     // Called as a method, so that it may use `this`.
-    onError: onError && ((error) => options.onError?.(error)),
+    onError: onError?.bind(options),
   }
 }
 
@@ -172,15 +172,21 @@ export function checkCloseFrame(code: number, reason: string): void {
   }
 }
 
-export function checkPingLength(data: string | Uint8Array): void {
+export function checkPingLength(data: Payload): void {
   const length = typeof data === 'string' ? utf8Length(data) : data.byteLength
   if (length > MAX_CONTROL_BYTES) throw new OptionError('data', data, `at most ${MAX_CONTROL_BYTES} bytes`)
 }
 
-/** The bytes of any buffer or view, without a copy. */
-export function toBytes(data: unknown): Uint8Array {
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-  if (isAnyArrayBuffer(data)) return new Uint8Array(data)
+/** A message as engines take it: strings and Uint8Arrays as they are, other buffers and views without a copy. */
+export function toPayload(data: Data): Payload {
+  if (typeof data === 'string' || data instanceof Uint8Array) return data
+  try {
+    if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    if (isAnyArrayBuffer(data)) return new Uint8Array(data)
+  } catch {
+    // Its memory was transferred to somebody else.
+    throw new OptionError('data', data, 'attached to its memory')
+  }
   throw new OptionError('data', data, 'a string, an ArrayBuffer or an ArrayBufferView')
 }
 
@@ -193,7 +199,7 @@ function checkObject(option: string, value: object, names: readonly string[] | u
   const unknown = names && Object.keys(value).find((name) => !names.includes(name))
   if (unknown !== undefined) {
     const prefix = option === 'tls' ? 'tls.' : ''
-    throw new OptionError(`${prefix}${unknown}`, unknown, `absent: the known options are ${names?.join(', ')}`)
+    throw new OptionError(`${prefix}${unknown}`, unknown, `a known option (${names?.join(', ')})`)
   }
 }
 

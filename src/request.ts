@@ -94,7 +94,7 @@ export function headerOf({ headers }: RequestHead, name: string): string | undef
 
 /** Whether a comma-separated header contains a token, in any case. */
 function hasToken(value: string | undefined, token: string): boolean {
-  return value !== undefined && value.split(',').some((part) => part.trim().toLowerCase() === token)
+  return (value ?? '').split(',').some((part) => part.trim().toLowerCase() === token)
 }
 
 /** Whether the client asks for the WebSocket protocol. An Upgrade that Connection does not name is void (RFC 9110, section 7.8). */
@@ -140,8 +140,8 @@ export async function toEngineResponse(response: Response, headOnly: boolean): P
   if (!isResponse(response)) throw new TypeError(`a route must answer with a Response, got ${describeType(response)}`)
   const { status } = response
   // Response.error() has status 0, and other implementations may let more through.
-  if (!Number.isInteger(status) || status < 200 || status > 599)
-    throw new RangeError(`a route cannot answer with status ${status}`)
+  const isFinal = Number.isInteger(status) && status >= 200 && status <= 599
+  if (!isFinal) throw new RangeError(`a route cannot answer with status ${status}`)
   const headers: string[] = []
   for (const [name, value] of response.headers) {
     if (ENGINE_HEADERS.has(name.toLowerCase())) continue

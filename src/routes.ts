@@ -67,8 +67,8 @@ export class RouteTable<V> {
   find(method: string, path: string): Match<V> | undefined {
     for (const [entries, values] of placesOf(this.#root, path)) {
       const entry = entries.get(method) ?? (method === 'HEAD' ? entries.get('GET') : undefined) ?? entries.get(ANY_METHOD)
-      if (entry !== undefined)
-        return { value: entry.value, params: entry.names.map((name, index) => [name, values[index] ?? '']) }
+      if (entry === undefined) continue
+      return { value: entry.value, params: entry.names.map((name, index) => [name, values[index] ?? '']) }
     }
     return undefined
   }

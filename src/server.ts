@@ -15,7 +15,7 @@ import {
   resolveListenOptions,
   resolveRoute,
   resolveServerOptions,
-  toBytes,
+  toPayload,
 } from './options.js'
 import { ANY_METHOD } from './routes.js'
 import { readTls } from './tls.js'
@@ -116,7 +116,7 @@ export class WebSocketServer implements AsyncDisposable {
    */
   publish(topic: string, data: Data): boolean {
     checkTopic(topic)
-    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : toBytes(data)
+    const payload = toPayload(data)
     return this.#dispatcher.engine?.publish(topic, payload, 0) ?? false
   }
 
@@ -129,8 +129,8 @@ export class WebSocketServer implements AsyncDisposable {
   /**
    * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code` and `reason`.
    * Resolves when all sockets have ended and all requests are answered; what is left after `timeout` milliseconds is cut, and
-   * so is an answer that the client has not taken off the network by then. Further calls give the same promise. Rejects with
-   * OptionError, and then nothing is closed.
+   * so is an answer that the client has not taken off the network by then. A route's handler that awaits this waits for itself,
+   * until the timeout. Further calls give the same promise. Rejects with OptionError, and then nothing is closed.
    */
   close(options: CloseOptions = {}): Promise<void> {
     if (this.#closing === undefined) {

@@ -6,7 +6,7 @@
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import type { ConnectionEvents, ConnectionId, EngineServer } from './engine/contract.js'
-import { checkCloseFrame, checkPingLength, checkTopic, toBytes } from './options.js'
+import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options.js'
 import { type Data, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
 
 const OPEN = 1
@@ -71,12 +71,12 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents {
   }
 
   send(data: Data): number {
-    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : toBytes(data)
+    const payload = toPayload(data)
     return this.#readyState === OPEN ? this.#engine.send(this.#connection, payload) : SendStatus.DROPPED
   }
 
   ping(data: Data = ''): number {
-    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : toBytes(data)
+    const payload = toPayload(data)
     checkPingLength(payload)
     return this.#readyState === OPEN ? this.#engine.ping(this.#connection, payload) : SendStatus.DROPPED
   }
@@ -111,7 +111,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents {
 
   publish(topic: string, data: Data): boolean {
     checkTopic(topic)
-    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : toBytes(data)
+    const payload = toPayload(data)
     return this.#readyState === OPEN && this.#engine.publish(topic, payload, this.#connection)
   }
 

@@ -1,5 +1,5 @@
 /** One WebSocket connection of the portable engine: `ws` with the contract's accounting of bytes and silence. */
-import { Buffer } from 'node:buffer'
+import { Buffer, constants } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
@@ -18,7 +18,6 @@ const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
 const MAX_PING_MARGIN = 16
 
 export class PortableConnection {
-  readonly topics = new Set<string>()
   readonly #socket: WebSocket
   readonly #stream: NetSocket
   readonly #limits: EngineRoute
@@ -43,11 +42,18 @@ export class PortableConnection {
     this.#events = events
     this.#unreported = stream instanceof TLSSocket ? stream.writableHighWaterMark : 0
     this.#bytesRead = stream.bytesRead
-    // With the default `binaryType`, ws gives every payload as one Buffer, which is what the casts say.
+    // With the default `binaryType`, ws gives every payload as one Buffer, which is what the cast says.
     socket.on('message', (data, isBinary) => {
-      events.onMessage(isBinary ? (data as Buffer) : (data as Buffer).toString(), isBinary)
+      const bytes = data as Buffer
+      if (isBinary) events.onMessage(bytes, true)
+      else if (bytes.length <= constants.MAX_STRING_LENGTH) events.onMessage(bytes.toString(), false)
+      else this.#refuse(1009)
     })
-    socket.on('ping', (data) => events.onPing(data))
+    socket.on('ping', (data) => {
+      // Unlike ws itself, which cuts a client that sends 60 at once; one that does not read gets no more than its share.
+      if (this.isOpen && stream.writableLength <= limits.maxBackpressure) socket.pong(Buffer.from(data))
+      events.onPing(data)
+    })
     socket.on('pong', (data) => events.onPong(data))
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code?.startsWith('WS_ERR_')) this.#errorCode = ERROR_CLOSE_CODES[error.code] ?? 1002
@@ -68,16 +74,17 @@ export class PortableConnection {
     return this.#taken - this.#flushed
   }
 
+  /** The bytes belong to the connection from here on: they may wait in Node. */
   send(data: Payload): number {
-    return this.#queue(data, (payload, done) => this.#socket.send(payload, { binary: typeof data !== 'string' }, done))
+    return this.#queue(data, (done) => this.#socket.send(data, { binary: typeof data !== 'string' }, done))
   }
 
   ping(data: Payload): number {
-    return this.#queue(data, (payload, done) => this.#socket.ping(payload, false, done))
+    return this.#queue(data, (done) => this.#socket.ping(data, false, done))
   }
 
   /** Gives a frame to ws, unless there is no room. */
-  #queue(data: Payload, give: (payload: string | Buffer, done: () => void) => void): number {
+  #queue(data: Payload, give: (done: () => void) => void): number {
     if (!this.isOpen) return 0
     const size = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength
     const waiting = this.bufferedAmount
@@ -89,8 +96,7 @@ export class PortableConnection {
     }
     this.#taken += size
     const end = this.#taken
-    // Bytes are copied, since the caller may change them as soon as this returns, and they may wait in Node until then.
-    give(typeof data === 'string' ? data : Buffer.from(data), () => {
+    give(() => {
       if (end > this.#flushed) this.#flushed = end
       this.#settleDrain()
     })
@@ -107,6 +113,12 @@ export class PortableConnection {
     this.#owesDrainWhenRoom = false
     if (isEmpty) this.#owesDrainWhenEmpty = false
     if (this.isOpen) this.#events.onDrain()
+  }
+
+  /** Ends the connection for an error that ws does not know of. */
+  #refuse(code: number): void {
+    this.#errorCode = code
+    this.close(code, '')
   }
 
   close(code: number, reason: string): void {

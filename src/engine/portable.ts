@@ -3,6 +3,7 @@
  * built, it says in plain code what the contract means. Per-message compression is off. What HTTP clients get wrong, and the
  * time they may take, is left to Node's own defaults (400, 408, 431; `requestTimeout` and the like).
  */
+import { Buffer } from 'node:buffer'
 import { closeSync, openSync } from 'node:fs'
 import { createServer as createHttpServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
@@ -26,6 +27,7 @@ import type {
   ServerEvents,
 } from './contract.js'
 import { PortableConnection } from './portable-connection.js'
+import { Topics } from './portable-topics.js'
 
 /** Milliseconds between two looks at silent connections and at the descriptors that are left. */
 const SWEEP_INTERVAL = 1000
@@ -49,7 +51,7 @@ class PortableServer implements EngineServer {
   readonly #streams = new Set<NetSocket>()
   readonly #exchanges = new Map<ExchangeId, Exchange>()
   readonly #connections = new Map<ConnectionId, PortableConnection>()
-  readonly #subscribers = new Map<string, Set<ConnectionId>>()
+  readonly #topics = new Topics()
   #lastId = 0
   #isStopped = false
   #isOutOfDescriptors = false
@@ -62,7 +64,13 @@ class PortableServer implements EngineServer {
     // The 30 seconds in which a peer must answer a Close frame are the default of ws.
     this.#acceptors = options.routes.map(
       ({ maxPayloadLength }) =>
-        new WsServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: maxPayloadLength }),
+        new WsServer({
+          noServer: true,
+          clientTracking: false,
+          perMessageDeflate: false,
+          autoPong: false,
+          maxPayload: maxPayloadLength,
+        }),
     )
     this.#http.on('connection', (stream: NetSocket) => {
       this.#streams.add(stream)
@@ -151,20 +159,20 @@ class PortableServer implements EngineServer {
   }
 
   send(id: ConnectionId, data: Payload): number {
-    return this.#connections.get(id)?.send(data) ?? 0
+    return this.#connections.get(id)?.send(ownCopy(data)) ?? 0
   }
 
   ping(id: ConnectionId, data: Payload): number {
-    return this.#connections.get(id)?.ping(data) ?? 0
+    return this.#connections.get(id)?.ping(ownCopy(data)) ?? 0
   }
 
   close(id: ConnectionId, code: number, reason: string): void {
-    this.#unsubscribeAll(id)
+    this.#topics.unsubscribeAll(id)
     this.#connections.get(id)?.close(code, reason)
   }
 
   terminate(id: ConnectionId): void {
-    this.#unsubscribeAll(id)
+    this.#topics.unsubscribeAll(id)
     this.#connections.get(id)?.terminate()
   }
 
@@ -173,39 +181,30 @@ class PortableServer implements EngineServer {
   }
 
   subscribe(id: ConnectionId, topic: string): boolean {
-    const connection = this.#connections.get(id)
-    if (!connection?.isOpen || connection.topics.has(topic)) return false
-    connection.topics.add(topic)
-    const subscribers = this.#subscribers.get(topic)
-    if (subscribers === undefined) this.#subscribers.set(topic, new Set([id]))
-    else subscribers.add(id)
-    return true
+    return (this.#connections.get(id)?.isOpen ?? false) && this.#topics.subscribe(id, topic)
   }
 
   unsubscribe(id: ConnectionId, topic: string): boolean {
-    if (!this.#connections.get(id)?.topics.delete(topic)) return false
-    const subscribers = this.#subscribers.get(topic)
-    subscribers?.delete(id)
-    if (subscribers?.size === 0) this.#subscribers.delete(topic)
-    return true
+    return this.#topics.unsubscribe(id, topic)
   }
 
   topics(id: ConnectionId): string[] {
-    return [...(this.#connections.get(id)?.topics ?? [])]
+    return this.#topics.of(id)
   }
 
   publish(topic: string, data: Payload, except: ConnectionId): boolean {
+    const payload = ownCopy(data)
     let hasSubscriber = false
-    for (const id of this.#subscribers.get(topic) ?? []) {
+    for (const id of this.#topics.subscribers(topic)) {
       if (id === except) continue
       hasSubscriber = true
-      this.send(id, data)
+      this.#connections.get(id)?.send(payload)
     }
     return hasSubscriber
   }
 
   subscribers(topic: string): number {
-    return this.#subscribers.get(topic)?.size ?? 0
+    return this.#topics.subscribers(topic).size
   }
 
   ref(): void {
@@ -238,12 +237,8 @@ class PortableServer implements EngineServer {
     this.#events.request(id, headOf(exchange.request))
   }
 
-  #unsubscribeAll(id: ConnectionId): void {
-    for (const topic of this.topics(id)) this.unsubscribe(id, topic)
-  }
-
   #forget(id: ConnectionId): void {
-    this.#unsubscribeAll(id)
+    this.#topics.unsubscribeAll(id)
     this.#connections.delete(id)
   }
 
@@ -273,6 +268,11 @@ function createServer({ tls }: EngineServerOptions): Server {
     const reason = error instanceof Error ? error.message : String(error)
     throw new TlsError('ERR_TLS_CONTEXT', `OpenSSL refused the TLS settings: ${reason}`, undefined, { cause: error })
   }
+}
+
+/** The caller may change its bytes as soon as a call returns, and they may wait in Node until then. */
+function ownCopy(data: Payload): Payload {
+  return typeof data === 'string' ? data : Buffer.from(data)
 }
 
 function headOf({ method = '', url = '', rawHeaders, socket }: IncomingMessage): RequestHead {

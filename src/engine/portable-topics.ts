@@ -1,0 +1,47 @@
+/** Who subscribes to what: the portable engine's half of `publish`. */
+import type { ConnectionId } from './contract.js'
+
+const NOBODY: ReadonlySet<ConnectionId> = new Set()
+
+export class Topics {
+  readonly #subscribers = new Map<string, Set<ConnectionId>>()
+  readonly #topics = new Map<ConnectionId, Set<string>>()
+
+  /** False when it was subscribed already. */
+  subscribe(id: ConnectionId, topic: string): boolean {
+    return add(this.#topics, id, topic) && add(this.#subscribers, topic, id)
+  }
+
+  /** False when it was not subscribed. */
+  unsubscribe(id: ConnectionId, topic: string): boolean {
+    return remove(this.#topics, id, topic) && remove(this.#subscribers, topic, id)
+  }
+
+  unsubscribeAll(id: ConnectionId): void {
+    for (const topic of this.of(id)) this.unsubscribe(id, topic)
+  }
+
+  of(id: ConnectionId): string[] {
+    return [...(this.#topics.get(id) ?? [])]
+  }
+
+  subscribers(topic: string): ReadonlySet<ConnectionId> {
+    return this.#subscribers.get(topic) ?? NOBODY
+  }
+}
+
+function add<K, V>(sets: Map<K, Set<V>>, key: K, value: V): boolean {
+  const set = sets.get(key)
+  if (set === undefined) sets.set(key, new Set([value]))
+  else if (set.has(value)) return false
+  else set.add(value)
+  return true
+}
+
+/** Empty sets are not kept: topics come and go. */
+function remove<K, V>(sets: Map<K, Set<V>>, key: K, value: V): boolean {
+  const set = sets.get(key)
+  if (set === undefined || !set.delete(value)) return false
+  if (set.size === 0) sets.delete(key)
+  return true
+}

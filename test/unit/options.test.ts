@@ -1,0 +1,296 @@
+/** What is refused before anything happens, in which words, and what stands in for what was left out. */
+import { describe, expect, test } from 'vitest'
+import { OptionError } from '../../src/errors.js'
+import {
+  checkCloseFrame,
+  checkEngineName,
+  checkPath,
+  checkPingLength,
+  checkTopic,
+  resolveCloseOptions,
+  resolveListenOptions,
+  resolveRoute,
+  resolveServerOptions,
+  toPayload,
+} from '../../src/options.js'
+
+/** The OptionError that an action throws. */
+function refusal(action: () => unknown): OptionError {
+  try {
+    action()
+  } catch (error) {
+    if (error instanceof OptionError) return error
+    throw error
+  }
+  throw new Error('nothing was refused')
+}
+
+/** For values that TypeScript would not let through, and JavaScript does. */
+const untyped = (value: unknown) => value as never
+
+/** A wrong value, and the option that is named for it. */
+type Wrong = [value: unknown, option: string]
+
+const notObjects: readonly unknown[] = [null, 7000, 'text', [], true]
+const pem = { key: 'k', cert: 'c' }
+
+describe('server options', () => {
+  test('have defaults', () => {
+    expect(resolveServerOptions({})).toEqual({ engine: undefined, tls: undefined, health: '/health', onError: undefined })
+  })
+
+  test('health can be turned off or put elsewhere', () => {
+    expect(resolveServerOptions({ health: false }).health).toBeUndefined()
+    expect(resolveServerOptions({ health: '/up' }).health).toBe('/up')
+  })
+
+  test('undefined counts as left out', () => {
+    expect(resolveServerOptions(untyped({ health: undefined, tls: undefined })).health).toBe('/health')
+  })
+
+  test('onError is called as the method that it is', () => {
+    const receivers: unknown[] = []
+    const options = {
+      onError(this: unknown) {
+        receivers.push(this)
+      },
+    }
+    resolveServerOptions(options).onError?.(new Error('first'))
+    expect(receivers).toEqual([options])
+  })
+
+  test.each<Wrong>([
+    ...notObjects.map((value): Wrong => [value, 'options']),
+    [{ engine: 'fast' }, 'engine'],
+    [{ health: 'health' }, 'health'],
+    [{ health: true }, 'health'],
+    [{ onError: 'log' }, 'onError'],
+    [{ port: 80 }, 'port'],
+    ...notObjects.map((tls): Wrong => [{ tls }, 'tls']),
+    [{ tls: {} }, 'tls.key'],
+    [{ tls: { key: 'k' } }, 'tls.cert'],
+    [{ tls: { ...pem, keyFile: 'k.pem' } }, 'tls.key'],
+    [{ tls: { ...pem, certFile: 'c.pem' } }, 'tls.cert'],
+    [{ tls: { ...pem, key: 5 } }, 'tls.key'],
+    [{ tls: { keyFile: '', certFile: 'c.pem' } }, 'tls.keyFile'],
+    [{ tls: { keyFile: 'k\0.pem', certFile: 'c.pem' } }, 'tls.keyFile'],
+    [{ tls: { ...pem, passphrase: 5 } }, 'tls.passphrase'],
+    [{ tls: { ...pem, ciphers: '' } }, 'tls.ciphers'],
+    [{ tls: { ...pem, minVersion: 'TLSv1.1' } }, 'tls.minVersion'],
+    [{ tls: { ...pem, rejectUnauthorised: true } }, 'tls.rejectUnauthorised'],
+  ])('%j is refused for %s', (options, name) => {
+    expect(refusal(() => resolveServerOptions(untyped(options)))).toMatchObject({ code: 'ERR_OPTION', option: name })
+  })
+
+  test('no error contains a key or a passphrase', () => {
+    const secret = 'the secret'
+    const wrong = [
+      { key: secret, keyFile: 'k.pem', cert: 'c' },
+      { key: secret, passphrase: secret },
+      { ...pem, passphrase: [secret] },
+      { ...pem, key: [secret] },
+    ]
+    for (const tls of wrong) {
+      const error = refusal(() => resolveServerOptions(untyped({ tls })))
+      expect(`${error.stack} ${JSON.stringify(error)}`).not.toContain(secret)
+    }
+  })
+
+  test('an unknown name is refused with those that are known', () => {
+    expect(refusal(() => resolveServerOptions(untyped({ Health: '/up' }))).message).toBe(
+      'Health must be a known option (engine, tls, health, onError), got "Health"',
+    )
+  })
+})
+
+test('an engine is native or portable', () => {
+  expect(checkEngineName('engine', 'native')).toBe('native')
+  expect(checkEngineName('engine', 'portable')).toBe('portable')
+  expect(refusal(() => checkEngineName('NAME', 'quick')).message).toBe("NAME must be 'native' or 'portable', got \"quick\"")
+})
+
+describe('listen options', () => {
+  test('have defaults', () => {
+    expect(resolveListenOptions({})).toEqual({ port: 0, host: undefined, reusePort: false })
+  })
+
+  test.each([0, 1, 443, 65_535])('port %d is one', (port) => {
+    expect(resolveListenOptions({ port }).port).toBe(port)
+  })
+
+  test.each([-1, 65_536, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '80', null, true, 80n])('port %s is none', (port) => {
+    const error = refusal(() => resolveListenOptions(untyped({ port })))
+    expect(error).toMatchObject({ option: 'port', value: port })
+    expect(error.message).toContain('an integer from 0 to 65535')
+  })
+
+  test.each<Wrong>([
+    ...notObjects.map((value): Wrong => [value, 'options']),
+    [{ host: '' }, 'host'],
+    [{ host: 4 }, 'host'],
+    [{ host: null }, 'host'],
+    [{ host: 'a\0b' }, 'host'],
+    [{ reusePort: 1 }, 'reusePort'],
+    [{ hostname: 'localhost' }, 'hostname'],
+  ])('%j is refused for %s', (options, name) => {
+    expect(refusal(() => resolveListenOptions(untyped(options))).option).toBe(name)
+  })
+})
+
+describe('a WebSocket route', () => {
+  test('has default limits', () => {
+    const limits = { maxPayloadLength: 16_777_216, maxBackpressure: 16_777_216, idleTimeout: 120, sendPings: true }
+    expect(resolveRoute({})).toEqual(limits)
+  })
+
+  test('takes the limits that it is given', () => {
+    const limits = { maxPayloadLength: 1, maxBackpressure: 2_147_483_647, idleTimeout: 8, sendPings: false }
+    expect(resolveRoute({ ...limits, message() {} })).toEqual(limits)
+    expect(resolveRoute({ idleTimeout: 0 }).idleTimeout).toBe(0)
+    expect(resolveRoute({ idleTimeout: 960 }).idleTimeout).toBe(960)
+  })
+
+  test('may be an object of a class, with methods for handlers and fields of its own', () => {
+    class Chat {
+      rooms = 0
+      idleTimeout = 30
+      message() {}
+    }
+    expect(resolveRoute(new Chat()).idleTimeout).toBe(30)
+  })
+
+  test.each<Wrong>([
+    ...notObjects.map((value): Wrong => [value, 'handlers']),
+    [undefined, 'handlers'],
+    [{ message: 'echo' }, 'message'],
+    [{ error: {} }, 'error'],
+    [{ onMessage() {} }, 'onMessage'],
+    [{ maxPayload: 5 }, 'maxPayload'],
+    [{ maxPayloadLength: 0 }, 'maxPayloadLength'],
+    [{ maxPayloadLength: 2 ** 31 }, 'maxPayloadLength'],
+    [{ maxPayloadLength: '1' }, 'maxPayloadLength'],
+    [{ maxBackpressure: -1 }, 'maxBackpressure'],
+    [{ maxBackpressure: 0 }, 'maxBackpressure'],
+    [{ maxBackpressure: Number.POSITIVE_INFINITY }, 'maxBackpressure'],
+    [{ idleTimeout: 7 }, 'idleTimeout'],
+    [{ idleTimeout: 961 }, 'idleTimeout'],
+    [{ idleTimeout: 8.5 }, 'idleTimeout'],
+    [{ idleTimeout: -1 }, 'idleTimeout'],
+    [{ idleTimeout: null }, 'idleTimeout'],
+    [{ sendPings: 'yes' }, 'sendPings'],
+  ])('%j is refused for %s', (handlers, name) => {
+    expect(refusal(() => resolveRoute(untyped(handlers))).option).toBe(name)
+  })
+
+  test('says the value and the range', () => {
+    expect(refusal(() => resolveRoute({ idleTimeout: 5 })).message).toBe(
+      'idleTimeout must be 0 (never) or an integer from 8 to 960 seconds, got 5',
+    )
+    expect(refusal(() => resolveRoute({ maxPayloadLength: 1.5 })).message).toBe(
+      'maxPayloadLength must be an integer from 1 to 2147483647 bytes, got 1.5',
+    )
+  })
+})
+
+describe('a path', () => {
+  test.each(['/', '/a', '/a/', '/a//b', '/*', '/a/*', '/:a', '/:a/:b', '/:a/b/:c1/*', '/caf%C3%A9'])('%s is one', (path) => {
+    expect(() => checkPath('path', path)).not.toThrow()
+  })
+
+  test.each(['', 'a', '*', '/a?b=1', '/a#b', '/*/a', '/a*', '/*a', '/:', '/:1', '/:a-b', '/:a/:a', null, 5])(
+    '%s is none',
+    (path) => {
+      expect(refusal(() => checkPath('path', untyped(path)))).toMatchObject({ option: 'path', value: path })
+    },
+  )
+})
+
+describe('a topic', () => {
+  test.each(['a', ' ', '#', '/+/', 'é'.repeat(32_767), 'x'.repeat(65_535)])('is a string of up to 65,535 bytes', (topic) => {
+    expect(() => checkTopic(topic)).not.toThrow()
+  })
+
+  test.each(['', 'x'.repeat(65_536), 'é'.repeat(32_768), undefined, null, 5, ['a']])('is nothing else', (topic) => {
+    expect(refusal(() => checkTopic(untyped(topic)))).toMatchObject({ option: 'topic', value: topic })
+  })
+})
+
+describe('a Close frame', () => {
+  test.each([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999])(
+    'may say %d',
+    (code) => {
+      expect(() => checkCloseFrame(code, '')).not.toThrow()
+    },
+  )
+
+  test.each([0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 1000.5, -1, Number.NaN, '1000', null])(
+    'may not say %s',
+    (code) => {
+      expect(refusal(() => checkCloseFrame(untyped(code), ''))).toMatchObject({ option: 'code', value: code })
+    },
+  )
+
+  test('has room for a reason of 123 bytes', () => {
+    expect(() => checkCloseFrame(1000, 'é'.repeat(61))).not.toThrow()
+    expect(() => checkCloseFrame(1000, 'x'.repeat(123))).not.toThrow()
+    for (const reason of ['é'.repeat(62), 'x'.repeat(124), null, 5]) {
+      expect(refusal(() => checkCloseFrame(1000, untyped(reason))).option).toBe('reason')
+    }
+  })
+})
+
+describe('close options', () => {
+  test('have defaults', () => {
+    expect(resolveCloseOptions({})).toEqual({ code: 1001, reason: '', timeout: 10_000 })
+  })
+
+  test.each<Wrong>([
+    ...notObjects.map((value): Wrong => [value, 'options']),
+    [{ code: 1005 }, 'code'],
+    [{ reason: 'x'.repeat(124) }, 'reason'],
+    [{ timeout: -1 }, 'timeout'],
+    [{ timeout: 2 ** 31 }, 'timeout'],
+    [{ timeout: '5s' }, 'timeout'],
+    [{ delay: 5 }, 'delay'],
+  ])('%j is refused for %s', (options, name) => {
+    expect(refusal(() => resolveCloseOptions(untyped(options))).option).toBe(name)
+  })
+})
+
+describe('a payload', () => {
+  test('is a string or a Uint8Array as it is', () => {
+    const bytes = Buffer.from('bytes')
+    expect(toPayload('text')).toBe('text')
+    expect(toPayload(bytes)).toBe(bytes)
+  })
+
+  test('is the bytes of any other view or buffer, not copied', () => {
+    const { buffer } = new Uint8Array([1, 2, 3, 4])
+    for (const data of [buffer, new DataView(buffer), new Uint16Array(buffer)]) {
+      const payload = toPayload(data)
+      expect(payload).toEqual(new Uint8Array([1, 2, 3, 4]))
+      expect(payload).toMatchObject({ buffer })
+    }
+    expect(toPayload(new DataView(buffer, 1, 2))).toEqual(new Uint8Array([2, 3]))
+  })
+
+  test.each([undefined, null, 5, 5n, true, {}, [1, 2], new Map(), () => 'text', Symbol('s')])('is nothing else: %s', (data) => {
+    expect(refusal(() => toPayload(untyped(data))).message).toMatch(
+      /^data must be a string, an ArrayBuffer or an ArrayBufferView, got/,
+    )
+  })
+
+  test('is not what was transferred away', () => {
+    const buffer = new ArrayBuffer(8)
+    structuredClone(buffer, { transfer: [buffer] })
+    expect(refusal(() => toPayload(buffer)).message).toBe('data must be attached to its memory, got an object (ArrayBuffer)')
+  })
+
+  test('of a ping has at most 125 bytes', () => {
+    for (const data of ['', 'x'.repeat(125), 'é'.repeat(62), new Uint8Array(125)])
+      expect(() => checkPingLength(data)).not.toThrow()
+    for (const data of ['x'.repeat(126), 'é'.repeat(63), new Uint8Array(126)]) {
+      expect(refusal(() => checkPingLength(data)).message).toMatch(/^data must be at most 125 bytes/)
+    }
+  })
+})

@@ -1,0 +1,217 @@
+/** HTTP as text, and as web-standard objects. */
+import { describe, expect, test } from 'vitest'
+import type { RequestHead } from '../../src/engine/contract.js'
+import {
+  headerOf,
+  IncomingRequest,
+  isWebSocketUpgrade,
+  parseTarget,
+  plainResponse,
+  refusalOf,
+  toEngineResponse,
+} from '../../src/request.js'
+
+function head(headers: readonly string[] = [], overrides: Partial<RequestHead> = {}): RequestHead {
+  return { method: 'GET', url: '/', headers, remoteAddress: '192.0.2.1', ...overrides }
+}
+
+/** The headers of a correct handshake, with some replaced (or left out: undefined). */
+function handshake(replaced: Record<string, string | undefined> = {}): RequestHead {
+  const headers = {
+    host: 'localhost',
+    upgrade: 'websocket',
+    connection: 'Upgrade',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    ...replaced,
+  }
+  return head(Object.entries(headers).flatMap(([name, value]) => (value === undefined ? [] : [name, value])))
+}
+
+const incoming = (request: RequestHead, scheme: 'http' | 'https' = 'http') =>
+  new IncomingRequest(request, parseTarget(request.url), { room: 'a b' }, scheme)
+
+test.each([
+  ['/', '/', '', undefined],
+  ['/a/b?c=d&e', '/a/b', '?c=d&e', undefined],
+  ['/a?b?c', '/a', '?b?c', undefined],
+  ['//a', '//a', '', undefined],
+  ['/http://a/b', '/http://a/b', '', undefined],
+  ['http://example.com', '/', '', 'example.com'],
+  ['HTTPS://example.com:8080/a?b', '/a', '?b', 'example.com:8080'],
+  ['http://example.com?b', '/', '?b', 'example.com'],
+  ['*', '*', '', undefined],
+])('the target %s', (url, path, search, authority) => {
+  expect(parseTarget(url)).toEqual({ path, search, authority })
+})
+
+describe('a request', () => {
+  test('shows what was sent', () => {
+    const request = incoming(
+      head(['host', 'example.com', 'x-a', '1', 'x-a', '2'], { method: 'PUT', url: '/chat/a%20b?since=3&since=4' }),
+    )
+    expect(request).toMatchObject({ method: 'PUT', path: '/chat/a%20b', params: { room: 'a b' }, remoteAddress: '192.0.2.1' })
+    expect(request.url).toBe('http://example.com/chat/a%20b?since=3&since=4')
+    expect(request.query.getAll('since')).toEqual(['3', '4'])
+    expect([...request.headers]).toEqual([
+      ['host', 'example.com'],
+      ['x-a', '1, 2'],
+    ])
+    expect(request.headers).toBe(request.headers)
+    expect(request.query).toBe(request.query)
+  })
+
+  test('has an absolute URL by TLS, without a Host header, and from an absolute target', () => {
+    expect(incoming(head(['host', 'example.com'], { url: '/a' }), 'https').url).toBe('https://example.com/a')
+    expect(incoming(head([], { url: '/a' })).url).toBe('http://localhost/a')
+    expect(incoming(head(['host', 'other'], { url: 'http://example.com/a?b' })).url).toBe('http://example.com/a?b')
+  })
+
+  test('tells its signal that the client has gone, before and after it is first asked for', () => {
+    const early = incoming(head())
+    expect(early.signal.aborted).toBe(false)
+    early.abort()
+    expect(early.signal.aborted).toBe(true)
+    const late = incoming(head())
+    late.abort()
+    expect(late.signal.aborted).toBe(true)
+  })
+})
+
+test('a repeated header is joined, and a missing one is undefined', () => {
+  expect(headerOf(head(['a', '1', 'b', '2', 'a', '3']), 'a')).toBe('1, 3')
+  expect(headerOf(head(['a', '']), 'a')).toBe('')
+  expect(headerOf(head(['a', '1']), 'b')).toBeUndefined()
+})
+
+describe('a handshake', () => {
+  test.each([
+    [{}, true],
+    [{ upgrade: 'WebSocket', connection: 'keep-alive, UPGRADE' }, true],
+    [{ upgrade: 'h2c, websocket' }, true],
+    [{ upgrade: 'h2c' }, false],
+    [{ upgrade: 'websockets' }, false],
+    [{ upgrade: undefined }, false],
+    [{ connection: 'keep-alive' }, false],
+    [{ connection: undefined }, false],
+  ])('asks for the WebSocket protocol: with %j %s', (replaced, expected) => {
+    expect(isWebSocketUpgrade(handshake(replaced))).toBe(expected)
+  })
+
+  test('that is correct is not refused', () => {
+    expect(refusalOf(handshake())).toBeUndefined()
+  })
+
+  test.each([
+    [{ 'sec-websocket-version': undefined }, 426],
+    [{ 'sec-websocket-version': '8' }, 426],
+    [{ 'sec-websocket-version': '13, 8' }, 426],
+    [{ 'sec-websocket-key': undefined }, 400],
+    [{ 'sec-websocket-key': '' }, 400],
+    [{ 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ' }, 400],
+    [{ 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZ===' }, 400],
+    [{ 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZSE=' }, 400],
+    [{ 'sec-websocket-key': 'dGhl IHNhbXBsZSBub25jZ==' }, 400],
+  ])('with %j is answered with %d', (replaced, status) => {
+    expect(refusalOf(handshake(replaced))?.status).toBe(status)
+  })
+
+  test('of another version is told which', () => {
+    expect(refusalOf(handshake({ 'sec-websocket-version': '8' }))?.headers).toEqual(
+      expect.arrayContaining(['sec-websocket-version', '13', 'upgrade', 'websocket']),
+    )
+  })
+
+  test('by another method is refused with the method', () => {
+    const response = refusalOf({ ...handshake(), method: 'POST' })
+    expect(response?.status).toBe(405)
+    expect(response?.headers.join(' ')).toContain('allow GET')
+  })
+})
+
+test('a plain answer says what its status is called', () => {
+  const { body, ...rest } = plainResponse(404, ['x-a', '1'])
+  expect(rest).toEqual({
+    status: 404,
+    statusText: 'Not Found',
+    headers: ['content-type', 'text/plain; charset=utf-8', 'x-a', '1'],
+    headOnly: false,
+  })
+  expect(String(Buffer.from(body ?? []))).toBe('Not Found\n')
+})
+
+describe('a Response', () => {
+  const bodyOf = async (response: Response) => {
+    const { body } = await toEngineResponse(response, false)
+    return body && Buffer.from(body).toString()
+  }
+
+  test('is read whole: status, text, headers, body', async () => {
+    const response = new Response('héllo', { status: 201, statusText: 'Made', headers: { 'X-A': '1' } })
+    expect(await toEngineResponse(response, true)).toEqual({
+      status: 201,
+      statusText: 'Made',
+      headers: ['content-type', 'text/plain;charset=UTF-8', 'x-a', '1'],
+      body: new Uint8Array(Buffer.from('héllo')),
+      headOnly: true,
+    })
+  })
+
+  test('without a status text gets the usual one', async () => {
+    expect((await toEngineResponse(new Response(null, { status: 404 }), false)).statusText).toBe('Not Found')
+    expect((await toEngineResponse(new Response(null, { status: 599 }), false)).statusText).toBe('')
+  })
+
+  test('keeps its cookies apart', async () => {
+    const headers = new Headers()
+    for (const cookie of ['a=1', 'b=2']) headers.append('set-cookie', cookie)
+    expect((await toEngineResponse(new Response(null, { headers }), false)).headers).toEqual([
+      'set-cookie',
+      'a=1',
+      'set-cookie',
+      'b=2',
+    ])
+  })
+
+  test('leaves to the engine what the engine writes', async () => {
+    const headers = {
+      'content-length': '5',
+      'transfer-encoding': 'chunked',
+      connection: 'close',
+      'keep-alive': 'timeout=5',
+      date: 'now',
+      etag: '"1"',
+    }
+    expect((await toEngineResponse(new Response(null, { headers }), false)).headers).toEqual(['etag', '"1"'])
+  })
+
+  test('may have a body from a stream, an empty one, or none', async () => {
+    const { body: stream } = new Response('streamed')
+    expect(await bodyOf(new Response(stream))).toBe('streamed')
+    expect(await bodyOf(new Response(''))).toBe('')
+    expect(await bodyOf(new Response())).toBeUndefined()
+    expect(await bodyOf(new Response(null, { status: 204 }))).toBeUndefined()
+  })
+
+  test('may come from another implementation, which is not trusted with the head', async () => {
+    const foreign = { status: 200, statusText: '', body: {}, arrayBuffer: async () => new TextEncoder().encode('foreign').buffer }
+    // The shape is what counts; the casts stand for a Response of another class.
+    const make = (headers: [string, string][], statusText = '') => ({ ...foreign, statusText, headers }) as unknown as Response
+    expect(await bodyOf(make([['X-A', '1']]))).toBe('foreign')
+    await expect(toEngineResponse(make([['x-a', '1\r\nx-b: 2']]), false)).rejects.toThrow(TypeError)
+    await expect(toEngineResponse(make([['x a', '1']]), false)).rejects.toThrow(TypeError)
+    await expect(toEngineResponse(make([], 'OK\r\nx-b: 2'), false)).rejects.toThrow(TypeError)
+  })
+
+  test.each([undefined, null, 'text', 5, {}, new URL('http://localhost')])('is nothing else: %s', async (value) => {
+    // The cast lets through what TypeScript would refuse and JavaScript would not.
+    await expect(toEngineResponse(value as unknown as Response, false)).rejects.toThrow('a route must answer with a Response')
+  })
+
+  test('that is an error, or was read before, is refused', async () => {
+    await expect(toEngineResponse(Response.error(), false)).rejects.toThrow('status 0')
+    const used = new Response('once')
+    await used.text()
+    await expect(toEngineResponse(used, false)).rejects.toThrow(TypeError)
+  })
+})

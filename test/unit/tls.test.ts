@@ -1,0 +1,197 @@
+/** Keys and certificates that are refused, and what is said of them. */
+import { execFileSync } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createSecureContext } from 'node:tls'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { TlsError } from '../../src/errors.js'
+import { readTls } from '../../src/tls.js'
+import type { TlsOptions } from '../../src/types.js'
+import { makeCertificate } from '../support/certificates.js'
+
+const passphrase = 'correct horse battery staple'
+const folder = mkdtempSync(join(tmpdir(), 'nws-unit-tls-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const file = (name: string) => join(folder, name)
+let pair: { key: string; cert: string }
+let other: { key: string; cert: string }
+/** The key of `pair`, encrypted in the two ways that PEM has. */
+let encrypted: { pkcs8: string; traditional: string }
+
+beforeAll(() => {
+  pair = makeCertificate()
+  other = makeCertificate()
+  writeFileSync(file('key.pem'), pair.key)
+  writeFileSync(file('cert.pem'), pair.cert)
+  const openssl = (...args: string[]) => execFileSync('openssl', args, { input: pair.key, stdio: 'pipe' }).toString()
+  encrypted = {
+    pkcs8: openssl('pkcs8', '-topk8', '-v2', 'aes-256-cbc', '-passout', `pass:${passphrase}`),
+    traditional: openssl('ec', '-aes-256-cbc', '-passout', `pass:${passphrase}`),
+  }
+})
+
+/** The TlsError with which options are refused; it shows no line of any key. */
+async function refusal(options: TlsOptions): Promise<TlsError> {
+  const error = await readTls(options).then(
+    () => new Error('nothing was refused'),
+    (reason: unknown) => reason,
+  )
+  if (!(error instanceof TlsError)) throw error
+  const shown = `${error.stack} ${String(error.cause)} ${JSON.stringify(error)}`
+  const lines = [pair.key, other.key, ...Object.values(encrypted)].flatMap((key) => key.split('\n'))
+  for (const line of lines.filter((text) => /^[A-Za-z0-9+/=]{16,}$/.test(text))) expect(shown).not.toContain(line)
+  expect(shown).not.toContain(passphrase)
+  return error
+}
+
+describe('material that fits is given as it was', () => {
+  test('from PEM text', async () => {
+    const tls = await readTls(pair)
+    expect(tls).toEqual({ key: Buffer.from(pair.key), cert: Buffer.from(pair.cert), minVersion: 'TLSv1.2' })
+  })
+
+  test('from PEM bytes, with settings', async () => {
+    const settings = { ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256', minVersion: 'TLSv1.3' } as const
+    const tls = await readTls({ key: Buffer.from(pair.key), cert: new Uint8Array(Buffer.from(pair.cert)), ...settings })
+    expect(tls).toEqual({ key: Buffer.from(pair.key), cert: Buffer.from(pair.cert), ...settings })
+  })
+
+  test('from files', async () => {
+    const tls = await readTls({ keyFile: file('key.pem'), certFile: file('cert.pem') })
+    expect([tls.key, tls.cert].map(String)).toEqual([pair.key, pair.cert])
+  })
+
+  test('from one of each', async () => {
+    const tls = await readTls({ keyFile: file('key.pem'), cert: pair.cert })
+    expect([tls.key, tls.cert].map(String)).toEqual([pair.key, pair.cert])
+  })
+
+  test('with the whole chain, and with text around the blocks', async () => {
+    const chain = `Our certificate\n${pair.cert}and its issuer\r\n${other.cert.replaceAll('\n', '\r\n')}`
+    expect(String((await readTls({ key: pair.key, cert: chain })).cert)).toBe(chain)
+  })
+
+  test.each(['pkcs8', 'traditional'] as const)('with an encrypted key (%s) and its passphrase', async (kind) => {
+    const tls = await readTls({ key: encrypted[kind], cert: pair.cert, passphrase })
+    expect(tls).toMatchObject({ key: Buffer.from(encrypted[kind]), passphrase })
+    expect(() => createSecureContext(tls)).not.toThrow()
+  })
+
+  test('with a passphrase that is not needed', async () => {
+    expect(await readTls({ ...pair, passphrase })).toMatchObject({ key: Buffer.from(pair.key) })
+  })
+})
+
+describe('a file that cannot be read is named, with the reason', () => {
+  test('missing', async () => {
+    const missing = file('missing.pem')
+    const error = await refusal({ keyFile: missing, certFile: file('cert.pem') })
+    expect(error).toMatchObject({ code: 'ERR_TLS_FILE', file: missing, cause: { code: 'ENOENT' } })
+    expect(error.message).toContain(`cannot read the private key in ${missing}: ENOENT`)
+    const second = await refusal({ keyFile: file('key.pem'), certFile: missing })
+    expect(second.message).toContain(`cannot read the certificate in ${missing}: ENOENT`)
+  })
+
+  test('a folder', async () => {
+    const error = await refusal({ keyFile: folder, certFile: file('cert.pem') })
+    expect(error).toMatchObject({ code: 'ERR_TLS_FILE', file: folder, cause: { code: 'EISDIR' } })
+  })
+
+  const isRoot = process.getuid?.() === 0
+  test.skipIf(isRoot)(`without permission${isRoot ? ' (skipped: root may read everything)' : ''}`, async () => {
+    writeFileSync(file('secret.pem'), pair.key)
+    chmodSync(file('secret.pem'), 0)
+    const error = await refusal({ keyFile: file('secret.pem'), certFile: file('cert.pem') })
+    expect(error).toMatchObject({ code: 'ERR_TLS_FILE', cause: { code: 'EACCES' } })
+  })
+})
+
+describe('a private key', () => {
+  test.each(['', 'not a key', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'])(
+    'that is no PEM is refused: %j',
+    async (key) => {
+      const error = await refusal({ key, cert: pair.cert })
+      expect(error).toMatchObject({
+        code: 'ERR_TLS_KEY',
+        file: undefined,
+        message: 'the private key is not a private key in PEM',
+      })
+    },
+  )
+
+  test('that is a certificate, a public key or DER is refused', async () => {
+    const { publicKey } = generateKeyPairSync('ed25519')
+    const der = Buffer.from(pair.key.replace(/-----.*-----|\s/g, ''), 'base64')
+    for (const key of [pair.cert, publicKey.export({ type: 'spki', format: 'pem' }), der]) {
+      expect((await refusal({ key, cert: pair.cert })).code).toBe('ERR_TLS_KEY')
+    }
+  })
+
+  test('in a file that is none is refused with its name', async () => {
+    const error = await refusal({ keyFile: file('cert.pem'), certFile: file('cert.pem') })
+    expect(error).toMatchObject({ code: 'ERR_TLS_KEY', file: file('cert.pem') })
+    expect(error.message).toContain(file('cert.pem'))
+  })
+
+  test.each(['pkcs8', 'traditional'] as const)('that is encrypted (%s) needs its passphrase, and the right one', async (kind) => {
+    const material = { key: encrypted[kind], cert: pair.cert }
+    const without = await refusal(material)
+    expect(without).toMatchObject({ code: 'ERR_TLS_PASSPHRASE', message: 'the private key is encrypted: a passphrase is needed' })
+    for (const wrong of ['wrong', '']) {
+      const error = await refusal({ ...material, passphrase: wrong })
+      expect(error).toMatchObject({
+        code: 'ERR_TLS_PASSPHRASE',
+        message: 'the private key cannot be opened with this passphrase',
+      })
+    }
+  })
+
+  test('of another certificate is a mismatch', async () => {
+    const error = await refusal({ key: other.key, cert: pair.cert })
+    expect(error).toMatchObject({ code: 'ERR_TLS_MISMATCH', message: 'the private key does not belong to the certificate' })
+    const files = await refusal({ key: other.key, certFile: file('cert.pem') })
+    expect(files).toMatchObject({ code: 'ERR_TLS_MISMATCH', file: file('cert.pem') })
+  })
+
+  test('belongs to the first certificate of the chain', async () => {
+    expect((await refusal({ key: pair.key, cert: other.cert + pair.cert })).code).toBe('ERR_TLS_MISMATCH')
+  })
+})
+
+describe('a certificate', () => {
+  test('that is no PEM is refused', async () => {
+    const der = Buffer.from(pair.cert.replace(/-----.*-----|\s/g, ''), 'base64')
+    for (const cert of ['', 'not a certificate', pair.key, der]) {
+      const error = await refusal({ key: pair.key, cert })
+      expect(error).toMatchObject({ code: 'ERR_TLS_CERTIFICATE', message: 'the certificate is not a certificate in PEM' })
+    }
+  })
+
+  test('with a damaged chain is refused', async () => {
+    const damaged = other.cert.replace(/M.*\n/, 'AAAA\n')
+    const error = await refusal({ key: pair.key, cert: pair.cert + damaged })
+    expect(error.code).toBe('ERR_TLS_CERTIFICATE')
+    expect(error.message).toContain('certificate 2 of 2')
+  })
+})
+
+describe('settings that OpenSSL refuses', () => {
+  test('a cipher list without a cipher', async () => {
+    const error = await refusal({ ...pair, ciphers: 'NO-SUCH-CIPHER' })
+    expect(error.code).toBe('ERR_TLS_CONTEXT')
+    expect(error.message).toMatch(/^OpenSSL refused the TLS settings: .*cipher/i)
+  })
+
+  test('a key that is too small', async () => {
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 512 })
+    const key = String(privateKey.export({ type: 'pkcs8', format: 'pem' }))
+    writeFileSync(file('small.pem'), key)
+    const command = `req -x509 -key ${file('small.pem')} -sha256 -days 2 -subj /CN=localhost -out ${file('small-cert.pem')}`
+    execFileSync('openssl', command.split(' '), { stdio: 'pipe' })
+    const error = await refusal({ key, cert: readFileSync(file('small-cert.pem')) })
+    expect(error.code).toBe('ERR_TLS_CONTEXT')
+  })
+})

@@ -201,10 +201,6 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
 /// A whole message, or the last piece of one, is complete in `payload`. True: the parser must stop.
 template <bool SSL>
 bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
-  SocketData *data = ws->getUserData();
-  if (data->closing) {
-    return false;
-  }
   if (op_code == uWS::OpCode::TEXT &&
       !uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(payload.data())), payload.length())) {
     return fail<SSL>(ws, uWS::ERR_INVALID_TEXT, shutting_down), true;
@@ -214,11 +210,11 @@ bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
 }
 
 /// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks the message's
-/// last frame. `fragments` collects a message that comes in pieces, then `control_tip` bytes of a control frame on top of it.
+/// last frame, and `nested` a frame that came while another message was open. `fragments` collects a message that comes in pieces, then `control_tip` bytes of a control frame on top of it.
 /// True: the parser must stop, because the socket is closed or closing.
 template <bool SSL>
-bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool &shutting_down,
-             bool &timed_out, std::string &fragments, unsigned int &control_tip) {
+bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool nested,
+             bool &shutting_down, bool &timed_out, std::string &fragments, unsigned int &control_tip) {
   SocketData *data = ws->getUserData();
   if (data->ending) {
     return true;
@@ -247,14 +243,17 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     control_tip = 0;
     return receive_control<SSL>(ws, op_code, payload, shutting_down);
   }
-  if (complete && fragments.empty()) {
-    return receive_message<SSL>(ws, op_code, piece, shutting_down);
-  }
   if (data->closing) {
     return false;
   }
+  if (nested) {  // upstream lets a binary message begin inside another one
+    return fail<SSL>(ws, uWS::ERR_PROTOCOL, shutting_down), true;
+  }
   if (fragments.length() + piece.length() + remaining > data->route->max_payload_length) {
     return fail<SSL>(ws, uWS::ERR_TOO_BIG_MESSAGE, shutting_down), true;
+  }
+  if (complete && fragments.empty()) {
+    return receive_message<SSL>(ws, op_code, piece, shutting_down);
   }
   if (fragments.empty()) {
     fragments.reserve(piece.length() + remaining);
@@ -295,19 +294,19 @@ inline void WebSocketContext<true, true, nws::SocketData>::forceClose(WebSocketS
 
 template <>
 inline bool WebSocketContext<false, true, nws::SocketData>::handleFragment(char *data, size_t length, unsigned int remaining,
-                                                                           int op_code, bool fin, WebSocketState<true> *,
+                                                                           int op_code, bool fin, WebSocketState<true> *parser,
                                                                            void *s) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
   return nws::frames::receive<false>(static_cast<nws::frames::WebSocket<false> *>(s), {data, length}, remaining, op_code, fin,
-                                     state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+                                     parser->state.opStack > 0, state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
 }
 template <>
 inline bool WebSocketContext<true, true, nws::SocketData>::handleFragment(char *data, size_t length, unsigned int remaining,
-                                                                          int op_code, bool fin, WebSocketState<true> *,
+                                                                          int op_code, bool fin, WebSocketState<true> *parser,
                                                                           void *s) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
   return nws::frames::receive<true>(static_cast<nws::frames::WebSocket<true> *>(s), {data, length}, remaining, op_code, fin,
-                                    state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+                                    parser->state.opStack > 0, state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
 }
 
 // Besides starting the closing handshake, `end` finishes a connection that is ending: the one way to a private member that both need.

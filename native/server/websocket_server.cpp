@@ -279,7 +279,8 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
 
   void set_up_context(ContextData *context, const RouteOptions &route) {
     context->compression = uWS::DISABLED;
-    context->maxPayloadLength = route.max_payload_length;
+    // Upstream measures control frames by this too. The limit of messages is applied by frames::receive.
+    context->maxPayloadLength = std::max(route.max_payload_length, 125u);
     context->maxBackpressure = 0;  // never drops by itself: the limit is applied where the sender gets its answer
     context->closeOnBackpressureLimit = false;
     context->resetIdleTimeoutOnSend = false;

@@ -329,6 +329,8 @@ TEST("protocol errors end with a Close frame that says which") {
       {RawClient::frame(9, std::string(126, 'x')), 1002},
       {RawClient::frame(0, "continues nothing"), 1002},
       {RawClient::frame(1, "a", false) + RawClient::frame(1, "b"), 1002},
+      {RawClient::frame(1, "a", false) + RawClient::frame(2, "b"), 1002},
+      {RawClient::frame(2, "a", false) + RawClient::frame(2, "b", false), 1002},
       {RawClient::frame(8, "x"), 1002},
       {RawClient::frame(8, "\x03\xed" "1005 is not sent"), 1002},
       {RawClient::frame(8, "\x07\xcf" "1999 is not defined"), 1002},
@@ -369,6 +371,18 @@ TEST("messages before a Close frame or an error can be answered, those after it 
     wrong->wait_for_end();
     CHECK(fixture.events.messages == 2 && fixture.events.closes.size() == 2);
   });
+}
+
+TEST("a limit of a few bytes does not concern control frames") {
+  Fixture fixture(Fixture::plain({.max_payload_length = 5}));
+  fixture.listen();
+  auto client = fixture.connect_websocket();
+  client->send_frame(9, std::string(125, 'p'));
+  CHECK(client->read_frame().payload.size() == 125);
+  client->send_frame(1, "12345");
+  CHECK(client->read_frame().payload == "12345");
+  client->send_frame(1, "123456");
+  expect_close(*client, 1009);
 }
 
 TEST("several routes give their connections their own limits") {

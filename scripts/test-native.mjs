@@ -9,7 +9,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { isAbsolute, join, relative } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import process from 'node:process'
 import { runCmakeJs } from './install/native.mjs'
 import { buildDirectory, root } from './install/paths.mjs'
@@ -66,7 +66,7 @@ function runAddonTests() {
   const env = {
     ...process.env,
     ...preload(tools.cxx ?? []),
-    NATIVE_WEBSOCKET_SERVER_BUILD: relative(buildDirectory, join(folder, 'Release')),
+    NATIVE_WEBSOCKET_SERVER_ADDON: join(folder, 'Release', 'native_websocket_server.node'),
     NATIVE_WEBSOCKET_SERVER_REQUIRE_NATIVE: '1',
     // Node itself frees little when it exits: leaks are looked for in the unit tests above.
     ASAN_OPTIONS: 'detect_leaks=0',

@@ -112,6 +112,21 @@ describeEngines('a client that closes', (engine) => {
     await client.rest()
   })
 
+  for (const tls of [false, true]) {
+    test(`right behind its messages still gets the answers to them, then the Close frame (${tls ? 'TLS' : 'plain'})`, async () => {
+      const { handlers, ends } = recorder()
+      const echo = { ...handlers, message: (socket: Socket, message: string | Buffer) => void socket.send(message) }
+      const client = await RawClient.open(await serve(engine, echo, tls ? { server: { tls: true } } : {}))
+      client.write(text('one'), binary(Buffer.alloc(50_000)), text('three'), closeFrame(3002, 'done'))
+      expect((await client.frame()).payload.toString()).toBe('one')
+      expect((await client.frame()).payload.length).toBe(50_000)
+      expect((await client.frame()).payload.toString()).toBe('three')
+      expect(closeCode(await client.frame())).toBe(3002)
+      expect(await ends.next('close')).toMatchObject({ code: 3002, reason: 'done' })
+      await client.rest()
+    })
+  }
+
   test('in the middle of a frame is 1006, the half message is never seen, and nobody else is disturbed', async () => {
     const messages = new Queue<unknown>()
     const { handlers, ends } = recorder()

@@ -92,6 +92,13 @@ describeEngines('listening', (engine) => {
     })
   }
 
+  for (const host of ['127.0.0.1', '0.0.0.0', ...(hasIpv6 ? ['::'] : [])]) {
+    test(`without a host, a port that is taken on ${host} is taken`, async () => {
+      const port = await takenPort(host)
+      expect(await rejection(() => makeServer(engine).listen({ port }))).toMatchObject({ code: 'EADDRINUSE', port })
+    })
+  }
+
   test('a port held by another server of ours is taken, and that one serves on', async () => {
     const first = await serve(engine, { message: (socket, message) => void socket.send(message) })
     const second = makeServer(engine)
@@ -100,6 +107,28 @@ describeEngines('listening', (engine) => {
     const client = await Client.open(first)
     expect(await client.ask('still here')).toBe('still here')
   })
+
+  // Node's own servers can share a port from 22.12 on.
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  const sharing = engine === 'native' || major > 22 || (major === 22 && minor >= 12) ? '' : ' (skipped: this Node cannot do it)'
+  test.runIf(sharing === '')(`with reusePort several servers share a port, and others stay out${sharing}`, async () => {
+    const first = makeServer(engine)
+    const { port } = await first.listen({ host: '127.0.0.1', reusePort: true })
+    const second = makeServer(engine)
+    expect(await second.listen({ port, host: '127.0.0.1', reusePort: true })).toEqual({ port, host: '127.0.0.1' })
+    expect(await rejection(() => makeServer(engine).listen({ port, host: '127.0.0.1' }))).toMatchObject({ code: 'EADDRINUSE' })
+    await first.close()
+    const answers = await Promise.all(Array.from({ length: 10 }, () => http(addressOf(port), '/health')))
+    expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(200))
+  })
+
+  if (sharing !== '')
+    test('reusePort is refused where it cannot be had', async () => {
+      expect(await rejection(() => makeServer(engine).listen({ reusePort: true }))).toMatchObject({
+        name: 'OptionError',
+        option: 'reusePort',
+      })
+    })
 
   test('after a failure it can listen elsewhere', async () => {
     const port = await takenPort()

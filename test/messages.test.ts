@@ -23,7 +23,7 @@ const hash = (data: string | Uint8Array): string => createHash('sha256').update(
 
 /** The sizes at which the length field of a frame changes (RFC 6455, section 5.2), and those at which buffers tend to end. */
 const SIZES = [0, 1, 2, 124, 125, 126, 127, 128, 1000, 4095, 4096, 4097, 16_383, 16_384, 16_385, 65_534, 65_535, 65_536, 65_537]
-const LARGE_SIZES = [512 * KiB - 1, 512 * KiB, 512 * KiB + 1, MiB, 4 * MiB + 3, 16 * MiB]
+const LARGE_SIZES = [256 * KiB - 12, 256 * KiB, 512 * KiB - 1, 512 * KiB, 512 * KiB + 1, MiB, 4 * MiB + 3, 16 * MiB]
 
 for (const tls of [false, true]) {
   const options = tls ? { server: { tls: true as const } } : {}
@@ -104,6 +104,18 @@ describeEngines('messages as the handler sees them', (engine) => {
       const answer = await client.ask(sent)
       expect(await seen.next('the message')).toBe(sent)
       expect(answer).toBe(sent)
+    }
+  })
+
+  test('text is as long as its UTF-8: 1 to 4 bytes for each character, around every limit', async () => {
+    const client = await Client.open(await serve(engine, echo))
+    for (const character of ['a', 'é', '€', '\u{1F600}']) {
+      for (const length of [15, 16, 17, 47, 48, 49, 5461, 5462, 8191, 8192, 16_383, 16_384, 16_385, 65_536, 87_381, 87_382]) {
+        const sent = character.repeat(length)
+        expect((await client.ask(sent)) === sent).toBe(true)
+        const mixed = `${sent}${character}a`
+        expect((await client.ask(mixed)) === mixed).toBe(true)
+      }
     }
   })
 

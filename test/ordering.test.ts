@@ -134,6 +134,16 @@ describeEngines('order', (engine) => {
     })
   }
 
+  test('messages of every size from 0 to 4,000 bytes in one turn arrive, whole and in order', async () => {
+    const { socket, client } = await connected(engine)
+    for (let size = 0; size <= 4000; size++) socket.send(Buffer.alloc(size, size & 255))
+    for (let size = 0; size <= 4000; size++) {
+      const message = await client.next()
+      if (!Buffer.alloc(size, size & 255).equals(Buffer.from(message as Buffer)))
+        throw new Error(`message ${size} is not as it was sent`)
+    }
+  })
+
   test('text, binary, pings and the close keep the order in which they were called', async () => {
     const { socket, client } = await connected(engine)
     const seen: string[] = []

@@ -5,7 +5,7 @@ import { Client, refusal } from './support/client.js'
 import { describeEngines, serve } from './support/engines.js'
 import { http } from './support/http.js'
 import { closeCode, closeFrame, handshake, RawClient, text } from './support/raw-client.js'
-import { Queue, within } from './support/waiting.js'
+import { Queue, turns, within } from './support/waiting.js'
 
 const echo = { message: (socket: { send(data: string | Buffer): number }, message: string | Buffer) => void socket.send(message) }
 
@@ -83,6 +83,28 @@ describeEngines('the handshake', (engine) => {
     }
     expect(served.server.connections).toBe(20)
   })
+
+  for (const leave of ['vanish', 'reset', 'end'] as const) {
+    test(`of clients that ${leave} right behind it opens and closes each connection once, if at all`, async () => {
+      const opened = new Set<object>()
+      const closed: object[] = []
+      const served = await serve(engine, {
+        open: (socket) => void opened.add(socket),
+        close: (socket) => void closed.push(socket),
+      })
+      for (let n = 0; n < 50; n++) {
+        const client = await RawClient.connect(served)
+        client.write(handshake())
+        if (n % 2 === 0) await client.flushed()
+        client[leave]()
+      }
+      const last = await Client.open(served)
+      while (served.server.connections > 1) await turns(1)
+      expect(closed.length).toBe(opened.size - 1)
+      expect(new Set(closed).size).toBe(closed.length)
+      expect(last.socket.readyState).toBe(last.socket.OPEN)
+    })
+  }
 
   test('gives one stable object from open to close, which keeps its data', async () => {
     const seen = new Queue<[string, object, number | undefined]>()

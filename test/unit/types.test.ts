@@ -1,0 +1,52 @@
+/** What TypeScript makes of the public interface: held by the type check, and run to see that the calls exist. */
+import { expect, expectTypeOf, test } from 'vitest'
+import { type Data, type Params, SendStatus, type ServerRequest, type Socket, WebSocketServer } from '../../src/index.js'
+
+test('a path gives its parameters', () => {
+  expectTypeOf<Params<'/chat/:room/:user'>>().toEqualTypeOf<{ room: string } & { user: string }>()
+  expectTypeOf<keyof Params<'/chat'>>().toEqualTypeOf<never>()
+  expectTypeOf<Params<string>>().toEqualTypeOf<Record<string, string>>()
+  const server = new WebSocketServer({ engine: 'portable' })
+    .get('/chat/:room', (request) => {
+      expectTypeOf(request.params.room).toEqualTypeOf<string>()
+      // @ts-expect-error: the path names no such parameter
+      return new Response(request.params.user)
+    })
+    .any('/*', async ({ signal }) => new Response(String(signal.aborted)))
+  expect(server.engine).toBe('portable')
+})
+
+test('a socket carries the data of its route, and undefined where there is none', () => {
+  interface User {
+    name: string
+  }
+  new WebSocketServer({ engine: 'portable' })
+    .ws<User>('/users', {
+      open(socket) {
+        expectTypeOf(socket).toEqualTypeOf<Socket<User>>()
+        socket.data = { name: 'Ada' }
+      },
+      message(_socket, message, isBinary) {
+        expectTypeOf(message).toEqualTypeOf<string | Buffer>()
+        expectTypeOf(isBinary).toEqualTypeOf<boolean>()
+      },
+    })
+    .ws('/anyone', {
+      async open(socket) {
+        expectTypeOf(socket).toEqualTypeOf<Socket<undefined>>()
+        // @ts-expect-error: this route's sockets carry nothing
+        socket.data = 5
+      },
+    })
+})
+
+test('what can be sent is text and bytes, and the answers have names', () => {
+  expectTypeOf<Buffer>().toExtend<Data>()
+  expectTypeOf<Float64Array>().toExtend<Data>()
+  expectTypeOf<number>().not.toExtend<Data>()
+  expect(SendStatus).toEqual({ BACKPRESSURE: -1, DROPPED: 0 })
+})
+
+test('a request of any route can be passed on', () => {
+  expectTypeOf<ServerRequest<'/chat/:room'>>().toExtend<ServerRequest>()
+})

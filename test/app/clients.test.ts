@@ -8,7 +8,7 @@ import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { remainingDescriptors } from '../../src/app/descriptors.js'
 import { localhostCertificate } from '../support/certificates.js'
-import { Child, Running } from '../support/child.js'
+import { Child, OTHER_PROGRAM, Running } from '../support/child.js'
 import { Client } from '../support/client.js'
 import { type RunningCommand, startCommand } from '../support/command.js'
 import { describeEngines } from '../support/engines.js'
@@ -25,7 +25,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Appended to a title when a program is not here. */
 function absence(program: string, args: readonly string[], needed: RegExp): string {
-  const { stdout } = spawnSync(program, args, { encoding: 'utf8' })
+  const { stdout } = spawnSync(program, args, { encoding: 'utf8', env: OTHER_PROGRAM })
   return needed.test(stdout ?? '') ? '' : ` (skipped: no ${program} that can do it on this machine)`
 }
 const noCurl = absence('curl', ['--version'], /https/)
@@ -39,7 +39,7 @@ class Conversation {
   #wake: () => void = () => {}
 
   constructor(command: readonly string[]) {
-    this.running = new Running(command, { env: { TERM: 'xterm', NO_COLOR: '1' } })
+    this.running = new Running(command, { env: { ...OTHER_PROGRAM, TERM: 'xterm', NO_COLOR: '1' } })
     this.running.process.stdout?.on('data', (chunk) => {
       this.#output += chunk
       this.#wake()
@@ -112,7 +112,7 @@ describeEngines('real clients', (engine) => {
   test.runIf(noCurl === '')(`curl: /health answers over TLS${noCurl}`, async () => {
     const { port } = await startCommand(engine, { tls: true })
     for (const trust of [['-k'], ['--cacert', authority]]) {
-      const curl = new Running(['curl', '-sS', '-i', ...trust, `https://localhost:${port}/health`])
+      const curl = new Running(['curl', '-sS', '-i', ...trust, `https://localhost:${port}/health`], { env: OTHER_PROGRAM })
       const { code, stdout, stderr } = await curl.result()
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
       expect(stdout).toMatch(/^HTTP\/1\.1 200 OK\r?\n/)
@@ -124,7 +124,9 @@ describeEngines('real clients', (engine) => {
   test.runIf(noOpenssl === '')(`openssl s_client: agrees on TLSv1.3 with a verified certificate${noOpenssl}`, async () => {
     const { port } = await startCommand(engine, { tls: true })
     const trust = ['-CAfile', authority, '-verify_hostname', 'localhost', '-verify_return_error']
-    const client = new Running(['openssl', 's_client', '-connect', `localhost:${port}`, '-servername', 'localhost', ...trust])
+    const client = new Running(['openssl', 's_client', '-connect', `localhost:${port}`, '-servername', 'localhost', ...trust], {
+      env: OTHER_PROGRAM,
+    })
     client.process.stdin?.end()
     const { code, stdout } = await client.result()
     expect(code).toBe(0)
@@ -136,7 +138,9 @@ describeEngines('real clients', (engine) => {
     const { port } = await startCommand(engine, { tls: true })
     const connect = async (version: string) => {
       const cipher = ['-cipher', 'DEFAULT@SECLEVEL=0'] // else the client itself would refuse what is old
-      const client = new Running(['openssl', 's_client', '-connect', `localhost:${port}`, version, ...cipher])
+      const client = new Running(['openssl', 's_client', '-connect', `localhost:${port}`, version, ...cipher], {
+        env: OTHER_PROGRAM,
+      })
       client.process.stdin?.end()
       return client.result()
     }

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { ERROR_CODES } from '../../src/index.js'
-import { Running } from '../support/child.js'
+import { OTHER_PROGRAM, Running } from '../support/child.js'
 import { Client } from '../support/client.js'
 import { bannerOf, portIn, runCommand, startCommand } from '../support/command.js'
 import { AVAILABLE_ENGINES, addressOf, describeEngines } from '../support/engines.js'
@@ -137,12 +137,14 @@ describeEngines('what the README shows', (engine) => {
 
     const [npx, , ...wscatArguments] = shown('wscat')
     expect(npx).toBe('npx')
-    const wscat = new Running([process.execPath, join(root, 'node_modules/wscat/bin/wscat'), ...wscatArguments])
+    const wscat = new Running([process.execPath, join(root, 'node_modules/wscat/bin/wscat'), ...wscatArguments], {
+      env: OTHER_PROGRAM,
+    })
     expect(await wscat.line('the welcome')).toBe('{"event":"connected","message":"Welcome!"}')
     wscat.process.stdin?.write('hello\n')
     expect(await wscat.line('the echo')).toBe('> hello') // after its prompt
 
-    const curl = await new Running(shown('curl')).result()
+    const curl = await new Running(shown('curl'), { env: OTHER_PROGRAM }).result()
     expect(curl).toMatchObject({ code: 0, stdout: '{"status":"healthy"}\n' })
   })
 })

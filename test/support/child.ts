@@ -31,6 +31,12 @@ export interface ChildOptions extends RunOptions {
   readonly execArgv?: readonly string[]
 }
 
+/**
+ * The environment for programs that have nothing to do with this package. In the run with sanitizers every process has their
+ * library preloaded, with which some programs hang.
+ */
+export const OTHER_PROGRAM: NodeJS.ProcessEnv = { ...process.env, LD_PRELOAD: undefined }
+
 /** A running command. It is killed when its test ends. */
 export class Running {
   readonly process: ChildProcess

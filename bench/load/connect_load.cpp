@@ -16,7 +16,7 @@ class ConnectLoad final : public Load {
       start(i);
     }
     measure(
-        figures, [&] { measuring_ = true; }, [&] { restart(); });
+        figures, [&] { measuring_ = true; }, [&] { return restart(); });
     figures.count = latency_.count();
     figures.latency = std::move(latency_);
     return figures;
@@ -36,12 +36,13 @@ class ConnectLoad final : public Load {
   }
 
   /// Not inside on_open, which the channel itself calls.
-  void restart() {
+  std::uint64_t restart() {
     for (std::uint32_t index : opened_) {
       channels_[index]->reset_on_close();
       start(index);
     }
     opened_.clear();
+    return longest_wait;
   }
 
   const std::string request_ = upgrade_request(options_, "/");

@@ -21,10 +21,10 @@ class EchoLoad final : public Load {
     figures.unit = "messages";
     std::string request = upgrade_request(options_, "/");
     open_all(options_.connections, [&](std::uint32_t) -> const std::string & { return request; });
-    std::function<void()> step;
+    std::function<std::uint64_t()> step;
     if (options_.rate > 0) {
       due_ = static_cast<double>(now());
-      step = [&] { send_due(); };
+      step = [&] { return send_due(); };
     } else {
       std::uint64_t at = now();
       for (auto &channel : channels_) {
@@ -60,9 +60,11 @@ class EchoLoad final : public Load {
   }
 
   /// Sends what is due by now, with the moment at which it was due as its start: a server that stalls is charged for the wait.
-  void send_due() {
+  /// Returns the nanoseconds to the next.
+  std::uint64_t send_due() {
     double interval = 1e9 / options_.rate;
-    for (auto at = static_cast<double>(now()); due_ <= at; due_ += interval) {
+    auto at = static_cast<double>(now());
+    for (; due_ <= at; due_ += interval) {
       Channel &channel = *channels_[turn_];
       turn_ = (turn_ + 1) % channels_.size();
       if (channel.next_sent - channel.next_received == window_) {
@@ -72,6 +74,7 @@ class EchoLoad final : public Load {
       send(channel, static_cast<std::uint64_t>(due_));
       channel.flush();
     }
+    return static_cast<std::uint64_t>(due_ - at);
   }
 
   bool on_payload(Channel &channel, std::size_t offset, std::string_view piece) override {

@@ -90,18 +90,18 @@ bool Load::poll(std::uint64_t nanoseconds) {
   return count > 0;
 }
 
-void Load::run_for(double seconds, const std::function<void()> &step) {
+void Load::run_for(double seconds, const std::function<std::uint64_t()> &step) {
   std::uint64_t end = now() + static_cast<std::uint64_t>(seconds * 1e9);
+  std::uint64_t wait = longest_wait;
   for (std::uint64_t at = now(); at < end; at = now()) {
-    // A tenth of a second at most, so that `step` sees the time pass; far less where it has something to do in time.
-    poll(step ? std::min<std::uint64_t>(end - at, 50'000) : std::min<std::uint64_t>(end - at, second / 10));
+    poll(std::min({end - at, wait, longest_wait}));
     if (step) {
-      step();
+      wait = step();
     }
   }
 }
 
-void Load::measure(Figures &figures, const std::function<void()> &start, const std::function<void()> &step) {
+void Load::measure(Figures &figures, const std::function<void()> &start, const std::function<std::uint64_t()> &step) {
   run_for(options_.warm_up, step);
   start();
   double server_before = options_.watched_process ? process_cpu_seconds(options_.watched_process) : -1;

@@ -47,12 +47,14 @@ class Load : public ChannelEvents {
   Channel &connect(std::uint32_t index, const std::string &request);
   /// Opens connections, a limited number at a time, until `count` are open.
   void open_all(std::uint32_t count, const std::function<const std::string &(std::uint32_t)> &request);
+  /// Nanoseconds that the loop waits at most, so that it sees the time pass.
+  static constexpr std::uint64_t longest_wait = 100'000'000;
   /// Waits for events, at most `nanoseconds`, and lets the channels handle them. False when there were none.
   bool poll(std::uint64_t nanoseconds);
-  /// Runs the loop for some seconds, with `step` after each turn; returns the seconds that it took.
-  void run_for(double seconds, const std::function<void()> &step = {});
+  /// Runs the loop for some seconds, with `step` after each turn, which returns how many nanoseconds it can wait for the next.
+  void run_for(double seconds, const std::function<std::uint64_t()> &step = {});
   /// Runs the loop for `warm_up`, then measures for `seconds`, in between which `start` is called.
-  void measure(Figures &figures, const std::function<void()> &start, const std::function<void()> &step = {});
+  void measure(Figures &figures, const std::function<void()> &start, const std::function<std::uint64_t()> &step = {});
 
   void on_open(Channel &) override { open_++; }
 

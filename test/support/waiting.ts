@@ -6,8 +6,9 @@ export const PATIENCE = 10_000
 /** The promise's value, or an error that says what was waited for. */
 export async function within<T>(promise: Promise<T>, what: string, milliseconds = PATIENCE): Promise<T> {
   let timer: NodeJS.Timeout | undefined
+  const error = new Error(`waited ${milliseconds} ms in vain for ${what}`) // made here, so that its stack leads to the test
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${milliseconds} ms in vain for ${what}`)), milliseconds)
+    timer = setTimeout(() => reject(error), milliseconds)
   })
   try {
     return await Promise.race([promise, late])

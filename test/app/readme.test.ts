@@ -13,7 +13,13 @@ import { AVAILABLE_ENGINES, addressOf, describeEngines } from '../support/engine
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const page = (name: string): string => readFileSync(join(root, name), 'utf8')
 const README = page('README.md')
-const PAGES = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)]
+const PAGES = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+]
 
 /** The blocks of one language, in order. */
 function blocks(text: string, language: string): string[] {

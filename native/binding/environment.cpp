@@ -234,9 +234,8 @@ bool Environment::push_message(ConnectionId id, std::string_view payload, bool i
   if (payload.length() > protocol::max_inline_message) {
     Napi::HandleScope scope(env_);
     napi_value value;
-    napi_status status =
-        is_binary ? napi_create_buffer_copy(env_, payload.length(), payload.data(), nullptr, &value)
-                  : napi_create_string_utf8(env_, payload.data(), payload.length(), &value);
+    napi_status status = is_binary ? napi_create_buffer_copy(env_, payload.length(), payload.data(), nullptr, &value)
+                                   : napi_create_string_utf8(env_, payload.data(), payload.length(), &value);
     if (status != napi_ok || napi_set_element(env_, attachments_.Value(), attachment_count_, value) != napi_ok) {
       bool pending = false;
       napi_value ignored;
@@ -343,8 +342,8 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
     napi_remove_async_cleanup_hook(handle);
     return;
   }
-  // libuv calls all close callbacks of a pass in one go. When ours has been called, µSockets' have been too, or are in the same pass;
-  // after the second one nothing of ours is left in the loop.
+  // libuv calls all close callbacks of a pass in one go. When ours has been called, µSockets' have been too, or are in the same
+  // pass; after the second one nothing of ours is left in the loop.
   Hooks *hooks = hooks_.release();
   hooks->environment = shared_from_this();
   hooks->cleanup = handle;

@@ -22,13 +22,13 @@ namespace nws {
 /// One server, and the events that it puts into the inbox.
 class HostedServer;
 
-/// Made when the module is loaded. `attach` brings it to life; Node's clean-up hook ends it: JavaScript is never called again, every
-/// handle is closed, and only then may the environment go on. Lives on the environment's thread.
+/// Made when the module is loaded. `attach` brings it to life; Node's clean-up hook ends it: JavaScript is never called again,
+/// every handle is closed, and only then may the environment go on. Lives on the environment's thread.
 ///
-/// JavaScript runs in one place: `flush`, at the end of a loop iteration and before the loop blocks. No µWebSockets frame is on the stack
-/// then, so whatever it calls back is safe; and nothing is ever written while a socket is being read, which µSockets' TLS would punish
-/// with the loss of what it has not decrypted yet (openssl.c, us_internal_ssl_socket_write). What one iteration reads beyond the inbox
-/// is kept in `overflow_`: at most what the kernel held for the sockets that were ready.
+/// JavaScript runs in one place: `flush`, at the end of a loop iteration and before the loop blocks. No µWebSockets frame is on
+/// the stack then, so whatever it calls back is safe; and nothing is ever written while a socket is being read, which µSockets'
+/// TLS would punish with the loss of what it has not decrypted yet (openssl.c, us_internal_ssl_socket_write). What one iteration
+/// reads beyond the inbox is kept in `overflow_`: at most what the kernel held for the sockets that were ready.
 class Environment : public std::enable_shared_from_this<Environment> {
  public:
   static void create(Napi::Env env);
@@ -57,8 +57,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
 
   /// Adds a record to the inbox.
   void push(std::uint32_t kind, std::uint32_t id, std::string_view payload);
-  /// As push, for a message, of which a long one is attached. False when it cannot be represented in JavaScript (a text longer than its
-  /// longest string).
+  /// As push, for a message, of which a long one is attached. False when it cannot be represented in JavaScript (a text longer
+  /// than its longest string).
   bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
   void push_close(ConnectionId id, std::uint16_t code, std::string_view reason);
   /// Finishes the connection when everything that is in the inbox now has been delivered and answered.

@@ -53,8 +53,8 @@ enum Command : std::uint32_t {
   send_pong = 6,
 };
 
-/// A message longer than this is attached: copied once, into memory (or a string) that belongs to the handler alone. Shorter ones are
-/// cheaper to copy twice than to give memory of their own.
+/// A message longer than this is attached: copied once, into memory (or a string) that belongs to the handler alone. Shorter ones
+/// are cheaper to copy twice than to give memory of their own.
 constexpr std::size_t max_inline_message = 2048;
 
 /// The longest record of another kind, a request, is shorter than this: µWebSockets refuses longer heads (websocket_server.cpp).

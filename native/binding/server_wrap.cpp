@@ -196,8 +196,7 @@ Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
   std::vector<std::string> storage;
   std::string protocol = latin1(info[2]);
   std::vector<Header> headers = header_list(info[3], storage);
-  ConnectionId id =
-      server->server.accept(info[0].ToNumber().Uint32Value(), info[1].ToNumber().Uint32Value(), protocol, headers);
+  ConnectionId id = server->server.accept(info[0].ToNumber().Uint32Value(), info[1].ToNumber().Uint32Value(), protocol, headers);
   return Napi::Number::New(info.Env(), id);
 }
 
@@ -208,8 +207,8 @@ Napi::Value ServerWrap::publish(const Napi::CallbackInfo &info) {
   }
   environment_.lock()->drain_outbox();  // what was sent before comes before
   PayloadArgument payload(info[1]);
-  return Napi::Boolean::New(info.Env(), server->server.publish(info[0].ToString().Utf8Value(), payload.view(), payload.is_binary(),
-                                                               info[2].ToNumber().Uint32Value()));
+  return Napi::Boolean::New(info.Env(), server->server.publish(info[0].ToString().Utf8Value(), payload.view(),
+                                                               payload.is_binary(), info[2].ToNumber().Uint32Value()));
 }
 
 Napi::Value ServerWrap::subscribers(const Napi::CallbackInfo &info) {

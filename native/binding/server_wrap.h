@@ -9,8 +9,8 @@
 
 namespace nws {
 
-/// new WebSocketServer(number, { host, port, reusePort, tls, routes }). Every method may be called at any time; after `dispose` they
-/// do nothing.
+/// new WebSocketServer(number, { host, port, reusePort, tls, routes }). Every method may be called at any time; after `dispose`
+/// they do nothing.
 class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
  public:
   static Napi::Function define(Napi::Env env);

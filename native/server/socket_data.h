@@ -52,13 +52,14 @@ struct SocketData {
   std::unique_ptr<uWS::Subscriber, SubscriberDeleter> subscriber;
   /// While `closing`: how long we wait for the peer's Close frame (milliseconds, steady clock).
   std::int64_t close_deadline = 0;
-  /// What the connection ends with, once that is known: the peer's Close frame, or the code of an error. Reported in place of 1006.
+  /// What the connection ends with, once that is known: the peer's Close frame, or the code of an error. Reported in place of
+  /// 1006.
   std::uint16_t close_code = 0;
   std::unique_ptr<std::string> close_reason;
   /// We have sent a Close frame: nothing more is sent or delivered.
   bool closing = false;
-  /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier messages may still be sent,
-  /// until ConnectionOwner::finish.
+  /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier messages may still be
+  /// sent, until ConnectionOwner::finish.
   bool ending = false;
 };
 

@@ -62,8 +62,8 @@ void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view r
   ws->send({payload, length}, uWS::OpCode::CLOSE);
 }
 
-/// Ends the connection for good: Close frame, close event, FIN. For a socket that is `shutting_down`, µWebSockets ignores what still
-/// comes in, and sends the FIN itself when what could not be written at once has been written.
+/// Ends the connection for good: Close frame, close event, FIN. For a socket that is `shutting_down`, µWebSockets ignores what
+/// still comes in, and sends the FIN itself when what could not be written at once has been written.
 template <bool SSL>
 void finish(WebSocket<SSL> *ws, bool &shutting_down) {
   SocketData *data = ws->getUserData();
@@ -210,8 +210,9 @@ bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
 }
 
 /// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks the message's
-/// last frame, and `nested` a frame that came while another message was open. `fragments` collects a message that comes in pieces, then `control_tip` bytes of a control frame on top of it.
-/// True: the parser must stop, because the socket is closed or closing.
+/// last frame, and `nested` a frame that came while another message was open. `fragments` collects a message that comes in
+/// pieces, then `control_tip` bytes of a control frame on top of it. True: the parser must stop, because the socket is closed or
+/// closing.
 template <bool SSL>
 bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool nested,
              bool &shutting_down, bool &timed_out, std::string &fragments, unsigned int &control_tip) {
@@ -298,7 +299,8 @@ inline bool WebSocketContext<false, true, nws::SocketData>::handleFragment(char 
                                                                            void *s) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
   return nws::frames::receive<false>(static_cast<nws::frames::WebSocket<false> *>(s), {data, length}, remaining, op_code, fin,
-                                     parser->state.opStack > 0, state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+                                     parser->state.opStack > 0, state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer,
+                                     state->controlTipLength);
 }
 template <>
 inline bool WebSocketContext<true, true, nws::SocketData>::handleFragment(char *data, size_t length, unsigned int remaining,
@@ -306,10 +308,12 @@ inline bool WebSocketContext<true, true, nws::SocketData>::handleFragment(char *
                                                                           void *s) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
   return nws::frames::receive<true>(static_cast<nws::frames::WebSocket<true> *>(s), {data, length}, remaining, op_code, fin,
-                                    parser->state.opStack > 0, state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+                                    parser->state.opStack > 0, state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer,
+                                    state->controlTipLength);
 }
 
-// Besides starting the closing handshake, `end` finishes a connection that is ending: the one way to a private member that both need.
+// Besides starting the closing handshake, `end` finishes a connection that is ending: the one way to a private member that both
+// need.
 template <>
 inline void WebSocket<false, true, nws::SocketData>::end(int code, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, reinterpret_cast<us_socket_t *>(this)));

@@ -1,16 +1,17 @@
-// µWebSockets takes the limit of a request's headers from the environment when the module is loaded, and is content with 4 KiB. This
-// must stand before its headers: the order of initialisation within a file is the order of the text. The variable still wins.
+// µWebSockets takes the limit of a request's headers from the environment when the module is loaded, and is content with 4 KiB.
+// This must stand before its headers: the order of initialisation within a file is the order of the text. The variable still
+// wins.
 #include <cstdlib>
 namespace {
 /// As much as Node's own HTTP server takes (--max-http-header-size).
 [[maybe_unused]] const int header_limit_is_set = setenv("UWS_HTTP_MAX_HEADERS_SIZE", "16384", 0);
 }  // namespace
 
+#include "http_pipeline.h"
 #include "websocket_server.h"
 
 #include <chrono>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "uws_specializations.h"
 
@@ -62,6 +63,7 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
   using WebSocket = frames::WebSocket<SSL>;
   using HttpResponse = uWS::HttpResponse<SSL>;
   using ContextData = frames::ContextData<SSL>;
+  using OnData = HttpPipeline::OnData;
 
   struct Exchange {
     HttpResponse *response;
@@ -71,12 +73,14 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
 
  public:
   ServerCore(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
-      : connections_(connections), routes_(std::move(routes)), events_(events), contexts_(routes_.size()) {
+      : connections_(connections), routes_(std::move(routes)), events_(events) {
     if (app_.constructorFailed()) {
       return;
     }
-    // Our own tree, rather than the one that App makes: so that we know when a subscriber's queue has grown, and so that nothing is
-    // left in µWebSockets' lists of loop handlers, which must not change while they run. The app deletes it.
+    http_context_ = HttpPipeline::registered(SSL).http_context;
+    by_context()[http_context_] = this;
+    // Our own tree, rather than the one that App makes: so that we know when a subscriber's queue has grown, and so that nothing
+    // is left in µWebSockets' lists of loop handlers, which must not change while they run. The app deletes it.
     app_.topicTree = new TopicTree([this](uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message,
                                           TopicTree::IteratorFlags flags) { return deliver(subscriber, message, flags); });
     set_up_routes();
@@ -85,11 +89,39 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
   ~ServerCore() override {
     ServerCore::stop();
     for (us_socket_context_t *context : contexts_) {
-      if (context) {
-        static_cast<ContextData *>(us_socket_context_ext(SSL, context))->~ContextData();
-        us_socket_context_free(SSL, context);
-      }
+      static_cast<ContextData *>(us_socket_context_ext(SSL, context))->~ContextData();
+      us_socket_context_free(SSL, context);
     }
+    by_context().erase(http_context_);
+  }
+
+  static ServerCore *of(us_socket_context_t *http_context) { return by_context().at(http_context); }
+
+  /// Data on an HTTP connection: see HttpPipeline.
+  us_socket_t *receive_http_data(us_socket_t *socket, char *data, std::size_t length) {
+    OnData parse = HttpPipeline::registered(SSL).http;
+    HttpPipeline::Connection &connection = http_connections_[socket];
+    if (us_socket_is_shut_down(SSL, socket)) {
+      return socket;
+    }
+    if (connection.transparent) {
+      return parse(socket, data, static_cast<int>(length));
+    }
+    if (connection.body_left > 0) {
+      std::size_t ours = static_cast<std::size_t>(std::min<std::uint64_t>(connection.body_left, length));
+      connection.body_left -= ours;
+      connection.held.assign(data + ours, length - ours);  // first, because the parser writes behind what it is given
+      parse(socket, data, static_cast<int>(ours));
+      parse_held(socket);
+      return socket;
+    }
+    connection.held.append(data, length);
+    parse_held(socket);
+    auto found = http_connections_.find(socket);
+    if (found != http_connections_.end() && found->second.held.size() - found->second.parsed > HttpPipeline::max_held) {
+      us_socket_close(SSL, socket, 0, nullptr);
+    }
+    return socket;
   }
 
   ssl_ctx_st *tls() { return static_cast<ssl_ctx_st *>(app_.getNativeHandle()); }
@@ -107,6 +139,7 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
     HttpResponse *http = found->second.response;
     exchanges_.erase(found);
     write_response(http, response);
+    parse_held(reinterpret_cast<us_socket_t *>(http));
     return true;
   }
 
@@ -121,21 +154,27 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
       write_response(exchange.response, {.status = "503 Service Unavailable", .headers = {}, .body = ""});
       return 0;
     }
+    // The upgrade moves the socket. Frames may have come with the request, although the client should wait for the answer.
+    auto node = http_connections_.extract(exchange.response);
     exchange.response->cork([&] {
       exchange.response->writeStatus("101 Switching Protocols");
       for (const Header &header : headers) {
         exchange.response->writeHeader(header.first, header.second);
       }
-      http_sockets_.erase(exchange.response);  // the upgrade moves it
       SocketData data;
       data.user_id = ++accepted_;
       data.connected_at = epoch_milliseconds();
       data.route = &routes_[route];
       data.owner = this;
       exchange.response->template upgrade<SocketData>(std::move(data), exchange.key, protocol, exchange.extensions,
-                                                      context_of(route, exchange.response));
+                                                      contexts_[route]);
     });
-    return std::exchange(opened_, 0);
+    ConnectionId opened = std::exchange(opened_, 0);
+    if (auto *entry = connections_.find(opened); entry && !node.empty() && !node.mapped().held.empty()) {
+      Padded early(node.mapped().held);
+      HttpPipeline::registered(SSL).websocket(static_cast<us_socket_t *>(entry->socket), early.data(), early.length());
+    }
+    return opened;
   }
 
   // ---- connections ----
@@ -239,15 +278,16 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
       return;
     }
     // By our own list: a TLS socket that waits for its turn to shake hands is in none of µWebSockets' (loop.c, low priority).
-    std::vector<void *> sockets(http_sockets_.begin(), http_sockets_.end());
+    std::vector<void *> sockets;
+    for (const auto &[socket, connection] : http_connections_) {
+      sockets.push_back(socket);
+    }
     for (void *socket : sockets) {
       us_socket_close(SSL, static_cast<us_socket_t *>(socket), 0, nullptr);
     }
     app_.close();
     for (us_socket_context_t *context : contexts_) {
-      if (context) {
-        us_socket_context_close(SSL, context);
-      }
+      us_socket_context_close(SSL, context);
     }
   }
 
@@ -255,25 +295,23 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
   void set_up_routes() {
     app_.filter([this](HttpResponse *http, int change) {
       if (change > 0) {
-        http_sockets_.insert(http);
+        http_connections_.try_emplace(http);
       } else {
-        http_sockets_.erase(http);
+        http_connections_.erase(http);
       }
     });
     // Which route a request takes is decided by whoever handles on_request; a WebSocket route here is a set of limits.
+    for (const RouteOptions &route : routes_) {
+      contexts_.push_back(make_context(route));
+    }
     app_.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request); });
   }
 
-  /// The µWebSockets context of a route's connections, made for the first of them: it needs the context of a socket as its parent.
   /// Not by App::ws, which ties a context to a path of its own and tells it to nobody.
-  us_socket_context_t *context_of(std::size_t route, HttpResponse *http) {
-    us_socket_context_t *&context = contexts_[route];
-    if (!context) {
-      us_socket_context_t *parent = us_socket_context(SSL, reinterpret_cast<us_socket_t *>(http));
-      context = reinterpret_cast<us_socket_context_t *>(
-          uWS::WebSocketContext<SSL, true, SocketData>::create(uWS::Loop::get(), parent, app_.topicTree));
-      set_up_context(static_cast<ContextData *>(us_socket_context_ext(SSL, context)), routes_[route]);
-    }
+  us_socket_context_t *make_context(const RouteOptions &route) {
+    auto *context = reinterpret_cast<us_socket_context_t *>(
+        uWS::WebSocketContext<SSL, true, SocketData>::create(uWS::Loop::get(), http_context_, app_.topicTree));
+    set_up_context(static_cast<ContextData *>(us_socket_context_ext(SSL, context)), route);
     return context;
   }
 
@@ -299,6 +337,50 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
     context->pingHandler = [this](WebSocket *ws, std::string_view payload) { events_.on_ping(*ws->getUserData(), payload); };
     context->pongHandler = [this](WebSocket *ws, std::string_view payload) { events_.on_pong(*ws->getUserData(), payload); };
     context->closeHandler = [this](WebSocket *ws, int, std::string_view) { closed(ws); };
+  }
+
+  /// A copy of some bytes, with the room around them that µWebSockets' parsers read and write.
+  class Padded {
+   public:
+    explicit Padded(std::string_view bytes) : length_(bytes.length()), memory_(LIBUS_RECV_BUFFER_PADDING, '\0') {
+      memory_.append(bytes).append(LIBUS_RECV_BUFFER_PADDING, '\0');
+    }
+    char *data() { return memory_.data() + LIBUS_RECV_BUFFER_PADDING; }
+    int length() const { return static_cast<int>(length_); }
+
+   private:
+    std::size_t length_;
+    std::string memory_;
+  };
+
+  /// Gives the parser the next of the requests that wait, as far as it has come, if the connection is free for it.
+  void parse_held(us_socket_t *socket) {
+    for (;;) {
+      auto found = http_connections_.find(socket);
+      if (found == http_connections_.end() || !reinterpret_cast<HttpResponse *>(socket)->hasResponded()) {
+        return;
+      }
+      HttpPipeline::Connection &connection = found->second;
+      if (connection.held.size() == connection.parsed) {
+        return;
+      }
+      HttpPipeline::Request first = HttpPipeline::first_request(connection.held);
+      std::size_t end = connection.held.size();
+      connection.transparent = first.is_chunked;
+      if (first.head > 0 && !first.is_chunked) {
+        std::uint64_t body = std::min<std::uint64_t>(first.body, end - first.head);
+        connection.body_left = first.body - body;
+        end = first.head + static_cast<std::size_t>(body);
+      }
+      Padded request(std::string_view(connection.held).substr(connection.parsed, end - connection.parsed));
+      if (first.head > 0) {
+        connection.held.erase(0, end);
+        connection.parsed = 0;
+      } else {
+        connection.parsed = end;
+      }
+      HttpPipeline::registered(SSL).http(socket, request.data(), request.length());
+    }
   }
 
   void receive_request(HttpResponse *http, uWS::HttpRequest *request) {
@@ -398,13 +480,20 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
     return false;
   }
 
+  static std::unordered_map<us_socket_context_t *, ServerCore *> &by_context() {
+    static thread_local std::unordered_map<us_socket_context_t *, ServerCore *> servers;
+    return servers;
+  }
+
   App app_;
+  us_socket_context_t *http_context_ = nullptr;
   ConnectionTable &connections_;
   std::vector<RouteOptions> routes_;  // never changes: connections point into it
   ServerEvents &events_;
   std::vector<us_socket_context_t *> contexts_;
   std::unordered_map<ExchangeId, Exchange> exchanges_;
-  std::unordered_set<void *> http_sockets_;
+  /// Every connection that is not a WebSocket yet.
+  std::unordered_map<void *, HttpPipeline::Connection> http_connections_;
   std::vector<Header> headers_;
   ExchangeId last_exchange_ = 0;
   std::uint64_t accepted_ = 0;
@@ -414,6 +503,11 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
 };
 
 }  // namespace
+
+template <bool SSL>
+us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
+  return ServerCore<SSL>::of(us_socket_context(SSL, socket))->receive_http_data(socket, data, static_cast<std::size_t>(length));
+}
 
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {
   if (options.tls) {

@@ -50,9 +50,9 @@ struct ServerOptions {
   std::vector<RouteOptions> routes;
 };
 
-/// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: take note and return. None may throw, call back
-/// into the server or its connections, or destroy them: a write while a TLS socket is being read loses what it has not decrypted yet
-/// (µSockets' openssl.c, us_internal_ssl_socket_write).
+/// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: take note and return. None may throw,
+/// call back into the server or its connections, or destroy them: a write while a TLS socket is being read loses what it has not
+/// decrypted yet (µSockets' openssl.c, us_internal_ssl_socket_write).
 class ServerEvents {
  public:
   /// Ends with one call of `respond` or `accept`, or with on_abort.
@@ -68,8 +68,8 @@ class ServerEvents {
   /// The Pong is for whoever handles this to send.
   virtual void on_ping(const SocketData &socket, std::string_view payload) = 0;
   virtual void on_pong(const SocketData &socket, std::string_view payload) = 0;
-  /// The peer has sent its Close frame, or a frame that ends the connection. Whoever handles this calls ConnectionOwner::finish when
-  /// the messages before it have been answered.
+  /// The peer has sent its Close frame, or a frame that ends the connection. Whoever handles this calls ConnectionOwner::finish
+  /// when the messages before it have been answered.
   virtual void on_ending(const SocketData &socket) = 0;
   /// The id finds nothing any more. Whoever handles this releases it (ConnectionTable::release) when nobody can use it again.
   virtual void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) = 0;

@@ -34,7 +34,7 @@ inline void check(bool condition, const char *text, const char *file, int line) 
 #define CHECK(condition) ::test::check(static_cast<bool>(condition), #condition, __FILE__, __LINE__)
 #define TEST_JOIN_2(prefix, line) prefix##line
 #define TEST_JOIN(prefix, line) TEST_JOIN_2(prefix, line)
-#define TEST(name)                                                                                                   \
-  static void TEST_JOIN(test_at_line_, __LINE__)();                                                                  \
+#define TEST(name)                                                                                                \
+  static void TEST_JOIN(test_at_line_, __LINE__)();                                                               \
   static const ::test::Register TEST_JOIN(register_at_line_, __LINE__)(name, TEST_JOIN(test_at_line_, __LINE__)); \
   static void TEST_JOIN(test_at_line_, __LINE__)()

@@ -26,8 +26,7 @@ void wait_until(uv_loop_t *loop, const std::function<bool()> &condition, const c
 }
 
 int Frame::close_code() const {
-  return payload.size() < 2 ? 1005
-                            : static_cast<unsigned char>(payload[0]) << 8 | static_cast<unsigned char>(payload[1]);
+  return payload.size() < 2 ? 1005 : static_cast<unsigned char>(payload[0]) << 8 | static_cast<unsigned char>(payload[1]);
 }
 
 RawClient::RawClient(uv_loop_t *loop, int port, bool tls)
@@ -44,7 +43,8 @@ RawClient::RawClient(uv_loop_t *loop, int port, bool tls)
     context_.reset(SSL_CTX_new(TLS_client_method()));
     ssl_.reset(SSL_new(context_.get()));
     SSL_set_fd(ssl_.get(), descriptor_);
-    wait_until(loop_, [this] { return SSL_connect(ssl_.get()) == 1; }, "the TLS handshake");
+    wait_until(
+        loop_, [this] { return SSL_connect(ssl_.get()) == 1; }, "the TLS handshake");
   }
 }
 
@@ -109,7 +109,8 @@ std::string RawClient::read_until(std::string_view end) {
 }
 
 void RawClient::wait_for_end() {
-  wait_until(loop_, [this] { return !pump(); }, "the end of the connection");
+  wait_until(
+      loop_, [this] { return !pump(); }, "the end of the connection");
 }
 
 Frame RawClient::read_frame() {

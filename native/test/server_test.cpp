@@ -186,7 +186,8 @@ class Fixture {
  private:
   /// What a host does between two iterations: answer requests, give numbers back.
   void answer() {
-    for (auto &[exchange, upgrade, url] : hold_requests ? std::vector<EchoEvents::Waiting>() : std::exchange(events.waiting, {})) {
+    for (auto &[exchange, upgrade, url] :
+         hold_requests ? std::vector<EchoEvents::Waiting>() : std::exchange(events.waiting, {})) {
       if (upgrade) {
         server->accept(exchange, 0, "", {});
       } else {
@@ -332,8 +333,14 @@ TEST("protocol errors end with a Close frame that says which") {
       {RawClient::frame(1, "a", false) + RawClient::frame(2, "b"), 1002},
       {RawClient::frame(2, "a", false) + RawClient::frame(2, "b", false), 1002},
       {RawClient::frame(8, "x"), 1002},
-      {RawClient::frame(8, "\x03\xed" "1005 is not sent"), 1002},
-      {RawClient::frame(8, "\x07\xcf" "1999 is not defined"), 1002},
+      {RawClient::frame(8,
+                        "\x03\xed"
+                        "1005 is not sent"),
+       1002},
+      {RawClient::frame(8,
+                        "\x07\xcf"
+                        "1999 is not defined"),
+       1002},
       {RawClient::frame(8, "\x03\xe8\xff"), 1007},
       {RawClient::frame(1, "\xc0\xaf"), 1007},
       {RawClient::frame(1, "\xe2\x82", false) + RawClient::frame(0, "x"), 1007},
@@ -393,8 +400,9 @@ TEST("several routes give their connections their own limits") {
   fixture.hold_requests = true;
   for (std::size_t route : {2u, 0u, 1u}) {
     auto client = fixture.connect();
-    client->send("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                 "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n");
+    client->send(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n");
     fixture.wait([&] { return fixture.events.waiting.size() == 1; }, "the request");
     ExchangeId exchange = std::exchange(fixture.events.waiting, {})[0].exchange;
     CHECK(fixture.server->accept(exchange, 7, "", {}) == 0);
@@ -530,7 +538,8 @@ TEST("what was published arrives once, in order with what was sent, and not at t
     CHECK(fixture.server->publish("news", std::string(20'000, '4'), true, sender_id));
     CHECK(fixture.server->publish("news", "5", false, 0));
     CHECK(!fixture.server->publish("nobody listens", "6", false, 0));
-    for (const std::string &expected : {std::string("1"), std::string("2"), std::string("3"), std::string(20'000, '4'), std::string("5")}) {
+    for (const std::string &expected :
+         {std::string("1"), std::string("2"), std::string("3"), std::string(20'000, '4'), std::string("5")}) {
       CHECK(receiver->read_frame().payload == expected);
     }
     CHECK(sender->read_frame().payload == "5");
@@ -558,6 +567,52 @@ TEST("a request is answered once, and its end by the client is reported") {
     CHECK(fixture.events.aborted[0] == exchange);
     CHECK(!fixture.server->respond(exchange, {.status = "200 OK", .headers = {}, .body = ""}));
   });
+}
+
+TEST("requests sent without waiting are answered in order, however they are cut into segments") {
+  for_plain_and_tls([](Fixture &fixture) {
+    std::string bytes;
+    for (int i = 0; i < 5; i++) {
+      bytes += "GET /get" + std::to_string(i) + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+      bytes +=
+          "POST /post" + std::to_string(i) + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30\r\n\r\n" + std::string(30, 'b');
+    }
+    for (std::size_t step : {bytes.size(), std::size_t{1}, std::size_t{7}, std::size_t{100}}) {
+      auto client = fixture.connect();
+      for (std::size_t at = 0; at < bytes.size(); at += step) {
+        client->send(std::string_view(bytes).substr(at, step));
+        uv_run(&fixture.loop, UV_RUN_NOWAIT);
+      }
+      for (int i = 0; i < 5; i++) {
+        client->read_until("\r\n\r\n/get" + std::to_string(i));
+        client->read_until("\r\n\r\n/post" + std::to_string(i));
+      }
+    }
+  });
+}
+
+TEST("frames that come with the upgrade request are not lost") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect();
+    client->send(
+        "GET /first HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n" +
+        RawClient::frame(1, "early"));
+    client->read_until("/first");
+    client->read_until("\r\n\r\n");
+    CHECK(client->read_frame().payload == "early");
+  });
+}
+
+TEST("a client that sends requests and takes no answer is cut") {
+  Fixture fixture;
+  fixture.listen();
+  fixture.hold_requests = true;
+  auto client = fixture.connect();
+  client->send("GET /first HTTP/1.1\r\nHost: localhost\r\n\r\n" + std::string(100'000, 'x'));
+  client->wait_for_end();
+  CHECK(fixture.events.waiting.size() == 1 && fixture.events.aborted.size() == 1);
 }
 
 TEST("request headers of up to 16 KiB are accepted") {

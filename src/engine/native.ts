@@ -16,14 +16,20 @@ import type {
   Payload,
   ServerEvents,
 } from './contract.js'
-import { Rings, type RingAddon, type ServerRecords } from './rings.js'
+import { type RingAddon, Rings, type ServerRecords } from './rings.js'
 
 /** The class that the addon exports (`native/binding/server_wrap.h`). */
 interface AddonServer {
   listen(): number
   stopListening(): void
   ref(keepAlive: boolean): void
-  respond(exchange: ExchangeId, status: string, headers: readonly string[], body: Uint8Array | undefined, headOnly: boolean): boolean
+  respond(
+    exchange: ExchangeId,
+    status: string,
+    headers: readonly string[],
+    body: Uint8Array | undefined,
+    headOnly: boolean,
+  ): boolean
   accept(exchange: ExchangeId, route: number, protocol: string, headers: readonly string[]): ConnectionId
   publish(topic: string, data: Payload, except: ConnectionId): boolean
   subscribers(topic: string): number
@@ -33,7 +39,13 @@ interface AddonServer {
 interface Addon extends RingAddon {
   WebSocketServer: new (
     number: number,
-    options: { host: string; port: number; reusePort: boolean; tls: EngineTls | undefined; routes: EngineServerOptions['routes'] },
+    options: {
+      host: string
+      port: number
+      reusePort: boolean
+      tls: EngineTls | undefined
+      routes: EngineServerOptions['routes']
+    },
   ) => AddonServer
   subscribe(id: ConnectionId, topic: string): boolean
   unsubscribe(id: ConnectionId, topic: string): boolean
@@ -64,14 +76,17 @@ export function loadNative(): Engine {
 function loadAddon(): Addon {
   const root = new URL('../../', import.meta.url)
   // The variable names another build of the addon: the one with the sanitizers, for example.
-  const file = process.env.NATIVE_WEBSOCKET_SERVER_ADDON ?? fileURLToPath(new URL('build/Release/native_websocket_server.node', root))
+  const file =
+    process.env.NATIVE_WEBSOCKET_SERVER_ADDON ?? fileURLToPath(new URL('build/Release/native_websocket_server.node', root))
   try {
     // A .node file can only be loaded by require; its shape is that of native/binding/addon.cpp.
     return createRequire(import.meta.url)(file) as Addon
   } catch (cause) {
     const reason = new URL('build/install-reason.txt', root)
     const why = existsSync(reason) ? readFileSync(reason, 'utf8').trim() : String(cause instanceof Error ? cause.message : cause)
-    throw new EngineError(`the native addon ${existsSync(file) ? 'cannot be loaded' : 'is not built'} (${file}): ${why}`, { cause })
+    throw new EngineError(`the native addon ${existsSync(file) ? 'cannot be loaded' : 'is not built'} (${file}): ${why}`, {
+      cause,
+    })
   }
 }
 
@@ -141,7 +156,13 @@ class NativeServer implements EngineServer, ServerRecords {
     return this.#addonServer?.respond(exchange, `${status} ${statusText}`, headers, bytes, headOnly) ?? false
   }
 
-  accept(exchange: ExchangeId, route: number, protocol: string, headers: readonly string[], events: ConnectionEvents): ConnectionId {
+  accept(
+    exchange: ExchangeId,
+    route: number,
+    protocol: string,
+    headers: readonly string[],
+    events: ConnectionEvents,
+  ): ConnectionId {
     const id = this.#addonServer?.accept(exchange, route, protocol, headers) ?? 0
     if (id !== 0) this.#engine.rings.open(id, events)
     return id

@@ -30,14 +30,14 @@ export interface ServerRecords {
   closed(): void
 }
 
-const enum Control {
+enum Control {
   inboxEnd = 0,
   inboxRead = 1,
   outboxEnd = 2,
   words = 4,
 }
 
-const enum Event {
+enum Event {
   text = 1,
   binary = 2,
   textAttached = 3,
@@ -52,7 +52,7 @@ const enum Event {
   serverClosed = 12,
 }
 
-const enum Command {
+enum Command {
   sendText = 1,
   sendBinary = 2,
   sendPing = 3,
@@ -62,7 +62,7 @@ const enum Command {
 }
 
 /** Words of one connection's account: what is needed to answer `send` at once. */
-const enum Account {
+enum Account {
   /** Bytes that C++ holds for a client that does not read. */
   buffered = 0,
   /** Bytes in the outbox. */
@@ -136,7 +136,9 @@ export class Rings {
   bufferedAmount(id: ConnectionId): number {
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
     const accounts = this.#accounts
-    return accounts[account + Account.id] === id ? at(accounts, account + Account.buffered) + at(accounts, account + Account.pending) : 0
+    return accounts[account + Account.id] === id
+      ? at(accounts, account + Account.buffered) + at(accounts, account + Account.pending)
+      : 0
   }
 
   /** As EngineServer.send. */
@@ -232,7 +234,10 @@ export class Rings {
 
   #hasRoom(account: number, length: number): boolean {
     const accounts = this.#accounts
-    return at(accounts, account + Account.buffered) + at(accounts, account + Account.pending) + length <= at(accounts, account + Account.limit)
+    return (
+      at(accounts, account + Account.buffered) + at(accounts, account + Account.pending) + length <=
+      at(accounts, account + Account.limit)
+    )
   }
 
   #refuse(account: number): number {

@@ -260,19 +260,6 @@ describeEngines('connections', (engine) => {
     }
   })
 
-  test('requests that are sent without waiting are answered in order', async () => {
-    const served = await withRoutes(engine, (server) =>
-      server.get('/n/:n', async ({ params }) => {
-        // The first takes longest, so that order is not by chance.
-        for (let turn = 10; turn > Number(params.n); turn--) await new Promise(setImmediate)
-        return new Response(params.n)
-      }),
-    )
-    const client = await RawClient.connect(served)
-    client.write(get('/n/1'), get('/n/2'), get('/n/3'))
-    for (const n of ['1', '2', '3']) expect((await client.response()).body.toString()).toBe(n)
-  })
-
   test('"Connection: close" closes it after the answer', async () => {
     const served = await withRoutes(engine, () => {})
     const client = await RawClient.connect(served)

@@ -77,12 +77,18 @@ class PortableServer implements EngineServer {
       stream.once('close', () => this.#streams.delete(stream))
     })
     this.#http.on('request', (request, response) => {
-      this.#begin({ request, response }, response)
+      // The request, rather than the response: of several that wait on one connection, only the first has a response that knows it.
+      this.#begin({ request, response }, request)
     })
     // Both of Node's servers give a socket of node:net or node:tls here.
     this.#http.on('upgrade', (request, stream, head) => {
       // What goes wrong with the stream ends in 'close'.
       stream.on('error', () => {})
+      if (this.#hasUnanswered(request)) {
+        // Node has let go of the connection at once: the answers to earlier requests would end up behind the handshake.
+        stream.destroy()
+        return
+      }
       this.#begin({ request, stream: stream as NetSocket, head }, stream)
     })
   }
@@ -228,7 +234,13 @@ class PortableServer implements EngineServer {
     return this.#lastId
   }
 
-  #begin(exchange: Exchange, ending: ServerResponse | Duplex): void {
+  /** Whether a request that came before it on the same connection still waits. */
+  #hasUnanswered({ socket }: IncomingMessage): boolean {
+    for (const { request } of this.#exchanges.values()) if (request.socket === socket) return true
+    return false
+  }
+
+  #begin(exchange: Exchange, ending: IncomingMessage | Duplex): void {
     const id = this.#nextId()
     this.#exchanges.set(id, exchange)
     ending.once('close', () => {

@@ -1,0 +1,257 @@
+/**
+ * Requests that follow each other on one connection without waiting for answers (RFC 9112, section 9.3.2): where one ends and
+ * the next begins must never be in doubt, or one client's body becomes another's request.
+ */
+import { expect, test } from 'vitest'
+import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
+import { http } from './support/http.js'
+import { closeFrame, handshake, RawClient, text } from './support/raw-client.js'
+import { Deferred, Queue, turns, within } from './support/waiting.js'
+
+interface Recorded {
+  readonly served: Served
+  /** Method and path of every request that reached a handler. */
+  readonly seen: string[]
+}
+
+/** Answers every request with its method and path, later for lower numbers in the path, so that order is not by chance. */
+async function recording(engine: EngineName): Promise<Recorded> {
+  const seen: string[] = []
+  const served = await serve(
+    engine,
+    { message: (socket, message) => void socket.send(message) },
+    {
+      path: '/socket',
+      server: { onError: () => {} },
+      routes: (server) =>
+        server.any('/*', async ({ method, path }) => {
+          seen.push(`${method} ${path}`)
+          const delay = 10 - Number(/\d+/.exec(path)?.[0] ?? 10)
+          await turns(Math.max(delay, 0))
+          return new Response(`${method} ${path}`)
+        }),
+    },
+  )
+  return { served, seen }
+}
+
+const request = (method: string, path: string, ...headers: string[]): string =>
+  `${[`${method} ${path} HTTP/1.1`, 'Host: localhost', ...headers].join('\r\n')}\r\n\r\n`
+const get = (path: string): string => request('GET', path)
+const post = (path: string, body: string): string => request('POST', path, `Content-Length: ${Buffer.byteLength(body)}`) + body
+const postChunked = (path: string, ...chunks: string[]): string =>
+  `${request('POST', path, 'Transfer-Encoding: chunked')}${chunks.map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('')}0\r\n\r\n`
+
+async function bodies(client: RawClient, count: number): Promise<string[]> {
+  const answers: string[] = []
+  while (answers.length < count) answers.push((await client.response()).body.toString())
+  return answers
+}
+
+describeEngines('requests that do not wait for answers', (engine) => {
+  test('are answered in order', async () => {
+    const { served } = await recording(engine)
+    const client = await RawClient.connect(served)
+    client.write(get('/1'), get('/2'), get('/3'))
+    expect(await bodies(client, 3)).toEqual(['GET /1', 'GET /2', 'GET /3'])
+  })
+
+  test('are answered in order over TLS', async () => {
+    const served = await serve(
+      engine,
+      {},
+      { path: '/socket', server: { tls: true }, routes: (server) => server.any('/*', ({ path }) => new Response(path)) },
+    )
+    const client = await RawClient.connect(served)
+    client.write(get('/1'), post('/2', 'body'), get('/3'))
+    expect(await bodies(client, 3)).toEqual(['/1', '/2', '/3'])
+  })
+
+  test('may be 200, with bodies between them', async () => {
+    const { served, seen } = await recording(engine)
+    const client = await RawClient.connect(served)
+    const requests = Array.from({ length: 200 }, (_, n) => (n % 3 === 0 ? post(`/${n}`, 'x'.repeat(n)) : get(`/${n}`)))
+    const expected = requests.map((_, n) => `${n % 3 === 0 ? 'POST' : 'GET'} /${n}`)
+    client.write(...requests)
+    expect(await bodies(client, 200)).toEqual(expected)
+    expect(seen).toEqual(expected)
+  })
+
+  test('may come byte by byte', async () => {
+    const { served } = await recording(engine)
+    const client = await RawClient.connect(served)
+    for (const byte of get('/1') + post('/2', 'ab\r\n\r\ncd') + get('/3') + postChunked('/4', 'efg', 'h')) {
+      client.write(byte)
+      await client.flushed()
+    }
+    expect(await bodies(client, 4)).toEqual(['GET /1', 'POST /2', 'GET /3', 'POST /4'])
+  })
+
+  test('may have chunked bodies', async () => {
+    const { served, seen } = await recording(engine)
+    const client = await RawClient.connect(served)
+    client.write(postChunked('/1', 'hello', 'world'))
+    expect(await bodies(client, 1)).toEqual(['POST /1'])
+    client.write(postChunked('/2', get('/evil')))
+    expect(await bodies(client, 1)).toEqual(['POST /2'])
+    client.write(get('/3'))
+    expect(await bodies(client, 1)).toEqual(['GET /3'])
+    expect(seen).toEqual(['POST /1', 'POST /2', 'GET /3'])
+  })
+
+  test('behind a chunked body are answered in order, or not at all', async () => {
+    const { served, seen } = await recording(engine)
+    const client = await RawClient.connect(served)
+    client.write(postChunked('/1', get('/evil')), get('/2'), get('/3'))
+    client.end()
+    const answers = (await client.rest()).toString('latin1')
+    const found = [...answers.matchAll(/(?:GET|POST) \/\w+/g)].map(([path]) => path)
+    const all = ['POST /1', 'GET /2', 'GET /3']
+    expect(found).toEqual(all.slice(0, found.length))
+    expect(seen).toEqual(all.slice(0, seen.length))
+  })
+
+  test('never take a body for a request', async () => {
+    const { served, seen } = await recording(engine)
+    const client = await RawClient.connect(served)
+    const evil = get('/evil')
+    client.write(post('/1', evil), post('/2', `\r\n\r\n${evil}${evil}`), get('/3'))
+    expect(await bodies(client, 3)).toEqual(['POST /1', 'POST /2', 'GET /3'])
+    expect(seen).toEqual(['POST /1', 'POST /2', 'GET /3'])
+  })
+
+  test('never take a body that comes late for a request', async () => {
+    const { served, seen } = await recording(engine)
+    const client = await RawClient.connect(served)
+    const evil = get('/evil')
+    client.write(request('POST', '/1', `Content-Length: ${evil.length}`))
+    expect(await bodies(client, 1)).toEqual(['POST /1'])
+    client.write(evil.slice(0, 10))
+    await client.flushed()
+    client.write(evil.slice(10), get('/2'))
+    expect(await bodies(client, 1)).toEqual(['GET /2'])
+    expect(seen).toEqual(['POST /1', 'GET /2'])
+  })
+
+  test('may ask for HEAD', async () => {
+    const served = await serve(
+      engine,
+      {},
+      { path: '/socket', routes: (server) => server.get('/page', () => new Response('12345')) },
+    )
+    const client = await RawClient.connect(served)
+    client.write(request('HEAD', '/page'), get('/page'), request('HEAD', '/missing'), get('/page'))
+    expect((await client.response({ head: true })).header('content-length')).toBe('5')
+    expect((await client.response()).body.toString()).toBe('12345')
+    expect((await client.response({ head: true })).status).toBe(404)
+    expect((await client.response()).body.toString()).toBe('12345')
+  })
+
+  test('may end in a handshake, which is answered last or ends the connection', async () => {
+    const { served } = await recording(engine)
+    const client = await RawClient.connect(served)
+    client.write(get('/1'), get('/2'), handshake({ path: '/socket' }), text('upgraded'), closeFrame(1000))
+    const answers = (await client.rest()).toString('latin1')
+    const parts = ['GET /1', 'GET /2', 'HTTP/1.1 101', 'upgraded']
+    const found = parts.filter((part) => answers.includes(part)).sort((x, y) => answers.indexOf(x) - answers.indexOf(y))
+    expect(found).toEqual(parts.slice(0, found.length))
+    expect((await http(served, '/health')).status).toBe(200)
+  })
+
+  test('end with "Connection: close": what follows it is never looked at', async () => {
+    const { served, seen } = await recording(engine)
+    const client = await RawClient.connect(served)
+    client.write(get('/1'))
+    expect(await bodies(client, 1)).toEqual(['GET /1'])
+    client.write(request('GET', '/2', 'Connection: close'), get('/evil'))
+    expect((await client.rest()).toString('latin1')).not.toContain('evil')
+    expect(seen).toEqual(['GET /1', 'GET /2'])
+  })
+
+  test('may be abandoned by their client', async () => {
+    for (const leave of ['vanish', 'reset'] as const) {
+      const started = new Queue<AbortSignal>()
+      const served = await serve(
+        engine,
+        {},
+        {
+          path: '/socket',
+          routes: (server) =>
+            server.get('/never', ({ signal }) => {
+              started.push(signal)
+              return new Promise(() => {})
+            }),
+        },
+      )
+      const client = await RawClient.connect(served)
+      client.write(get('/never'), get('/never'), get('/never'))
+      const signal = await started.next('the first request')
+      const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+      client[leave]()
+      await within(aborted, 'the abort signal')
+      expect((await http(served, '/health')).status).toBe(200)
+      await within(served.server.close({ timeout: 60_000 }), 'close, which has nothing to wait for')
+    }
+  })
+
+  test('that are too many to keep do not fill the memory, and disturb nobody', async () => {
+    const gate = new Deferred()
+    const started = new Queue<true>()
+    const served = await serve(
+      engine,
+      {},
+      {
+        path: '/socket',
+        routes: (server) =>
+          server.get('/slow', async () => {
+            started.push(true)
+            await gate.promise
+            return new Response('slow')
+          }),
+      },
+    )
+    const client = await RawClient.connect(served)
+    client.write(get('/slow'))
+    await started.next('the first request')
+    // Whether the server stops reading or cuts the client is its choice; the rest of this may never be taken.
+    for (let n = 0; n < 1000; n++) client.socket.write(get(`/slow?${'x'.repeat(10_000)}`))
+    expect((await http(served, '/health')).status).toBe(200)
+    client.reset()
+    gate.resolve()
+    expect((await http(served, '/health')).status).toBe(200)
+  })
+})
+
+describeEngines('a request whose end is in doubt', (engine) => {
+  const evil = get('/evil')
+  const doubtful: Record<string, string> = {
+    'a length and chunks': `${request('POST', '/1', 'Content-Length: 5', 'Transfer-Encoding: chunked')}0\r\n\r\n${evil}`,
+    'chunks and a length': `${request('POST', '/1', 'Transfer-Encoding: chunked', 'Content-Length: 5')}0\r\n\r\n${evil}`,
+    'two lengths': `${request('POST', '/1', 'Content-Length: 0', `Content-Length: ${evil.length}`)}${evil}`,
+    'a list of lengths': `${request('POST', '/1', `Content-Length: 0, ${evil.length}`)}${evil}`,
+    'a negative length': `${request('POST', '/1', 'Content-Length: -1')}${evil}`,
+    'a length with a sign': `${request('POST', '/1', 'Content-Length: +0')}${evil}`,
+    'a hexadecimal length': `${request('POST', '/1', 'Content-Length: 0x0')}${evil}`,
+    'a length beyond all numbers': `${request('POST', '/1', 'Content-Length: 99999999999999999999999')}${evil}`,
+    'an empty length': `${request('POST', '/1', 'Content-Length: ')}${evil}`,
+    'an unknown coding': `${request('POST', '/1', 'Transfer-Encoding: gzip')}${evil}`,
+    'a coding on top of chunks': `${request('POST', '/1', 'Transfer-Encoding: chunked, gzip')}0\r\n\r\n${evil}`,
+    'a space before the colon': `${request('POST', '/1', 'Content-Length : 0')}${evil}`,
+    'a length on a folded line': `${request('POST', '/1', 'X-Folded: a', ' Content-Length: 0')}${evil}`,
+    'a chunk size that is no number': `${request('POST', '/1', 'Transfer-Encoding: chunked')}zz\r\n${evil}`,
+    'a chunk size beyond all numbers': `${request('POST', '/1', 'Transfer-Encoding: chunked')}fffffffffffffffff\r\n${evil}`,
+    'a chunk that is longer than it says': `${request('POST', '/1', 'Transfer-Encoding: chunked')}1\r\nabcdef\r\n0\r\n\r\n${evil}`,
+  }
+  for (const [what, bytes] of Object.entries(doubtful)) {
+    test(`because of ${what} is the last of its connection`, async () => {
+      const { served, seen } = await recording(engine)
+      const client = await RawClient.connect(served)
+      client.write(bytes)
+      client.end()
+      const answers = (await client.rest()).toString('latin1')
+      expect(seen).not.toContain('GET /evil')
+      expect(answers).not.toContain('GET /evil')
+      expect((await http(served, '/health')).status).toBe(200)
+    })
+  }
+})

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import type { ServerRequest } from '../src/index.js'
 import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type ServeOptions, type Served, serve } from './support/engines.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
 import { http } from './support/http.js'
 import { RawClient } from './support/raw-client.js'
 import { Deferred, Queue, within } from './support/waiting.js'

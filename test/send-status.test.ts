@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { SendStatus, type Socket } from '../src/index.js'
 import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type ServeOptions, type Served, serve } from './support/engines.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
 import { OPCODE, RawClient } from './support/raw-client.js'
 import { Deferred, Queue, turns, within } from './support/waiting.js'
 

@@ -1,5 +1,6 @@
 /** Brings what an engine reports to the handlers that are meant by it: routing, handshakes, answers and failures. */
 import process from 'node:process'
+import { inspect } from 'node:util'
 import type { EngineRoute, EngineServer, ExchangeId, RequestHead, ServerEvents } from './engine/contract.js'
 import { WebSocketServerError } from './errors.js'
 import {
@@ -108,7 +109,7 @@ export class Dispatcher implements ServerEvents, SocketOwner {
       return
     }
     try {
-      this.#onError(error instanceof Error ? error : new Error(`a handler threw ${String(error)}`, { cause: error }))
+      this.#onError(error instanceof Error ? error : new Error(`a handler threw ${inspect(error)}`, { cause: error }))
     } catch (second) {
       throwUncaught(second)
     }

@@ -1,6 +1,7 @@
 /** Checks what users give, and fills in what they leave out: the only home of every default and every range. */
 import { Buffer } from 'node:buffer'
-import { isAnyArrayBuffer } from 'node:util/types'
+import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
+import { byteLengthOf } from './bytes.js'
 import type { EngineName, EngineRoute, Payload } from './engine/contract.js'
 import { OptionError } from './errors.js'
 import type { CloseOptions, Data, ListenOptions, ServerOptions, TlsOptions, WebSocketHandlers } from './types.js'
@@ -173,13 +174,13 @@ export function checkCloseFrame(code: number, reason: string): void {
 }
 
 export function checkPingLength(data: Payload): void {
-  const length = typeof data === 'string' ? utf8Length(data) : data.byteLength
+  const length = typeof data === 'string' ? utf8Length(data) : byteLengthOf(data)
   if (length > MAX_CONTROL_BYTES) throw new OptionError('data', data, `at most ${MAX_CONTROL_BYTES} bytes`)
 }
 
 /** A message as engines take it: strings and Uint8Arrays as they are, other buffers and views without a copy. */
 export function toPayload(data: Data): Payload {
-  if (typeof data === 'string' || data instanceof Uint8Array) return data
+  if (typeof data === 'string' || isUint8Array(data)) return data
   try {
     if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     if (isAnyArrayBuffer(data)) return new Uint8Array(data)

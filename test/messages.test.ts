@@ -408,3 +408,37 @@ describeEngines('what can be sent', (engine) => {
     })
   }
 })
+
+describeEngines('bytes whose properties were tampered with', (engine) => {
+  /** Says that it is as long as it is told, whatever its memory. */
+  function lying(length: number): Uint8Array {
+    return Object.defineProperty(new Uint8Array([1, 2, 3, 4]), 'length', { value: length })
+  }
+
+  for (const length of [-1, 0, 2, 6000, 2 ** 32, Number.NaN]) {
+    test(`a length of ${length} over four bytes sends the four bytes`, async () => {
+      const served = await serve(engine, { ...echo, open: (socket) => void socket.send(lying(length)) })
+      const client = await Client.open(served)
+      expect(await client.next()).toEqual(Buffer.from([1, 2, 3, 4]))
+      expect(await client.ask('still here')).toBe('still here')
+    })
+  }
+
+  test('a Proxy around bytes is refused, and an answer follows to who asks next', async () => {
+    const refusals: unknown[] = []
+    const client = await Client.open(
+      await serve(engine, {
+        ...echo,
+        open(socket) {
+          try {
+            socket.send(new Proxy(new Uint8Array(4), {}))
+          } catch (error) {
+            refusals.push(error)
+          }
+        },
+      }),
+    )
+    expect(await client.ask('still here')).toBe('still here')
+    expect(refusals).toEqual([expect.objectContaining({ code: 'ERR_OPTION', option: 'data' })])
+  })
+})

@@ -73,7 +73,10 @@ Napi::Value topics(const Napi::CallbackInfo &info) {
 }
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
-  Environment::create(env);
+  if (!Environment::create(env)) {
+    Napi::Error::New(env, "the environment takes no clean-up hook").ThrowAsJavaScriptException();
+    return exports;
+  }
   exports.Set("attach", Napi::Function::New<attach>(env, "attach"));
   exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
   exports.Set("send", Napi::Function::New<send>(env, "send"));

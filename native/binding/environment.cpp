@@ -31,10 +31,10 @@ struct Environment::Hooks {
   napi_async_cleanup_hook_handle cleanup = nullptr;
 };
 
-void Environment::create(Napi::Env env) {
+bool Environment::create(Napi::Env env) {
   auto environment = std::make_shared<Environment>(env);
-  env.SetInstanceData(new InstanceData{environment});
-  napi_add_async_cleanup_hook(
+  auto weak = std::make_unique<std::weak_ptr<Environment>>(environment);
+  napi_status status = napi_add_async_cleanup_hook(
       env,
       [](napi_async_cleanup_hook_handle handle, void *data) {
         std::unique_ptr<std::weak_ptr<Environment>> weak(static_cast<std::weak_ptr<Environment> *>(data));
@@ -44,7 +44,13 @@ void Environment::create(Napi::Env env) {
           napi_remove_async_cleanup_hook(handle);
         }
       },
-      new std::weak_ptr<Environment>(environment), nullptr);
+      weak.get(), nullptr);
+  if (status != napi_ok) {
+    return false;
+  }
+  static_cast<void>(weak.release());  // the hook's
+  env.SetInstanceData(new InstanceData{environment});
+  return true;
 }
 
 std::shared_ptr<Environment> Environment::of(Napi::Env env) {
@@ -82,12 +88,16 @@ bool Environment::attach(Napi::Object shared) {
   return true;
 }
 
-void Environment::start() {
+bool Environment::start() {
   if (loop_) {
-    return;
+    return true;
+  }
+  uv_loop_t *loop = nullptr;
+  if (napi_get_uv_event_loop(env_, &loop) != napi_ok) {
+    return false;
   }
   hooks_ = std::make_unique<Hooks>();
-  napi_get_uv_event_loop(env_, &hooks_->loop);
+  hooks_->loop = loop;
   loop_.emplace(hooks_->loop);
   // libuv runs the newest of these first: ours before µWebSockets', so that what is published here leaves in the same iteration.
   uv_prepare_init(hooks_->loop, &hooks_->prepare);
@@ -97,10 +107,13 @@ void Environment::start() {
   uv_check_start(&hooks_->check, [](uv_check_t *handle) { static_cast<Environment *>(handle->data)->flush(); });
   uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->check));
+  return true;
 }
 
 HostedServer *Environment::open_server(std::uint32_t number, ServerOptions options) {
-  start();
+  if (!start()) {
+    return nullptr;
+  }
   auto &server = servers_[number];
   server = std::make_unique<HostedServer>(*this, number, *loop_, std::move(options));
   return server.get();
@@ -267,6 +280,8 @@ struct OutboxCursor {
   ConnectionTable &connections;
 
   std::size_t next() const { return at + protocol::record_words(words[at + 2]); }
+  /// Whether a whole record is here. What a bug above us might write must not lead out of the memory.
+  bool has_record() const { return at + protocol::header_words <= words.size() && next() <= words.size(); }
 
   void run() {
     ConnectionId id = words[at];
@@ -296,7 +311,7 @@ struct OutboxCursor {
         }
       }
       at = next();
-    } while (at < words.size() && words[at] == id);
+    } while (has_record() && words[at] == id);
   }
 };
 
@@ -307,12 +322,13 @@ void Environment::drain_outbox() {
     return;
   }
   draining_ = true;
-  OutboxCursor cursor{outbox_.first(control_[protocol::outbox_end]), 0, *connections_};
-  while (cursor.at < cursor.words.size()) {
+  std::size_t end = std::min<std::size_t>(control_[protocol::outbox_end], outbox_.size());
+  OutboxCursor cursor{outbox_.first(end), 0, *connections_};
+  while (cursor.has_record()) {
     ConnectionId id = cursor.words[cursor.at];
     std::size_t next = cursor.next();
     auto *entry = connections_->find(id);
-    if (entry && next < cursor.words.size() && cursor.words[next] == id) {
+    if (entry && next < end && cursor.words[next] == id) {
       entry->owner->cork(
           entry->socket, [](void *argument) { static_cast<OutboxCursor *>(argument)->run(); }, &cursor);
     } else {
@@ -376,7 +392,7 @@ void HostedServer::on_message(const SocketData &socket, std::string_view payload
   ConnectionId id = socket.id;
   if (!environment_.push_message(id, payload, is_binary)) {
     if (auto *entry = environment_.connections().find(id)) {
-      entry->owner->close(entry->socket, 1009, {});
+      entry->owner->fail(entry->socket, 1009);
     }
   }
 }

@@ -31,7 +31,8 @@ class HostedServer;
 /// reads beyond the inbox is kept in `overflow_`: at most what the kernel held for the sockets that were ready.
 class Environment : public std::enable_shared_from_this<Environment> {
  public:
-  static void create(Napi::Env env);
+  /// False when Node-API refuses.
+  static bool create(Napi::Env env);
   /// Null after clean-up has begun.
   static std::shared_ptr<Environment> of(Napi::Env env);
 
@@ -46,6 +47,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// Carries out the commands in the outbox, in order.
   void drain_outbox();
 
+  /// Null when the environment has no loop (any more).
   HostedServer *open_server(std::uint32_t number, ServerOptions options);
   HostedServer *find_server(std::uint32_t number);
   /// Cuts its connections now; destroys it when no µWebSockets frame can be on the stack.
@@ -67,7 +69,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
  private:
   struct Hooks;
 
-  void start();
+  bool start();
   void flush();
   bool inbox_is_empty() const { return control_[protocol::inbox_end] == control_[protocol::inbox_read] && overflow_.empty(); }
   bool fits(std::size_t words) const { return control_[protocol::inbox_end] + words <= inbox_.size(); }

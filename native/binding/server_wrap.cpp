@@ -129,6 +129,10 @@ ServerWrap::ServerWrap(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Server
   number_ = info[0].As<Napi::Number>().Uint32Value();
   environment_ = environment;
   HostedServer *hosted = environment->open_server(number_, server_options(info[1].As<Napi::Object>()));
+  if (!hosted) {
+    refuse(info.Env(), "the environment has no event loop");
+    return;
+  }
   if (const auto &failure = hosted->server.tls_failure()) {
     Napi::Error error = Napi::Error::New(info.Env(), failure->reason);
     error.Set("tlsFailure", Napi::String::New(info.Env(), failure_name(failure->what)));

@@ -7,6 +7,10 @@
 // instantiates the server.
 #pragma once
 
+#ifdef UWS_APP_H
+#error "http_pipeline.h must be included before App.h"
+#endif
+
 #include <libusockets.h>
 
 #include <algorithm>

@@ -104,6 +104,8 @@ std::optional<TlsFailure> configure_tls(ssl_ctx_st *context, const TlsOptions &o
   ERR_clear_error();
   // A client may not make the server do handshakes without end on one connection.
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
+  // OpenSSL otherwise keeps two record buffers of 16 KiB for each connection, idle or not.
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_alpn_select_cb(context, select_http11, nullptr);
   if (options.tls13_only && SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1) {
     return failure(What::context, {});

@@ -105,11 +105,29 @@ bool has_ended(WebSocket<SSL> *ws, bool shutting_down) {
   return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
 }
 
-/// Starts the closing handshake, unless it has begun.
+/// While we wait for the peer's Close frame: µWebSockets re-arms the idle timeout at every read and write, this puts our own back, after
+/// which the connection is cut rather than pinged first. True: the time was up already.
+template <bool SSL>
+bool enforce_deadline(WebSocket<SSL> *ws, bool &timed_out) {
+  std::int64_t left = ws->getUserData()->close_deadline - steady_milliseconds();
+  if (left <= 0) {
+    cut<SSL>(ws);
+    return true;
+  }
+  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<unsigned int>(left / 1000 + 1));
+  timed_out = true;
+  return false;
+}
+
+/// Starts the closing handshake. If it has begun, makes sure of its deadline.
 template <bool SSL>
 void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down, bool &timed_out) {
+  if (shutting_down) {
+    return;
+  }
   SocketData *data = ws->getUserData();
-  if (shutting_down || data->closing) {
+  if (data->closing) {
+    enforce_deadline<SSL>(ws, timed_out);
     return;
   }
   if (data->ending) {
@@ -122,8 +140,7 @@ void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason
   data->closing = true;
   data->close_deadline = steady_milliseconds() + close_timeout * 1000;
   send_close_frame<SSL>(ws, code, reason);
-  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), close_timeout);
-  timed_out = true;  // the next timeout cuts the connection rather than pinging first
+  enforce_deadline<SSL>(ws, timed_out);
 }
 
 /// What forceClose does for each of µWebSockets' reasons. It passes constants, so their text tells them apart.
@@ -220,14 +237,8 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
   if (data->ending) {
     return true;
   }
-  if (data->closing) {
-    // µWebSockets has just re-armed the idle timeout: a peer that keeps talking does not put off the end.
-    if (steady_milliseconds() > data->close_deadline) {
-      cut<SSL>(ws);
-      return true;
-    }
-    us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), close_timeout);
-    timed_out = true;
+  if (data->closing && enforce_deadline<SSL>(ws, timed_out)) {
+    return true;
   }
   bool complete = remaining == 0 && fin;
   if (op_code >= uWS::OpCode::CLOSE) {

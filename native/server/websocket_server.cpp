@@ -1,11 +1,12 @@
-// µWebSockets takes the limit of a request's headers from the environment when the module is loaded, and is content with 4 KiB.
-// This must stand before its headers: the order of initialisation within a file is the order of the text. The variable still
-// wins.
+// µWebSockets asks the environment for the limit of a request's headers, and is content with 4 KiB. Here it is asked instead: this must
+// stand before its headers.
 #include <cstdlib>
-namespace {
+
+namespace nws {
 /// As much as Node's own HTTP server takes (--max-http-header-size).
-[[maybe_unused]] const int header_limit_is_set = setenv("UWS_HTTP_MAX_HEADERS_SIZE", "16384", 0);
-}  // namespace
+inline const char *header_limit(const char *) { return "16384"; }
+}  // namespace nws
+#define getenv(name) nws::header_limit(name)
 
 #include "http_pipeline.h"
 #include "websocket_server.h"
@@ -14,6 +15,8 @@ namespace {
 #include <unordered_map>
 
 #include "uws_specializations.h"
+
+#undef getenv
 
 namespace nws {
 
@@ -95,7 +98,11 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
     by_context().erase(http_context_);
   }
 
-  static ServerCore *of(us_socket_context_t *http_context) { return by_context().at(http_context); }
+  /// Null when there is none.
+  static ServerCore *of(us_socket_context_t *http_context) {
+    auto found = by_context().find(http_context);
+    return found == by_context().end() ? nullptr : found->second;
+  }
 
   /// Data on an HTTP connection: see HttpPipeline.
   us_socket_t *receive_http_data(us_socket_t *socket, char *data, std::size_t length) {
@@ -196,6 +203,13 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
     ws->end(code, reason);
     if (connections_.find(id)) {
       note_buffered(ws, ws->getUserData());
+    }
+  }
+
+  void fail(void *socket, std::uint16_t code) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    if (SocketData *data = ws->getUserData(); !data->ending && !data->closing) {
+      frames::begin_ending<SSL>(ws, code, {});
     }
   }
 
@@ -325,6 +339,9 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
     context->sendPingsAutomatically = route.send_pings;
     context->maxLifetime = 0;
     context->calculateIdleTimeoutCompnents(route.idle_timeout);
+    if (route.idle_timeout == 0) {
+      context->idleTimeoutComponents.first = 0;  // never; upstream would subtract the time for a Ping from it
+    }
     context->openHandler = [this](WebSocket *ws) {
       SocketData *data = ws->getUserData();
       data->id = opened_ = connections_.open(ws, this, data->route->max_backpressure);
@@ -423,9 +440,13 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
   void drained(WebSocket *ws) {
     SocketData *data = ws->getUserData();
     note_buffered(ws, data);
+    if (data->closing) {
+      ws->end();
+      return;
+    }
     Account &account = connections_.account(data->id);
     bool has_room = (account.answers & Account::answered_dropped) && account.buffered < account.limit;
-    if (!data->closing && account.answers && (account.buffered == 0 || has_room)) {
+    if (account.answers && (account.buffered == 0 || has_room)) {
       account.answers = 0;
       events_.on_drain(*data);
     }
@@ -506,7 +527,8 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
 
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
-  return ServerCore<SSL>::of(us_socket_context(SSL, socket))->receive_http_data(socket, data, static_cast<std::size_t>(length));
+  ServerCore<SSL> *core = ServerCore<SSL>::of(us_socket_context(SSL, socket));
+  return core ? core->receive_http_data(socket, data, static_cast<std::size_t>(length)) : us_socket_close(SSL, socket, 0, nullptr);
 }
 
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {

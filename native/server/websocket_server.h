@@ -51,7 +51,7 @@ struct ServerOptions {
 };
 
 /// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: take note and return. None may throw,
-/// call back into the server or its connections, or destroy them: a write while a TLS socket is being read loses what it has not
+/// call back into the server or its connections (but for ConnectionOwner::fail), or destroy them: a write while a TLS socket is being read loses what it has not
 /// decrypted yet (µSockets' openssl.c, us_internal_ssl_socket_write).
 class ServerEvents {
  public:

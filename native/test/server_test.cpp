@@ -9,6 +9,10 @@
 #include <fstream>
 #include <map>
 
+extern "C" {
+#include "internal/internal.h"  // what no public function tells: the timeout of a socket
+}
+
 #include "harness.h"
 #include "raw_client.h"
 #include "server/websocket_server.h"
@@ -235,6 +239,17 @@ void expect_close(RawClient &client, int code) {
   CHECK(frame.close_code() == code);
 }
 
+/// Sends to the only connection until the kernel takes no more; gives how many messages that took.
+int fill(Fixture &fixture, const std::string &payload) {
+  auto &connection = fixture.only_connection();
+  nws::Account &account = fixture.table.account(fixture.events.opened.back());
+  int sent = 0;
+  for (; account.buffered == 0; sent++) {
+    connection.owner->send(connection.socket, payload, uWS::OpCode::BINARY);
+  }
+  return sent;
+}
+
 TEST("a client shakes hands and gets its messages back with their own opcode") {
   for_plain_and_tls([](Fixture &fixture) {
     auto client = fixture.connect_websocket();
@@ -380,6 +395,43 @@ TEST("messages before a Close frame or an error can be answered, those after it 
   });
 }
 
+/// µSockets' word for "none" (socket.c, us_socket_timeout).
+constexpr int no_timeout = 255;
+
+int timeout_of(Fixture &fixture) { return static_cast<us_socket_t *>(fixture.only_connection().socket)->timeout; }
+
+TEST("an idle timeout of 0 is none, whether or not there are pings") {
+  for (bool pings : {false, true}) {
+    Fixture fixture(Fixture::plain({.idle_timeout = 0, .send_pings = pings}));
+    fixture.listen();
+    auto client = fixture.connect_websocket();
+    CHECK(timeout_of(fixture) == no_timeout);
+    client->send_frame(1, "still none after a message");
+    client->read_frame();
+    CHECK(timeout_of(fixture) == no_timeout);
+  }
+}
+
+TEST("a connection that is closing keeps its deadline while the queue drains and while data comes in") {
+  Fixture fixture(Fixture::plain({.idle_timeout = 0, .send_pings = false}));
+  fixture.listen();
+  auto client = fixture.connect_websocket();
+  int sent = fill(fixture, std::string(1 << 20, 'z'));
+  auto &connection = fixture.only_connection();
+  connection.owner->close(connection.socket, 1000, "");
+  CHECK(timeout_of(fixture) != no_timeout);
+  for (int i = 0; i < sent; i++) {
+    client->read_frame();
+    CHECK(timeout_of(fixture) != no_timeout);
+  }
+  expect_close(*client, 1000);
+  client->send_frame(1, "talks, but does not close");
+  for (int i = 0; i < 10; i++) {
+    uv_run(&fixture.loop, UV_RUN_NOWAIT);
+  }
+  CHECK(timeout_of(fixture) != no_timeout);
+}
+
 TEST("a limit of a few bytes does not concern control frames") {
   Fixture fixture(Fixture::plain({.max_payload_length = 5}));
   fixture.listen();
@@ -478,17 +530,6 @@ TEST("an id never names a later connection") {
   ConnectionId fresh = fixture.events.opened.back();
   CHECK((stale & nws::ConnectionTable::slot_mask) == (fresh & nws::ConnectionTable::slot_mask));
   CHECK(stale != fresh && !fixture.table.find(stale) && fixture.table.find(fresh));
-}
-
-/// Sends to the only connection until the kernel takes no more; gives how many messages that took.
-int fill(Fixture &fixture, const std::string &payload) {
-  auto &connection = fixture.only_connection();
-  nws::Account &account = fixture.table.account(fixture.events.opened.back());
-  int sent = 0;
-  for (; account.buffered == 0; sent++) {
-    connection.owner->send(connection.socket, payload, uWS::OpCode::BINARY);
-  }
-  return sent;
 }
 
 TEST("a client that does not read at first gets everything later, and the drain is reported to who was told to wait") {

@@ -1,4 +1,5 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
+import { Buffer } from 'node:buffer'
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -17,6 +18,9 @@ import type {
   ServerEvents,
 } from './contract.js'
 import { type RingAddon, Rings, type ServerRecords } from './rings.js'
+
+/** Where the addon, of which a thread has one, keeps its engine: this module may be evaluated more than once, by test runners for example. */
+const ENGINE = Symbol.for('native-websocket-server.engine')
 
 /** The class that the addon exports (`native/binding/server_wrap.h`). */
 interface AddonServer {
@@ -50,6 +54,7 @@ interface Addon extends RingAddon {
   subscribe(id: ConnectionId, topic: string): boolean
   unsubscribe(id: ConnectionId, topic: string): boolean
   topics(id: ConnectionId): string[]
+  [ENGINE]?: Engine
 }
 
 /** What the addon says of bad TLS material, as the codes of TlsError. */
@@ -62,15 +67,14 @@ const TLS_CODES: Readonly<Record<string, ErrorCode>> = {
   context: 'ERR_TLS_CONTEXT',
 }
 
-let loaded: Engine | undefined
-
 /**
  * Loads the addon, once for each thread. Throws EngineError, which says what was tried, and why the install step built none when
  * it has left a reason.
  */
 export function loadNative(): Engine {
-  loaded ??= new NativeEngine(loadAddon())
-  return loaded
+  const addon = loadAddon()
+  addon[ENGINE] ??= new NativeEngine(addon)
+  return addon[ENGINE]
 }
 
 function loadAddon(): Addon {
@@ -230,7 +234,9 @@ class NativeServer implements EngineServer, ServerRecords {
 
   requested(exchange: ExchangeId, lines: string): void {
     const [method = '', url = '', remoteAddress = '', ...headers] = lines.split('\n')
-    this.#events.request(exchange, { method, url, remoteAddress, headers })
+    // A piece of `lines` would keep all of it for as long as the socket remembers its address.
+    const address = Buffer.from(remoteAddress, 'latin1').toString('latin1')
+    this.#events.request(exchange, { method, url, remoteAddress: address, headers })
   }
 
   aborted(exchange: ExchangeId): void {

@@ -3,6 +3,7 @@ import { Buffer, constants } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
+import { byteLengthOf } from '../bytes.js'
 import type { ConnectionEvents, EngineRoute, Payload } from './contract.js'
 
 /** Close codes of the errors of `ws` that are no protocol error (1002): RFC 6455, section 7.4.1. */
@@ -86,7 +87,7 @@ export class PortableConnection {
   /** Gives a frame to ws, unless there is no room. */
   #queue(data: Payload, give: (done: () => void) => void): number {
     if (!this.isOpen) return 0
-    const size = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength
+    const size = typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
     const waiting = this.bufferedAmount
     if (waiting + size > this.#limits.maxBackpressure) {
       this.#owesDrainWhenRoom = true

@@ -12,6 +12,7 @@ import { devNull } from 'node:os'
 import process from 'node:process'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer as WsServer } from 'ws'
+import { plainView } from '../bytes.js'
 import { ClosedError, ListenError, OptionError, TlsError } from '../errors.js'
 import type {
   ConnectionEvents,
@@ -284,7 +285,7 @@ function createServer({ tls }: EngineServerOptions): Server {
 
 /** The caller may change its bytes as soon as a call returns, and they may wait in Node until then. */
 function ownCopy(data: Payload): Payload {
-  return typeof data === 'string' ? data : Buffer.from(data)
+  return typeof data === 'string' ? data : Buffer.from(plainView(data))
 }
 
 function headOf({ method = '', url = '', rawHeaders, socket }: IncomingMessage): RequestHead {

@@ -1,6 +1,8 @@
 /** The server that users see: routes, requests, sockets and the shutdown, above either engine. */
 import { lookup } from 'node:dns/promises'
+import { once } from 'node:events'
 import { isIP } from 'node:net'
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { Dispatcher } from './dispatch.js'
 import type { EngineName, EngineTls } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/index.js'
@@ -20,6 +22,9 @@ import {
 import { ANY_METHOD } from './routes.js'
 import { readTls } from './tls.js'
 import type { CloseOptions, Data, ListenOptions, ListenResult, RouteHandler, ServerOptions, WebSocketHandlers } from './types.js'
+
+/** Milliseconds between two looks at what is still being written while the server closes. */
+const FLUSH_INTERVAL = 20
 
 /** All addresses: IPv6 and IPv4 where there are both, else IPv4. */
 const EVERY_ADDRESS = '::'
@@ -128,9 +133,9 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code` and `reason`.
-   * Resolves when all sockets have ended and all requests are answered; what is left after `timeout` milliseconds is cut, and
-   * so is an answer that the client has not taken off the network by then. A route's handler that awaits this waits for itself,
-   * until the timeout. Further calls give the same promise. Rejects with OptionError, and then nothing is closed.
+   * Resolves when all sockets have ended, and all requests are answered and their answers written; what is left after `timeout`
+   * milliseconds is cut. A route's handler that awaits this waits for itself, until the timeout. Further calls give the same
+   * promise. Rejects with OptionError, and then nothing is closed.
    */
   close(options: CloseOptions = {}): Promise<void> {
     if (this.#closing === undefined) {
@@ -204,11 +209,11 @@ export class WebSocketServer implements AsyncDisposable {
     this.#dispatcher.isClosing = true
     engine?.stopListening()
     for (const socket of sockets) socket.close(code, reason)
-    let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeout)
-    })
-    await Promise.race([this.#dispatcher.idle(), patience])
+    const patience = new AbortController()
+    const timer = setTimeout(() => patience.abort(), timeout)
+    await Promise.race([this.#dispatcher.idle(), once(patience.signal, 'abort')])
+    // What was answered last may still be on its way to the client. No event tells of its arrival.
+    while (engine?.isFlushed() === false && !patience.signal.aborted) await setTimeoutPromise(FLUSH_INTERVAL)
     clearTimeout(timer)
     // Cuts what is left: sockets that did not answer, and requests without an answer.
     engine?.dispose()

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { ClosedError, OptionError, type Socket } from '../src/index.js'
 import { Client } from './support/client.js'
-import { describeEngines, makeServer, serve } from './support/engines.js'
+import { addressOf, describeEngines, makeServer, serve } from './support/engines.js'
 import { http } from './support/http.js'
 import { binary, closeCode, closeFrame, OPCODE, RawClient, text } from './support/raw-client.js'
 import { Deferred, Queue, turns, within } from './support/waiting.js'
@@ -638,4 +638,36 @@ describeEngines('closing the server', (engine) => {
       expect(await client.ask('open')).toBe('open')
     })
   }
+})
+
+describeEngines('nothing is lost', (engine) => {
+  test('of a large answer that is on its way when the server closes', async () => {
+    const asked = new Deferred<void>()
+    const server = makeServer(engine)
+    server.get('/large', () => {
+      asked.resolve()
+      return new Response(new Uint8Array(32 * MiB).fill(7))
+    })
+    const { port } = await server.listen({ host: '127.0.0.1' })
+    const answer = http(addressOf(port), '/large')
+    await within(asked.promise, 'the request')
+    await server.close()
+    expect((await answer).body.length).toBe(32 * MiB)
+  })
+
+  test('of what waits for a client that has already said goodbye', async () => {
+    const { handlers, ends } = recorder()
+    const served = await serve(engine, {
+      ...handlers,
+      maxBackpressure: 64 * MiB,
+      message(socket) {
+        for (let i = 0; i < 20; i++) socket.send(Buffer.alloc(MiB, i))
+      },
+    })
+    const client = await RawClient.open(served)
+    client.write(Buffer.concat([text('go'), closeFrame(3000)]))
+    for (let i = 0; i < 20; i++) expect((await client.frame()).payload.equals(Buffer.alloc(MiB, i))).toBe(true)
+    expect(closeCode(await client.frame())).toBe(3000)
+    expect((await ends.next('the end')).code).toBe(3000)
+  })
 })

@@ -115,6 +115,7 @@ Napi::Function ServerWrap::define(Napi::Env env) {
                          InstanceMethod<&ServerWrap::accept>("accept"),
                          InstanceMethod<&ServerWrap::publish>("publish"),
                          InstanceMethod<&ServerWrap::subscribers>("subscribers"),
+                         InstanceMethod<&ServerWrap::is_flushed>("isFlushed"),
                          InstanceMethod<&ServerWrap::dispose>("dispose"),
                      });
 }
@@ -219,6 +220,11 @@ Napi::Value ServerWrap::subscribers(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
   std::size_t count = server ? server->server.subscribers(info[0].ToString().Utf8Value()) : 0;
   return Napi::Number::New(info.Env(), static_cast<double>(count));
+}
+
+Napi::Value ServerWrap::is_flushed(const Napi::CallbackInfo &info) {
+  HostedServer *server = hosted();
+  return Napi::Boolean::New(info.Env(), !server || server->server.is_flushed());
 }
 
 void ServerWrap::dispose(const Napi::CallbackInfo &) {

@@ -17,7 +17,8 @@ class ConnectionOwner {
   virtual void send(void *socket, std::string_view payload, uWS::OpCode op_code) = 0;
   /// Starts the closing handshake.
   virtual void close(void *socket, std::uint16_t code, std::string_view reason) = 0;
-  /// Ends the connection as an error of the peer would: nothing more is delivered, on_ending is raised. The one call that an event may make.
+  /// Ends the connection as an error of the peer would: nothing more is delivered, on_ending is raised. The one call that an
+  /// event may make.
   virtual void fail(void *socket, std::uint16_t code) = 0;
   /// Ends a connection for which on_ending was raised: a Close frame, the close event, and FIN when everything is written.
   virtual void finish(void *socket) = 0;

@@ -61,6 +61,8 @@ struct SocketData {
   /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier messages may still be
   /// sent, until ConnectionOwner::finish.
   bool ending = false;
+  /// The Close frame that ends it has been sent, but waits behind other bytes: the end comes when they have been written.
+  bool finishing = false;
 };
 
 }  // namespace nws

@@ -29,12 +29,13 @@ using WebSocket = uWS::WebSocket<SSL, true, SocketData>;
 template <bool SSL>
 using ContextData = uWS::WebSocketContextData<SSL, SocketData>;
 
-/// µWebSockets keeps corking to itself; a derived class may open it.
+/// µWebSockets keeps these to itself; a derived class may open them.
 template <bool SSL>
 struct Corkable : uWS::AsyncSocket<SSL> {
   using uWS::AsyncSocket<SSL>::cork;
   using uWS::AsyncSocket<SSL>::uncork;
   using uWS::AsyncSocket<SSL>::canCork;
+  using uWS::AsyncSocket<SSL>::getBufferedAmount;
 
   static Corkable *of(void *socket) { return static_cast<Corkable *>(socket); }
 };
@@ -62,25 +63,6 @@ void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view r
   ws->send({payload, length}, uWS::OpCode::CLOSE);
 }
 
-/// Ends the connection for good: Close frame, close event, FIN. For a socket that is `shutting_down`, µWebSockets ignores what
-/// still comes in, and sends the FIN itself when what could not be written at once has been written.
-template <bool SSL>
-void finish(WebSocket<SSL> *ws, bool &shutting_down) {
-  SocketData *data = ws->getUserData();
-  if (data->subscriber) {
-    context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
-  }
-  shutting_down = true;
-  send_close_frame<SSL>(ws, data->close_code, data->close_reason ? *data->close_reason : std::string_view());
-  Corkable<SSL>::of(ws)->uncork();
-  if (ws->getBufferedAmount() == 0) {
-    us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
-  }
-  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
-  context_data<SSL>(ws)->closeHandler(ws, 1006, {});
-  data->~SocketData();
-}
-
 /// The peer's Close frame or an error ends the connection, with this code, when what came before has been dealt with.
 template <bool SSL>
 void begin_ending(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
@@ -105,8 +87,8 @@ bool has_ended(WebSocket<SSL> *ws, bool shutting_down) {
   return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
 }
 
-/// While we wait for the peer's Close frame: µWebSockets re-arms the idle timeout at every read and write, this puts our own back, after
-/// which the connection is cut rather than pinged first. True: the time was up already.
+/// While we wait for the peer's Close frame: µWebSockets re-arms the idle timeout at every read and write, this puts our own
+/// back, after which the connection is cut rather than pinged first. True: the time was up already.
 template <bool SSL>
 bool enforce_deadline(WebSocket<SSL> *ws, bool &timed_out) {
   std::int64_t left = ws->getUserData()->close_deadline - steady_milliseconds();
@@ -119,7 +101,36 @@ bool enforce_deadline(WebSocket<SSL> *ws, bool &timed_out) {
   return false;
 }
 
-/// Starts the closing handshake. If it has begun, makes sure of its deadline.
+/// The end: close event and FIN. For a socket that is `shutting_down`, µWebSockets ignores what still comes in.
+template <bool SSL>
+void complete(WebSocket<SSL> *ws, bool &shutting_down) {
+  shutting_down = true;
+  us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
+  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
+  context_data<SSL>(ws)->closeHandler(ws, 1006, {});
+  ws->getUserData()->~SocketData();
+}
+
+/// Answers the peer's Close frame, or its error, with ours, and ends the connection when everything is written.
+template <bool SSL>
+void finish(WebSocket<SSL> *ws, bool &shutting_down, bool &timed_out) {
+  SocketData *data = ws->getUserData();
+  if (data->subscriber) {
+    context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
+    data->subscriber.reset();
+  }
+  send_close_frame<SSL>(ws, data->close_code, data->close_reason ? *data->close_reason : std::string_view());
+  Corkable<SSL>::of(ws)->uncork();
+  if (ws->getBufferedAmount() == 0) {
+    complete<SSL>(ws, shutting_down);
+    return;
+  }
+  data->closing = data->finishing = true;
+  data->close_deadline = steady_milliseconds() + close_timeout * 1000;
+  enforce_deadline<SSL>(ws, timed_out);
+}
+
+/// Starts the closing handshake. If it has begun, sees to its end or its deadline.
 template <bool SSL>
 void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down, bool &timed_out) {
   if (shutting_down) {
@@ -127,11 +138,15 @@ void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason
   }
   SocketData *data = ws->getUserData();
   if (data->closing) {
-    enforce_deadline<SSL>(ws, timed_out);
+    if (data->finishing && ws->getBufferedAmount() == 0) {
+      complete<SSL>(ws, shutting_down);
+    } else {
+      enforce_deadline<SSL>(ws, timed_out);
+    }
     return;
   }
   if (data->ending) {
-    return finish<SSL>(ws, shutting_down);  // the peer was first
+    return finish<SSL>(ws, shutting_down, timed_out);  // the peer was first
   }
   if (data->subscriber) {
     context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());

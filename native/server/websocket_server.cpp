@@ -1,5 +1,5 @@
-// µWebSockets asks the environment for the limit of a request's headers, and is content with 4 KiB. Here it is asked instead: this must
-// stand before its headers.
+// µWebSockets asks the environment for the limit of a request's headers, and is content with 4 KiB. Here it is asked instead:
+// this must stand before its headers.
 #include <cstdlib>
 
 namespace nws {
@@ -11,6 +11,7 @@ inline const char *header_limit(const char *) { return "16384"; }
 #include "http_pipeline.h"
 #include "websocket_server.h"
 
+#include <algorithm>
 #include <chrono>
 #include <unordered_map>
 
@@ -31,6 +32,7 @@ class WebSocketServer::Core : public ConnectionOwner {
   virtual bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except) = 0;
   virtual std::size_t subscribers(std::string_view topic) = 0;
   virtual void flush() = 0;
+  virtual bool is_flushed() = 0;
   virtual void stop() = 0;
 
   std::unique_ptr<Listener> listener;
@@ -213,7 +215,14 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
     }
   }
 
-  void finish(void *socket) override { static_cast<WebSocket *>(socket)->end(); }
+  void finish(void *socket) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    ConnectionId id = ws->getUserData()->id;
+    ws->end();
+    if (connections_.find(id)) {
+      note_buffered(ws, ws->getUserData());
+    }
+  }
 
   void terminate(void *socket) override { static_cast<WebSocket *>(socket)->close(); }
 
@@ -285,6 +294,11 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
   }
 
   void flush() override { app_.topicTree->drain(); }
+
+  bool is_flushed() override {
+    return std::all_of(http_connections_.begin(), http_connections_.end(),
+                       [](const auto &entry) { return frames::Corkable<SSL>::of(entry.first)->getBufferedAmount() == 0; });
+  }
 
   void stop() override {
     listener.reset();
@@ -528,7 +542,8 @@ class ServerCore final : public WebSocketServer::Core, private EndingObserver {
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
   ServerCore<SSL> *core = ServerCore<SSL>::of(us_socket_context(SSL, socket));
-  return core ? core->receive_http_data(socket, data, static_cast<std::size_t>(length)) : us_socket_close(SSL, socket, 0, nullptr);
+  return core ? core->receive_http_data(socket, data, static_cast<std::size_t>(length))
+              : us_socket_close(SSL, socket, 0, nullptr);
 }
 
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {
@@ -575,6 +590,7 @@ bool WebSocketServer::publish(std::string_view topic, std::string_view payload, 
 }
 std::size_t WebSocketServer::subscribers(std::string_view topic) { return core_->subscribers(topic); }
 void WebSocketServer::flush() { core_->flush(); }
+bool WebSocketServer::is_flushed() { return core_->is_flushed(); }
 void WebSocketServer::stop() { core_->stop(); }
 
 }  // namespace nws

@@ -51,8 +51,8 @@ struct ServerOptions {
 };
 
 /// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: take note and return. None may throw,
-/// call back into the server or its connections (but for ConnectionOwner::fail), or destroy them: a write while a TLS socket is being read loses what it has not
-/// decrypted yet (µSockets' openssl.c, us_internal_ssl_socket_write).
+/// call back into the server or its connections (but for ConnectionOwner::fail), or destroy them: a write while a TLS socket is
+/// being read loses what it has not decrypted yet (µSockets' openssl.c, us_internal_ssl_socket_write).
 class ServerEvents {
  public:
   /// Ends with one call of `respond` or `accept`, or with on_abort.
@@ -110,6 +110,8 @@ class WebSocketServer {
   std::size_t subscribers(std::string_view topic);
   /// Writes what was published since the last time.
   void flush();
+  /// Whether the kernel has taken every answer to an HTTP request.
+  bool is_flushed();
 
   /// Stops listening and cuts every connection and exchange. Idempotent.
   void stop();

@@ -560,6 +560,29 @@ TEST("a Close frame waits behind what is queued") {
   });
 }
 
+TEST("a client that closes before it has read its messages gets them all, and the end is reported when it has") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    std::string payload(1 << 20, 'z');
+    int sent = fill(fixture, payload);
+    auto &connection = fixture.only_connection();
+    for (int more = 0; more < 16; more++, sent++) {  // more than the kernel can still take
+      connection.owner->send(connection.socket, payload, uWS::OpCode::BINARY);
+    }
+    client->send_frame(8, "\x0b\xb8");
+    for (int i = 0; i < 10; i++) {
+      uv_run(&fixture.loop, UV_RUN_NOWAIT);
+    }
+    CHECK(fixture.events.closes.empty());
+    for (int i = 0; i < sent; i++) {
+      CHECK(client->read_frame().payload == payload);
+    }
+    expect_close(*client, 3000);
+    client->wait_for_end();
+    CHECK(fixture.events.closes.size() == 1 && fixture.events.closes[0].first == 3000);
+  });
+}
+
 TEST("what was published arrives once, in order with what was sent, and not at the sender") {
   for_plain_and_tls([](Fixture &fixture) {
     auto sender = fixture.connect_websocket();

@@ -19,7 +19,7 @@ const KEY_BITS = 2048
  * Makes a development certificate when neither file exists: RSA 2048, SHA-256, 365 days, for localhost, 127.0.0.1 and ::1.
  * Missing folders are made; the key is readable by its owner alone (mode 0600). A file that exists is never overwritten.
  *
- * @returns true when it made the two files, false when both were there already.
+ * @returns true when it made the two files, false when both were there already, or another process was quicker.
  * @throws TlsError (`ERR_TLS_FILE`) when just one of the two exists, or when they cannot be written.
  */
 export function ensureCertificate(keyPath: string, certPath: string): boolean {
@@ -32,7 +32,13 @@ export function ensureCertificate(keyPath: string, certPath: string): boolean {
   }
 
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: KEY_BITS })
-  writeNew(keyPath, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600)
+  try {
+    writeNew(keyPath, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600)
+  } catch (error) {
+    // Another process had the same idea, and writes the certificate next.
+    if (isTaken(error) && appears(certPath)) return false
+    throw error
+  }
   try {
     writeNew(certPath, selfSigned(privateKey, publicKey), 0o644)
   } catch (error) {
@@ -41,6 +47,17 @@ export function ensureCertificate(keyPath: string, certPath: string): boolean {
     throw error
   }
   return true
+}
+
+function isTaken(error: unknown): boolean {
+  return error instanceof TlsError && error.cause instanceof Error && 'code' in error.cause && error.cause.code === 'EEXIST'
+}
+
+/** Waits up to two seconds for a file that another process is about to write. */
+function appears(path: string): boolean {
+  const pause = new Int32Array(new SharedArrayBuffer(4))
+  for (let attempt = 0; attempt < 100 && !existsSync(path); attempt++) Atomics.wait(pause, 0, 0, 20)
+  return existsSync(path)
 }
 
 /** Writes a file that must not exist yet (O_EXCL), making its folders. */

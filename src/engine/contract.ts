@@ -159,6 +159,8 @@ export interface EngineServer {
   publish(topic: string, data: Payload, except: ConnectionId): boolean
   subscribers(topic: string): number
 
+  /** Whether the kernel has taken every answer to an HTTP request. */
+  isFlushed(): boolean
   /** Whether the listening socket keeps the process alive. It does at first. */
   ref(): void
   unref(): void

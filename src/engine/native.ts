@@ -37,6 +37,7 @@ interface AddonServer {
   accept(exchange: ExchangeId, route: number, protocol: string, headers: readonly string[]): ConnectionId
   publish(topic: string, data: Payload, except: ConnectionId): boolean
   subscribers(topic: string): number
+  isFlushed(): boolean
   dispose(): void
 }
 
@@ -210,6 +211,10 @@ class NativeServer implements EngineServer, ServerRecords {
 
   subscribers(topic: string): number {
     return this.#addonServer?.subscribers(topic) ?? 0
+  }
+
+  isFlushed(): boolean {
+    return this.#addonServer?.isFlushed() ?? true
   }
 
   ref(): void {

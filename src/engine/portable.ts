@@ -52,6 +52,8 @@ class PortableServer implements EngineServer {
   readonly #streams = new Set<NetSocket>()
   readonly #exchanges = new Map<ExchangeId, Exchange>()
   readonly #connections = new Map<ConnectionId, PortableConnection>()
+  /** Answers that Node has not handed to the kernel yet. */
+  readonly #unflushed = new Set<ServerResponse>()
   readonly #topics = new Topics()
   #lastId = 0
   #isStopped = false
@@ -131,6 +133,8 @@ class PortableServer implements EngineServer {
     if (this.#isStopped || 'stream' in found) all.push('Connection', 'close')
     response.writeHead(status, statusText, all)
     response.end(headOnly ? undefined : body)
+    this.#unflushed.add(response)
+    response.once('close', () => this.#unflushed.delete(response))
     return true
   }
 
@@ -212,6 +216,10 @@ class PortableServer implements EngineServer {
 
   subscribers(topic: string): number {
     return this.#topics.subscribers(topic).size
+  }
+
+  isFlushed(): boolean {
+    return this.#unflushed.size === 0
   }
 
   ref(): void {

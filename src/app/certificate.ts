@@ -32,6 +32,8 @@ export function ensureCertificate(keyPath: string, certPath: string): boolean {
   }
 
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: KEY_BITS })
+  // Made before either is written, so that nobody finds one without the other for longer than a write takes.
+  const certificate = selfSigned(privateKey, publicKey)
   try {
     writeNew(keyPath, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600)
   } catch (error) {
@@ -40,7 +42,7 @@ export function ensureCertificate(keyPath: string, certPath: string): boolean {
     throw error
   }
   try {
-    writeNew(certPath, selfSigned(privateKey, publicKey), 0o644)
+    writeNew(certPath, certificate, 0o644)
   } catch (error) {
     // Half a pair would only be in the way of the next attempt. The key is the one just made: nothing else had that name.
     rmSync(keyPath, { force: true })

@@ -4,6 +4,7 @@
 
 #include "environment.h"
 #include "server_wrap.h"
+#include "values.h"
 
 namespace {
 
@@ -32,7 +33,7 @@ const ConnectionTable::Entry *connection(const Napi::CallbackInfo &info, const s
     return nullptr;
   }
   environment->drain_outbox();
-  return environment->connections().find(info[0].ToNumber().Uint32Value());
+  return environment->connections().find(nws::number(info[0]));
 }
 
 /// (id, payload: string | Uint8Array): a long message, straight from the caller's memory.
@@ -48,7 +49,7 @@ void send(const Napi::CallbackInfo &info) {
 Napi::Value subscribe(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   auto *entry = connection(info, environment);
-  bool done = entry && entry->owner->subscribe(entry->socket, info[1].ToString().Utf8Value());
+  bool done = entry && entry->owner->subscribe(entry->socket, nws::text(info[1]));
   return Napi::Boolean::New(info.Env(), done);
 }
 
@@ -56,7 +57,7 @@ Napi::Value subscribe(const Napi::CallbackInfo &info) {
 Napi::Value unsubscribe(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   auto *entry = connection(info, environment);
-  bool done = entry && entry->owner->unsubscribe(entry->socket, info[1].ToString().Utf8Value());
+  bool done = entry && entry->owner->unsubscribe(entry->socket, nws::text(info[1]));
   return Napi::Boolean::New(info.Env(), done);
 }
 

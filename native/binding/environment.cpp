@@ -64,10 +64,11 @@ Environment::~Environment() = default;
 bool Environment::attach(Napi::Object shared) {
   Napi::Value deliver = shared.Get("deliver");
   Napi::Value attachments = shared.Get("attachments");
-  std::span<std::uint32_t> accounts = words_of(shared.Get("accounts"));
-  std::span<std::uint32_t> control = words_of(shared.Get("control"));
-  std::span<std::uint32_t> outbox = words_of(shared.Get("outbox"));
-  std::span<std::uint32_t> inbox = words_of(shared.Get("inbox"));
+  Napi::Value buffers[] = {shared.Get("accounts"), shared.Get("control"), shared.Get("inbox"), shared.Get("outbox")};
+  std::span<std::uint32_t> accounts = words_of(buffers[0]);
+  std::span<std::uint32_t> control = words_of(buffers[1]);
+  std::span<std::uint32_t> inbox = words_of(buffers[2]);
+  std::span<std::uint32_t> outbox = words_of(buffers[3]);
   constexpr std::size_t account_words = sizeof(Account) / sizeof(std::uint32_t);
   if (attached() || !deliver.IsFunction() || !attachments.IsArray() || outbox.empty() ||
       control.size() < protocol::control_words || accounts.size() < (ConnectionTable::capacity + 1) * account_words ||
@@ -76,10 +77,9 @@ bool Environment::attach(Napi::Object shared) {
   }
   deliver_ = Napi::Persistent(deliver.As<Napi::Function>());
   attachments_ = Napi::Persistent(attachments.As<Napi::Object>());
-  control_reference_ = Napi::Persistent(shared.Get("control").As<Napi::Object>());
-  inbox_reference_ = Napi::Persistent(shared.Get("inbox").As<Napi::Object>());
-  outbox_reference_ = Napi::Persistent(shared.Get("outbox").As<Napi::Object>());
-  accounts_reference_ = Napi::Persistent(shared.Get("accounts").As<Napi::Object>());
+  for (std::size_t i = 0; i < std::size(buffers); i++) {
+    memory_[i] = Napi::Persistent(buffers[i].As<Napi::Object>());
+  }
   control_ = control;
   inbox_ = inbox;
   outbox_ = outbox;
@@ -350,9 +350,10 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
   // Node-API may be gone when the last of us is freed: everything that belongs to it is given back now.
   connections_.reset();
   context_.reset();
-  for (auto *reference : {&attachments_, &inbox_reference_, &outbox_reference_, &control_reference_, &accounts_reference_}) {
-    reference->Reset();
+  for (Napi::ObjectReference &reference : memory_) {
+    reference.Reset();
   }
+  attachments_.Reset();
   deliver_.Reset();
   if (!hooks_) {
     napi_remove_async_cleanup_hook(handle);

@@ -5,6 +5,7 @@
 #include <napi.h>
 #include <uv.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -87,7 +88,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::uint32_t attachment_count_ = 0;
 
   // Memory of ArrayBuffers, which the references keep alive. An ArrayBuffer's memory does not move.
-  Napi::ObjectReference inbox_reference_, outbox_reference_, control_reference_, accounts_reference_;
+  std::array<Napi::ObjectReference, 4> memory_;
   std::span<std::uint32_t> inbox_, outbox_, control_;
 
   std::optional<ConnectionTable> connections_;

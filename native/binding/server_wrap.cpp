@@ -1,5 +1,7 @@
 #include "server_wrap.h"
 
+#include "values.h"
+
 namespace nws {
 
 namespace {
@@ -7,42 +9,35 @@ namespace {
 /// The shape is not what src/engine/native.ts sends.
 void refuse(Napi::Env env, const char *what) { Napi::TypeError::New(env, what).ThrowAsJavaScriptException(); }
 
-std::string text_option(const Napi::Object &object, const char *name) {
-  Napi::Value value = object.Get(name);
-  if (value.IsString()) {
-    return value.As<Napi::String>().Utf8Value();
-  }
-  if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array) {
-    auto bytes = value.As<Napi::Uint8Array>();
-    return {reinterpret_cast<const char *>(bytes.Data()), bytes.ByteLength()};
-  }
-  return {};
-}
-
-std::uint32_t number_option(const Napi::Object &object, const char *name) { return object.Get(name).ToNumber().Uint32Value(); }
+std::string text_or_bytes(Napi::Value value) { return value.IsString() ? text(value) : std::string(bytes(value)); }
 
 ServerOptions server_options(const Napi::Object &given) {
   ServerOptions options;
-  options.address = {.host = text_option(given, "host"),
-                     .port = static_cast<std::uint16_t>(number_option(given, "port")),
-                     .reuse_port = given.Get("reusePort").ToBoolean()};
+  options.address = {.host = text(given.Get("host")),
+                     .port = static_cast<std::uint16_t>(number(given.Get("port"))),
+                     .reuse_port = boolean(given.Get("reusePort"))};
   if (Napi::Value tls = given.Get("tls"); tls.IsObject()) {
     auto object = tls.As<Napi::Object>();
-    options.tls = TlsOptions{.key = text_option(object, "key"),
+    options.tls = TlsOptions{.key = text_or_bytes(object.Get("key")),
                              .key_file = {},
-                             .certificate = text_option(object, "cert"),
+                             .certificate = text_or_bytes(object.Get("cert")),
                              .certificate_file = {},
-                             .passphrase = text_option(object, "passphrase"),
-                             .ciphers = text_option(object, "ciphers"),
-                             .tls13_only = text_option(object, "minVersion") == "TLSv1.3"};
+                             .passphrase = text_or_bytes(object.Get("passphrase")),
+                             .ciphers = text_or_bytes(object.Get("ciphers")),
+                             .tls13_only = text(object.Get("minVersion")) == "TLSv1.3"};
   }
-  auto routes = given.Get("routes").As<Napi::Array>();
-  for (std::uint32_t i = 0; i < routes.Length(); i++) {
-    auto route = routes.Get(i).As<Napi::Object>();
-    options.routes.push_back({.max_payload_length = number_option(route, "maxPayloadLength"),
-                              .max_backpressure = number_option(route, "maxBackpressure"),
-                              .idle_timeout = static_cast<std::uint16_t>(number_option(route, "idleTimeout")),
-                              .send_pings = route.Get("sendPings").ToBoolean()});
+  Napi::Value given_routes = given.Get("routes");
+  std::uint32_t count = given_routes.IsArray() ? given_routes.As<Napi::Array>().Length() : 0;
+  for (std::uint32_t i = 0; i < count; i++) {
+    Napi::Value value = given_routes.As<Napi::Array>().Get(i);
+    if (!value.IsObject()) {
+      break;
+    }
+    auto route = value.As<Napi::Object>();
+    options.routes.push_back({.max_payload_length = number(route.Get("maxPayloadLength")),
+                              .max_backpressure = number(route.Get("maxBackpressure")),
+                              .idle_timeout = static_cast<std::uint16_t>(number(route.Get("idleTimeout"))),
+                              .send_pings = boolean(route.Get("sendPings"))});
   }
   return options;
 }
@@ -65,17 +60,6 @@ const char *failure_name(TlsFailure::What what) {
   return "context";
 }
 
-/// A string of HTTP's, in which every character stands for one byte (ISO 8859-1).
-std::string latin1(Napi::Value value) {
-  std::string text;
-  std::size_t length = 0;
-  if (napi_get_value_string_latin1(value.Env(), value, nullptr, 0, &length) == napi_ok) {
-    text.resize(length);
-    napi_get_value_string_latin1(value.Env(), value, text.data(), length + 1, &length);
-  }
-  return text;
-}
-
 /// Header names and values in turn, from an array of strings. The strings are kept in `storage`.
 std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &storage) {
   std::vector<Header> headers;
@@ -94,14 +78,12 @@ std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &sto
 
 }  // namespace
 
-PayloadArgument::PayloadArgument(Napi::Value value) {
-  if (value.IsString()) {
-    text_ = value.As<Napi::String>().Utf8Value();
+PayloadArgument::PayloadArgument(Napi::Value value) : is_binary_(!value.IsString()) {
+  if (is_binary_) {
+    view_ = bytes(value);
+  } else {
+    text_ = text(value);
     view_ = text_;
-  } else if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array) {
-    auto bytes = value.As<Napi::Uint8Array>();
-    view_ = {reinterpret_cast<const char *>(bytes.Data()), bytes.ByteLength()};
-    is_binary_ = true;
   }
 }
 
@@ -127,7 +109,7 @@ ServerWrap::ServerWrap(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Server
     refuse(info.Env(), "new WebSocketServer(number, { host, port, reusePort, tls, routes }), after attach");
     return;
   }
-  number_ = info[0].As<Napi::Number>().Uint32Value();
+  number_ = number(info[0]);
   environment_ = environment;
   HostedServer *hosted = environment->open_server(number_, server_options(info[1].As<Napi::Object>()));
   if (!hosted) {
@@ -173,7 +155,7 @@ void ServerWrap::stop_listening(const Napi::CallbackInfo &) {
 
 void ServerWrap::ref(const Napi::CallbackInfo &info) {
   if (HostedServer *server = hosted()) {
-    server->server.ref(info[0].ToBoolean());
+    server->server.ref(boolean(info[0]));
   }
 }
 
@@ -186,11 +168,11 @@ Napi::Value ServerWrap::respond(const Napi::CallbackInfo &info) {
   std::string status = latin1(info[1]);
   std::vector<Header> headers = header_list(info[2], storage);
   PayloadArgument body(info[3]);
-  Response response{.status = status, .headers = headers, .body = std::nullopt, .head_only = info[4].ToBoolean()};
+  Response response{.status = status, .headers = headers, .body = std::nullopt, .head_only = boolean(info[4])};
   if (!info[3].IsUndefined()) {
     response.body = body.view();
   }
-  return Napi::Boolean::New(info.Env(), server->server.respond(info[0].ToNumber().Uint32Value(), response));
+  return Napi::Boolean::New(info.Env(), server->server.respond(number(info[0]), response));
 }
 
 Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
@@ -201,7 +183,7 @@ Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
   std::vector<std::string> storage;
   std::string protocol = latin1(info[2]);
   std::vector<Header> headers = header_list(info[3], storage);
-  ConnectionId id = server->server.accept(info[0].ToNumber().Uint32Value(), info[1].ToNumber().Uint32Value(), protocol, headers);
+  ConnectionId id = server->server.accept(number(info[0]), number(info[1]), protocol, headers);
   return Napi::Number::New(info.Env(), id);
 }
 
@@ -210,15 +192,17 @@ Napi::Value ServerWrap::publish(const Napi::CallbackInfo &info) {
   if (!server) {
     return Napi::Boolean::New(info.Env(), false);
   }
-  environment_.lock()->drain_outbox();  // what was sent before comes before
+  if (auto environment = environment_.lock()) {
+    environment->drain_outbox();  // what was sent before comes before
+  }
   PayloadArgument payload(info[1]);
-  return Napi::Boolean::New(info.Env(), server->server.publish(info[0].ToString().Utf8Value(), payload.view(),
-                                                               payload.is_binary(), info[2].ToNumber().Uint32Value()));
+  return Napi::Boolean::New(info.Env(),
+                            server->server.publish(text(info[0]), payload.view(), payload.is_binary(), number(info[2])));
 }
 
 Napi::Value ServerWrap::subscribers(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
-  std::size_t count = server ? server->server.subscribers(info[0].ToString().Utf8Value()) : 0;
+  std::size_t count = server ? server->server.subscribers(text(info[0])) : 0;
   return Napi::Number::New(info.Env(), static_cast<double>(count));
 }
 

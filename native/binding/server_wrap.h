@@ -52,7 +52,7 @@ class PayloadArgument {
  private:
   std::string text_;
   std::string_view view_;
-  bool is_binary_ = false;
+  bool is_binary_;
 };
 
 }  // namespace nws

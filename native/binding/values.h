@@ -1,0 +1,59 @@
+// Arguments as C++ values. None of these coerces, and none can fail: a value that is missing or of another kind gives nothing.
+// That matters while an environment is being terminated, when every call that could run JavaScript is refused, and node-addon-api
+// ends the process on the second refusal in a row.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <string>
+
+namespace nws {
+
+inline std::string text(Napi::Value value) {
+  std::string result;
+  std::size_t length = 0;
+  if (!value.IsEmpty() && napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length) == napi_ok) {
+    result.resize(length);
+    napi_get_value_string_utf8(value.Env(), value, result.data(), length + 1, &length);
+  }
+  return result;
+}
+
+/// A string of HTTP's, in which every character stands for one byte (ISO 8859-1).
+inline std::string latin1(Napi::Value value) {
+  std::string result;
+  std::size_t length = 0;
+  if (!value.IsEmpty() && napi_get_value_string_latin1(value.Env(), value, nullptr, 0, &length) == napi_ok) {
+    result.resize(length);
+    napi_get_value_string_latin1(value.Env(), value, result.data(), length + 1, &length);
+  }
+  return result;
+}
+
+inline std::uint32_t number(Napi::Value value) {
+  std::uint32_t result = 0;
+  if (!value.IsEmpty() && napi_get_value_uint32(value.Env(), value, &result) != napi_ok) {
+    result = 0;
+  }
+  return result;
+}
+
+inline bool boolean(Napi::Value value) {
+  bool result = false;
+  return !value.IsEmpty() && napi_get_value_bool(value.Env(), value, &result) == napi_ok && result;
+}
+
+/// The bytes of a Uint8Array, valid during the call only; empty for anything else.
+inline std::string_view bytes(Napi::Value value) {
+  napi_typedarray_type type;
+  std::size_t length = 0;
+  void *data = nullptr;
+  if (!value.IsTypedArray() || napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_uint8_array) {
+    return {};
+  }
+  return {static_cast<const char *>(data), length};
+}
+
+}  // namespace nws

@@ -15,10 +15,10 @@ export const ERROR_CODES = {
   EAFNOSUPPORT: 'The address family (IPv4 or IPv6) is not available on this machine.',
   ENOTFOUND: 'The host name has no address.',
   EMFILE: 'The process has no file descriptor left, to listen with or for another connection.',
-  ERR_TLS_FILE: 'A key, certificate or CA file is missing or cannot be read.',
+  ERR_TLS_FILE: 'A key or certificate file is missing or cannot be read.',
   ERR_TLS_KEY: 'The private key is not PEM, or of a kind that cannot be used.',
   ERR_TLS_PASSPHRASE: 'The private key is encrypted, and the passphrase is missing or wrong.',
-  ERR_TLS_CERTIFICATE: 'The certificate (or CA) is not PEM.',
+  ERR_TLS_CERTIFICATE: 'The certificate is not PEM.',
   ERR_TLS_MISMATCH: 'The private key does not belong to the certificate.',
   ERR_TLS_CONTEXT: 'OpenSSL refused the TLS settings, for example the cipher list.',
   ERR_ENGINE_UNAVAILABLE: 'The engine that was asked for cannot be loaded; the message says why.',
@@ -76,7 +76,7 @@ export class ListenError extends WebSocketServerError {
 
 /** TLS material that cannot be used. */
 export class TlsError extends WebSocketServerError {
-  /** The file at fault, when it was named by `keyFile`, `certFile` or `caFile`. */
+  /** The file at fault, when it was named by `keyFile` or `certFile`. */
   readonly file: string | undefined
 
   constructor(code: ErrorCode, message: string, file?: string, options?: ErrorOptions) {

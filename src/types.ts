@@ -56,7 +56,10 @@ export interface ServerOptions {
    * closes. `false` turns it off. Default `'/health'`.
    */
   health?: false | string
-  /** Called with what no socket can be blamed for. Default: rethrown as an uncaught exception. */
+  /**
+   * Called with what no socket can be blamed for. Default: rethrown as an uncaught exception, but for EMFILE (no descriptor is left
+   * for new clients), which becomes a process warning.
+   */
   onError?(error: Error): void
 }
 

@@ -27,7 +27,6 @@ export type Payload = string | Uint8Array
 export interface EngineTls {
   readonly key: Buffer
   readonly cert: Buffer
-  readonly ca?: Buffer
   readonly passphrase?: string
   readonly ciphers?: string
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'

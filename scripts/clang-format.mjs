@@ -14,12 +14,17 @@ if (!clangFormat) {
   console.error(`clang-format is not installed, so the C++ sources were not checked; ${remedy}.`)
   process.exit(process.env.CI ? 1 : 0)
 }
-const sources = readdirSync(join(root, 'native'), { recursive: true, encoding: 'utf8' }).filter((file) => /\.(cpp|h)$/.test(file))
+const folders = ['native', 'bench/load', 'bench/limit']
+const sources = folders.flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.(cpp|h)$/.test(file))
+    .map((file) => join(folder, file)),
+)
 const mode = process.argv.includes('--write') ? ['-i'] : ['--dry-run', '--Werror']
-const { ok, output } = run([clangFormat, ...mode, ...sources.map((file) => join('native', file))], { cwd: root })
+const { ok, output } = run([clangFormat, ...mode, ...sources], { cwd: root })
 if (output) console.error(output)
 if (!ok) {
   console.error('\n"npm run format" formats the C++ sources.')
   process.exit(1)
 }
-console.log(`clang-format: ${sources.length} files in native/ are well formatted.`)
+console.log(`clang-format: ${sources.length} files are well formatted.`)

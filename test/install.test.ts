@@ -1,12 +1,13 @@
 /** The install step, run as `npm install` runs it. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, dirname, join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   ADDON,
   absentTools,
+  CMAKE_LISTS,
   fakeProgram,
   newFolder,
   paragraphAbout,
@@ -47,6 +48,26 @@ describe.skipIf(noTools !== '')(`with the tools${noTools}`, () => {
     project.write('native/addon.cpp', `${ADDON}// changed\n`)
     expect(project.install().output).toContain('The native engine was built')
     expect(statSync(project.addon).mtimeMs).toBeGreaterThan(built)
+  })
+
+  test('a library of the system that was updated goes into a new build, from scratch', () => {
+    const library = join(newFolder(), 'libssl.a')
+    writeFileSync(library, 'with a hole')
+    utimesSync(library, 1e9, 1e9)
+    project.write('CMakeLists.txt', `${CMAKE_LISTS}set(OPENSSL_SSL_LIBRARY "${library}" CACHE FILEPATH "")\n`)
+    project.install()
+    expect(project.install().output).toContain('up to date')
+
+    const leftover = join(project.folder, 'build', 'leftover')
+    writeFileSync(leftover, '')
+    writeFileSync(library, 'mended   ..')
+    utimesSync(library, 1.1e9, 1.1e9) // packages keep the time when they were made: long before the addon
+    expect(project.install().output).toContain('The native engine was built')
+    expect(existsSync(leftover)).toBe(false)
+    expect(project.install().output).toContain('up to date')
+
+    rmSync(library)
+    expect(project.install().output).toContain('The native engine was built')
   })
 
   test('an addon that was removed is built again', () => {
@@ -169,6 +190,32 @@ describe('without the tools', () => {
       expect(paragraph).toContain('fatal error: no such file')
       expect(paragraph).toContain(library)
     }
+  })
+})
+
+describe('without static libraries of OpenSSL', () => {
+  test('the paragraph names them, and says how to bring them even where no package does', () => {
+    const blind = fakeProgram('cc', 'case "$1" in -print-file-name=*) echo "$1" | cut -d= -f2;; esac; cat >/dev/null')
+    const { code, output } = project.install({ CC: blind })
+    expect(code).toBe(0)
+    expect(output).toContain('The portable engine serves.')
+    const paragraph = paragraphAbout("OpenSSL's static libraries", output)
+    expect(paragraph).toContain(`There is no libssl.a and no libcrypto.a where ${blind} looks for libraries.`)
+    expect(paragraph).toContain('apk add openssl-libs-static')
+    expect(paragraph).toContain('OPENSSL_ROOT_DIR=/path/to/openssl ')
+    expect(project.install({ CC: blind, NATIVE_WEBSOCKET_SERVER_ENGINE: 'native' }).code).toBe(1)
+  })
+
+  test('OPENSSL_ROOT_DIR names a folder with them; one of the two is not enough', () => {
+    const openssl = newFolder()
+    for (const file of ['include/openssl/ssl.h', 'lib/libssl.a']) {
+      mkdirSync(dirname(join(openssl, file)), { recursive: true })
+      writeFileSync(join(openssl, file), '')
+    }
+    const settings = { ...withoutTools(), OPENSSL_ROOT_DIR: openssl }
+    expect(project.install(settings).output).toContain(`There is no libcrypto.a in ${join(openssl, 'lib')} nor `)
+    writeFileSync(join(openssl, 'lib', 'libcrypto.a'), '')
+    expect(project.install(settings).output).not.toContain('Missing: OpenSSL')
   })
 })
 

@@ -25,20 +25,26 @@ import { findCompiler, findNodeUvHeader } from './tools.mjs'
 const GENERATOR = 'Unix Makefiles'
 /** Environment variables that change what is built. */
 const VARIABLES = ['CC', 'CXX', 'CFLAGS', 'LDFLAGS', 'OPENSSL_ROOT_DIR', 'CMAKE_PREFIX_PATH']
+/** In CMake's cache: the libraries of the system that become part of the addon. */
+const LIBRARY_VARIABLES = ['OPENSSL_SSL_LIBRARY', 'OPENSSL_CRYPTO_LIBRARY', 'ZLIB_STATIC_LIBRARY', 'ZLIB_LIBRARY_RELEASE']
 /** Lines of a failed build's output that are printed; the log has all of it. */
 const PRINTED_LINES = 200
 
 const require = createRequire(join(root, 'package.json'))
 
-/** @typedef {{ toolchain?: string, inputs?: string }} State */
+/**
+ * @typedef {readonly [path: string, size?: string, mtimeMs?: string]} Library
+ * @typedef {{ toolchain?: string, inputs?: string, libraries?: readonly Library[] }} State
+ */
 
 /**
- * Whether the addon is there and was built from exactly these sources with this compiler. Node's version does not
- * matter: the addon uses Node-API.
+ * Whether the addon is there and was built from exactly these sources with this compiler and these libraries. Node's version
+ * does not matter: the addon uses Node-API.
  * @param {string} upstream
  */
 export function isUpToDate(upstream) {
-  return existsSync(addonFile) && readState().inputs === inputsOf(upstream)
+  const state = readState()
+  return existsSync(addonFile) && state.inputs === inputsOf(upstream) && hasSameLibraries(state)
 }
 
 /** Nothing may load an addon that the last install did not build. */
@@ -56,18 +62,22 @@ export function buildNative(upstream, tools) {
   const start = performance.now()
   const toolchain = toolchainOf(upstream)
   const inputs = inputsOf(upstream)
-  // Neither CMake's cache nor make's time stamps survive another compiler or other upstream sources.
-  if (readState().toolchain !== toolchain) rmSync(buildDirectory, { recursive: true, force: true })
+  // Neither CMake's cache nor make's time stamps survive another compiler or other upstream sources. An updated library may
+  // well be older than what was built from the one before, and its headers come with it.
+  const state = readState()
+  if (state.toolchain !== toolchain || !hasSameLibraries(state)) rmSync(buildDirectory, { recursive: true, force: true })
   writeState({ toolchain })
 
   const failure = runCmakeJs(buildDirectory, tools, { env: { UWEBSOCKETS_DIR: upstream } })
+  const libraries = librariesOfBuild().map(describeLibrary)
+  writeState({ toolchain, libraries })
   const seconds = Math.round((performance.now() - start) / 1000)
   if (failure)
     return { seconds, problem: `The native build failed.\n\n${excerpt(failure)}\n\nThe whole output is in ${logFile}.` }
 
   const loading = run([process.execPath, '-e', 'require(process.argv[1])', addonFile])
   if (!loading.ok) return { seconds, problem: `The addon was built, but Node cannot load it.\n\n${loading.output}` }
-  writeState({ toolchain, inputs })
+  writeState({ toolchain, libraries, inputs })
   return { seconds }
 }
 
@@ -143,6 +153,33 @@ function inputsOf(upstream) {
 }
 
 /**
+ * Whether the libraries that the last build took are still the same: a security update of OpenSSL must reach the addon.
+ * @param {State} state
+ */
+function hasSameLibraries({ libraries }) {
+  return libraries?.every((library) => JSON.stringify(library) === JSON.stringify(describeLibrary(library[0]))) ?? false
+}
+
+/** What CMake has found, by its own account. */
+function librariesOfBuild() {
+  const file = join(buildDirectory, 'CMakeCache.txt')
+  const cache = existsSync(file) ? readFileSync(file, 'utf8') : ''
+  return LIBRARY_VARIABLES.map((name) => new RegExp(`^${name}:FILEPATH=(/.*)$`, 'm').exec(cache)?.[1]).filter(
+    (path) => path !== undefined,
+  )
+}
+
+/**
+ * @param {string} path
+ * @returns {Library}
+ */
+function describeLibrary(path) {
+  if (!existsSync(path)) return [path]
+  const [size, time] = identity(path)
+  return [path, size, time]
+}
+
+/**
  * @param {string} folder
  * @returns {string[]}
  */
@@ -154,7 +191,10 @@ function filesBelow(folder) {
     .sort()
 }
 
-/** @param {string} file */
+/**
+ * @param {string} file
+ * @returns {[size: string, mtimeMs: string]}
+ */
 function identity(file) {
   const { size, mtimeMs } = statSync(file)
   return [String(size), String(mtimeMs)]

@@ -1,4 +1,5 @@
 /** How each system brings each thing that the native build needs. */
+import { tryAgain } from './paths.mjs'
 
 /** @param {Record<'debian' | 'fedora' | 'alpine' | 'macos', string>} names packages, and for macOS the whole command */
 const packages = ({ debian, fedora, alpine, macos }) =>
@@ -16,13 +17,21 @@ export const remedies = {
   cmake: packages({ debian: 'cmake', fedora: 'cmake', alpine: 'cmake', macos: 'brew install cmake' }),
   make: packages({ debian: 'make', fedora: 'make', alpine: 'make', macos: commandLineTools }),
   compiler: packages({ debian: 'g++', fedora: 'gcc-c++', alpine: 'g++', macos: commandLineTools }),
-  // With the static libraries OpenSSL stays inside the addon; on Alpine they are packages of their own.
   openssl: packages({
     debian: 'libssl-dev',
     fedora: 'openssl-devel',
     alpine: 'openssl-dev openssl-libs-static',
     macos: 'brew install openssl@3',
   }),
+  // Fedora's repositories have no static OpenSSL at all. What OpenSSL's own build makes has both kinds of libraries.
+  staticOpenssl: /** @type {const} */ ([
+    ['Debian, Ubuntu', 'apt-get install libssl-dev'],
+    ['Fedora', 'has no package of them: build OpenSSL as below'],
+    ['Alpine', 'apk add openssl-libs-static'],
+    ['macOS', 'brew install openssl@3'],
+    ["Elsewhere, in OpenSSL's sources", './Configure --prefix=/path/to/openssl --libdir=lib && make && make install_sw'],
+    ['and then here', `OPENSSL_ROOT_DIR=/path/to/openssl ${tryAgain}`],
+  ]),
   zlib: packages({ debian: 'zlib1g-dev', fedora: 'zlib-devel', alpine: 'zlib-dev zlib-static', macos: commandLineTools }),
   libuv: packages({ debian: 'libuv1-dev', fedora: 'libuv-devel', alpine: 'libuv-dev', macos: 'brew install libuv' }),
 }

@@ -1,6 +1,6 @@
 /** Checks, all in one go, that everything the native build needs is there. */
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import process from 'node:process'
 import { root } from './paths.mjs'
 import { run, which } from './processes.mjs'
@@ -20,6 +20,9 @@ import { remedies } from './remedies.mjs'
 
 /** Where headers are looked for when there is no compiler to ask. */
 const SYSTEM_INCLUDES = ['/usr/include', '/usr/local/include', '/opt/local/include']
+/** Where libraries are, likewise. */
+const MULTIARCH = `${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`
+const LIBRARY_FOLDERS = ['lib', 'lib64', `lib/${MULTIARCH}`]
 /** Homebrew keeps OpenSSL out of the compiler's sight, on ARM and Intel machines. */
 const HOMEBREW_OPENSSL = ['/opt/homebrew/opt/openssl@3', '/usr/local/opt/openssl@3']
 
@@ -64,7 +67,9 @@ export function checkTools() {
       : { what: 'make', tried: 'gmake and make were looked for on PATH.', remedies: remedies.make },
     checkCompiler('a C compiler', cc, ['-x', 'c', '-std=c11'], 'int main(void) { return 0; }\n'),
     checkCompiler('a C++20 compiler', cxx, ['-x', 'c++', '-std=c++20'], CXX20_PROBE),
-    openssl.tried ? { what: "OpenSSL's header openssl/ssl.h", tried: openssl.tried, remedies: remedies.openssl } : undefined,
+    openssl.tried
+      ? { what: "OpenSSL's header openssl/ssl.h", tried: openssl.tried, remedies: remedies.openssl }
+      : checkStaticOpenssl(tools),
     zlib.tried ? { what: "zlib's header zlib.h", tried: zlib.tried, remedies: remedies.zlib } : undefined,
     uv.tried ? { what: "libuv's header uv.h", tried: uv.tried, remedies: remedies.libuv } : undefined,
   ].filter((missing) => missing !== undefined)
@@ -135,6 +140,44 @@ function findHeader(header, cc, folders) {
   }
   const { ok, output } = compile(cc, ['-x', 'c'], `#include <stddef.h>\n#include <${header}>\n`)
   return ok ? {} : { tried: `${first}${cc.join(' ')} cannot include it:\n${quote(output)}` }
+}
+
+/**
+ * The addon must carry an OpenSSL of its own: with shared libraries it would end up with the one that Node exports, which is
+ * another version than its headers.
+ * @param {Tools} tools
+ * @returns {Missing | undefined}
+ */
+function checkStaticOpenssl({ cc, opensslRoot }) {
+  const absent = ['libssl.a', 'libcrypto.a'].filter((library) => !hasLibrary(library, cc, opensslRoot))
+  if (absent.length === 0) return undefined
+  const places = opensslRoot || !cc ? libraryFolders(opensslRoot).join(' nor ') : `where ${cc.join(' ')} looks for libraries`
+  return {
+    what: "OpenSSL's static libraries",
+    tried:
+      `There is no ${absent.join(' and no ')} ${opensslRoot || !cc ? 'in ' : ''}${places}. ` +
+      'The shared libraries are not enough: the addon would get mixed up with the OpenSSL that is inside Node.js.',
+    remedies: remedies.staticOpenssl,
+  }
+}
+
+/**
+ * @param {string} library
+ * @param {readonly string[] | undefined} cc
+ * @param {string | undefined} opensslRoot
+ */
+function hasLibrary(library, cc, opensslRoot) {
+  if (opensslRoot || !cc) return libraryFolders(opensslRoot).some((folder) => existsSync(join(folder, library)))
+  // The name comes back as it is when the compiler does not find it.
+  const path = run([...cc, `-print-file-name=${library}`]).output
+  return isAbsolute(path) && existsSync(path)
+}
+
+/** @param {string | undefined} opensslRoot */
+function libraryFolders(opensslRoot) {
+  return (opensslRoot ? [opensslRoot] : ['/usr', '/usr/local']).flatMap((base) =>
+    LIBRARY_FOLDERS.map((folder) => join(base, folder)),
+  )
 }
 
 /** Folders with an OpenSSL that the compiler does not find by itself. */

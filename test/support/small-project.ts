@@ -33,7 +33,8 @@ export function absentTools(): string {
 
 /** The source of the smallest addon. */
 export const ADDON = '#include <node_api.h>\n#include <App.h>\nNAPI_MODULE_INIT() { return exports; }\n'
-const CMAKE_LISTS = `cmake_minimum_required(VERSION 3.16)
+/** What builds it. */
+export const CMAKE_LISTS = `cmake_minimum_required(VERSION 3.16)
 project(small LANGUAGES C CXX)
 add_library(native_websocket_server MODULE native/addon.cpp)
 set_target_properties(native_websocket_server PROPERTIES PREFIX "" SUFFIX ".node")

@@ -10,14 +10,16 @@ if (!existsSync(compiled)) {
   console.error('dist/app/certificate.js is missing: run "npm run build:ts" first.')
   process.exit(1)
 }
-const { ensureCertificate } = await import(pathToFileURL(compiled).href)
+const { ensureCertificate, VALIDITY_DAYS } = await import(pathToFileURL(compiled).href)
 
 const key = join(root, 'certs', 'key.pem')
 const cert = join(root, 'certs', 'cert.pem')
 try {
   const made = ensureCertificate(key, cert)
   const names = [key, cert].map((path) => relative(process.cwd(), path)).join(' and ')
-  console.log(made ? `Made ${names}: for localhost, valid for 365 days.` : `${names} exist already; they stay as they are.`)
+  console.log(
+    made ? `Made ${names}: for localhost, valid for ${VALIDITY_DAYS} days.` : `${names} exist already; they stay as they are.`,
+  )
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exit(1)

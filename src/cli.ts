@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { parseArgs } from 'node:util'
-import { ensureCertificate } from './app/certificate.js'
+import { ensureCertificate, VALIDITY_DAYS } from './app/certificate.js'
 import { descriptorAdvice, remainingDescriptors } from './app/descriptors.js'
 import { bannerLines, createEchoServer } from './app/echo.js'
 import { escapeControls, firstLine } from './app/log-text.js'
@@ -93,7 +93,7 @@ async function run(settings: Settings): Promise<void> {
   closeOnSignals(server)
   const lines = bannerLines(server, { port: address.port, host: host ?? address.host }, tls !== undefined)
   if (madeCertificate)
-    lines.push(`Made a development certificate, valid for 365 days: ${DEFAULT_CERT}, with its key ${DEFAULT_KEY}`)
+    lines.push(`Made a development certificate, valid for ${VALIDITY_DAYS} days: ${DEFAULT_CERT}, with its key ${DEFAULT_KEY}`)
   if (advice !== undefined) lines.push(advice)
   for (const line of lines) printLine(line)
 }

@@ -229,12 +229,13 @@ function healthResponse(isClosing: boolean): Response {
     : new Response('{"status":"healthy"}', { status: 200, headers })
 }
 
-/** The numeric address of a host. */
+/** The numeric address of a host. Only a name that has none is ENOTFOUND: a resolver that cannot be asked is another matter. */
 async function resolveHost(host: string, port: number): Promise<string> {
   if (isIP(host)) return host
   try {
     return (await lookup(host)).address
   } catch (error) {
-    throw new ListenError('ENOTFOUND', host, port, { cause: error })
+    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    throw ListenError.fromSystemCode(code, host, port, error)
   }
 }

@@ -29,6 +29,7 @@ beforeAll(() => {
   }) as string // PEM is text
   otherKey = makeCertificate().key
   folder = mkdtempSync(join(tmpdir(), 'nws-test-tls-'))
+  chmodSync(folder, 0o755) // what cannot be read is to be the file, and not the folder
   writeFileSync(join(folder, 'key.pem'), good.key)
   writeFileSync(join(folder, 'cert.pem'), good.cert)
   writeFileSync(join(folder, 'encrypted.pem'), encryptedKey)

@@ -11,12 +11,12 @@ import { dirname } from 'node:path'
 import { TlsError } from '../errors.js'
 
 /** How long the certificate is valid: days. */
-const VALIDITY_DAYS = 365
+export const VALIDITY_DAYS = 365
 /** Size of the RSA modulus: bits. */
 const KEY_BITS = 2048
 
 /**
- * Makes a development certificate when neither file exists: RSA 2048, SHA-256, 365 days, for localhost, 127.0.0.1 and ::1.
+ * Makes a development certificate when neither file exists: RSA 2048, SHA-256, for VALIDITY_DAYS, for localhost, 127.0.0.1 and ::1.
  * Missing folders are made; the key is readable by its owner alone (mode 0600). A file that exists is never overwritten.
  *
  * @returns true when it made the two files, false when both were there already, or another process was quicker.

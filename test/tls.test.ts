@@ -11,6 +11,7 @@ import { type Certificate, localhostCertificate, makeCertificate } from './suppo
 import { Client } from './support/client.js'
 import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
 import { http } from './support/http.js'
+import { withoutPrivileges } from './support/privileges.js'
 import { Queue, within } from './support/waiting.js'
 
 const PASSPHRASE = 'correct horse battery staple'
@@ -79,17 +80,6 @@ async function handshakeWith(served: Served, version: SecureVersion): Promise<TL
 }
 
 const echo = { message: (socket: { send(data: string | Buffer): number }, message: string | Buffer) => void socket.send(message) }
-
-/** Root may read every file: then the rights of "nobody" are taken for the time of the call. */
-async function withoutPrivileges<T>(call: () => Promise<T>): Promise<T> {
-  const isRoot = process.geteuid?.() === 0
-  if (isRoot) process.seteuid?.(65_534)
-  try {
-    return await call()
-  } finally {
-    if (isRoot) process.seteuid?.(0)
-  }
-}
 
 describeEngines('TLS', (engine) => {
   const sources: Record<string, () => TlsOptions> = {

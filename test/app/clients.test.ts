@@ -168,8 +168,7 @@ describeEngines('real clients', (engine) => {
     }
   })
 
-  // The sanitizers make each several times as expensive.
-  const CONNECTIONS = /asan/.test(process.env.LD_PRELOAD ?? '') ? 500 : 5000
+  const CONNECTIONS = 5000
   // The server's process has the same limit as this one, and needs some descriptors for itself.
   const tooFew = (remainingDescriptors() ?? Number.POSITIVE_INFINITY) < CONNECTIONS + 200
   const why = tooFew ? ' (skipped: the file descriptor limit is too low)' : ''

@@ -10,6 +10,7 @@ import { TlsError } from '../../src/errors.js'
 import { readTls } from '../../src/tls.js'
 import type { TlsOptions } from '../../src/types.js'
 import { makeCertificate } from '../support/certificates.js'
+import { withoutPrivileges } from '../support/privileges.js'
 
 const passphrase = 'correct horse battery staple'
 const folder = mkdtempSync(join(tmpdir(), 'nws-unit-tls-'))
@@ -100,11 +101,11 @@ describe('a file that cannot be read is named, with the reason', () => {
     expect(error).toMatchObject({ code: 'ERR_TLS_FILE', file: folder, cause: { code: 'EISDIR' } })
   })
 
-  const isRoot = process.getuid?.() === 0
-  test.skipIf(isRoot)(`without permission${isRoot ? ' (skipped: root may read everything)' : ''}`, async () => {
+  test('without permission', async () => {
+    chmodSync(folder, 0o755)
     writeFileSync(file('secret.pem'), pair.key)
     chmodSync(file('secret.pem'), 0)
-    const error = await refusal({ keyFile: file('secret.pem'), certFile: file('cert.pem') })
+    const error = await withoutPrivileges(() => refusal({ keyFile: file('secret.pem'), certFile: file('cert.pem') }))
     expect(error).toMatchObject({ code: 'ERR_TLS_FILE', cause: { code: 'EACCES' } })
   })
 })

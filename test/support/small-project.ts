@@ -106,10 +106,12 @@ export function paragraphAbout(what: string, output: string): string | undefined
 /** A PATH with everything that is on this one, except programs with one of these names. */
 export function pathWithout(...names: string[]): string {
   const folder = newFolder()
+  // By name, not by what a link leads to: some lead nowhere, and the first on the PATH counts all the same.
+  const taken = new Set(names)
   for (const directory of (process.env.PATH ?? '').split(delimiter).filter(existsSync)) {
     for (const program of readdirSync(directory)) {
-      if (!names.includes(program) && !existsSync(join(folder, program)))
-        symlinkSync(join(directory, program), join(folder, program))
+      if (!taken.has(program)) symlinkSync(join(directory, program), join(folder, program))
+      taken.add(program)
     }
   }
   return folder

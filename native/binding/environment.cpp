@@ -162,10 +162,6 @@ void Environment::finish_endings() {
 }
 
 bool Environment::deliver() {
-  if (delivering_ || ended_) {
-    return false;
-  }
-  delivering_ = true;
   bool ok = true;
   while (ok && !inbox_is_empty()) {
     ok = call_deliver();
@@ -193,7 +189,6 @@ bool Environment::deliver() {
     }
     closed_connections_.clear();
   }
-  delivering_ = false;
   return ok;
 }
 
@@ -318,10 +313,9 @@ struct OutboxCursor {
 }  // namespace
 
 void Environment::drain_outbox() {
-  if (draining_ || !attached()) {
+  if (!attached()) {
     return;
   }
-  draining_ = true;
   std::size_t end = std::min<std::size_t>(control_[protocol::outbox_end], outbox_.size());
   OutboxCursor cursor{outbox_.first(end), 0, *connections_};
   while (cursor.has_record()) {
@@ -337,7 +331,6 @@ void Environment::drain_outbox() {
     connections_->account(id).pending = 0;
   }
   control_[protocol::outbox_end] = 0;
-  draining_ = false;
 }
 
 // ---- the end ----

@@ -102,9 +102,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::vector<std::uint32_t> overflow_;
 
   std::unique_ptr<Hooks> hooks_;
-  bool delivering_ = false;
   bool flushing_ = false;
-  bool draining_ = false;
   bool ended_ = false;
 };
 

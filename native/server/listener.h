@@ -13,7 +13,7 @@ namespace nws {
 
 struct ListenAddress {
   /// A numeric IPv4 or IPv6 address. `::` accepts IPv4 clients too.
-  std::string host = "::";
+  std::string host;
   /// 0 lets the system choose.
   std::uint16_t port = 0;
   /// SO_REUSEPORT: share the port with other sockets that ask for it too.

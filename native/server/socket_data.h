@@ -23,13 +23,13 @@ using ConnectionId = std::uint32_t;
 
 using TopicTree = uWS::TopicTree<uWS::TopicTreeMessage, uWS::TopicTreeBigMessage>;
 
-/// What one WebSocket route asks of its connections. Checked by the caller: µWebSockets terminates the process on an
-/// idle timeout of 1 to 7 or over 960 seconds (App.h, TemplatedApp::ws).
+/// What one WebSocket route asks of its connections. Defaults and ranges are the caller's: µSockets counts timeouts modulo 240
+/// ticks of 4 seconds, so that an idle timeout of over 960 seconds would strike too early (socket.c, us_socket_timeout).
 struct RouteOptions {
-  std::uint32_t max_payload_length = 16 * 1024 * 1024;
-  std::uint32_t max_backpressure = 16 * 1024 * 1024;
-  std::uint16_t idle_timeout = 120;
-  bool send_pings = true;
+  std::uint32_t max_payload_length;
+  std::uint32_t max_backpressure;
+  std::uint16_t idle_timeout;
+  bool send_pings;
 };
 
 /// Gives a subscriber back to its tree, which unlinks it everywhere.

@@ -9,7 +9,7 @@
 //   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses 1012-3999;
 //   - nothing is written while a frame is being read: the Pong, too, is left to whoever handles the Ping.
 //
-// Include this before anything instantiates TemplatedApp::ws<SocketData>. A member's specialisation may name private
+// Include this before anything instantiates a WebSocketContext for SocketData. A member's specialisation may name private
 // members of its class, which is why the shared code below takes them as arguments. Everything runs on the loop's thread,
 // inside µWebSockets callbacks: none of it may throw, and none of it calls JavaScript.
 #pragma once
@@ -54,9 +54,14 @@ ContextData<SSL> *context_data(void *socket) {
   return static_cast<ContextData<SSL> *>(us_socket_context_ext(SSL, us_socket_context(SSL, s)));
 }
 
-/// Sends a Close frame. 1005 and 1006 stand for "no code" and are sent as an empty payload.
+/// Sends a Close frame, after what was published to the connection; it subscribes to nothing any more. 1005 stands for "no code"
+/// and is sent as an empty payload.
 template <bool SSL>
 void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
+  if (SocketData *data = ws->getUserData(); data->subscriber) {
+    context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
+    data->subscriber.reset();
+  }
   constexpr std::size_t max_reason = 123;  // RFC 6455, section 5.5: a control frame carries 125 bytes
   char payload[max_reason + 2];
   auto length = uWS::protocol::formatClosePayload(payload, code, reason.data(), std::min(reason.length(), max_reason));
@@ -101,6 +106,15 @@ bool enforce_deadline(WebSocket<SSL> *ws, bool &timed_out) {
   return false;
 }
 
+/// Our Close frame has been sent, or waits to be: from now on the deadline counts.
+template <bool SSL>
+void start_deadline(WebSocket<SSL> *ws, bool &timed_out) {
+  SocketData *data = ws->getUserData();
+  data->closing = true;
+  data->close_deadline = steady_milliseconds() + close_timeout * 1000;
+  enforce_deadline<SSL>(ws, timed_out);
+}
+
 /// The end: close event and FIN. For a socket that is `shutting_down`, µWebSockets ignores what still comes in.
 template <bool SSL>
 void complete(WebSocket<SSL> *ws, bool &shutting_down) {
@@ -115,19 +129,14 @@ void complete(WebSocket<SSL> *ws, bool &shutting_down) {
 template <bool SSL>
 void finish(WebSocket<SSL> *ws, bool &shutting_down, bool &timed_out) {
   SocketData *data = ws->getUserData();
-  if (data->subscriber) {
-    context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
-    data->subscriber.reset();
-  }
   send_close_frame<SSL>(ws, data->close_code, data->close_reason ? *data->close_reason : std::string_view());
   Corkable<SSL>::of(ws)->uncork();
   if (ws->getBufferedAmount() == 0) {
     complete<SSL>(ws, shutting_down);
     return;
   }
-  data->closing = data->finishing = true;
-  data->close_deadline = steady_milliseconds() + close_timeout * 1000;
-  enforce_deadline<SSL>(ws, timed_out);
+  data->finishing = true;
+  start_deadline<SSL>(ws, timed_out);
 }
 
 /// Starts the closing handshake. If it has begun, sees to its end or its deadline.
@@ -148,14 +157,8 @@ void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason
   if (data->ending) {
     return finish<SSL>(ws, shutting_down, timed_out);  // the peer was first
   }
-  if (data->subscriber) {
-    context_data<SSL>(ws)->topicTree->drain(data->subscriber.get());
-    data->subscriber.reset();
-  }
-  data->closing = true;
-  data->close_deadline = steady_milliseconds() + close_timeout * 1000;
   send_close_frame<SSL>(ws, code, reason);
-  enforce_deadline<SSL>(ws, timed_out);
+  start_deadline<SSL>(ws, timed_out);
 }
 
 /// What forceClose does for each of µWebSockets' reasons. It passes constants, so their text tells them apart.

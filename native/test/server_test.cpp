@@ -123,6 +123,10 @@ class EchoEvents : public nws::ServerEvents {
   int messages = 0, drains = 0, exhausted = 0;
 };
 
+nws::RouteOptions limits(std::uint32_t max_payload_length = 16 << 20, std::uint16_t idle_timeout = 120, bool send_pings = true) {
+  return {max_payload_length, 16 << 20, idle_timeout, send_pings};
+}
+
 /// A loop, a server on it, and the check that nothing of them is left behind.
 class Fixture {
  public:
@@ -151,13 +155,13 @@ class Fixture {
     std::free(accounts_);
   }
 
-  static nws::ServerOptions plain(nws::RouteOptions route = {}) {
+  static nws::ServerOptions plain(nws::RouteOptions route = limits()) {
     nws::ServerOptions options;
     options.address.host = "127.0.0.1";
     options.routes.push_back(route);
     return options;
   }
-  static nws::ServerOptions tls(nws::RouteOptions route = {}) {
+  static nws::ServerOptions tls(nws::RouteOptions route = limits()) {
     nws::ServerOptions options = plain(route);
     options.tls.emplace();
     options.tls->key = key_pair().key;
@@ -363,7 +367,7 @@ TEST("protocol errors end with a Close frame that says which") {
       {RawClient::frame(2, std::string(600, 'x'), false) + RawClient::frame(0, std::string(600, 'x')), 1009},
   };
   for (bool tls : {false, true}) {
-    nws::RouteOptions route{.max_payload_length = 1000};
+    nws::RouteOptions route = limits(1000);
     Fixture fixture(tls ? Fixture::tls(route) : Fixture::plain(route));
     fixture.listen();
     auto bystander = fixture.connect_websocket();
@@ -402,7 +406,7 @@ int timeout_of(Fixture &fixture) { return static_cast<us_socket_t *>(fixture.onl
 
 TEST("an idle timeout of 0 is none, whether or not there are pings") {
   for (bool pings : {false, true}) {
-    Fixture fixture(Fixture::plain({.idle_timeout = 0, .send_pings = pings}));
+    Fixture fixture(Fixture::plain(limits(1000, 0, pings)));
     fixture.listen();
     auto client = fixture.connect_websocket();
     CHECK(timeout_of(fixture) == no_timeout);
@@ -413,7 +417,7 @@ TEST("an idle timeout of 0 is none, whether or not there are pings") {
 }
 
 TEST("a connection that is closing keeps its deadline while the queue drains and while data comes in") {
-  Fixture fixture(Fixture::plain({.idle_timeout = 0, .send_pings = false}));
+  Fixture fixture(Fixture::plain(limits(1000, 0, false)));
   fixture.listen();
   auto client = fixture.connect_websocket();
   int sent = fill(fixture, std::string(1 << 20, 'z'));
@@ -433,7 +437,7 @@ TEST("a connection that is closing keeps its deadline while the queue drains and
 }
 
 TEST("a limit of a few bytes does not concern control frames") {
-  Fixture fixture(Fixture::plain({.max_payload_length = 5}));
+  Fixture fixture(Fixture::plain(limits(5)));
   fixture.listen();
   auto client = fixture.connect_websocket();
   client->send_frame(9, std::string(125, 'p'));
@@ -446,7 +450,7 @@ TEST("a limit of a few bytes does not concern control frames") {
 
 TEST("several routes give their connections their own limits") {
   nws::ServerOptions options = Fixture::plain();
-  options.routes = {{.max_payload_length = 10}, {.max_payload_length = 20}, {.max_payload_length = 30}};
+  options.routes = {limits(10), limits(20), limits(30)};
   Fixture fixture(options);
   fixture.listen();
   fixture.hold_requests = true;

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noConstEnum: used in this file alone, and read for every message: the compiler puts the numbers in place.
 /**
  * The memory through which events and commands pass in batches between JavaScript and C++, and the code that reads and
  * writes it. `native/binding/protocol.h` says the same in C++, and `native/server/connection_table.h` the layout of accounts.
@@ -31,14 +32,14 @@ export interface ServerRecords {
   closed(): void
 }
 
-enum Control {
+const enum Control {
   inboxEnd = 0,
   inboxRead = 1,
   outboxEnd = 2,
   words = 4,
 }
 
-enum Event {
+const enum Event {
   text = 1,
   binary = 2,
   textAttached = 3,
@@ -53,7 +54,7 @@ enum Event {
   serverClosed = 12,
 }
 
-enum Command {
+const enum Command {
   sendText = 1,
   sendBinary = 2,
   sendPing = 3,
@@ -63,7 +64,7 @@ enum Command {
 }
 
 /** Words of one connection's account: what is needed to answer `send` at once. */
-enum Account {
+const enum Account {
   /** Bytes that C++ holds for a client that does not read. */
   buffered = 0,
   /** Bytes in the outbox. */

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noConstEnum: used in this file alone, and read for every message: the compiler puts the numbers in place.
 /**
  * The memory through which events and commands pass in batches between JavaScript and C++, and the code that reads and
  * writes it. `native/binding/protocol.h` says the same in C++, and `native/server/connection_table.h` the layout of accounts.
@@ -32,14 +31,14 @@ export interface ServerRecords {
   closed(): void
 }
 
-const enum Control {
+enum Control {
   inboxEnd = 0,
   inboxRead = 1,
   outboxEnd = 2,
   words = 4,
 }
 
-const enum Event {
+enum Event {
   text = 1,
   binary = 2,
   textAttached = 3,
@@ -54,7 +53,7 @@ const enum Event {
   serverClosed = 12,
 }
 
-const enum Command {
+enum Command {
   sendText = 1,
   sendBinary = 2,
   sendPing = 3,
@@ -64,7 +63,7 @@ const enum Command {
 }
 
 /** Words of one connection's account: what is needed to answer `send` at once. */
-const enum Account {
+enum Account {
   /** Bytes that C++ holds for a client that does not read. */
   buffered = 0,
   /** Bytes in the outbox. */

@@ -3,17 +3,10 @@ import process from 'node:process'
 import { inspect } from 'node:util'
 import type { EngineRoute, EngineServer, ExchangeId, RequestHead, ServerEvents } from './engine/contract.js'
 import { WebSocketServerError } from './errors.js'
-import {
-  IncomingRequest,
-  isWebSocketUpgrade,
-  parseTarget,
-  plainResponse,
-  refusalOf,
-  type Target,
-  toEngineResponse,
-  upgradeRequired,
-} from './request.js'
-import { type Match, RouteTable } from './routes.js'
+import { isWebSocketUpgrade, refusalOf, upgradeRequired } from './http/handshake.js'
+import { IncomingRequest, parseTarget, type Target } from './http/request.js'
+import { plainResponse, toEngineResponse } from './http/response.js'
+import { type Match, RouteTable } from './http/routes.js'
 import { ServerSocket, type SocketOwner } from './socket.js'
 import type { Awaitable, WebSocketHandlers } from './types.js'
 

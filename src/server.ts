@@ -7,19 +7,17 @@ import { Dispatcher } from './dispatch.js'
 import type { EngineName, EngineTls } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/index.js'
 import { ClosedError, ListenError, WebSocketServerError } from './errors.js'
+import { ANY_METHOD } from './http/routes.js'
+import { checkTopic, toPayload } from './options/arguments.js'
+import { checkFunction, checkPath } from './options/checks.js'
 import {
-  checkFunction,
-  checkPath,
-  checkTopic,
   type ResolvedListenOptions,
   type ResolvedServerOptions,
   resolveCloseOptions,
   resolveListenOptions,
-  resolveRoute,
   resolveServerOptions,
-  toPayload,
-} from './options.js'
-import { ANY_METHOD } from './routes.js'
+} from './options/server.js'
+import { resolveRoute } from './options/websocket.js'
 import { readTls } from './tls.js'
 import type { CloseOptions, Data, ListenOptions, ListenResult, RouteHandler, ServerOptions, WebSocketHandlers } from './types.js'
 

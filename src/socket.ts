@@ -6,7 +6,7 @@
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import type { ConnectionEvents, ConnectionId, EngineServer } from './engine/contract.js'
-import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options.js'
+import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
 import { type Data, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
 
 const OPEN = 1

@@ -18,7 +18,7 @@ interface Material {
   readonly name: string
 }
 
-/** `options` has passed `src/options.ts`. Rejects with TlsError. */
+/** `options` has passed `src/options/server.ts`. Rejects with TlsError. */
 export async function readTls(options: TlsOptions): Promise<EngineTls> {
   const key = await read('the private key', options.key, options.keyFile)
   const cert = await read('the certificate', options.cert, options.certFile)

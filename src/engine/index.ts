@@ -1,7 +1,7 @@
 /** Chooses the engine. Native is the product; portable is what runs where native cannot, and it always says why. */
 import process from 'node:process'
 import { EngineError } from '../errors.js'
-import { checkEngineName } from '../options.js'
+import { checkEngineName } from '../options/server.js'
 import type { Engine, EngineName } from './contract.js'
 import { loadNative } from './native.js'
 import { portableEngine } from './portable.js'

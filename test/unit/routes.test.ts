@@ -1,7 +1,7 @@
 /** Which route answers a path. */
 import { describe, expect, test } from 'vitest'
 import { OptionError } from '../../src/errors.js'
-import { ANY_METHOD, RouteTable } from '../../src/routes.js'
+import { ANY_METHOD, RouteTable } from '../../src/http/routes.js'
 
 /** A table in which each pattern, given as `METHOD /path` or `/path` for every method, is its own value. */
 function tableOf(...patterns: string[]): RouteTable<string> {

@@ -2,7 +2,7 @@
  * Finds what was registered for a method and a path. Segment by segment, a literal is preferred to a `:parameter`, and that
  * to a final `*`, whatever the order of registration; a dead end falls back to the next best.
  */
-import { OptionError } from './errors.js'
+import { OptionError } from '../errors.js'
 
 /** Registers for every method; a route for the method itself is preferred. */
 export const ANY_METHOD = '*'

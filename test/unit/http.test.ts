@@ -1,15 +1,9 @@
 /** HTTP as text, and as web-standard objects. */
 import { describe, expect, test } from 'vitest'
 import type { RequestHead } from '../../src/engine/contract.js'
-import {
-  headerOf,
-  IncomingRequest,
-  isWebSocketUpgrade,
-  parseTarget,
-  plainResponse,
-  refusalOf,
-  toEngineResponse,
-} from '../../src/request.js'
+import { isWebSocketUpgrade, refusalOf } from '../../src/http/handshake.js'
+import { headerOf, IncomingRequest, parseTarget } from '../../src/http/request.js'
+import { plainResponse, toEngineResponse } from '../../src/http/response.js'
 
 function head(headers: readonly string[] = [], overrides: Partial<RequestHead> = {}): RequestHead {
   return { method: 'GET', url: '/', headers, remoteAddress: '192.0.2.1', ...overrides }

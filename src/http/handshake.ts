@@ -1,0 +1,30 @@
+/** The opening handshake of RFC 6455, as far as it can be judged from the request's head. */
+import type { EngineResponse, RequestHead } from '../engine/contract.js'
+import { headerOf } from './request.js'
+import { plainResponse } from './response.js'
+
+/** Whether a comma-separated header contains a token, in any case. */
+function hasToken(value: string | undefined, token: string): boolean {
+  return (value ?? '').split(',').some((part) => part.trim().toLowerCase() === token)
+}
+
+/** Whether the client asks for the WebSocket protocol. An Upgrade that Connection does not name is void (RFC 9110, section 7.8). */
+export function isWebSocketUpgrade(head: RequestHead): boolean {
+  return hasToken(headerOf(head, 'upgrade'), 'websocket') && hasToken(headerOf(head, 'connection'), 'upgrade')
+}
+
+/** Why a handshake cannot be completed (RFC 6455, section 4.2.1), or undefined when it can. */
+export function refusalOf(head: RequestHead): EngineResponse | undefined {
+  if (head.method !== 'GET') return plainResponse(405, ['allow', 'GET'])
+  if (headerOf(head, 'sec-websocket-version') !== '13') return plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE])
+  // 16 bytes in Base64.
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(headerOf(head, 'sec-websocket-key') ?? '')) return plainResponse(400)
+  return undefined
+}
+
+const UPGRADE = ['upgrade', 'websocket']
+
+/** The answer to an ordinary request for what is a WebSocket endpoint only. */
+export function upgradeRequired(headOnly: boolean): EngineResponse {
+  return plainResponse(426, UPGRADE, headOnly)
+}

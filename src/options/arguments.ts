@@ -1,0 +1,53 @@
+/** Checks the arguments of calls on sockets and topics. These run for every message: what is right is let through quickly. */
+import { Buffer } from 'node:buffer'
+import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
+import { byteLengthOf } from '../bytes.js'
+import type { Payload } from '../engine/contract.js'
+import { OptionError } from '../errors.js'
+import type { Data } from '../types.js'
+import { isIntegerBetween } from './checks.js'
+
+/** A control frame's payload (RFC 6455, section 5.5). */
+const MAX_CONTROL_BYTES = 125
+/** What the two bytes of the code leave of a Close frame for the reason. */
+const MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2
+const MAX_TOPIC_BYTES = 65_535
+
+export function checkTopic(topic: string): void {
+  if (typeof topic === 'string' && topic.length > 0) {
+    // No UTF-16 unit takes more than 3 bytes of UTF-8, so that short topics need no counting.
+    if (topic.length * 3 <= MAX_TOPIC_BYTES || utf8Length(topic) <= MAX_TOPIC_BYTES) return
+  }
+  throw new OptionError('topic', topic, 'a string of 1 to 65,535 bytes')
+}
+
+/** Which codes an endpoint may send: RFC 6455, section 7.4, and the IANA registry for 1012 to 1014. */
+export function checkCloseFrame(code: number, reason: string): void {
+  const isValid = isIntegerBetween(code, 1000, 1003) || isIntegerBetween(code, 1007, 1014) || isIntegerBetween(code, 3000, 4999)
+  if (!isValid) throw new OptionError('code', code, '1000 to 1003, 1007 to 1014, or 3000 to 4999')
+  if (typeof reason !== 'string' || utf8Length(reason) > MAX_REASON_BYTES) {
+    throw new OptionError('reason', reason, `a string of at most ${MAX_REASON_BYTES} bytes of UTF-8`)
+  }
+}
+
+export function checkPingLength(data: Payload): void {
+  const length = typeof data === 'string' ? utf8Length(data) : byteLengthOf(data)
+  if (length > MAX_CONTROL_BYTES) throw new OptionError('data', data, `at most ${MAX_CONTROL_BYTES} bytes`)
+}
+
+/** A message as engines take it: strings and Uint8Arrays as they are, other buffers and views without a copy. */
+export function toPayload(data: Data): Payload {
+  if (typeof data === 'string' || isUint8Array(data)) return data
+  try {
+    if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    if (isAnyArrayBuffer(data)) return new Uint8Array(data)
+  } catch {
+    // Its memory was transferred to somebody else.
+    throw new OptionError('data', data, 'attached to its memory')
+  }
+  throw new OptionError('data', data, 'a string, an ArrayBuffer or an ArrayBufferView')
+}
+
+function utf8Length(text: string): number {
+  return Buffer.byteLength(text)
+}

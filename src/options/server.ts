@@ -1,0 +1,100 @@
+/** Options of the server, of `listen` and of `close`: the home of their defaults and ranges. */
+import type { EngineName } from '../engine/contract.js'
+import { OptionError } from '../errors.js'
+import type { CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types.js'
+import { checkCloseFrame } from './arguments.js'
+import {
+  checkBoolean,
+  checkFunction,
+  checkInteger,
+  checkNonEmptyString,
+  checkObject,
+  checkPath,
+  MAX_INT32,
+  type Names,
+} from './checks.js'
+
+const CLOSE_DEFAULTS = { code: 1001, reason: '', timeout: 10_000 } as const
+
+const SERVER_OPTION_NAMES: Names<ServerOptions> = ['engine', 'tls', 'health', 'onError']
+const TLS_OPTION_NAMES: Names<TlsOptions> = ['key', 'cert', 'keyFile', 'certFile', 'passphrase', 'ciphers', 'minVersion']
+const LISTEN_OPTION_NAMES: Names<ListenOptions> = ['port', 'host', 'reusePort']
+const CLOSE_OPTION_NAMES: Names<CloseOptions> = ['code', 'reason', 'timeout']
+
+/** Server options with every default filled in. */
+export interface ResolvedServerOptions {
+  readonly engine: EngineName | undefined
+  /** Checked in shape only: the files are read by `listen`. */
+  readonly tls: TlsOptions | undefined
+  readonly health: string | undefined
+  readonly onError: ((error: Error) => void) | undefined
+}
+
+export function resolveServerOptions(options: ServerOptions): ResolvedServerOptions {
+  checkObject('options', options, SERVER_OPTION_NAMES)
+  const { engine, tls, health = '/health', onError } = options
+  if (tls !== undefined) checkTlsOptions(tls)
+  if (onError !== undefined) checkFunction('onError', onError)
+  if (health !== false) checkPath('health', health, 'false or ')
+  return {
+    engine: engine === undefined ? undefined : checkEngineName('engine', engine),
+    tls: tls && { ...tls },
+    health: health === false ? undefined : health,
+    // Called as a method, so that it may use `this`.
+    onError: onError?.bind(options),
+  }
+}
+
+export function checkEngineName(option: string, value: string): EngineName {
+  if (value === 'native' || value === 'portable') return value
+  throw new OptionError(option, value, "'native' or 'portable'")
+}
+
+/** Checks all but the material itself. No value of a key or passphrase gets into an error. */
+function checkTlsOptions(tls: TlsOptions): void {
+  checkObject('tls', tls, TLS_OPTION_NAMES)
+  for (const name of ['key', 'cert'] as const) {
+    const [material, file] = [tls[name], tls[`${name}File`]]
+    if ((material === undefined) === (file === undefined)) {
+      const given = file === undefined ? 'neither' : 'both'
+      throw new OptionError(`tls.${name}`, given, `given once, as ${name} or as ${name}File`)
+    }
+    if (material !== undefined && typeof material !== 'string' && !(material instanceof Uint8Array)) {
+      throw new OptionError(`tls.${name}`, typeof material, 'PEM text or bytes')
+    }
+    if (file !== undefined) checkNonEmptyString(`tls.${name}File`, file, 'the name of a file')
+  }
+  if (tls.passphrase !== undefined && typeof tls.passphrase !== 'string') {
+    throw new OptionError('tls.passphrase', typeof tls.passphrase, 'a string')
+  }
+  if (tls.ciphers !== undefined) checkNonEmptyString('tls.ciphers', tls.ciphers, 'an OpenSSL cipher list')
+  const { minVersion } = tls
+  if (minVersion !== undefined && minVersion !== 'TLSv1.2' && minVersion !== 'TLSv1.3') {
+    throw new OptionError('tls.minVersion', minVersion, "'TLSv1.2' or 'TLSv1.3'")
+  }
+}
+
+/** Listen options with every default filled in. */
+export interface ResolvedListenOptions {
+  readonly port: number
+  /** Undefined when none was named: all addresses. */
+  readonly host: string | undefined
+  readonly reusePort: boolean
+}
+
+export function resolveListenOptions(options: ListenOptions): ResolvedListenOptions {
+  checkObject('options', options, LISTEN_OPTION_NAMES)
+  const { port = 0, host, reusePort = false } = options
+  checkInteger('port', port, 0, 65_535)
+  if (host !== undefined) checkNonEmptyString('host', host, 'a host name or address')
+  checkBoolean('reusePort', reusePort)
+  return { port, host, reusePort }
+}
+
+export function resolveCloseOptions(options: CloseOptions): Required<CloseOptions> {
+  checkObject('options', options, CLOSE_OPTION_NAMES)
+  const { code = CLOSE_DEFAULTS.code, reason = CLOSE_DEFAULTS.reason, timeout = CLOSE_DEFAULTS.timeout } = options
+  checkCloseFrame(code, reason)
+  checkInteger('timeout', timeout, 0, MAX_INT32, ' milliseconds')
+  return { code, reason, timeout }
+}

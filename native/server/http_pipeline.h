@@ -94,6 +94,20 @@ class HttpPipeline {
   }
 };
 
+/// A copy of some bytes, with the room around them that µWebSockets' parsers read and write.
+class Padded {
+ public:
+  explicit Padded(std::string_view bytes) : length_(bytes.length()), memory_(LIBUS_RECV_BUFFER_PADDING, '\0') {
+    memory_.append(bytes).append(LIBUS_RECV_BUFFER_PADDING, '\0');
+  }
+  char *data() { return memory_.data() + LIBUS_RECV_BUFFER_PADDING; }
+  int length() const { return static_cast<int>(length_); }
+
+ private:
+  std::size_t length_;
+  std::string memory_;
+};
+
 /// Defined in websocket_server.cpp: takes the data of an HTTP connection.
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length);

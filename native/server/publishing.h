@@ -1,0 +1,131 @@
+// Topics, their subscribers, and what is published to them: the part of a server that knows µWebSockets' topic tree.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "connection_table.h"
+#include "uws_specializations.h"
+
+namespace nws {
+
+/// Lives on its loop's thread. The caller knows that a WebSocket is open.
+template <bool SSL>
+class Publishing {
+  using WebSocket = frames::WebSocket<SSL>;
+
+ public:
+  explicit Publishing(ConnectionTable &connections) : connections_(connections) {}
+
+  /// Makes the tree, which its user deletes. Our own, rather than the one that App makes: so that we know when a subscriber's
+  /// queue has grown, and so that nothing is left in µWebSockets' lists of loop handlers, which must not change while they run.
+  TopicTree *make_tree() {
+    return tree_ = new TopicTree([this](uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message,
+                                        TopicTree::IteratorFlags flags) { return deliver(subscriber, message, flags); });
+  }
+
+  bool subscribe(WebSocket *ws, std::string_view topic) {
+    SocketData *data = ws->getUserData();
+    if (data->closing) {
+      return false;
+    }
+    if (!data->subscriber) {
+      data->subscriber = {tree_->createSubscriber(), SubscriberDeleter{tree_}};
+      data->subscriber->user = ws;
+    }
+    return tree_->subscribe(data->subscriber.get(), topic) != nullptr;
+  }
+
+  bool unsubscribe(WebSocket *ws, std::string_view topic) {
+    SocketData *data = ws->getUserData();
+    return data->subscriber && std::get<0>(tree_->unsubscribe(data->subscriber.get(), topic));
+  }
+
+  std::vector<std::string_view> topics(WebSocket *ws) {
+    std::vector<std::string_view> names;
+    if (SocketData *data = ws->getUserData(); data->subscriber) {
+      for (uWS::Topic *topic : data->subscriber->topics) {
+        names.emplace_back(topic->name);
+      }
+    }
+    return names;
+  }
+
+  /// See WebSocketServer::publish.
+  bool publish(std::string_view name, std::string_view payload, uWS::OpCode op_code, ConnectionId except) {
+    uWS::Topic *topic = tree_->lookupTopic(name);
+    if (!topic) {
+      return false;
+    }
+    uWS::Subscriber *sender = nullptr;
+    if (auto *entry = connections_.find(except)) {
+      sender = static_cast<WebSocket *>(entry->socket)->getUserData()->subscriber.get();
+    }
+    if (topic->size() == (sender ? topic->count(sender) : 0)) {
+      return false;
+    }
+    if (payload.length() < uWS::LoopData::CORK_BUFFER_SIZE) {
+      return tree_->publish(sender, name, {std::string(payload), op_code, false});
+    }
+    // Too long to be copied for later: to everybody now, each after what was published to it before.
+    return tree_->publishBig(sender, name, {payload, op_code, false},
+                             [this](uWS::Subscriber *subscriber, uWS::TopicTreeBigMessage &message) {
+                               tree_->drain(subscriber);
+                               send_published(subscriber, message.message, message.opCode);
+                             });
+  }
+
+  std::size_t subscribers(std::string_view name) {
+    uWS::Topic *topic = tree_->lookupTopic(name);
+    return topic ? topic->size() : 0;
+  }
+
+  /// Writes what was published since the last time, to everybody.
+  void flush() { tree_->drain(); }
+  /// Likewise, to one connection.
+  void flush(SocketData *data) {
+    if (data->subscriber) {
+      tree_->drain(data->subscriber.get());
+    }
+  }
+
+ private:
+  /// False when the subscriber's queue is full.
+  bool send_published(uWS::Subscriber *subscriber, std::string_view payload, int op_code) {
+    auto *ws = static_cast<WebSocket *>(subscriber->user);
+    SocketData *data = ws->getUserData();
+    if (ws->getBufferedAmount() + payload.length() > data->route->max_backpressure) {
+      return false;
+    }
+    ws->send(payload, static_cast<uWS::OpCode>(op_code));
+    connections_.account(data->id).buffered = ws->getBufferedAmount();
+    return true;
+  }
+
+  /// The tree hands over a subscriber's messages one by one, marking the first and the last. True would stop it short.
+  bool deliver(uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message, TopicTree::IteratorFlags flags) {
+    auto *ws = static_cast<WebSocket *>(subscriber->user);
+    auto *corkable = frames::Corkable<SSL>::of(ws);
+    bool first = flags & TopicTree::FIRST;
+    bool last = flags & TopicTree::LAST;
+    if (first && !last && corkable->canCork()) {
+      corkable->cork();
+      corked_by_delivery_ = true;
+    }
+    send_published(subscriber, message.message, message.opCode);
+    if (last && corked_by_delivery_) {
+      corked_by_delivery_ = false;
+      corkable->uncork();
+      connections_.account(ws->getUserData()->id).buffered = ws->getBufferedAmount();
+    }
+    return false;
+  }
+
+  ConnectionTable &connections_;
+  TopicTree *tree_ = nullptr;
+  bool corked_by_delivery_ = false;
+};
+
+}  // namespace nws

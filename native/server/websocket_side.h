@@ -1,0 +1,215 @@
+// The WebSocket half of a server: its routes' contexts and its connections. Internal to websocket_server.cpp.
+#pragma once
+
+#include "http_pipeline.h"  // before App.h
+
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "publishing.h"
+#include "uws_specializations.h"
+#include "websocket_server.h"
+
+namespace nws {
+
+/// Owns the connections from their handshake on.
+template <bool SSL>
+class WebSocketSide final : public ConnectionOwner, private EndingObserver {
+  using WebSocket = frames::WebSocket<SSL>;
+  using HttpResponse = uWS::HttpResponse<SSL>;
+  using ContextData = frames::ContextData<SSL>;
+
+ public:
+  WebSocketSide(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
+      : connections_(connections), routes_(std::move(routes)), events_(events), publishing_(connections) {}
+
+  /// After `close`.
+  ~WebSocketSide() {
+    for (us_socket_context_t *context : contexts_) {
+      static_cast<ContextData *>(us_socket_context_ext(SSL, context))->~ContextData();
+      us_socket_context_free(SSL, context);
+    }
+  }
+
+  /// A WebSocket route here is a set of limits: which route a request takes is decided by whoever handles on_request.
+  void set_up(us_socket_context_t *http_context, TopicTree *topics) {
+    for (const RouteOptions &route : routes_) {
+      contexts_.push_back(make_context(route, http_context, topics));
+    }
+  }
+
+  void close() {
+    for (us_socket_context_t *context : contexts_) {
+      us_socket_context_close(SSL, context);
+    }
+  }
+
+  Publishing<SSL> &publishing() { return publishing_; }
+  bool has_route(std::size_t route) const { return route < routes_.size(); }
+  bool full() const { return connections_.full(); }
+
+  /// Makes a WebSocket of the connection that the response belongs to, which is gone afterwards.
+  ConnectionId open(HttpResponse *http, std::size_t route, std::string_view protocol, std::span<const Header> headers,
+                    std::string_view key, std::string_view extensions) {
+    http->cork([&] {
+      http->writeStatus("101 Switching Protocols");
+      for (const Header &header : headers) {
+        http->writeHeader(header.first, header.second);
+      }
+      SocketData data;
+      data.user_id = ++accepted_;
+      data.connected_at = epoch_milliseconds();
+      data.route = &routes_[route];
+      data.owner = this;
+      http->template upgrade<SocketData>(std::move(data), key, protocol, extensions, contexts_[route]);
+    });
+    return std::exchange(opened_, 0);
+  }
+
+  /// Frames that came with the request for the handshake.
+  void receive(ConnectionId id, std::string_view frames) {
+    if (auto *entry = connections_.find(id)) {
+      Padded padded(frames);
+      HttpPipeline::registered(SSL).websocket(static_cast<us_socket_t *>(entry->socket), padded.data(), padded.length());
+    }
+  }
+
+  // ---- ConnectionOwner ----
+
+  void send(void *socket, std::string_view payload, uWS::OpCode op_code) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    SocketData *data = ws->getUserData();
+    if (data->closing) {
+      return;
+    }
+    publishing_.flush(data);
+    ws->send(payload, op_code);
+    note_buffered(ws, data);
+  }
+
+  void close(void *socket, std::uint16_t code, std::string_view reason) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    ConnectionId id = ws->getUserData()->id;
+    ws->end(code, reason);
+    if (connections_.find(id)) {
+      note_buffered(ws, ws->getUserData());
+    }
+  }
+
+  void fail(void *socket, std::uint16_t code) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    if (SocketData *data = ws->getUserData(); !data->ending && !data->closing) {
+      frames::begin_ending<SSL>(ws, code, {});
+    }
+  }
+
+  void finish(void *socket) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    ConnectionId id = ws->getUserData()->id;
+    ws->end();
+    if (connections_.find(id)) {
+      note_buffered(ws, ws->getUserData());
+    }
+  }
+
+  void terminate(void *socket) override { static_cast<WebSocket *>(socket)->close(); }
+
+  void cork(void *socket, void (*step)(void *), void *argument) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    ConnectionId id = ws->getUserData()->id;
+    ws->cork([step, argument] { step(argument); });
+    if (connections_.find(id)) {
+      note_buffered(ws, ws->getUserData());
+    }
+  }
+
+  bool subscribe(void *socket, std::string_view topic) override {
+    return publishing_.subscribe(static_cast<WebSocket *>(socket), topic);
+  }
+  bool unsubscribe(void *socket, std::string_view topic) override {
+    return publishing_.unsubscribe(static_cast<WebSocket *>(socket), topic);
+  }
+  std::vector<std::string_view> topics(void *socket) override { return publishing_.topics(static_cast<WebSocket *>(socket)); }
+
+ private:
+  /// Not by App::ws, which ties a context to a path of its own and tells it to nobody.
+  us_socket_context_t *make_context(const RouteOptions &route, us_socket_context_t *http_context, TopicTree *topics) {
+    auto *context = reinterpret_cast<us_socket_context_t *>(
+        uWS::WebSocketContext<SSL, true, SocketData>::create(uWS::Loop::get(), http_context, topics));
+    set_up_context(static_cast<ContextData *>(us_socket_context_ext(SSL, context)), route);
+    return context;
+  }
+
+  void set_up_context(ContextData *context, const RouteOptions &route) {
+    context->compression = uWS::DISABLED;
+    // Upstream measures control frames by this too. The limit of messages is applied by frames::receive.
+    context->maxPayloadLength = std::max(route.max_payload_length, 125u);
+    context->maxBackpressure = 0;  // never drops by itself: the limit is applied where the sender gets its answer
+    context->closeOnBackpressureLimit = false;
+    context->resetIdleTimeoutOnSend = false;
+    context->sendPingsAutomatically = route.send_pings;
+    context->maxLifetime = 0;
+    context->calculateIdleTimeoutCompnents(route.idle_timeout);
+    if (route.idle_timeout == 0) {
+      context->idleTimeoutComponents.first = 0;  // never; upstream would subtract the time for a Ping from it
+    }
+    context->openHandler = [this](WebSocket *ws) {
+      SocketData *data = ws->getUserData();
+      data->id = opened_ = connections_.open(ws, this, data->route->max_backpressure);
+      events_.on_open(*data);
+    };
+    context->messageHandler = [this](WebSocket *ws, std::string_view payload, uWS::OpCode op_code) {
+      events_.on_message(*ws->getUserData(), payload, op_code == uWS::OpCode::BINARY);
+    };
+    context->drainHandler = [this](WebSocket *ws) { drained(ws); };
+    context->pingHandler = [this](WebSocket *ws, std::string_view payload) { events_.on_ping(*ws->getUserData(), payload); };
+    context->pongHandler = [this](WebSocket *ws, std::string_view payload) { events_.on_pong(*ws->getUserData(), payload); };
+    context->closeHandler = [this](WebSocket *ws, int, std::string_view) { closed(ws); };
+  }
+
+  void drained(WebSocket *ws) {
+    SocketData *data = ws->getUserData();
+    note_buffered(ws, data);
+    if (data->closing) {
+      ws->end();
+      return;
+    }
+    Account &account = connections_.account(data->id);
+    bool has_room = (account.answers & Account::answered_dropped) && account.buffered < account.limit;
+    if (account.answers && (account.buffered == 0 || has_room)) {
+      account.answers = 0;
+      events_.on_drain(*data);
+    }
+  }
+
+  void ending(void *socket) override { events_.on_ending(*static_cast<WebSocket *>(socket)->getUserData()); }
+
+  void closed(WebSocket *ws) {
+    SocketData *data = ws->getUserData();
+    data->subscriber.reset();
+    connections_.close(data->id);
+    events_.on_close(*data, data->close_code ? data->close_code : 1006,
+                     data->close_reason ? *data->close_reason : std::string_view());
+  }
+
+  void note_buffered(WebSocket *ws, SocketData *data) { connections_.account(data->id).buffered = ws->getBufferedAmount(); }
+
+  static std::int64_t epoch_milliseconds() {
+    using namespace std::chrono;
+    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+  }
+
+  ConnectionTable &connections_;
+  std::vector<RouteOptions> routes_;  // never changes: connections point into it
+  ServerEvents &events_;
+  Publishing<SSL> publishing_;
+  std::vector<us_socket_context_t *> contexts_;
+  std::uint64_t accepted_ = 0;
+  /// What the open handler made during `open`.
+  ConnectionId opened_ = 0;
+};
+
+}  // namespace nws

@@ -8,9 +8,7 @@ import { descriptorAdvice, remainingDescriptors } from './app/descriptors.js'
 import { bannerLines, createEchoServer } from './app/echo.js'
 import { escapeControls, firstLine } from './app/log-text.js'
 import { outputFlushed, printLine } from './app/output.js'
-import { type ErrorCode, WebSocketServerError } from './errors.js'
-import type { WebSocketServer } from './server.js'
-import type { TlsOptions } from './types.js'
+import { type ErrorCode, type TlsOptions, type WebSocketServer, WebSocketServerError } from './index.js'
 
 const NAME = 'native-websocket-server'
 const DEFAULT_PORT = 7000

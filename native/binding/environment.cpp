@@ -1,3 +1,5 @@
+// Long because one idea is in it: the loop, the memory shared with JavaScript and both directions of the rings have one owner,
+// and the order in which they are used is what the rest relies on.
 #include "environment.h"
 
 #include <cstring>

@@ -9,6 +9,8 @@
 //   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses 1012-3999;
 //   - nothing is written while a frame is being read: the Pong, too, is left to whoever handles the Ping.
 //
+// Long because µWebSockets' frame handling and its closing share state that only these members see.
+//
 // Include this before anything instantiates a WebSocketContext for SocketData. A member's specialisation may name private
 // members of its class, which is why the shared code below takes them as arguments. Everything runs on the loop's thread,
 // inside µWebSockets callbacks: none of it may throw, and none of it calls JavaScript.

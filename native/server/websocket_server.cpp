@@ -1,3 +1,5 @@
+// Long because all that depends on whether a server speaks TLS is one template, which must be defined where it is instantiated.
+
 // µWebSockets asks the environment for the limit of a request's headers, and is content with 4 KiB. Here it is asked instead:
 // this must stand before its headers.
 #include <cstdlib>

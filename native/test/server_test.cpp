@@ -1,4 +1,5 @@
-// WebSocketServer on a libuv loop of its own, with no Node in sight.
+// WebSocketServer on a libuv loop of its own, with no Node in sight. Long because its tests share one way to start a server
+// and to look into it.
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <sys/resource.h>

@@ -8,7 +8,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { TlsError } from '../errors.js'
+import { TlsError } from '../index.js'
 
 /** How long the certificate is valid: days. */
 export const VALIDITY_DAYS = 365

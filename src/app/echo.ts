@@ -2,9 +2,7 @@
  * The default application: greets every client, echoes every message, and says what happens, a line at a time. It uses
  * the public interface alone, so it is also the example to start from.
  */
-import { WebSocketServerError } from '../errors.js'
-import { WebSocketServer } from '../server.js'
-import { SendStatus, type ServerOptions } from '../types.js'
+import { SendStatus, type ServerOptions, WebSocketServer, WebSocketServerError } from '../index.js'
 import { DESCRIPTORS_EXHAUSTED } from './descriptors.js'
 import { describeMessage, firstLine } from './log-text.js'
 import { printLine } from './output.js'

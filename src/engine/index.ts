@@ -1,7 +1,6 @@
 /** Chooses the engine. Native is the product; portable is what runs where native cannot, and it always says why. */
 import process from 'node:process'
-import { EngineError } from '../errors.js'
-import { checkEngineName } from '../options/server.js'
+import { EngineError, OptionError } from '../errors.js'
 import type { Engine, EngineName } from './contract.js'
 import { loadNative } from './native.js'
 import { portableEngine } from './portable.js'
@@ -13,6 +12,12 @@ export interface SelectedEngine {
   readonly engine: Engine
   /** Why it is the portable one; undefined for native. */
   readonly reason: string | undefined
+}
+
+/** Throws OptionError unless the value of the option (or variable) names an engine. */
+export function checkEngineName(option: string, value: string): EngineName {
+  if (value === 'native' || value === 'portable') return value
+  throw new OptionError(option, value, "'native' or 'portable'")
 }
 
 /**

@@ -2,6 +2,8 @@
  * The engine that runs everywhere: the `ws` package on `node:http` or `node:https`. Beside serving where no addon can be
  * built, it says in plain code what the contract means. Per-message compression is off. What HTTP clients get wrong, and the
  * time they may take, is left to Node's own defaults (400, 408, 431; `requestTimeout` and the like).
+ *
+ * Long because one server answers HTTP and accepts WebSockets, and each way out of a request has to know of the others.
  */
 import { Buffer } from 'node:buffer'
 import { closeSync, openSync } from 'node:fs'

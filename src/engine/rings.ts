@@ -2,6 +2,8 @@
  * The memory through which events and commands pass in batches between JavaScript and C++, and the code that reads and
  * writes it. `native/binding/protocol.h` says the same in C++, and `native/server/connection_table.h` the layout of accounts.
  *
+ * Long because reading and writing share one layout and one loop, and a call across modules would cost on every message.
+ *
  * A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
  */
 import { Buffer } from 'node:buffer'

@@ -1,5 +1,6 @@
 /** Options of the server, of `listen` and of `close`: the home of their defaults and ranges. */
 import type { EngineName } from '../engine/contract.js'
+import { checkEngineName } from '../engine/index.js'
 import { OptionError } from '../errors.js'
 import type { CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types.js'
 import { checkCloseFrame } from './arguments.js'
@@ -43,11 +44,6 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
     // Called as a method, so that it may use `this`.
     onError: onError?.bind(options),
   }
-}
-
-export function checkEngineName(option: string, value: string): EngineName {
-  if (value === 'native' || value === 'portable') return value
-  throw new OptionError(option, value, "'native' or 'portable'")
 }
 
 /** Checks all but the material itself. No value of a key or passphrase gets into an error. */

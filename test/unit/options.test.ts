@@ -1,9 +1,10 @@
 /** What is refused before anything happens, in which words, and what stands in for what was left out. */
 import { describe, expect, test } from 'vitest'
+import { checkEngineName } from '../../src/engine/index.js'
 import { OptionError } from '../../src/errors.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from '../../src/options/arguments.js'
 import { checkPath } from '../../src/options/checks.js'
-import { checkEngineName, resolveCloseOptions, resolveListenOptions, resolveServerOptions } from '../../src/options/server.js'
+import { resolveCloseOptions, resolveListenOptions, resolveServerOptions } from '../../src/options/server.js'
 import { resolveRoute } from '../../src/options/websocket.js'
 
 /** The OptionError that an action throws. */

@@ -1,0 +1,143 @@
+/** Who may use whom, and how long a file may be: the walls between the folders, as CONTRIBUTING.md describes them. */
+import { describe, expect, test } from 'vitest'
+import { contentOf, type Dependency, filesBelow, importsOf, includesOf } from '../support/source-tree.js'
+
+interface Layer {
+  readonly name: string
+  /** Its files. A file belongs to the first layer that names it. */
+  readonly files: RegExp
+  /** What they may import or include. */
+  readonly mayUse: RegExp
+}
+
+const LAYERS: readonly Layer[] = [
+  { name: 'bytes and errors', files: /^src\/(bytes|errors)\.ts$/, mayUse: /^node:/ },
+  { name: 'the public types', files: /^src\/types\.ts$/, mayUse: /^(node:|src\/errors\.ts$)/ },
+  { name: 'the contract', files: /^src\/engine\/contract\.ts$/, mayUse: /^node:/ },
+  {
+    name: 'the portable engine',
+    files: /^src\/engine\/portable/,
+    mayUse: /^(node:|ws$|src\/(bytes|errors)\.ts$|src\/engine\/(contract|portable[\w-]*)\.ts$)/,
+  },
+  {
+    name: 'the choice of the engine, and the native one',
+    files: /^src\/engine\//,
+    mayUse: /^(node:|src\/(bytes|errors)\.ts$|src\/engine\/)/,
+  },
+  { name: 'the application and its command', files: /^src\/(app\/|cli\.ts$)/, mayUse: /^(node:|src\/app\/|src\/index\.ts$)/ },
+  {
+    name: 'the adapters',
+    files: /^src\/adapters\//,
+    mayUse: /^(node:|src\/adapters\/|src\/(types|errors|bytes|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
+  },
+  {
+    name: 'the public API',
+    files: /^src\//,
+    mayUse: /^(node:|src\/(?!app\/|engine\/|cli\.ts$|index\.ts$)|src\/engine\/(contract|index)\.ts$)/,
+  },
+  {
+    name: 'the native server',
+    files: /^native\/server\//,
+    mayUse: /^(native\/server\/|<(?!napi|node|js_native_api|v8))/,
+  },
+  {
+    name: 'the addon',
+    files: /^native\/binding\//,
+    mayUse: /^(native\/(binding|server)\/|<(napi|uv)\.h>|<[a-z_]+>)/,
+  },
+  {
+    name: 'the native tests',
+    files: /^native\/test\//,
+    mayUse: /^(native\/(server|test)\/|"internal\/internal\.h"|<(?!napi|node|js_native_api|v8))/,
+  },
+]
+
+/** The dependencies that no layer allows, as sentences. */
+function breaches(dependencies: readonly Dependency[]): string[] {
+  return dependencies.flatMap(({ from, to }) => {
+    const layer = LAYERS.find(({ files }) => files.test(from))
+    if (layer === undefined) return [`${from} belongs to no layer`]
+    return layer.mayUse.test(to) ? [] : [`${from} (${layer.name}) may not use ${to}`]
+  })
+}
+
+const SCRIPT = /\.(ts|mjs)$/
+const CPP = /\.(cpp|h)$/
+const modules = filesBelow('src', SCRIPT)
+const imports = modules.flatMap((file) => importsOf(file, contentOf(file)))
+const sources = filesBelow('native', CPP)
+const includes = sources.flatMap((file) => includesOf(file, contentOf(file), (candidate) => sources.includes(candidate)))
+
+describe('the layers', () => {
+  test('are kept by every import of src/', () => {
+    expect(imports.length).toBeGreaterThan(modules.length)
+    expect(breaches(imports)).toEqual([])
+  })
+
+  test('are kept by every #include of native/', () => {
+    expect(includes.length).toBeGreaterThan(sources.length)
+    expect(breaches(includes)).toEqual([])
+  })
+
+  test('have no gap: each import and #include of a project’s file finds it', () => {
+    for (const { from, to } of imports) if (to.startsWith('src/')) expect(modules, from).toContain(to)
+    const unknown = includes.filter(({ to }) => to.startsWith('"')).map(({ to }) => to)
+    expect(unknown).toEqual(['"internal/internal.h"']) // µSockets' own, for a test
+    const statements = modules.flatMap((file) => contentOf(file).match(/^import\b|^export\b.* from /gm) ?? [])
+    expect(imports.length).toBeGreaterThanOrEqual(statements.length)
+  })
+
+  test('are no circle: no module of src/ needs itself to be evaluated first', () => {
+    const needs = new Map<string, string[]>()
+    for (const { from, to, typeOnly } of imports) if (!typeOnly) needs.set(from, [...(needs.get(from) ?? []), to])
+    const visit = (file: string, path: readonly string[]): string[] =>
+      path.includes(file)
+        ? [[...path.slice(path.indexOf(file)), file].join(' → ')]
+        : (needs.get(file) ?? []).flatMap((next) => visit(next, [...path, file]))
+    expect(modules.flatMap((file) => visit(file, []))).toEqual([])
+  })
+
+  test.each<[breach: string, from: string, line: string]>([
+    ['an engine that knows the options', 'src/engine/index.ts', "import { resolve } from '../options/server.js'"],
+    ['an engine that knows the application', 'src/engine/native.ts', "import type { Echo } from '../app/echo.js'"],
+    ['one engine that knows the other', 'src/engine/portable.ts', "import { Rings } from './rings.js'"],
+    ['the contract with a meaning of its own', 'src/engine/contract.ts', "import { OptionError } from '../errors.js'"],
+    ['the server past the contract', 'src/server.ts', "export { Rings } from './engine/rings.js'"],
+    ['the server on the application', 'src/server.ts', "const { echo } = await import('./app/echo.js')"],
+    ['the server on a package', 'src/http/request.ts', "import { WebSocket } from 'ws'"],
+    ['the application past the public API', 'src/app/echo.ts', "import { ServerSocket } from '../socket.js'"],
+    ['the command past the public API', 'src/cli.ts', "import {\n  type TlsOptions,\n} from './types.js'"],
+    ['an adapter past the socket', 'src/adapters/duplex.ts', "import type { Engine } from '../engine/contract.js'"],
+    ['the native server with Node-API', 'native/server/listener.h', '#include <napi.h>'],
+    ['the native server with V8', 'native/server/listener.h', '#include <v8.h>'],
+    ['the native server with the addon', 'native/server/listener.cpp', '#include "binding/environment.h"'],
+    ['the addon with µWebSockets', 'native/binding/addon.cpp', '#include <App.h>'],
+    ['the addon with OpenSSL', 'native/binding/addon.cpp', '#include <openssl/ssl.h>'],
+    ['a native test with the addon', 'native/test/main.cpp', '  #  include "binding/protocol.h"'],
+  ])('would show %s', (_breach, from, line) => {
+    const found = from.startsWith('src/') ? importsOf(from, line) : includesOf(from, line, (file) => sources.includes(file))
+    expect(found).toHaveLength(1)
+    expect(breaches(found)).toEqual([expect.stringContaining('may not use')])
+  })
+})
+
+describe('the sizes', () => {
+  /** Lines above which a file usually holds two ideas. */
+  const MAX_LINES = 300
+  /** A longer one says why in a comment that begins so, within its first lines. */
+  const REASON = 'Long because '
+  const TOP = 40
+  const files = [
+    ...['src', 'scripts', 'test/support', 'test/fixtures', 'bench', '.ci'].flatMap((folder) => filesBelow(folder, SCRIPT)),
+    ...['native', 'bench'].flatMap((folder) => filesBelow(folder, CPP)),
+  ]
+
+  test(`no source has more than ${MAX_LINES} lines without "${REASON}…" at its top`, () => {
+    expect(files.length).toBeGreaterThan(50)
+    const long = files.filter((file) => {
+      const lines = contentOf(file).split('\n')
+      return lines.length - 1 > MAX_LINES && !lines.slice(0, TOP).join('\n').includes(REASON)
+    })
+    expect(long).toEqual([])
+  })
+})

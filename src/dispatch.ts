@@ -1,13 +1,25 @@
 /** Brings what an engine reports to the handlers that are meant by it: routing, handshakes, answers and failures. */
 import process from 'node:process'
 import { inspect } from 'node:util'
-import type { EngineRoute, EngineServer, ExchangeId, RequestHead, ServerEvents } from './engine/contract.js'
+import type { BackplaneLink } from './backplane.js'
+import type {
+  ConnectionId,
+  EngineResponse,
+  EngineRoute,
+  EngineServer,
+  ExchangeId,
+  Payload,
+  RequestHead,
+  ServerEvents,
+} from './engine/contract.js'
 import { WebSocketServerError } from './errors.js'
 import { isWebSocketUpgrade, refusalOf, upgradeRequired } from './http/handshake.js'
 import { IncomingRequest, parseTarget, type Target } from './http/request.js'
 import { plainResponse, toEngineResponse } from './http/response.js'
 import { type Match, RouteTable } from './http/routes.js'
+import { Counters } from './metrics.js'
 import { ServerSocket, type SocketOwner } from './socket.js'
+import { Subscriptions } from './subscriptions.js'
 import type { Awaitable, WebSocketHandlers } from './types.js'
 
 export type HttpHandler = (request: IncomingRequest) => Awaitable<Response>
@@ -22,6 +34,11 @@ export class Dispatcher implements ServerEvents, SocketOwner {
   readonly sockets = new Set<ServerSocket<unknown>>()
   /** What the engine must know of the WebSocket routes, in its order. */
   readonly routes: EngineRoute[] = []
+  readonly counters = new Counters()
+  /** Where there is one: it hears of everything that is published here. */
+  backplane: BackplaneLink | undefined
+  /** From the first route that has a `subscription` handler. */
+  subscriptions: Subscriptions | undefined
   readonly #scheme: 'http' | 'https'
   readonly #onError: ((error: Error) => void) | undefined
   readonly #http = new RouteTable<HttpHandler>()
@@ -42,9 +59,11 @@ export class Dispatcher implements ServerEvents, SocketOwner {
       const socket = new ServerSocket(this, this.engine, handlers, remoteAddress)
       const connection = this.engine.accept(exchange, index, '', [], socket)
       if (connection === 0) return
+      this.counters.connectionsAccepted += 1
       this.sockets.add(socket)
       socket.opened(connection)
     })
+    if (handlers.subscription !== undefined) this.subscriptions ??= new Subscriptions()
     this.routes.push(limits)
   }
 
@@ -69,11 +88,12 @@ export class Dispatcher implements ServerEvents, SocketOwner {
     const target = parseTarget(head.url)
     if (isWebSocketUpgrade(head)) {
       const accept = this.#webSockets.find('GET', target.path)?.value
-      if (accept === undefined) this.engine?.respond(exchange, plainResponse(404))
-      else if (this.isClosing) this.engine?.respond(exchange, plainResponse(503))
+      if (accept === undefined) this.#refuse(exchange, plainResponse(404))
+      else if (this.isClosing) this.#refuse(exchange, plainResponse(503))
       else this.#handshake(exchange, head, accept)
       return
     }
+    this.counters.httpRequests += 1
     const match = this.#http.find(head.method, target.path)
     if (match === undefined) this.engine?.respond(exchange, this.#unroutable(head, target))
     else void this.#answer(exchange, head, target, match)
@@ -108,7 +128,23 @@ export class Dispatcher implements ServerEvents, SocketOwner {
     }
   }
 
+  failed(): void {
+    this.counters.handlerErrors += 1
+  }
+
+  /** Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when nobody here subscribes. */
+  publish(topic: string, payload: Payload, except: ConnectionId): boolean {
+    const hasSubscriber = this.engine?.publish(topic, payload, except) ?? false
+    this.backplane?.publish(topic, payload)
+    return hasSubscriber
+  }
+
+  subscribers(topic: string): number {
+    return this.subscriptions?.count(topic) ?? this.engine?.subscribers(topic) ?? 0
+  }
+
   ended(socket: ServerSocket<unknown>): void {
+    this.counters.connectionsClosed += 1
     this.sockets.delete(socket)
     this.#checkIdle()
   }
@@ -116,7 +152,12 @@ export class Dispatcher implements ServerEvents, SocketOwner {
   #handshake(exchange: ExchangeId, head: RequestHead, accept: Accept): void {
     const refusal = refusalOf(head)
     if (refusal === undefined) accept(exchange, head)
-    else this.engine?.respond(exchange, refusal)
+    else this.#refuse(exchange, refusal)
+  }
+
+  #refuse(exchange: ExchangeId, response: EngineResponse): void {
+    this.counters.upgradesRefused += 1
+    this.engine?.respond(exchange, response)
   }
 
   #unroutable({ method }: RequestHead, { path }: Target) {
@@ -141,7 +182,10 @@ export class Dispatcher implements ServerEvents, SocketOwner {
       response = await toEngineResponse(await value(request), headOnly)
     } catch (error) {
       // A handler that gave up because the client has gone has done well.
-      if (!(request.isAborted && error === request.signal.reason)) this.report(error)
+      if (!(request.isAborted && error === request.signal.reason)) {
+        this.failed()
+        this.report(error)
+      }
     }
     if (!this.#requests.delete(exchange)) return
     this.engine?.respond(exchange, response)

@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   EAFNOSUPPORT: 'The address family (IPv4 or IPv6) is not available on this machine.',
   ENOTFOUND: 'The host name has no address.',
   EMFILE: 'The process has no file descriptor left, to listen with or for another connection.',
+  ERR_BACKPLANE: 'The backplane has thrown or rejected; the message says in which call, and `cause` is what it was.',
   ERR_TLS_FILE: 'A key or certificate file is missing or cannot be read.',
   ERR_TLS_KEY: 'The private key is not PEM, or of a kind that cannot be used.',
   ERR_TLS_PASSPHRASE: 'The private key is encrypted, and the passphrase is missing or wrong.',

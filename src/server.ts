@@ -3,11 +3,13 @@ import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import { isIP } from 'node:net'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
+import { BackplaneLink } from './backplane.js'
 import { Dispatcher } from './dispatch.js'
-import type { EngineName, EngineTls } from './engine/contract.js'
+import type { EngineCounters, EngineName, EngineTls } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/index.js'
 import { ClosedError, ListenError, WebSocketServerError } from './errors.js'
 import { ANY_METHOD } from './http/routes.js'
+import { toMetrics } from './metrics.js'
 import { checkTopic, toPayload } from './options/arguments.js'
 import { checkFunction, checkPath } from './options/checks.js'
 import {
@@ -19,7 +21,16 @@ import {
 } from './options/server.js'
 import { resolveRoute } from './options/websocket.js'
 import { readTls } from './tls.js'
-import type { CloseOptions, Data, ListenOptions, ListenResult, RouteHandler, ServerOptions, WebSocketHandlers } from './types.js'
+import type {
+  CloseOptions,
+  Data,
+  ListenOptions,
+  ListenResult,
+  Metrics,
+  RouteHandler,
+  ServerOptions,
+  WebSocketHandlers,
+} from './types.js'
 
 /** Milliseconds between two looks at what is still being written while the server closes. */
 const FLUSH_INTERVAL = 20
@@ -45,12 +56,22 @@ export class WebSocketServer implements AsyncDisposable {
   #isListening = false
   #keepsProcessAlive = true
   #closing: Promise<void> | undefined
+  /** What the engine had counted when it was given up. */
+  #lastCounters: EngineCounters | undefined
 
   /** Throws OptionError, or EngineError when the engine that was asked for cannot be loaded. */
   constructor(options: ServerOptions = {}) {
     this.#options = resolveServerOptions(options)
     this.#engine = selectEngine(this.#options.engine)
     this.#dispatcher = new Dispatcher(this.#options.tls ? 'https' : 'http', this.#options.onError)
+    const { backplane } = this.#options
+    if (backplane !== undefined) {
+      this.#dispatcher.backplane = new BackplaneLink(
+        backplane,
+        (topic, payload) => void this.#dispatcher.engine?.publish(topic, payload, 0),
+        (error) => this.#dispatcher.report(error),
+      )
+    }
   }
 
   /** The engine in use. */
@@ -98,6 +119,7 @@ export class WebSocketServer implements AsyncDisposable {
     this.#isListening = true
     try {
       const tls = this.#options.tls && (await readTls(this.#options.tls))
+      await this.#dispatcher.backplane?.start()
       if (where.host !== undefined) return await this.#bind(await resolveHost(where.host, where.port), where, tls)
       try {
         return await this.#bind(EVERY_ADDRESS, where, tls)
@@ -114,19 +136,24 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Sends to every subscriber of a topic. False when there is none, or when the server does not listen. Throws OptionError
-   * as `Socket.publish` does.
+   * Sends to every subscriber of a topic, here and behind the backplane. False when there is none here, or when the server does not
+   * listen. Throws OptionError as `Socket.publish` does.
    */
   publish(topic: string, data: Data): boolean {
     checkTopic(topic)
     const payload = toPayload(data)
-    return this.#dispatcher.engine?.publish(topic, payload, 0) ?? false
+    return this.#dispatcher.publish(topic, payload, 0)
   }
 
   /** How many sockets subscribe to a topic. Throws OptionError as `Socket.subscribe` does. */
   subscribers(topic: string): number {
     checkTopic(topic)
-    return this.#dispatcher.engine?.subscribers(topic) ?? 0
+    return this.#dispatcher.subscribers(topic)
+  }
+
+  /** What was counted since the server was made. May be called at any time; after `close` the totals stay. */
+  metrics(): Metrics {
+    return toMetrics(this.#dispatcher.counters, this.#dispatcher.engine?.counters() ?? this.#lastCounters)
   }
 
   /**
@@ -137,12 +164,18 @@ export class WebSocketServer implements AsyncDisposable {
    */
   close(options: CloseOptions = {}): Promise<void> {
     if (this.#closing === undefined) {
+      let resolved: Required<CloseOptions>
       try {
-        // No handler runs before this is assigned: engines call nobody back from inside a call.
-        this.#closing = this.#shutDown(resolveCloseOptions(options))
+        resolved = resolveCloseOptions(options)
       } catch (error) {
         return Promise.reject(error)
       }
+      // Assigned before anything else happens: a `subscription` handler, which runs at once, may call this again.
+      let begin: (done: Promise<void>) => void = () => {}
+      this.#closing = new Promise((resolve) => {
+        begin = resolve
+      })
+      begin(this.#shutDown(resolved))
     }
     return this.#closing
   }
@@ -216,7 +249,9 @@ export class WebSocketServer implements AsyncDisposable {
     // Cuts what is left: sockets that did not answer, and requests without an answer.
     engine?.dispose()
     await this.#dispatcher.idle()
+    this.#lastCounters = engine?.counters()
     this.#dispatcher.engine = undefined
+    await this.#dispatcher.backplane?.close()
   }
 }
 

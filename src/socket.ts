@@ -5,8 +5,9 @@
  */
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
-import type { ConnectionEvents, ConnectionId, EngineServer } from './engine/contract.js'
+import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from './engine/contract.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
+import type { Subscriber, Subscriptions } from './subscriptions.js'
 import { type Data, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
 
 const OPEN = 1
@@ -18,13 +19,19 @@ const ID_BYTES = 12
 
 /** What a socket's server does for it. */
 export interface SocketOwner {
+  /** Undefined where no handler asks for them. */
+  readonly subscriptions: Subscriptions | undefined
+  /** As EngineServer.publish, and to other processes. */
+  publish(topic: string, payload: Payload, except: ConnectionId): boolean
+  /** A handler has thrown or rejected; `report` may follow. */
+  failed(): void
   /** Takes what a handler threw, where the route has no `error` handler for it. */
   report(error: unknown): void
   /** The connection has ended, and its `close` handler is about to run. */
   ended(socket: ServerSocket<unknown>): void
 }
 
-export class ServerSocket<T> implements Socket<T>, ConnectionEvents {
+export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber {
   // `undefined` until a handler sets it: documented so, and the default of T.
   data: T = undefined as T
   readonly connectedAt = Date.now()
@@ -86,33 +93,39 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents {
     if (this.#readyState !== OPEN) return
     this.#readyState = CLOSING
     this.#engine.close(this.#connection, code, reason)
+    this.#owner.subscriptions?.leave(this)
   }
 
   terminate(): void {
     if (this.#readyState === CLOSED) return
     this.#readyState = CLOSING
     this.#engine.terminate(this.#connection)
+    this.#owner.subscriptions?.leave(this)
   }
 
   subscribe(topic: string): boolean {
     checkTopic(topic)
-    return this.#readyState === OPEN && this.#engine.subscribe(this.#connection, topic)
+    if (this.#readyState !== OPEN || !this.#engine.subscribe(this.#connection, topic)) return false
+    this.#owner.subscriptions?.add(this, topic)
+    return true
   }
 
   unsubscribe(topic: string): boolean {
     checkTopic(topic)
-    return this.#readyState === OPEN && this.#engine.unsubscribe(this.#connection, topic)
+    if (this.#readyState !== OPEN || !this.#engine.unsubscribe(this.#connection, topic)) return false
+    this.#owner.subscriptions?.remove(this, topic)
+    return true
   }
 
   isSubscribed(topic: string): boolean {
     checkTopic(topic)
-    return this.topics.includes(topic)
+    return this.#readyState === OPEN && this.#engine.isSubscribed(this.#connection, topic)
   }
 
   publish(topic: string, data: Data): boolean {
     checkTopic(topic)
     const payload = toPayload(data)
-    return this.#readyState === OPEN && this.#engine.publish(topic, payload, this.#connection)
+    return this.#readyState === OPEN && this.#owner.publish(topic, payload, this.#connection)
   }
 
   onMessage(message: string | Buffer, isBinary: boolean): void {
@@ -154,9 +167,18 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents {
 
   onClose(code: number, reason: string): void {
     this.#readyState = CLOSED
+    this.#owner.subscriptions?.leave(this)
     this.#owner.ended(this)
     try {
       this.#watch(this.#handlers.close?.(this, code, reason))
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  onSubscription(topic: string, subscribers: number, before: number): void {
+    try {
+      this.#watch(this.#handlers.subscription?.(this, topic, subscribers, before))
     } catch (error) {
       this.#fail(error)
     }
@@ -169,6 +191,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents {
   }
 
   #fail(error: unknown): void {
+    this.#owner.failed()
     if (this.#handlers.error === undefined) {
       this.#owner.report(error)
     } else {

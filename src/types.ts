@@ -56,11 +56,76 @@ export interface ServerOptions {
    * closes. `false` turns it off. Default `'/health'`.
    */
   health?: false | string
+  /** Carries what is published here to other processes, and theirs to here. Default: none. */
+  backplane?: Backplane
   /**
    * Called with what no socket can be blamed for. Default: rethrown as an uncaught exception, but for EMFILE (no descriptor is left
    * for new clients), which becomes a process warning.
    */
   onError?(error: Error): void
+}
+
+/**
+ * Carries published messages between servers, in whatever way: a message broker, a database, sockets. One object serves one server.
+ *
+ * What it hands to `deliver` is published to this server's own subscribers, and not to the backplane again. It must not be what this
+ * server has published, which its subscribers have already. Order is kept as far as the backplane keeps it.
+ */
+export interface Backplane {
+  /**
+   * Called once, by `WebSocketServer.listen`, which opens its port when this has resolved, and rejects with ERR_BACKPLANE when it
+   * throws or rejects; the next `listen` then calls it again. `deliver` may be called from then on until `close`, afterwards it does
+   * nothing. `isBinary` says what subscribers get: text in bytes is decoded, a string that is binary encoded, both as UTF-8. It throws
+   * OptionError when an argument is of the wrong kind, with `topic` as in `Socket.subscribe`.
+   */
+  start(deliver: (topic: string, data: string | Uint8Array, isBinary: boolean) => void): Awaitable<void>
+  /**
+   * Called with everything that the server or one of its sockets publishes while it listens: a string for text, for binary a
+   * Uint8Array with memory of its own, which may be kept, changed or transferred. What it throws or rejects with goes to `onError`, as
+   * ERR_BACKPLANE.
+   */
+  publish(topic: string, data: string | Uint8Array, isBinary: boolean): Awaitable<void>
+  /**
+   * Called once, by `WebSocketServer.close`, when the last `close` handler has run, and awaited there however long it takes. Not called
+   * when `start` was not or has failed; called while `start` is under way when that is when the server closes. What it throws or
+   * rejects with goes to `onError`, as ERR_BACKPLANE.
+   */
+  close(): Awaitable<void>
+}
+
+/**
+ * What a server has counted since it was made, over all its calls of `listen`; plain numbers that only grow, but for `connectionsOpen`.
+ * "Bytes" are those of messages' payloads: text as UTF-8, before compression, without the heads of WebSocket frames.
+ */
+export type Metrics = {
+  /** TCP connections accepted, for WebSocket and HTTP alike, whatever became of them. */
+  readonly tcpConnections: number
+  /** WebSocket connections accepted: handshakes completed. */
+  readonly connectionsAccepted: number
+  /** WebSocket connections that have not ended: `connectionsAccepted` less `connectionsClosed`. */
+  readonly connectionsOpen: number
+  /** WebSocket connections that have ended, in whatever way. */
+  readonly connectionsClosed: number
+  /** Requests for a WebSocket connection that were answered otherwise: the next three, and malformed ones, unknown paths, a closing server. */
+  readonly upgradesRefused: number
+  /** Of `upgradesRefused`: because of `allowedOrigins`. */
+  readonly upgradesRefusedByOrigin: number
+  /** Of `upgradesRefused`: because of `maxConnections`. */
+  readonly upgradesRefusedByLimit: number
+  /** Of `upgradesRefused`: by the route's `upgrade` handler, which answered with a Response or failed. */
+  readonly upgradesRefusedByHandler: number
+  /** HTTP requests, other than those for a WebSocket connection. The health path's count too. */
+  readonly httpRequests: number
+  /** Messages received whole, from all clients. Pings and pongs are no messages. */
+  readonly messagesReceived: number
+  readonly bytesReceived: number
+  /** Messages taken for a client: those of `send` that were not answered with 0, and published ones once for each subscriber. */
+  readonly messagesSent: number
+  readonly bytesSent: number
+  /** Messages not taken for an open connection, sent or published, because its queue would have exceeded `maxBackpressure`. */
+  readonly messagesDropped: number
+  /** What handlers of WebSocket and HTTP routes threw or rejected with. */
+  readonly handlerErrors: number
 }
 
 /** Where to listen. */
@@ -149,7 +214,10 @@ export interface Socket<T = undefined> {
   /** False when it was not subscribed. */
   unsubscribe(topic: string): boolean
   isSubscribed(topic: string): boolean
-  /** Sends to the topic's other subscribers. False when nobody else subscribes, or this socket is not open. */
+  /**
+   * Sends to the topic's other subscribers, here and behind the backplane; this socket need not subscribe. False when nobody else here
+   * subscribes, or this socket is not open.
+   */
   publish(topic: string, data: Data): boolean
 }
 
@@ -166,6 +234,13 @@ export interface WebSocketHandlers<T> {
   /** The client sent a Ping; the Pong is sent for you. */
   ping?(socket: Socket<T>, data: Buffer): Awaitable<void>
   pong?(socket: Socket<T>, data: Buffer): Awaitable<void>
+  /**
+   * The socket subscribes to a topic, or no longer does: called before `subscribe` or `unsubscribe` returns, and with each topic that is
+   * left by `close`, `terminate` or the end of the connection, before the `close` handler. `before` and `subscribers` count all
+   * sockets of the server on that topic, before and after this one change, so that 0 tells the first one in and the last one out; within
+   * the handler, `WebSocketServer.subscribers` says the same. A server on which no route has this handler pays nothing for it.
+   */
+  subscription?(socket: Socket<T>, topic: string, subscribers: number, before: number): Awaitable<void>
   /**
    * The connection has ended: with the code and reason of the peer's Close frame (1005 when it had none), with the code of
    * the error (1002, 1007, 1009), or with 1006 when there was no closing handshake.

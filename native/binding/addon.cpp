@@ -61,13 +61,22 @@ Napi::Value unsubscribe(const Napi::CallbackInfo &info) {
   return Napi::Boolean::New(info.Env(), done);
 }
 
+/// (id, topic) => boolean
+Napi::Value is_subscribed(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  auto *entry = connection(info, environment);
+  bool is = entry && entry->owner->is_subscribed(entry->socket, nws::text(info[1]));
+  return Napi::Boolean::New(info.Env(), is);
+}
+
 /// (id) => string[]
 Napi::Value topics(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   auto names = Napi::Array::New(info.Env());
   if (auto *entry = connection(info, environment)) {
+    std::uint32_t index = 0;
     for (std::string_view topic : entry->owner->topics(entry->socket)) {
-      names.Set(names.Length(), Napi::String::New(info.Env(), topic.data(), topic.length()));
+      names.Set(index++, Napi::String::New(info.Env(), topic.data(), topic.length()));
     }
   }
   return names;
@@ -83,6 +92,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("send", Napi::Function::New<send>(env, "send"));
   exports.Set("subscribe", Napi::Function::New<subscribe>(env, "subscribe"));
   exports.Set("unsubscribe", Napi::Function::New<unsubscribe>(env, "unsubscribe"));
+  exports.Set("isSubscribed", Napi::Function::New<is_subscribed>(env, "isSubscribed"));
   exports.Set("topics", Napi::Function::New<topics>(env, "topics"));
   exports.Set("WebSocketServer", nws::ServerWrap::define(env));
   return exports;

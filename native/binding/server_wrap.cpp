@@ -97,6 +97,7 @@ Napi::Function ServerWrap::define(Napi::Env env) {
                          InstanceMethod<&ServerWrap::accept>("accept"),
                          InstanceMethod<&ServerWrap::publish>("publish"),
                          InstanceMethod<&ServerWrap::subscribers>("subscribers"),
+                         InstanceMethod<&ServerWrap::counters>("counters"),
                          InstanceMethod<&ServerWrap::is_flushed>("isFlushed"),
                          InstanceMethod<&ServerWrap::dispose>("dispose"),
                      });
@@ -202,8 +203,31 @@ Napi::Value ServerWrap::publish(const Napi::CallbackInfo &info) {
 
 Napi::Value ServerWrap::subscribers(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
+  if (auto environment = environment_.lock()) {
+    environment->drain_outbox();  // who was closed before does not count
+  }
   std::size_t count = server ? server->server.subscribers(text(info[0])) : 0;
   return Napi::Number::New(info.Env(), static_cast<double>(count));
+}
+
+Napi::Value ServerWrap::counters(const Napi::CallbackInfo &info) {
+  auto result = Napi::Object::New(info.Env());
+  if (HostedServer *server = hosted()) {
+    if (auto environment = environment_.lock()) {
+      environment->drain_outbox();  // what was sent before counts
+    }
+    const Counters &counters = server->server.counters();
+    auto set = [&](const char *name, std::uint64_t value) {
+      result.Set(name, Napi::Number::New(info.Env(), static_cast<double>(value)));
+    };
+    set("tcpConnections", counters.tcp_connections);
+    set("messagesReceived", counters.messages_received);
+    set("bytesReceived", counters.bytes_received);
+    set("messagesSent", counters.messages_sent);
+    set("bytesSent", counters.bytes_sent);
+    set("messagesDropped", counters.publishes_dropped);
+  }
+  return result;
 }
 
 Napi::Value ServerWrap::is_flushed(const Napi::CallbackInfo &info) {

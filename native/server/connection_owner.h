@@ -30,6 +30,7 @@ class ConnectionOwner {
   /// False when it was subscribed already, or is closing.
   virtual bool subscribe(void *socket, std::string_view topic) = 0;
   virtual bool unsubscribe(void *socket, std::string_view topic) = 0;
+  virtual bool is_subscribed(void *socket, std::string_view topic) = 0;
   virtual std::vector<std::string_view> topics(void *socket) = 0;
 
  protected:

@@ -45,11 +45,13 @@ class HttpSide {
   };
 
  public:
-  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events) : websockets_(websockets), events_(events) {}
+  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events, Counters &counters)
+      : websockets_(websockets), events_(events), counters_(counters) {}
 
   void set_up(App &app) {
     app.filter([this](HttpResponse *http, int change) {
       if (change > 0) {
+        counters_.tcp_connections++;
         connections_.try_emplace(http);
       } else {
         connections_.erase(http);
@@ -206,6 +208,7 @@ class HttpSide {
 
   WebSocketSide<SSL> &websockets_;
   ServerEvents &events_;
+  Counters &counters_;
   bool is_listening_ = true;
   std::unordered_map<ExchangeId, Exchange> exchanges_;
   /// Every connection that is not a WebSocket yet.

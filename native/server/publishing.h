@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "connection_table.h"
+#include "counters.h"
 #include "uws_specializations.h"
 
 namespace nws {
@@ -17,7 +18,7 @@ class Publishing {
   using WebSocket = frames::WebSocket<SSL>;
 
  public:
-  explicit Publishing(ConnectionTable &connections) : connections_(connections) {}
+  Publishing(ConnectionTable &connections, Counters &counters) : connections_(connections), counters_(counters) {}
 
   /// Makes the tree, which its user deletes. Our own, rather than the one that App makes: so that we know when a subscriber's
   /// queue has grown, and so that nothing is left in µWebSockets' lists of loop handlers, which must not change while they run.
@@ -41,6 +42,12 @@ class Publishing {
   bool unsubscribe(WebSocket *ws, std::string_view topic) {
     SocketData *data = ws->getUserData();
     return data->subscriber && std::get<0>(tree_->unsubscribe(data->subscriber.get(), topic));
+  }
+
+  bool is_subscribed(WebSocket *ws, std::string_view name) {
+    SocketData *data = ws->getUserData();
+    uWS::Topic *topic = data->subscriber ? tree_->lookupTopic(name) : nullptr;
+    return topic && topic->count(data->subscriber.get()) != 0;
   }
 
   std::vector<std::string_view> topics(WebSocket *ws) {
@@ -97,8 +104,10 @@ class Publishing {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
     if (ws->getBufferedAmount() + payload.length() > data->route->max_backpressure) {
+      counters_.publishes_dropped++;
       return false;
     }
+    counters_.sent(payload.length());
     ws->send(payload, static_cast<uWS::OpCode>(op_code));
     connections_.account(data->id).buffered = ws->getBufferedAmount();
     return true;
@@ -124,6 +133,7 @@ class Publishing {
   }
 
   ConnectionTable &connections_;
+  Counters &counters_;
   TopicTree *tree_ = nullptr;
   bool corked_by_delivery_ = false;
 };

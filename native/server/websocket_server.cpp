@@ -36,6 +36,7 @@ class WebSocketServer::Core {
   virtual void stop_listening() = 0;
   virtual void stop() = 0;
 
+  Counters counters;
   std::unique_ptr<Listener> listener;
   EventLoop *loop = nullptr;
   ListenAddress address;
@@ -47,7 +48,7 @@ template <bool SSL>
 class ServerCore final : public WebSocketServer::Core {
  public:
   ServerCore(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
-      : websockets_(connections, std::move(routes), events), http_(websockets_, events) {
+      : websockets_(connections, std::move(routes), events, counters), http_(websockets_, events, counters) {
     if (app_.constructorFailed()) {
       return;
     }
@@ -164,6 +165,7 @@ bool WebSocketServer::publish(std::string_view topic, std::string_view payload, 
   return core_->publish(topic, payload, is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT, except);
 }
 std::size_t WebSocketServer::subscribers(std::string_view topic) { return core_->subscribers(topic); }
+const Counters &WebSocketServer::counters() const { return core_->counters; }
 void WebSocketServer::flush() { core_->flush(); }
 bool WebSocketServer::is_flushed() { return core_->is_flushed(); }
 void WebSocketServer::stop() { core_->stop(); }

@@ -11,6 +11,7 @@
 
 #include "connection_owner.h"
 #include "connection_table.h"
+#include "counters.h"
 #include "event_loop.h"
 #include "listener.h"
 #include "tls_context.h"
@@ -108,6 +109,8 @@ class WebSocketServer {
   /// To every subscriber but `except` (0: to all). False when there was none. A subscriber whose queue is full misses it.
   bool publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except);
   std::size_t subscribers(std::string_view topic);
+  /// Of the whole life of this server.
+  const Counters &counters() const;
   /// Writes what was published since the last time.
   void flush();
   /// Whether the kernel has taken every answer to an HTTP request.

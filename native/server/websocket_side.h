@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "counters.h"
 #include "publishing.h"
 #include "uws_specializations.h"
 #include "websocket_server.h"
@@ -23,8 +24,12 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   using ContextData = frames::ContextData<SSL>;
 
  public:
-  WebSocketSide(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
-      : connections_(connections), routes_(std::move(routes)), events_(events), publishing_(connections) {}
+  WebSocketSide(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events, Counters &counters)
+      : connections_(connections),
+        routes_(std::move(routes)),
+        events_(events),
+        counters_(counters),
+        publishing_(connections, counters) {}
 
   /// After `close`.
   ~WebSocketSide() {
@@ -86,6 +91,9 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
       return;
     }
     publishing_.flush(data);
+    if (op_code == uWS::OpCode::TEXT || op_code == uWS::OpCode::BINARY) {
+      counters_.sent(payload.length());
+    }
     ws->send(payload, op_code);
     note_buffered(ws, data);
   }
@@ -132,6 +140,9 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   bool unsubscribe(void *socket, std::string_view topic) override {
     return publishing_.unsubscribe(static_cast<WebSocket *>(socket), topic);
   }
+  bool is_subscribed(void *socket, std::string_view topic) override {
+    return publishing_.is_subscribed(static_cast<WebSocket *>(socket), topic);
+  }
   std::vector<std::string_view> topics(void *socket) override { return publishing_.topics(static_cast<WebSocket *>(socket)); }
 
  private:
@@ -162,6 +173,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
       events_.on_open(*data);
     };
     context->messageHandler = [this](WebSocket *ws, std::string_view payload, uWS::OpCode op_code) {
+      counters_.received(payload.length());
       events_.on_message(*ws->getUserData(), payload, op_code == uWS::OpCode::BINARY);
     };
     context->drainHandler = [this](WebSocket *ws) { drained(ws); };
@@ -205,6 +217,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   ConnectionTable &connections_;
   std::vector<RouteOptions> routes_;  // never changes: connections point into it
   ServerEvents &events_;
+  Counters &counters_;
   Publishing<SSL> publishing_;
   std::vector<us_socket_context_t *> contexts_;
   std::uint64_t accepted_ = 0;

@@ -110,6 +110,22 @@ export interface ListenAddress {
   readonly reusePort: boolean
 }
 
+/**
+ * What a server of an engine has counted since it was made. Messages are whole ones, and their bytes those of their payloads: text as
+ * UTF-8, before compression, without the heads of frames. Control frames count nowhere.
+ */
+export interface EngineCounters {
+  /** TCP connections accepted, whatever became of them. */
+  readonly tcpConnections: number
+  readonly messagesReceived: number
+  readonly bytesReceived: number
+  /** Taken for a connection; a published one counts once for each subscriber that it was taken for. */
+  readonly messagesSent: number
+  readonly bytesSent: number
+  /** Not taken for an open connection because its queue would have exceeded `maxBackpressure`; published ones likewise, for each. */
+  readonly messagesDropped: number
+}
+
 /** One server of an engine. Every method may be called at any time, from any handler. */
 export interface EngineServer {
   /**
@@ -153,11 +169,14 @@ export interface EngineServer {
   subscribe(id: ConnectionId, topic: string): boolean
   /** False when it was not subscribed. */
   unsubscribe(id: ConnectionId, topic: string): boolean
+  isSubscribed(id: ConnectionId, topic: string): boolean
   topics(id: ConnectionId): string[]
   /** To every subscriber but `except` (0: to all). False when there was none. */
   publish(topic: string, data: Payload, except: ConnectionId): boolean
   subscribers(topic: string): number
 
+  /** Also before `listen`, and after `dispose`. */
+  counters(): EngineCounters
   /** Whether the kernel has taken every answer to an HTTP request. */
   isFlushed(): boolean
   /** Whether the listening socket keeps the process alive. It does at first. */

@@ -1,72 +1,21 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
 import { Buffer } from 'node:buffer'
-import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
-import { ClosedError, EngineError, type ErrorCode, ListenError, TlsError } from '../errors.js'
+import { ClosedError, ListenError } from '../errors.js'
 import type {
   ConnectionEvents,
   ConnectionId,
   Engine,
+  EngineCounters,
   EngineResponse,
   EngineServer,
   EngineServerOptions,
-  EngineTls,
   ExchangeId,
   ListenAddress,
   Payload,
   ServerEvents,
 } from './contract.js'
-import { type RingAddon, Rings, type ServerRecords } from './rings.js'
-
-/** Where the addon, of which a thread has one, keeps its engine: this module may be evaluated more than once, by test runners for example. */
-const ENGINE = Symbol.for('native-websocket-server.engine')
-
-/** The class that the addon exports (`native/binding/server_wrap.h`). */
-interface AddonServer {
-  listen(): number
-  stopListening(): void
-  ref(keepAlive: boolean): void
-  respond(
-    exchange: ExchangeId,
-    status: string,
-    headers: readonly string[],
-    body: Uint8Array | undefined,
-    headOnly: boolean,
-  ): boolean
-  accept(exchange: ExchangeId, route: number, protocol: string, headers: readonly string[]): ConnectionId
-  publish(topic: string, data: Payload, except: ConnectionId): boolean
-  subscribers(topic: string): number
-  isFlushed(): boolean
-  dispose(): void
-}
-
-interface Addon extends RingAddon {
-  WebSocketServer: new (
-    number: number,
-    options: {
-      host: string
-      port: number
-      reusePort: boolean
-      tls: EngineTls | undefined
-      routes: EngineServerOptions['routes']
-    },
-  ) => AddonServer
-  subscribe(id: ConnectionId, topic: string): boolean
-  unsubscribe(id: ConnectionId, topic: string): boolean
-  topics(id: ConnectionId): string[]
-  [ENGINE]?: Engine
-}
-
-/** What the addon says of bad TLS material, as the codes of TlsError. */
-const TLS_CODES: Readonly<Record<string, ErrorCode>> = {
-  file: 'ERR_TLS_FILE',
-  key: 'ERR_TLS_KEY',
-  passphrase: 'ERR_TLS_PASSPHRASE',
-  certificate: 'ERR_TLS_CERTIFICATE',
-  mismatch: 'ERR_TLS_MISMATCH',
-  context: 'ERR_TLS_CONTEXT',
-}
+import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './native-addon.js'
+import { Rings, type ServerRecords } from './rings.js'
 
 /**
  * Loads the addon, once for each thread. Throws EngineError, which says what was tried, and why the install step built none when
@@ -76,23 +25,6 @@ export function loadNative(): Engine {
   const addon = loadAddon()
   addon[ENGINE] ??= new NativeEngine(addon)
   return addon[ENGINE]
-}
-
-function loadAddon(): Addon {
-  const root = new URL('../../', import.meta.url)
-  // The variable names another build of the addon: the one with the sanitizers, for example.
-  const file =
-    process.env.NATIVE_WEBSOCKET_SERVER_ADDON ?? fileURLToPath(new URL('build/Release/native_websocket_server.node', root))
-  try {
-    // A .node file can only be loaded by require; its shape is that of native/binding/addon.cpp.
-    return createRequire(import.meta.url)(file) as Addon
-  } catch (cause) {
-    const reason = new URL('build/install-reason.txt', root)
-    const why = existsSync(reason) ? readFileSync(reason, 'utf8').trim() : String(cause instanceof Error ? cause.message : cause)
-    throw new EngineError(`the native addon ${existsSync(file) ? 'cannot be loaded' : 'is not built'} (${file}): ${why}`, {
-      cause,
-    })
-  }
 }
 
 class NativeEngine implements Engine {
@@ -124,6 +56,10 @@ class NativeServer implements EngineServer, ServerRecords {
   /** From `listen` to `dispose`. */
   #addonServer: AddonServer | undefined
   #keepAlive = true
+  /** What C++ had counted when it was disposed of. */
+  #lastCounters: EngineCounters = NO_COUNTERS
+  /** What `send` refused: that is decided here, where its answer is given. */
+  #sendsDropped = 0
   #stopped = false
 
   constructor(engine: NativeEngine, number: number, options: EngineServerOptions, events: ServerEvents) {
@@ -174,7 +110,10 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 
   send(id: ConnectionId, data: Payload): number {
-    return this.#engine.rings.send(id, data)
+    const { rings } = this.#engine
+    const answer = rings.send(id, data)
+    if (answer === 0 && rings.isOpen(id)) this.#sendsDropped += 1
+    return answer
   }
 
   ping(id: ConnectionId, data: Payload): number {
@@ -201,6 +140,10 @@ class NativeServer implements EngineServer, ServerRecords {
     return this.#engine.rings.isOpen(id) && this.#engine.addon.unsubscribe(id, topic)
   }
 
+  isSubscribed(id: ConnectionId, topic: string): boolean {
+    return this.#engine.rings.isOpen(id) && this.#engine.addon.isSubscribed(id, topic)
+  }
+
   topics(id: ConnectionId): string[] {
     return this.#engine.rings.isOpen(id) ? this.#engine.addon.topics(id) : []
   }
@@ -211,6 +154,11 @@ class NativeServer implements EngineServer, ServerRecords {
 
   subscribers(topic: string): number {
     return this.#addonServer?.subscribers(topic) ?? 0
+  }
+
+  counters(): EngineCounters {
+    const counted = this.#addonServer?.counters() ?? this.#lastCounters
+    return { ...counted, messagesDropped: counted.messagesDropped + this.#sendsDropped }
   }
 
   isFlushed(): boolean {
@@ -231,6 +179,7 @@ class NativeServer implements EngineServer, ServerRecords {
     this.#stopped = true
     const server = this.#addonServer
     if (server === undefined) return
+    this.#lastCounters = server.counters()
     this.#addonServer = undefined
     server.dispose()
   }
@@ -257,18 +206,16 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 }
 
+const NO_COUNTERS: EngineCounters = {
+  tcpConnections: 0,
+  messagesReceived: 0,
+  bytesReceived: 0,
+  messagesSent: 0,
+  bytesSent: 0,
+  messagesDropped: 0,
+}
 const NO_BYTES = new Uint8Array(0)
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'ERR_LISTEN'
-}
-
-function translateTlsFailure<T>(make: () => T): T {
-  try {
-    return make()
-  } catch (error) {
-    if (!(error instanceof Error) || !('tlsFailure' in error)) throw error
-    const code = TLS_CODES[String(error.tlsFailure)] ?? 'ERR_TLS_CONTEXT'
-    throw new TlsError(code, `the TLS key or certificate cannot be used: ${error.message}`, undefined, { cause: error })
-  }
 }

@@ -18,10 +18,20 @@ const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
 /** Seconds between the ping and the idle timeout: half of it, and at most this. */
 const MAX_PING_MARGIN = 16
 
+/** What the connections of one server count together. */
+export class Traffic {
+  messagesReceived = 0
+  bytesReceived = 0
+  messagesSent = 0
+  bytesSent = 0
+  messagesDropped = 0
+}
+
 export class PortableConnection {
   readonly #socket: WebSocket
   readonly #stream: NetSocket
   readonly #limits: EngineRoute
+  readonly #traffic: Traffic
   readonly #events: ConnectionEvents
   /** Payload bytes taken by `send` and `ping` since the start, and those of them that were given to the kernel. */
   #taken = 0
@@ -36,16 +46,26 @@ export class PortableConnection {
   #lastHeard = performance.now()
   #hasPinged = false
 
-  constructor(socket: WebSocket, stream: NetSocket, limits: EngineRoute, events: ConnectionEvents, onEnd: () => void) {
+  constructor(
+    socket: WebSocket,
+    stream: NetSocket,
+    limits: EngineRoute,
+    traffic: Traffic,
+    events: ConnectionEvents,
+    onEnd: () => void,
+  ) {
     this.#socket = socket
     this.#stream = stream
     this.#limits = limits
+    this.#traffic = traffic
     this.#events = events
     this.#unreported = stream instanceof TLSSocket ? stream.writableHighWaterMark : 0
     this.#bytesRead = stream.bytesRead
     // With the default `binaryType`, ws gives every payload as one Buffer, which is what the cast says.
     socket.on('message', (data, isBinary) => {
       const bytes = data as Buffer
+      traffic.messagesReceived += 1
+      traffic.bytesReceived += bytes.length
       if (isBinary) events.onMessage(bytes, true)
       else if (bytes.length <= constants.MAX_STRING_LENGTH) events.onMessage(bytes.toString(), false)
       else this.#refuse(1009)
@@ -77,17 +97,24 @@ export class PortableConnection {
 
   /** The bytes belong to the connection from here on: they may wait in Node. */
   send(data: Payload): number {
-    return this.#queue(data, (done) => this.#socket.send(data, { binary: typeof data !== 'string' }, done))
+    if (!this.isOpen) return 0
+    const size = sizeOf(data)
+    const answer = this.#queue(size, (done) => this.#socket.send(data, { binary: typeof data !== 'string' }, done))
+    if (answer === 0) {
+      this.#traffic.messagesDropped += 1
+    } else {
+      this.#traffic.messagesSent += 1
+      this.#traffic.bytesSent += size
+    }
+    return answer
   }
 
   ping(data: Payload): number {
-    return this.#queue(data, (done) => this.#socket.ping(data, false, done))
+    return this.isOpen ? this.#queue(sizeOf(data), (done) => this.#socket.ping(data, false, done)) : 0
   }
 
   /** Gives a frame to ws, unless there is no room. */
-  #queue(data: Payload, give: (done: () => void) => void): number {
-    if (!this.isOpen) return 0
-    const size = typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
+  #queue(size: number, give: (done: () => void) => void): number {
     const waiting = this.bufferedAmount
     if (waiting + size > this.#limits.maxBackpressure) {
       this.#owesDrainWhenRoom = true
@@ -152,4 +179,8 @@ export class PortableConnection {
       this.#socket.ping()
     }
   }
+}
+
+function sizeOf(data: Payload): number {
+  return typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
 }

@@ -21,6 +21,10 @@ export class Topics {
     for (const topic of this.of(id)) this.unsubscribe(id, topic)
   }
 
+  has(id: ConnectionId, topic: string): boolean {
+    return this.#topics.get(id)?.has(topic) ?? false
+  }
+
   of(id: ConnectionId): string[] {
     return [...(this.#topics.get(id) ?? [])]
   }

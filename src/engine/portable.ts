@@ -20,6 +20,7 @@ import type {
   ConnectionEvents,
   ConnectionId,
   Engine,
+  EngineCounters,
   EngineResponse,
   EngineServer,
   EngineServerOptions,
@@ -29,7 +30,7 @@ import type {
   RequestHead,
   ServerEvents,
 } from './contract.js'
-import { PortableConnection } from './portable-connection.js'
+import { PortableConnection, Traffic } from './portable-connection.js'
 import { Topics } from './portable-topics.js'
 
 /** Milliseconds between two looks at silent connections and at the descriptors that are left. */
@@ -57,6 +58,8 @@ class PortableServer implements EngineServer {
   /** Answers that Node has not handed to the kernel yet. */
   readonly #unflushed = new Set<ServerResponse>()
   readonly #topics = new Topics()
+  readonly #traffic = new Traffic()
+  #tcpConnections = 0
   #lastId = 0
   #isStopped = false
   #isOutOfDescriptors = false
@@ -78,6 +81,7 @@ class PortableServer implements EngineServer {
         }),
     )
     this.#http.on('connection', (stream: NetSocket) => {
+      this.#tcpConnections += 1
       this.#streams.add(stream)
       stream.once('close', () => this.#streams.delete(stream))
     })
@@ -165,7 +169,7 @@ class PortableServer implements EngineServer {
     acceptor.handleUpgrade(request, stream, head, (socket) => {
       const id = this.#nextId()
       connection = id
-      this.#connections.set(id, new PortableConnection(socket, stream, limits, events, () => this.#forget(id)))
+      this.#connections.set(id, new PortableConnection(socket, stream, limits, this.#traffic, events, () => this.#forget(id)))
     })
     acceptor.off('headers', addHeaders)
     return connection
@@ -201,6 +205,10 @@ class PortableServer implements EngineServer {
     return this.#topics.unsubscribe(id, topic)
   }
 
+  isSubscribed(id: ConnectionId, topic: string): boolean {
+    return this.#topics.has(id, topic)
+  }
+
   topics(id: ConnectionId): string[] {
     return this.#topics.of(id)
   }
@@ -218,6 +226,10 @@ class PortableServer implements EngineServer {
 
   subscribers(topic: string): number {
     return this.#topics.subscribers(topic).size
+  }
+
+  counters(): EngineCounters {
+    return { ...this.#traffic, tcpConnections: this.#tcpConnections }
   }
 
   isFlushed(): boolean {

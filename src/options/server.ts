@@ -2,7 +2,7 @@
 import type { EngineName } from '../engine/contract.js'
 import { checkEngineName } from '../engine/index.js'
 import { OptionError } from '../errors.js'
-import type { CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types.js'
+import type { Backplane, CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types.js'
 import { checkCloseFrame } from './arguments.js'
 import {
   checkBoolean,
@@ -17,7 +17,7 @@ import {
 
 const CLOSE_DEFAULTS = { code: 1001, reason: '', timeout: 10_000 } as const
 
-const SERVER_OPTION_NAMES: Names<ServerOptions> = ['engine', 'tls', 'health', 'onError']
+const SERVER_OPTION_NAMES: Names<ServerOptions> = ['engine', 'tls', 'health', 'backplane', 'onError']
 const TLS_OPTION_NAMES: Names<TlsOptions> = ['key', 'cert', 'keyFile', 'certFile', 'passphrase', 'ciphers', 'minVersion']
 const LISTEN_OPTION_NAMES: Names<ListenOptions> = ['port', 'host', 'reusePort']
 const CLOSE_OPTION_NAMES: Names<CloseOptions> = ['code', 'reason', 'timeout']
@@ -28,22 +28,31 @@ export interface ResolvedServerOptions {
   /** Checked in shape only: the files are read by `listen`. */
   readonly tls: TlsOptions | undefined
   readonly health: string | undefined
+  readonly backplane: Backplane | undefined
   readonly onError: ((error: Error) => void) | undefined
 }
 
 export function resolveServerOptions(options: ServerOptions): ResolvedServerOptions {
   checkObject('options', options, SERVER_OPTION_NAMES)
-  const { engine, tls, health = '/health', onError } = options
+  const { engine, tls, health = '/health', backplane, onError } = options
   if (tls !== undefined) checkTlsOptions(tls)
+  if (backplane !== undefined) checkBackplane(backplane)
   if (onError !== undefined) checkFunction('onError', onError)
   if (health !== false) checkPath('health', health, 'false or ')
   return {
     engine: engine === undefined ? undefined : checkEngineName('engine', engine),
     tls: tls && { ...tls },
     health: health === false ? undefined : health,
+    backplane,
     // Called as a method, so that it may use `this`.
     onError: onError?.bind(options),
   }
+}
+
+function checkBackplane(backplane: Backplane): void {
+  // Its other members are its own business.
+  checkObject('backplane', backplane, undefined)
+  for (const name of ['start', 'publish', 'close'] as const) checkFunction(`backplane.${name}`, backplane[name])
 }
 
 /** Checks all but the material itself. No value of a key or passphrase gets into an error. */

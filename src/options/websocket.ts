@@ -14,7 +14,7 @@ const ROUTE_DEFAULTS: EngineRoute = {
   sendPings: true,
 }
 
-const HANDLER_NAMES = ['open', 'message', 'drain', 'ping', 'pong', 'close', 'error'] as const
+const HANDLER_NAMES = ['open', 'message', 'drain', 'ping', 'pong', 'subscription', 'close', 'error'] as const
 
 const WEBSOCKET_OPTION_NAMES: readonly string[] = [...HANDLER_NAMES, ...Object.keys(ROUTE_DEFAULTS)]
 

@@ -1,0 +1,87 @@
+/** The addon as TypeScript sees it: what it exports, how it is loaded, and what its refusals of TLS material mean. */
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { EngineError, type ErrorCode, TlsError } from '../errors.js'
+import type { ConnectionId, Engine, EngineCounters, EngineServerOptions, EngineTls, ExchangeId, Payload } from './contract.js'
+import type { RingAddon } from './rings.js'
+
+/** Where the addon, of which a thread has one, keeps its engine: the engine's module may be evaluated more than once, by test runners for example. */
+export const ENGINE = Symbol.for('native-websocket-server.engine')
+
+/** The class that the addon exports (`native/binding/server_wrap.h`). */
+export interface AddonServer {
+  listen(): number
+  stopListening(): void
+  ref(keepAlive: boolean): void
+  respond(
+    exchange: ExchangeId,
+    status: string,
+    headers: readonly string[],
+    body: Uint8Array | undefined,
+    headOnly: boolean,
+  ): boolean
+  accept(exchange: ExchangeId, route: number, protocol: string, headers: readonly string[]): ConnectionId
+  publish(topic: string, data: Payload, except: ConnectionId): boolean
+  subscribers(topic: string): number
+  counters(): EngineCounters
+  isFlushed(): boolean
+  dispose(): void
+}
+
+export interface Addon extends RingAddon {
+  WebSocketServer: new (
+    number: number,
+    options: {
+      host: string
+      port: number
+      reusePort: boolean
+      tls: EngineTls | undefined
+      routes: EngineServerOptions['routes']
+    },
+  ) => AddonServer
+  subscribe(id: ConnectionId, topic: string): boolean
+  unsubscribe(id: ConnectionId, topic: string): boolean
+  isSubscribed(id: ConnectionId, topic: string): boolean
+  topics(id: ConnectionId): string[]
+  [ENGINE]?: Engine
+}
+
+/** What the addon says of bad TLS material, as the codes of TlsError. */
+const TLS_CODES: Readonly<Record<string, ErrorCode>> = {
+  file: 'ERR_TLS_FILE',
+  key: 'ERR_TLS_KEY',
+  passphrase: 'ERR_TLS_PASSPHRASE',
+  certificate: 'ERR_TLS_CERTIFICATE',
+  mismatch: 'ERR_TLS_MISMATCH',
+  context: 'ERR_TLS_CONTEXT',
+}
+
+/** Throws EngineError. */
+export function loadAddon(): Addon {
+  const root = new URL('../../', import.meta.url)
+  // The variable names another build of the addon: the one with the sanitizers, for example.
+  const file =
+    process.env.NATIVE_WEBSOCKET_SERVER_ADDON ?? fileURLToPath(new URL('build/Release/native_websocket_server.node', root))
+  try {
+    // A .node file can only be loaded by require; its shape is that of native/binding/addon.cpp.
+    return createRequire(import.meta.url)(file) as Addon
+  } catch (cause) {
+    const reason = new URL('build/install-reason.txt', root)
+    const why = existsSync(reason) ? readFileSync(reason, 'utf8').trim() : String(cause instanceof Error ? cause.message : cause)
+    throw new EngineError(`the native addon ${existsSync(file) ? 'cannot be loaded' : 'is not built'} (${file}): ${why}`, {
+      cause,
+    })
+  }
+}
+
+/** Throws TlsError in place of the addon's error. */
+export function translateTlsFailure<T>(make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    if (!(error instanceof Error) || !('tlsFailure' in error)) throw error
+    const code = TLS_CODES[String(error.tlsFailure)] ?? 'ERR_TLS_CONTEXT'
+    throw new TlsError(code, `the TLS key or certificate cannot be used: ${error.message}`, undefined, { cause: error })
+  }
+}

@@ -214,8 +214,9 @@ Napi::Value ServerWrap::counters(const Napi::CallbackInfo &info) {
   auto result = Napi::Object::New(info.Env());
   if (HostedServer *server = hosted()) {
     if (auto environment = environment_.lock()) {
-      environment->drain_outbox();  // what was sent before counts
+      environment->drain_outbox();  // what was sent or published before counts
     }
+    server->server.flush();
     const Counters &counters = server->server.counters();
     auto set = [&](const char *name, std::uint64_t value) {
       result.Set(name, Napi::Number::New(info.Env(), static_cast<double>(value)));

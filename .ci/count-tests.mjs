@@ -1,6 +1,6 @@
 /**
- * Adds up the reports named on the command line: Vitest's JSON (`.json`) and TAP (`.tap`). Prints a line for each, the
- * engines whose tests have passed, and the sum. Exits 1 when a test failed, or when a report is missing or incomplete.
+ * Adds up the reports named on the command line: Vitest's JSON (`.json`) and TAP (`.tap`). Prints a line for each, with the
+ * engines whose tests have passed in it, and the sum. Exits 1 when a test failed, or when a report is missing or incomplete.
  */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
@@ -15,7 +15,8 @@ for (const file of process.argv.slice(2)) {
   try {
     const content = readFileSync(file, 'utf8')
     const counts = file.endsWith('.tap') ? countTap(content) : countVitest(JSON.parse(content))
-    console.log(`${basename(file)}: ${inWords(counts)}`)
+    const engines = enginesOf(counts)
+    console.log(`${basename(file)}: ${inWords(counts)}${engines && ` (${engines})`}`)
     for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += counts[key]
     sum.titles.push(...counts.titles)
   } catch (error) {
@@ -23,10 +24,14 @@ for (const file of process.argv.slice(2)) {
     console.log(`${basename(file)}: no usable report: ${error instanceof Error ? error.message : error}`)
   }
 }
-const engines = ['native', 'portable'].filter((engine) => sum.titles.some((title) => title.includes(`[${engine}]`)))
-console.log(`Engines tested: ${engines.join(', ') || 'none'}`)
+console.log(`Engines tested: ${enginesOf(sum) || 'none'}`)
 console.log(inWords(sum))
 process.exit(complete && sum.failed === 0 && sum.passed > 0 ? 0 : 1)
+
+/** @param {Counts} counts */
+function enginesOf({ titles }) {
+  return ['native', 'portable'].filter((engine) => titles.some((title) => title.includes(`[${engine}]`))).join(', ')
+}
 
 /** @param {Counts} counts */
 function inWords({ passed, failed, skipped }) {

@@ -183,7 +183,10 @@ describeEngines('messages as the handler sees them', (engine) => {
     // Whether the memory of a message may be transferred is the engine's secret. That nothing breaks is not.
     for (const message of kept) {
       const memory = message.buffer as ArrayBuffer & { transfer?: () => ArrayBuffer } // no message is in shared memory
-      for (const transfer of [() => structuredClone(memory, { transfer: [memory] }), () => memory.transfer?.()]) {
+      // Node 22 itself falls when its own pool, from which it takes memory for what is short, is transferred in the second way.
+      const isPool = memory.byteLength === Buffer.poolSize
+      const ways = [() => structuredClone(memory, { transfer: [memory] }), () => (isPool ? undefined : memory.transfer?.())]
+      for (const transfer of ways) {
         try {
           transfer()
         } catch {}

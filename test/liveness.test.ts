@@ -75,11 +75,58 @@ describeEngines('pings and pongs', (engine) => {
     expect(client.pings.size).toBe(0)
   })
 
-  test('a Pong that nobody asked for is an event like any other', async () => {
-    const pongs = new Queue<string>()
-    const client = await RawClient.open(await serve(engine, { pong: (_, data) => pongs.push(data.toString()) }))
-    client.write(frame({ opcode: OPCODE.PONG, payload: 'unasked' }))
-    expect(await pongs.next('the pong event')).toBe('unasked')
+  test('a Pong that nobody asked for is an event like any other, and is not answered', async () => {
+    const pongs = new Queue<Buffer>()
+    const client = await RawClient.open(await serve(engine, { pong: (_, data) => pongs.push(data) }))
+    for (const payload of payloads) {
+      client.write(frame({ opcode: OPCODE.PONG, payload }))
+      const seen = await pongs.next('the pong event')
+      expect(seen).toBeInstanceOf(Buffer)
+      expect(seen).toEqual(payload)
+    }
+    client.write(closeFrame(1000))
+    expect(await client.frame()).toMatchObject({ opcode: OPCODE.CLOSE })
+  })
+
+  test('a Ping or Pong of more than 125 bytes ends the connection with 1002', async () => {
+    const ended = new Queue<number>()
+    const events = new Queue<Buffer>()
+    const note = (_: unknown, data: Buffer) => events.push(data)
+    const served = await serve(engine, { ping: note, pong: note, close: (_, code) => ended.push(code) })
+    for (const opcode of [OPCODE.PING, OPCODE.PONG]) {
+      const client = await RawClient.open(served)
+      client.write(frame({ opcode, payload: Buffer.alloc(126) }))
+      expect(await ended.next('close')).toBe(1002)
+    }
+    expect(events.size).toBe(0)
+  })
+
+  test('a ping can be sent from the ping and pong handlers, and from a socket that has just opened', async () => {
+    const seen = new Queue<string>()
+    const served = await serve(engine, {
+      open: (socket) => void socket.ping('from open'),
+      ping: (socket, data) => void socket.ping(data),
+      pong: (_, data) => seen.push(String(data)),
+    })
+    const client = await Client.open(served)
+    expect(await seen.next('the pong event')).toBe('from open')
+    client.socket.ping('there and back')
+    expect(await seen.next('the pong event')).toBe('there and back')
+    expect(await client.pings.take(2, 'Pings')).toEqual([Buffer.from('from open'), Buffer.from('there and back')])
+  })
+
+  test('a ping answers 0 and does nothing once the socket is closing or closed', async () => {
+    const ended = new Deferred<Socket>()
+    const opened = new Deferred<Socket>()
+    const served = await serve(engine, { open: (socket) => opened.resolve(socket), close: (socket) => ended.resolve(socket) })
+    const client = await Client.open(served)
+    const socket = await within(opened.promise, 'open')
+    expect(socket.ping('before')).toBe(6)
+    socket.close()
+    expect(socket.ping('while closing')).toBe(0)
+    await client.closed()
+    expect((await within(ended.promise, 'close')).ping('closed')).toBe(0)
+    expect(client.pings.size).toBe(1)
   })
 
   test('messages, pings and pongs reach the handlers in the order in which they came', async () => {
@@ -150,6 +197,16 @@ describeEngines('silent clients', (engine) => {
     // Its pings are read and never answered.
     const unanswering = await Client.open(served, '/deaf', { cleanup, autoPong: false })
     const busy = await Client.open(served, '/pinged', { cleanup, autoPong: false })
+    // Sends one long message, a piece at a time: no whole frame comes for longer than the timeout.
+    const slow = await RawClient.open(served, { path: '/pinged' }, { cleanup })
+    const long = text('x'.repeat(40))
+    let sent = 0
+    const outlived = new Deferred()
+    const dripping = setInterval(() => {
+      slow.write(long.subarray(sent, ++sent))
+      if (sent === 13) outlived.resolve()
+    }, 1000)
+    cleanup(() => clearInterval(dripping))
     const chatter = setInterval(() => busy.send('busy'), 2000)
     cleanup(() => clearInterval(chatter))
 
@@ -165,5 +222,11 @@ describeEngines('silent clients', (engine) => {
     for (let message = await busy.next(); message !== 'last'; message = await busy.next());
     expect(await patient.ask('still here')).toBe('still here')
     expect(patient.pings.size).toBe(0)
+    await within(outlived.promise, 'well over 8 seconds without a whole frame', 30_000)
+    clearInterval(dripping)
+    slow.write(long.subarray(sent))
+    let answer = await slow.frame()
+    while (answer.opcode === OPCODE.PING) answer = await slow.frame()
+    expect(answer.payload.toString()).toBe('x'.repeat(40))
   })
 })

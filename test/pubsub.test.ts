@@ -4,7 +4,7 @@ import type { Socket, WebSocketHandlers } from '../src/index.js'
 import { Client } from './support/client.js'
 import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
 import { RawClient } from './support/raw-client.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import { Deferred, Queue, turns, within } from './support/waiting.js'
 
 interface Peer {
   readonly client: Client
@@ -182,6 +182,72 @@ describeEngines('order', (engine) => {
   })
 })
 
+describeEngines('a subscriber that does not read', (engine) => {
+  for (const [kind, length] of [
+    ['short', 2000],
+    ['long', 50_000],
+  ] as const) {
+    test(`misses what its queue has no room for, and nobody else misses anything (${kind} messages)`, async () => {
+      const { served, join } = await room(engine, { maxBackpressure: 200_000 })
+      const [slow, fast] = [await join('t'), await join('t')]
+      slow.client.socket.pause()
+      const count = Math.ceil(30_000_000 / length)
+      const numbers = Array.from({ length: count }, (_, n) => n)
+      for (const n of numbers) {
+        served.server.publish('t', `${n} `.padEnd(length, '.'))
+        // The fast one reads as fast as it can, and must be given the time.
+        if (n % 10 === 0)
+          expect(
+            Number.parseInt(String(await fast.client.messages.take(n === 0 ? 1 : 10, 'messages').then((got) => got.at(-1))), 10),
+          ).toBe(n)
+      }
+      const { messagesDropped } = served.server.metrics()
+      expect(messagesDropped).toBeGreaterThan(0)
+      expect(slow.socket.bufferedAmount).toBeLessThanOrEqual(200_000 + count * 14) // frames have heads
+      slow.client.socket.resume()
+      const got = (await slow.client.messages.take(count - messagesDropped, 'messages')).map((message) =>
+        Number.parseInt(String(message), 10),
+      )
+      expect(got).toEqual([...got].sort((a, b) => a - b))
+      expect(new Set(got).size).toBe(got.length)
+      // Its queue has room again.
+      while (slow.socket.bufferedAmount > 0) await turns()
+      served.server.publish('t', 'again')
+      expect(await slow.client.next()).toBe('again')
+    })
+  }
+
+  test('keeps nobody else from getting what is published while it is being cut', async () => {
+    const { served, join } = await room(engine, { maxBackpressure: 1000 })
+    const [slow, fast] = [await join('t'), await join('t')]
+    slow.client.socket.pause()
+    for (let n = 0; n < 100; n++) served.server.publish('t', `${n}`)
+    slow.socket.terminate()
+    for (let n = 100; n < 200; n++) served.server.publish('t', `${n}`)
+    expect(await fast.client.messages.take(200, 'messages')).toEqual(Array.from({ length: 200 }, (_, n) => `${n}`))
+  })
+})
+
+describeEngines('a great deal at once', (engine) => {
+  test('70,000 messages published in one go arrive in order, between what is sent', async () => {
+    const { served, join } = await room(engine, { maxBackpressure: 64 * 1024 * 1024 })
+    const peers = [await join('t', 'u'), await join('t', 'u')]
+    const sent: string[] = []
+    for (let n = 0; n < 70_000; n++) {
+      served.server.publish(n % 3 === 0 ? 'u' : 't', `${n}`)
+      sent.push(`${n}`)
+      if (n % 10_000 === 5000) {
+        const long = `${n} `.padEnd(20_000, '.')
+        served.server.publish('t', long)
+        sent.push(long)
+        for (const { socket } of peers) socket.send(`sent after ${n}`)
+        sent.push(`sent after ${n}`)
+      }
+    }
+    for (const peer of peers) expect(await received(peer)).toEqual(sent)
+  })
+})
+
 describeEngines('subscriptions', (engine) => {
   test('subscribe and unsubscribe say whether they changed anything', async () => {
     const { served, join } = await room(engine)
@@ -323,6 +389,20 @@ describeEngines('subscriptions', (engine) => {
     expect((await peers[0]?.client.closed())?.code).toBe(1006)
     expect((await ended.take(2, 'close')).sort()).toEqual([1006, 4001])
     expect(served.server.subscribers('t')).toBe(1)
+  })
+
+  test('a close handler may publish, to those who stay', async () => {
+    const server: { publish?: (topic: string, data: string) => boolean } = {}
+    const { served, join } = await room(engine, {
+      close: (socket) => {
+        server.publish?.('t', 'somebody has left')
+        expect(socket.publish('t', 'too late')).toBe(false)
+      },
+    })
+    server.publish = served.server.publish.bind(served.server)
+    const [leaver, ...others] = [await join('t'), await join('t'), await join('t')]
+    leaver.client.socket.terminate()
+    for (const { client } of others) expect(await client.next()).toBe('somebody has left')
   })
 
   test('a publish to a subscriber that has just vanished harms nobody', async () => {

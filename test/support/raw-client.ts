@@ -7,7 +7,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { onTestFinished } from 'vitest'
 import { localhostCertificate } from './certificates.js'
-import type { Address } from './engines.js'
+import type { Address, Cleanup } from './engines.js'
 import { PATIENCE, within } from './waiting.js'
 
 /** RFC 6455, section 5.2. */
@@ -82,6 +82,12 @@ export interface HttpAnswer {
   readonly body: Buffer
 }
 
+export interface ConnectOptions {
+  readonly allowHalfOpen?: boolean
+  /** For concurrent tests, which bring their own. */
+  readonly cleanup?: Cleanup
+}
+
 export interface Handshake {
   /** `null` leaves the header out. */
   readonly key?: string | null
@@ -132,13 +138,13 @@ export class RawClient {
   /** A connection, TCP or TLS as the server has it, without any handshake of WebSocket. It is cut when its test ends. */
   static async connect(
     address: Pick<Address, 'host' | 'port' | 'secure'>,
-    options: { allowHalfOpen?: boolean } = {},
+    { cleanup = onTestFinished, ...options }: ConnectOptions = {},
   ): Promise<RawClient> {
     const { host, port, secure } = address
     const socket = secure
       ? connectTls({ host, port, servername: 'localhost', ca: localhostCertificate().cert, ...options })
       : connectTcp({ host, port, ...options })
-    onTestFinished(() => {
+    cleanup(() => {
       socket.destroy()
     })
     const client = new RawClient(socket)
@@ -152,7 +158,7 @@ export class RawClient {
   }
 
   /** A connection with the WebSocket handshake done. */
-  static async open(address: Address, request: Handshake = {}, options: { allowHalfOpen?: boolean } = {}): Promise<RawClient> {
+  static async open(address: Address, request: Handshake = {}, options: ConnectOptions = {}): Promise<RawClient> {
     const client = await RawClient.connect(address, options)
     const key = randomBytes(16).toString('base64')
     client.write(handshake({ key, ...request }))

@@ -13,6 +13,7 @@ import type {
   ServerEvents,
 } from './engine/contract.js'
 import { WebSocketServerError } from './errors.js'
+import { agreeOnCompression, extensionOffersOf } from './http/compression.js'
 import { isWebSocketUpgrade, refusalOf, upgradeRequired } from './http/handshake.js'
 import { IncomingRequest, parseTarget, type Target } from './http/request.js'
 import { plainResponse, toEngineResponse } from './http/response.js'
@@ -54,10 +55,11 @@ export class Dispatcher implements ServerEvents, SocketOwner {
 
   addWebSocketRoute<T>(path: string, handlers: WebSocketHandlers<T>, limits: EngineRoute): void {
     const index = this.routes.length
-    this.#webSockets.add('GET', path, (exchange, { remoteAddress }) => {
+    this.#webSockets.add('GET', path, (exchange, head) => {
       if (this.engine === undefined) return
-      const socket = new ServerSocket(this, this.engine, handlers, remoteAddress)
-      const connection = this.engine.accept(exchange, index, '', [], socket)
+      const socket = new ServerSocket(this, this.engine, handlers, head.remoteAddress)
+      const compression = limits.compression && agreeOnCompression(extensionOffersOf(head) ?? [], limits.compression)
+      const connection = this.engine.accept(exchange, index, '', [], compression, socket)
       if (connection === 0) return
       this.counters.connectionsAccepted += 1
       this.sockets.add(socket)
@@ -133,8 +135,8 @@ export class Dispatcher implements ServerEvents, SocketOwner {
   }
 
   /** Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when nobody here subscribes. */
-  publish(topic: string, payload: Payload, except: ConnectionId): boolean {
-    const hasSubscriber = this.engine?.publish(topic, payload, except) ?? false
+  publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean {
+    const hasSubscriber = this.engine?.publish(topic, payload, except, compress) ?? false
     this.backplane?.publish(topic, payload)
     return hasSubscriber
   }

@@ -11,7 +11,7 @@ import { ClosedError, ListenError, WebSocketServerError } from './errors.js'
 import { ANY_METHOD } from './http/routes.js'
 import { toMetrics } from './metrics.js'
 import { checkTopic, toPayload } from './options/arguments.js'
-import { checkFunction, checkPath } from './options/checks.js'
+import { checkBoolean, checkFunction, checkPath } from './options/checks.js'
 import {
   type ResolvedListenOptions,
   type ResolvedServerOptions,
@@ -137,12 +137,13 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * Sends to every subscriber of a topic, here and behind the backplane. False when there is none here, or when the server does not
-   * listen. Throws OptionError as `Socket.publish` does.
+   * listen. `compress` is as with `Socket.send`, for every subscriber here. Throws OptionError as `Socket.publish` does.
    */
-  publish(topic: string, data: Data): boolean {
+  publish(topic: string, data: Data, compress?: boolean): boolean {
     checkTopic(topic)
     const payload = toPayload(data)
-    return this.#dispatcher.publish(topic, payload, 0)
+    if (compress !== undefined) checkBoolean('compress', compress)
+    return this.#dispatcher.publish(topic, payload, 0, compress)
   }
 
   /** How many sockets subscribe to a topic. Throws OptionError as `Socket.subscribe` does. */

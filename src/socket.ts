@@ -7,6 +7,7 @@ import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from './engine/contract.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
+import { checkBoolean } from './options/checks.js'
 import type { Subscriber, Subscriptions } from './subscriptions.js'
 import { type Data, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
 
@@ -22,7 +23,7 @@ export interface SocketOwner {
   /** Undefined where no handler asks for them. */
   readonly subscriptions: Subscriptions | undefined
   /** As EngineServer.publish, and to other processes. */
-  publish(topic: string, payload: Payload, except: ConnectionId): boolean
+  publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean
   /** A handler has thrown or rejected; `report` may follow. */
   failed(): void
   /** Takes what a handler threw, where the route has no `error` handler for it. */
@@ -77,9 +78,10 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
     return this.#readyState === OPEN ? this.#engine.topics(this.#connection) : []
   }
 
-  send(data: Data): number {
+  send(data: Data, compress?: boolean): number {
     const payload = toPayload(data)
-    return this.#readyState === OPEN ? this.#engine.send(this.#connection, payload) : SendStatus.DROPPED
+    if (compress !== undefined) checkBoolean('compress', compress)
+    return this.#readyState === OPEN ? this.#engine.send(this.#connection, payload, compress) : SendStatus.DROPPED
   }
 
   ping(data: Data = ''): number {
@@ -122,10 +124,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
     return this.#readyState === OPEN && this.#engine.isSubscribed(this.#connection, topic)
   }
 
-  publish(topic: string, data: Data): boolean {
+  publish(topic: string, data: Data, compress?: boolean): boolean {
     checkTopic(topic)
     const payload = toPayload(data)
-    return this.#readyState === OPEN && this.#owner.publish(topic, payload, this.#connection)
+    if (compress !== undefined) checkBoolean('compress', compress)
+    return this.#readyState === OPEN && this.#owner.publish(topic, payload, this.#connection, compress)
   }
 
   onMessage(message: string | Buffer, isBinary: boolean): void {

@@ -196,9 +196,11 @@ export interface Socket<T = undefined> {
   /**
    * Sends one message. Returns the number of payload bytes (1 for an empty message) when it was taken,
    * `SendStatus.BACKPRESSURE` (-1) when it waits behind earlier bytes, or `SendStatus.DROPPED` (0) when it was not taken.
-   * Throws OptionError when `data` is neither a string nor bytes.
+   * `compress` chooses whether to compress it, where compression was agreed on with the client; without it, the route's `threshold` does.
+   * What counts as bytes, here and for `maxBackpressure`, are those before compression. Throws OptionError when `data` is neither a
+   * string nor bytes, or `compress` is no boolean.
    */
-  send(data: Data): number
+  send(data: Data, compress?: boolean): number
   /** Sends a Ping frame with up to 125 bytes (RFC 6455, section 5.5.2). Returns what `send` returns; throws OptionError. */
   ping(data?: Data): number
   /**
@@ -216,9 +218,36 @@ export interface Socket<T = undefined> {
   isSubscribed(topic: string): boolean
   /**
    * Sends to the topic's other subscribers, here and behind the backplane; this socket need not subscribe. False when nobody else here
-   * subscribes, or this socket is not open.
+   * subscribes, or this socket is not open. `compress` is as with `send`, for every subscriber here.
    */
-  publish(topic: string, data: Data): boolean
+  publish(topic: string, data: Data, compress?: boolean): boolean
+}
+
+/**
+ * The size class of a compressor or decompressor, with the names of µWebSockets. A compressor takes that much memory for each connection, in
+ * a window of 512 bytes (`'3KB'` and `'4KB'`), 1, 2, 4, 8, 16 or 32 KiB (`'256KB'`) and tables. A decompressor of the same class has the
+ * same window, and takes about 10 KiB more than that.
+ */
+export type CompressorSize = '3KB' | '4KB' | '8KB' | '16KB' | '32KB' | '64KB' | '128KB' | '256KB'
+
+/** How one WebSocket route compresses. Clients may ask for less (smaller windows, none kept), and get that. */
+export interface CompressionOptions {
+  /**
+   * `'shared'`: one compressor serves all connections and forgets each message, so that a published message is compressed once for all
+   * of them. A size: each connection has its own, which remembers earlier messages: better where they resemble each other and are
+   * short. Default `'shared'`.
+   */
+  compressor?: 'shared' | CompressorSize
+  /**
+   * What clients compress with: `'shared'` makes them forget each message too, a size lets them remember earlier ones, where they can
+   * keep to a window of that size (else it is as `'shared'`). Default `'shared'`.
+   */
+  decompressor?: 'shared' | CompressorSize
+  /**
+   * Bytes from which on a message is compressed when `send` or `publish` does not say. 0 to 2^31-1. Default 1024: below that
+   * there is little to gain.
+   */
+  threshold?: number
 }
 
 /**
@@ -249,7 +278,7 @@ export interface WebSocketHandlers<T> {
   /** What a handler threw or rejected with. Default: the server's `onError`. */
   error?(error: unknown, socket: Socket<T>): void
 
-  /** Bytes of one received message before the connection ends with 1009. 1 to 2^31-1. Default 16 MiB. */
+  /** Bytes of one received message, after decompression, before the connection ends with 1009. 1 to 2^31-1. Default 16 MiB. */
   maxPayloadLength?: number
   /** Bytes queued for one client before `send` answers 0. 1 to 2^31-1. Default 16 MiB. */
   maxBackpressure?: number
@@ -257,4 +286,9 @@ export interface WebSocketHandlers<T> {
   idleTimeout?: number
   /** Ping shortly before the idle timeout strikes. Default true. */
   sendPings?: boolean
+  /**
+   * Compress messages (permessage-deflate, RFC 7692) for clients that can: all browsers, and most others. It costs processor time and,
+   * unless everything is shared, memory for each connection. Default false; `{}` takes all of CompressionOptions' defaults.
+   */
+  compression?: false | CompressionOptions
 }

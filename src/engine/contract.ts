@@ -32,6 +32,33 @@ export interface EngineTls {
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
 }
 
+/** The window of a compressor or decompressor (RFC 7692, section 7.1). */
+export interface CompressionWindow {
+  /** It has 2 to the power of this many bytes: 8 to 15. */
+  readonly windowBits: number
+  /** Whether the window is kept from one message to the next, which takes memory for each connection. */
+  readonly takeover: boolean
+}
+
+/** What one WebSocket route asks of permessage-deflate. */
+export interface CompressionSettings {
+  readonly compressor: CompressionWindow & {
+    /** Of zlib: 1 to 9. */
+    readonly memoryLevel: number
+  }
+  readonly decompressor: CompressionWindow
+  /** Bytes of a message from which on it is compressed when its sender does not choose. */
+  readonly threshold: number
+}
+
+/** permessage-deflate as agreed with one client. */
+export interface CompressionAgreement {
+  readonly compressor: CompressionWindow
+  readonly decompressor: CompressionWindow
+  /** All of it as the value of Sec-WebSocket-Extensions. As an offer, it could be answered by nothing but itself. */
+  readonly extension: string
+}
+
 /** What one WebSocket route asks of its connections. Values are validated and complete: an engine applies no default. */
 export interface EngineRoute {
   /** Bytes of one received message; a larger one ends the connection with 1009. */
@@ -42,6 +69,8 @@ export interface EngineRoute {
   readonly idleTimeout: number
   /** Ping shortly before `idleTimeout` strikes. */
   readonly sendPings: boolean
+  /** Undefined where none is to be agreed on. */
+  readonly compression: CompressionSettings | undefined
 }
 
 export interface EngineServerOptions {
@@ -140,22 +169,26 @@ export interface EngineServer {
   respond(exchange: ExchangeId, response: EngineResponse): boolean
   /**
    * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key of 16 bytes),
-   * with the subprotocol and headers given. Returns the new connection, or 0 when the client has gone.
+   * with the subprotocol and headers given, and the compression that was agreed on, if any (only on a route that asks for it). Returns
+   * the new connection, or 0 when the client has gone.
    */
   accept(
     exchange: ExchangeId,
     route: number,
     protocol: string,
     headers: readonly string[],
+    compression: CompressionAgreement | undefined,
     events: ConnectionEvents,
   ): ConnectionId
 
   /**
    * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when it was taken
    * while earlier bytes wait for the client (an `onDrain` follows), 0 when it was not taken, because the connection is closed
-   * or closing or because the queue would exceed `maxBackpressure` (then an `onDrain` follows too).
+   * or closing or because the queue would exceed `maxBackpressure` (then an `onDrain` follows too). `compress` left undefined leaves it to
+   * the route's threshold; it means nothing where no compression was agreed on, or for an empty message. All lengths here are those
+   * before compression.
    */
-  send(id: ConnectionId, data: Payload): number
+  send(id: ConnectionId, data: Payload, compress?: boolean): number
   /** Like `send`. The payload is at most 125 bytes (RFC 6455, section 5.5). */
   ping(id: ConnectionId, data: Payload): number
   /** Starts the closing handshake; code 1005 sends none. A peer that does not answer is cut after 30 seconds. */
@@ -171,8 +204,8 @@ export interface EngineServer {
   unsubscribe(id: ConnectionId, topic: string): boolean
   isSubscribed(id: ConnectionId, topic: string): boolean
   topics(id: ConnectionId): string[]
-  /** To every subscriber but `except` (0: to all). False when there was none. */
-  publish(topic: string, data: Payload, except: ConnectionId): boolean
+  /** To every subscriber but `except` (0: to all). False when there was none. `compress` is as with `send`, for each of them. */
+  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean
   subscribers(topic: string): number
 
   /** Also before `listen`, and after `dispose`. */

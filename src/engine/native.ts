@@ -2,6 +2,7 @@
 import { Buffer } from 'node:buffer'
 import { ClosedError, ListenError } from '../errors.js'
 import type {
+  CompressionAgreement,
   ConnectionEvents,
   ConnectionId,
   Engine,
@@ -102,6 +103,7 @@ class NativeServer implements EngineServer, ServerRecords {
     route: number,
     protocol: string,
     headers: readonly string[],
+    compression: CompressionAgreement | undefined,
     events: ConnectionEvents,
   ): ConnectionId {
     const id = this.#addonServer?.accept(exchange, route, protocol, headers) ?? 0

@@ -13,6 +13,9 @@ const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
   WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 1009,
   // A message in more than 16,384 fragments, or 262,144 network chunks: each would cost far more memory than its bytes.
   WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
+  // Compressed data that is none.
+  Z_DATA_ERROR: 1007,
+  Z_NEED_DICT: 1007,
 }
 
 /** Seconds between the ping and the idle timeout: half of it, and at most this. */
@@ -36,8 +39,13 @@ export class PortableConnection {
   /** Payload bytes taken by `send` and `ping` since the start, and those of them that were given to the kernel. */
   #taken = 0
   #flushed = 0
-  /** Earlier bytes that do not count as waiting. Node reports each write to a TLS socket as done only one turn of the loop later. */
+  /**
+   * Earlier bytes that do not count as waiting. Node reports each write to a TLS socket as done only one turn of the loop later, and
+   * compresses on another thread.
+   */
   readonly #unreported: number
+  /** Whether compression was agreed on. */
+  readonly #compresses: boolean
   /** An answer of -1 owes `onDrain` when the queue is empty, an answer of 0 when there is room. */
   #owesDrainWhenEmpty = false
   #owesDrainWhenRoom = false
@@ -59,11 +67,17 @@ export class PortableConnection {
     this.#limits = limits
     this.#traffic = traffic
     this.#events = events
-    this.#unreported = stream instanceof TLSSocket ? stream.writableHighWaterMark : 0
+    this.#compresses = socket.extensions !== ''
+    this.#unreported = stream instanceof TLSSocket || this.#compresses ? stream.writableHighWaterMark : 0
     this.#bytesRead = stream.bytesRead
     // With the default `binaryType`, ws gives every payload as one Buffer, which is what the cast says.
     socket.on('message', (data, isBinary) => {
       const bytes = data as Buffer
+      if (this.#errorCode !== undefined) return
+      if (bytes.length > limits.maxPayloadLength) {
+        this.#refuse(1009)
+        return
+      }
       traffic.messagesReceived += 1
       traffic.bytesReceived += bytes.length
       if (isBinary) events.onMessage(bytes, true)
@@ -77,7 +91,8 @@ export class PortableConnection {
     })
     socket.on('pong', (data) => events.onPong(data))
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code?.startsWith('WS_ERR_')) this.#errorCode = ERROR_CLOSE_CODES[error.code] ?? 1002
+      const code = ERROR_CLOSE_CODES[error.code ?? '']
+      if (code !== undefined || error.code?.startsWith('WS_ERR_')) this.#errorCode = code ?? 1002
     })
     socket.on('close', (code, reason) => {
       onEnd()
@@ -90,16 +105,18 @@ export class PortableConnection {
   }
 
   get bufferedAmount(): number {
-    // The callbacks of writes come late, but an empty stream says the same at once.
-    if (this.#stream.writableLength === 0) this.#flushed = this.#taken
+    // The callbacks of writes come late, but empty queues, of the stream and of what is to be compressed first, say the same at once.
+    if (this.#socket.bufferedAmount === 0) this.#flushed = this.#taken
     return this.#taken - this.#flushed
   }
 
   /** The bytes belong to the connection from here on: they may wait in Node. */
-  send(data: Payload): number {
+  send(data: Payload, choice: boolean | undefined): number {
     if (!this.isOpen) return 0
     const size = sizeOf(data)
-    const answer = this.#queue(size, (done) => this.#socket.send(data, { binary: typeof data !== 'string' }, done))
+    // ws makes nonsense of an empty message that it is to compress.
+    const compress = this.#compresses && size > 0 && (choice ?? size >= (this.#limits.compression?.threshold ?? 0))
+    const answer = this.#queue(size, (done) => this.#socket.send(data, { binary: typeof data !== 'string', compress }, done))
     if (answer === 0) {
       this.#traffic.messagesDropped += 1
     } else {

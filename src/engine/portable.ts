@@ -1,6 +1,6 @@
 /**
  * The engine that runs everywhere: the `ws` package on `node:http` or `node:https`. Beside serving where no addon can be
- * built, it says in plain code what the contract means. Per-message compression is off. What HTTP clients get wrong, and the
+ * built, it says in plain code what the contract means. What HTTP clients get wrong, and the
  * time they may take, is left to Node's own defaults (400, 408, 431; `requestTimeout` and the like).
  *
  * Long because one server answers HTTP and accepts WebSockets, and each way out of a request has to know of the others.
@@ -17,6 +17,7 @@ import { WebSocketServer as WsServer } from 'ws'
 import { plainView } from '../bytes.js'
 import { ClosedError, ListenError, OptionError, TlsError } from '../errors.js'
 import type {
+  CompressionAgreement,
   ConnectionEvents,
   ConnectionId,
   Engine,
@@ -30,6 +31,7 @@ import type {
   RequestHead,
   ServerEvents,
 } from './contract.js'
+import { compressionOf } from './portable-compression.js'
 import { PortableConnection, Traffic } from './portable-connection.js'
 import { Topics } from './portable-topics.js'
 
@@ -71,14 +73,7 @@ class PortableServer implements EngineServer {
     this.#http = createServer(options)
     // The 30 seconds in which a peer must answer a Close frame are the default of ws.
     this.#acceptors = options.routes.map(
-      ({ maxPayloadLength }) =>
-        new WsServer({
-          noServer: true,
-          clientTracking: false,
-          perMessageDeflate: false,
-          autoPong: false,
-          maxPayload: maxPayloadLength,
-        }),
+      (route) => new WsServer({ noServer: true, clientTracking: false, autoPong: false, ...compressionOf(route) }),
     )
     this.#http.on('connection', (stream: NetSocket) => {
       this.#tcpConnections += 1
@@ -149,6 +144,7 @@ class PortableServer implements EngineServer {
     route: number,
     protocol: string,
     headers: readonly string[],
+    compression: CompressionAgreement | undefined,
     events: ConnectionEvents,
   ): ConnectionId {
     const found = this.#exchanges.get(exchange)
@@ -160,6 +156,8 @@ class PortableServer implements EngineServer {
     request.headers.upgrade = 'websocket'
     if (protocol === '') delete request.headers['sec-websocket-protocol']
     else request.headers['sec-websocket-protocol'] = protocol
+    if (compression === undefined) delete request.headers['sec-websocket-extensions']
+    else request.headers['sec-websocket-extensions'] = compression.extension
     const addHeaders = (lines: string[]) => {
       for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`)
     }
@@ -175,8 +173,8 @@ class PortableServer implements EngineServer {
     return connection
   }
 
-  send(id: ConnectionId, data: Payload): number {
-    return this.#connections.get(id)?.send(ownCopy(data)) ?? 0
+  send(id: ConnectionId, data: Payload, compress?: boolean): number {
+    return this.#connections.get(id)?.send(ownCopy(data), compress) ?? 0
   }
 
   ping(id: ConnectionId, data: Payload): number {
@@ -213,13 +211,13 @@ class PortableServer implements EngineServer {
     return this.#topics.of(id)
   }
 
-  publish(topic: string, data: Payload, except: ConnectionId): boolean {
+  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean {
     const payload = ownCopy(data)
     let hasSubscriber = false
     for (const id of this.#topics.subscribers(topic)) {
       if (id === except) continue
       hasSubscriber = true
-      this.#connections.get(id)?.send(payload)
+      this.#connections.get(id)?.send(payload, compress)
     }
     return hasSubscriber
   }

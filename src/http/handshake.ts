@@ -1,5 +1,6 @@
 /** The opening handshake of RFC 6455, as far as it can be judged from the request's head. */
 import type { EngineResponse, RequestHead } from '../engine/contract.js'
+import { extensionOffersOf } from './compression.js'
 import { headerOf } from './request.js'
 import { plainResponse } from './response.js'
 
@@ -19,6 +20,7 @@ export function refusalOf(head: RequestHead): EngineResponse | undefined {
   if (headerOf(head, 'sec-websocket-version') !== '13') return plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE])
   // 16 bytes in Base64.
   if (!/^[A-Za-z0-9+/]{22}==$/.test(headerOf(head, 'sec-websocket-key') ?? '')) return plainResponse(400)
+  if (extensionOffersOf(head) === undefined) return plainResponse(400)
   return undefined
 }
 

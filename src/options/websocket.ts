@@ -1,8 +1,17 @@
 /** Handlers and limits of a WebSocket route: the home of their defaults and ranges. */
-import type { EngineRoute } from '../engine/contract.js'
+import type { CompressionSettings, EngineRoute } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
-import type { WebSocketHandlers } from '../types.js'
-import { checkBoolean, checkFunction, checkInteger, checkObject, isIntegerBetween, isPlain, MAX_INT32 } from './checks.js'
+import type { CompressionOptions, CompressorSize, WebSocketHandlers } from '../types.js'
+import {
+  checkBoolean,
+  checkFunction,
+  checkInteger,
+  checkObject,
+  isIntegerBetween,
+  isPlain,
+  MAX_INT32,
+  type Names,
+} from './checks.js'
 
 const MEBIBYTE = 1024 * 1024
 
@@ -12,7 +21,28 @@ const ROUTE_DEFAULTS: EngineRoute = {
   maxBackpressure: 16 * MEBIBYTE,
   idleTimeout: 120,
   sendPings: true,
+  compression: undefined,
 }
+
+/** Bytes: what `ws` takes too. */
+const DEFAULT_THRESHOLD = 1024
+
+/**
+ * Window bits and memory level of zlib for each size, which are those of µWebSockets: a compressor takes 2^(bits + 2) + 2^(level + 9) bytes
+ * (zconf.h).
+ */
+const COMPRESSOR_SIZES: Readonly<Record<CompressorSize, readonly [windowBits: number, memoryLevel: number]>> = {
+  '3KB': [9, 1],
+  '4KB': [9, 2],
+  '8KB': [10, 3],
+  '16KB': [11, 4],
+  '32KB': [12, 5],
+  '64KB': [13, 6],
+  '128KB': [14, 7],
+  '256KB': [15, 8],
+}
+
+const COMPRESSION_OPTION_NAMES: Names<CompressionOptions> = ['compressor', 'decompressor', 'threshold']
 
 const HANDLER_NAMES = ['open', 'message', 'drain', 'ping', 'pong', 'subscription', 'close', 'error'] as const
 
@@ -31,6 +61,7 @@ export function resolveRoute<T>(handlers: WebSocketHandlers<T>): EngineRoute {
     maxBackpressure = ROUTE_DEFAULTS.maxBackpressure,
     idleTimeout = ROUTE_DEFAULTS.idleTimeout,
     sendPings = ROUTE_DEFAULTS.sendPings,
+    compression = false,
   } = handlers
   checkInteger('maxPayloadLength', maxPayloadLength, 1, MAX_INT32, ' bytes')
   checkInteger('maxBackpressure', maxBackpressure, 1, MAX_INT32, ' bytes')
@@ -38,5 +69,23 @@ export function resolveRoute<T>(handlers: WebSocketHandlers<T>): EngineRoute {
     throw new OptionError('idleTimeout', idleTimeout, '0 (never) or an integer from 8 to 960 seconds')
   }
   checkBoolean('sendPings', sendPings)
-  return { maxPayloadLength, maxBackpressure, idleTimeout, sendPings }
+  return { maxPayloadLength, maxBackpressure, idleTimeout, sendPings, compression: resolveCompression(compression) }
+}
+
+function resolveCompression(compression: false | CompressionOptions): CompressionSettings | undefined {
+  if (compression === false) return undefined
+  checkObject('compression', compression, COMPRESSION_OPTION_NAMES)
+  const { compressor = 'shared', decompressor = 'shared', threshold = DEFAULT_THRESHOLD } = compression
+  checkInteger('compression.threshold', threshold, 0, MAX_INT32, ' bytes')
+  const { memoryLevel, ...window } = resolveSize('compression.decompressor', decompressor)
+  return { compressor: resolveSize('compression.compressor', compressor), decompressor: window, threshold }
+}
+
+function resolveSize(option: string, size: 'shared' | CompressorSize): CompressionSettings['compressor'] {
+  const takeover = size !== 'shared'
+  if (takeover && (typeof size !== 'string' || !Object.hasOwn(COMPRESSOR_SIZES, size))) {
+    throw new OptionError(option, size, `'shared' or one of ${Object.keys(COMPRESSOR_SIZES).join(', ')}`)
+  }
+  const [windowBits, memoryLevel] = COMPRESSOR_SIZES[takeover ? size : '256KB']
+  return { windowBits, memoryLevel, takeover }
 }

@@ -1,0 +1,131 @@
+/**
+ * What is agreed with a client about permessage-deflate (RFC 7692), from the extensions that it offers. Decided here, so that it does
+ * not depend on the engine.
+ */
+import type { CompressionAgreement, CompressionSettings, CompressionWindow, RequestHead } from '../engine/contract.js'
+import { headerOf } from './request.js'
+
+/** One element of Sec-WebSocket-Extensions: a name, and parameters, `true` where they have no value. */
+export interface ExtensionOffer {
+  readonly name: string
+  readonly parameters: readonly (readonly [name: string, value: string | true])[]
+}
+
+/** RFC 9110, section 5.6.2. */
+const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
+/** A quoted value must be a token when it is unquoted (RFC 6455, section 9.1). Backslashes are dealt with before. */
+const OFFER = new RegExp(`^${TOKEN}(?:[ \\t]*;[ \\t]*${TOKEN}(?:=(?:${TOKEN}|"${TOKEN}"))?)*$`)
+
+/** What the client offers, in its order of preference. Undefined when the header is malformed (RFC 6455, section 9.1). */
+export function extensionOffersOf(head: RequestHead): ExtensionOffer[] | undefined {
+  const offers: ExtensionOffer[] = []
+  // No token has a comma or semicolon in it, quoted or not, so that these always separate. Empty elements of a list are void
+  // (RFC 9110, section 5.6.1).
+  for (const text of (headerOf(head, 'sec-websocket-extensions') ?? '').split(',')) {
+    const element = text.trim().replace(/\\(.)/g, '$1')
+    if (element === '') continue
+    if (!OFFER.test(element)) return undefined
+    const [name = '', ...parameters] = element.split(';').map((part) => part.trim())
+    offers.push({ name: name.toLowerCase(), parameters: parameters.map(parameterOf) })
+  }
+  return offers
+}
+
+function parameterOf(text: string): readonly [string, string | true] {
+  const at = text.indexOf('=')
+  if (at < 0) return [text.toLowerCase(), true]
+  return [text.slice(0, at).toLowerCase(), text.slice(at + 1).replaceAll('"', '')]
+}
+
+/** The parameters of an offer of permessage-deflate, with window sizes as powers of two. */
+interface DeflateOffer {
+  readonly serverNoContextTakeover: boolean
+  readonly clientNoContextTakeover: boolean
+  readonly serverMaxWindowBits: number | undefined
+  /** Without a value, the client only says that it can be told to use a smaller window. */
+  readonly clientMaxWindowBits: number | true | undefined
+}
+
+/** Undefined when there is nothing that both sides want: RFC 7692, section 7, has unusable offers declined, rather than refused. */
+export function agreeOnCompression(
+  offers: readonly ExtensionOffer[],
+  { compressor, decompressor }: CompressionSettings,
+): CompressionAgreement | undefined {
+  const offer = offers.map(deflateOfferOf).find((candidate) => candidate !== undefined)
+  if (offer === undefined) return undefined
+  const agreed = { compressor: agreeOnCompressor(compressor, offer), decompressor: agreeOnDecompressor(decompressor, offer) }
+  return { ...agreed, extension: extensionOf(agreed, offer) }
+}
+
+/** Whatever the client asks of our compressor can be done. */
+function agreeOnCompressor({ windowBits, takeover }: CompressionWindow, offer: DeflateOffer): CompressionWindow {
+  return {
+    windowBits: Math.min(windowBits, offer.serverMaxWindowBits ?? windowBits),
+    takeover: takeover && !offer.serverNoContextTakeover,
+  }
+}
+
+/**
+ * A client that cannot limit its window, where a smaller one was wanted, must do without context takeover: what belongs to the
+ * connection then takes no memory at all. One that wants to do without is taken at its word.
+ */
+function agreeOnDecompressor({ windowBits, takeover }: CompressionWindow, offer: DeflateOffer): CompressionWindow {
+  const canLimit = offer.clientMaxWindowBits !== undefined
+  const agreed = { windowBits: MAX_WINDOW_BITS, takeover: false }
+  if (!takeover || offer.clientNoContextTakeover || (!canLimit && windowBits < MAX_WINDOW_BITS)) return agreed
+  const { clientMaxWindowBits } = offer
+  return {
+    windowBits: Math.min(windowBits, typeof clientMaxWindowBits === 'number' ? clientMaxWindowBits : windowBits),
+    takeover,
+  }
+}
+
+/** RFC 7692, section 7.1.2: a window's size is 2 to the power of 8 to 15. */
+const MAX_WINDOW_BITS = 15
+
+function extensionOf(
+  { compressor, decompressor }: Pick<CompressionAgreement, 'compressor' | 'decompressor'>,
+  { serverMaxWindowBits }: DeflateOffer,
+): string {
+  const parts = ['permessage-deflate']
+  if (!compressor.takeover) parts.push('server_no_context_takeover')
+  if (!decompressor.takeover) parts.push('client_no_context_takeover')
+  // Must be confirmed where it was asked for. Otherwise it lets the client do with less memory.
+  if (serverMaxWindowBits !== undefined || compressor.windowBits < MAX_WINDOW_BITS) {
+    parts.push(`server_max_window_bits=${compressor.windowBits}`)
+  }
+  if (decompressor.windowBits < MAX_WINDOW_BITS) parts.push(`client_max_window_bits=${decompressor.windowBits}`)
+  return parts.join('; ')
+}
+
+/** Undefined for another extension, and for an offer to be declined: unknown, repeated, or wrong parameters (RFC 7692, section 7). */
+function deflateOfferOf({ name, parameters }: ExtensionOffer): DeflateOffer | undefined {
+  if (name !== 'permessage-deflate') return undefined
+  const given = new Map(parameters)
+  if (given.size < parameters.length) return undefined
+  for (const [parameter, value] of parameters) {
+    const isRight = PARAMETERS.get(parameter)?.(value) ?? false
+    if (!isRight) return undefined
+  }
+  const clientMaxWindowBits = given.get('client_max_window_bits')
+  const serverMaxWindowBits = given.get('server_max_window_bits')
+  return {
+    serverNoContextTakeover: given.has('server_no_context_takeover'),
+    clientNoContextTakeover: given.has('client_no_context_takeover'),
+    serverMaxWindowBits: serverMaxWindowBits === undefined ? undefined : Number(serverMaxWindowBits),
+    clientMaxWindowBits: typeof clientMaxWindowBits === 'string' ? Number(clientMaxWindowBits) : clientMaxWindowBits,
+  }
+}
+
+/** Whether a parameter may have a value. */
+const PARAMETERS: ReadonlyMap<string, (value: string | true) => boolean> = new Map([
+  ['server_no_context_takeover', (value: string | true) => value === true],
+  ['client_no_context_takeover', (value) => value === true],
+  ['server_max_window_bits', isWindowBits],
+  ['client_max_window_bits', (value) => value === true || isWindowBits(value)],
+])
+
+/** 8 to 15, without leading zeros. */
+function isWindowBits(value: string | true): boolean {
+  return typeof value === 'string' && /^(?:[89]|1[0-5])$/.test(value)
+}

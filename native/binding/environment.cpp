@@ -2,7 +2,10 @@
 // and the order in which they are used is what the rest relies on.
 #include "environment.h"
 
+#include <algorithm>
 #include <cstring>
+
+#include "outbox.h"
 
 namespace nws {
 
@@ -266,73 +269,12 @@ void Environment::push_close(ConnectionId id, std::uint16_t code, std::string_vi
   push(protocol::close | static_cast<std::uint32_t>(code) << 16, id, reason);
 }
 
-// ---- the outbox ----
-
-namespace {
-
-/// Walks through the outbox. `run` carries out the commands of one connection that stand next to each other.
-struct OutboxCursor {
-  std::span<std::uint32_t> words;
-  std::size_t at;
-  ConnectionTable &connections;
-
-  std::size_t next() const { return at + protocol::record_words(words[at + 2]); }
-  /// Whether a whole record is here. What a bug above us might write must not lead out of the memory.
-  bool has_record() const { return at + protocol::header_words <= words.size() && next() <= words.size(); }
-
-  void run() {
-    ConnectionId id = words[at];
-    do {
-      if (auto *entry = connections.find(id)) {
-        std::uint32_t kind = words[at + 1];
-        std::string_view payload(reinterpret_cast<const char *>(&words[at + protocol::header_words]), words[at + 2]);
-        switch (kind & 0xff) {
-          case protocol::send_text:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::TEXT);
-            break;
-          case protocol::send_binary:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::BINARY);
-            break;
-          case protocol::send_ping:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::PING);
-            break;
-          case protocol::send_pong:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::PONG);
-            break;
-          case protocol::begin_close:
-            entry->owner->close(entry->socket, static_cast<std::uint16_t>(kind >> 16), payload);
-            break;
-          case protocol::terminate:
-            entry->owner->terminate(entry->socket);
-            break;
-        }
-      }
-      at = next();
-    } while (has_record() && words[at] == id);
-  }
-};
-
-}  // namespace
-
 void Environment::drain_outbox() {
-  if (!attached()) {
-    return;
+  if (attached()) {
+    std::size_t end = std::min<std::size_t>(control_[protocol::outbox_end], outbox_.size());
+    carry_out(outbox_.first(end), *connections_);
+    control_[protocol::outbox_end] = 0;
   }
-  std::size_t end = std::min<std::size_t>(control_[protocol::outbox_end], outbox_.size());
-  OutboxCursor cursor{outbox_.first(end), 0, *connections_};
-  while (cursor.has_record()) {
-    ConnectionId id = cursor.words[cursor.at];
-    std::size_t next = cursor.next();
-    auto *entry = connections_->find(id);
-    if (entry && next < end && cursor.words[next] == id) {
-      entry->owner->cork(
-          entry->socket, [](void *argument) { static_cast<OutboxCursor *>(argument)->run(); }, &cursor);
-    } else {
-      cursor.run();
-    }
-    connections_->account(id).pending = 0;
-  }
-  control_[protocol::outbox_end] = 0;
 }
 
 // ---- the end ----

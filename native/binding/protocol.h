@@ -1,4 +1,5 @@
-// The layout of the memory that C++ and JavaScript exchange batches through. src/engine/rings.ts says the same in TypeScript.
+// The layout of the memory that C++ and JavaScript exchange batches through. src/engine/ring-layout.ts says the same in
+// TypeScript.
 //
 // A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
 #pragma once

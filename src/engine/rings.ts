@@ -1,14 +1,25 @@
 /**
- * The memory through which events and commands pass in batches between JavaScript and C++, and the code that reads and
- * writes it. `native/binding/protocol.h` says the same in C++, and `native/server/connection_table.h` the layout of accounts.
- *
- * Long because reading and writing share one layout and one loop, and a call across modules would cost on every message.
- *
- * A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
+ * What passes in batches between JavaScript and C++: events in one ring, commands in the other (`ring-layout.ts`).
  */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../bytes.js'
 import type { ConnectionEvents, ConnectionId, ExchangeId, Payload } from './contract.js'
+import {
+  ACCOUNT_SHIFT,
+  ACCOUNTS_SIZE,
+  Account,
+  ANSWERED_BACKPRESSURE,
+  ANSWERED_DROPPED,
+  Command,
+  Control,
+  Event,
+  HEADER_WORDS,
+  INBOX_SIZE,
+  MAX_COPIED_MESSAGE,
+  OUTBOX_SIZE,
+  SLOT_MASK,
+} from './ring-layout.js'
+import { at, memoryOf, newMemory, readBytes, readText, sizeOf, wordsOf, writeBytes, writeText } from './ring-memory.js'
 
 /** What the addon offers to this file. */
 export interface RingAddon {
@@ -32,71 +43,6 @@ export interface ServerRecords {
   /** After `dispose`: nothing more will come. */
   closed(): void
 }
-
-enum Control {
-  inboxEnd = 0,
-  inboxRead = 1,
-  outboxEnd = 2,
-  words = 4,
-}
-
-enum Event {
-  text = 1,
-  binary = 2,
-  textAttached = 3,
-  binaryAttached = 4,
-  drain = 5,
-  ping = 6,
-  pong = 7,
-  close = 8,
-  request = 9,
-  abort = 10,
-  descriptorsExhausted = 11,
-  serverClosed = 12,
-}
-
-enum Command {
-  sendText = 1,
-  sendBinary = 2,
-  sendPing = 3,
-  beginClose = 4,
-  terminate = 5,
-  sendPong = 6,
-}
-
-/** Words of one connection's account: what is needed to answer `send` at once. */
-enum Account {
-  /** Bytes that C++ holds for a client that does not read. */
-  buffered = 0,
-  /** Bytes in the outbox. */
-  pending = 1,
-  limit = 2,
-  /** Answers given since the last drain: 1 for backpressure, 2 for dropped. */
-  answers = 3,
-  /** The connection that has this slot; 0 when it is free or may send no more. */
-  id = 4,
-}
-const ANSWERED_BACKPRESSURE = 1
-const ANSWERED_DROPPED = 2
-/** An account is 8 words. */
-const ACCOUNT_SHIFT = 3
-/** The low bits of an id are its slot. */
-const SLOT_MASK = 0xfffff
-
-const HEADER_WORDS = 3
-/** Bytes. Untouched pages cost nothing: this is room for the million connections that an id can name. */
-const ACCOUNTS_SIZE = (SLOT_MASK + 1) << (ACCOUNT_SHIFT + 2)
-/** Bytes of the inbox: a few thousand short messages. What one loop iteration brings beyond that waits in C++ until it has been read. */
-const INBOX_SIZE = 256 * 1024
-/** Bytes of the outbox. */
-const OUTBOX_SIZE = 256 * 1024
-/** A message longer than this (bytes, or UTF-16 units of a string) is not copied into the outbox but sent from the caller's memory. */
-const MAX_COPIED_MESSAGE = 4 * 1024
-/** Up to so many characters or bytes a loop is quicker than a call: measured, as is all of this file. */
-const SHORT_TEXT = 24
-const SHORT_BYTES = 12
-/** As above, where the call is Buffer.copy. */
-const SHORT_COPY = 32
 
 /**
  * The rings of one thread: all its servers share them, so that one call delivers everything and the order is kept.
@@ -340,68 +286,4 @@ export class Rings {
     else if (event === Event.descriptorsExhausted) server.descriptorsExhausted()
     else server.closed()
   }
-}
-
-/** An element that is known to be there. */
-function at(words: Uint32Array, index: number): number {
-  // noUncheckedIndexedAccess cannot know that the index is in range; a check would cost on every message.
-  return words[index] as number
-}
-
-/** Bytes, or UTF-16 units of a string. */
-function sizeOf(data: Payload): number {
-  return typeof data === 'string' ? data.length : byteLengthOf(data)
-}
-
-/** Memory of its own, not a piece of Node's pool. */
-function newMemory(size: number): Buffer {
-  return Buffer.allocUnsafeSlow(size)
-}
-
-function memoryOf(buffer: Buffer): ArrayBuffer {
-  // allocUnsafeSlow gives every Buffer an ArrayBuffer of its own, never a SharedArrayBuffer.
-  return buffer.buffer as ArrayBuffer
-}
-
-function wordsOf(buffer: Buffer): Uint32Array {
-  return new Uint32Array(buffer.buffer, buffer.byteOffset, buffer.length >>> 2)
-}
-
-/** Writes UTF-8, and returns how many bytes it took. There is room for three bytes for each UTF-16 unit. */
-function writeText(target: Buffer, start: number, text: string): number {
-  const length = text.length
-  if (length <= SHORT_TEXT) {
-    let i = 0
-    for (; i < length; i++) {
-      const unit = text.charCodeAt(i)
-      if (unit > 0x7f) break
-      target[start + i] = unit
-    }
-    if (i === length) return length
-  }
-  return target.write(text, start, 'utf8')
-}
-
-function writeBytes(target: Buffer, start: number, bytes: Uint8Array, length: number): number {
-  if (length <= SHORT_BYTES) {
-    for (let i = 0; i < length; i++) target[start + i] = bytes[i] as number // within its length
-  } else {
-    target.set(bytes, start)
-  }
-  return length
-}
-
-/** A copy: what a handler keeps is never written again. */
-function readBytes(source: Buffer, start: number, length: number): Buffer {
-  const bytes = Buffer.allocUnsafe(length)
-  if (length <= SHORT_COPY) {
-    for (let i = 0; i < length; i++) bytes[i] = source[start + i] as number // within its length
-  } else {
-    source.copy(bytes, 0, start, start + length)
-  }
-  return bytes
-}
-
-function readText(source: Buffer, start: number, length: number): string {
-  return length === 0 ? '' : source.toString('utf8', start, start + length)
 }

@@ -1,0 +1,66 @@
+/**
+ * The layout of the memory through which events and commands pass in batches between JavaScript and C++.
+ * `native/binding/protocol.h` says the same in C++, and `native/server/connection_table.h` the layout of accounts.
+ *
+ * A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
+ */
+
+export enum Control {
+  inboxEnd = 0,
+  inboxRead = 1,
+  outboxEnd = 2,
+  words = 4,
+}
+
+export enum Event {
+  text = 1,
+  binary = 2,
+  textAttached = 3,
+  binaryAttached = 4,
+  drain = 5,
+  ping = 6,
+  pong = 7,
+  close = 8,
+  request = 9,
+  abort = 10,
+  descriptorsExhausted = 11,
+  serverClosed = 12,
+}
+
+export enum Command {
+  sendText = 1,
+  sendBinary = 2,
+  sendPing = 3,
+  beginClose = 4,
+  terminate = 5,
+  sendPong = 6,
+}
+
+/** Words of one connection's account: what is needed to answer `send` at once. */
+export enum Account {
+  /** Bytes that C++ holds for a client that does not read. */
+  buffered = 0,
+  /** Bytes in the outbox. */
+  pending = 1,
+  limit = 2,
+  /** Answers given since the last drain: 1 for backpressure, 2 for dropped. */
+  answers = 3,
+  /** The connection that has this slot; 0 when it is free or may send no more. */
+  id = 4,
+}
+export const ANSWERED_BACKPRESSURE = 1
+export const ANSWERED_DROPPED = 2
+/** An account is 8 words. */
+export const ACCOUNT_SHIFT = 3
+/** The low bits of an id are its slot. */
+export const SLOT_MASK = 0xfffff
+
+export const HEADER_WORDS = 3
+/** Bytes. Untouched pages cost nothing: this is room for the million connections that an id can name. */
+export const ACCOUNTS_SIZE = (SLOT_MASK + 1) << (ACCOUNT_SHIFT + 2)
+/** Bytes of the inbox: a few thousand short messages. What one loop iteration brings beyond that waits in C++ until it has been read. */
+export const INBOX_SIZE = 256 * 1024
+/** Bytes of the outbox. */
+export const OUTBOX_SIZE = 256 * 1024
+/** A message longer than this (bytes, or UTF-16 units of a string) is not copied into the outbox but sent from the caller's memory. */
+export const MAX_COPIED_MESSAGE = 4 * 1024

@@ -1,0 +1,74 @@
+/** Reads and writes the bytes of the rings. All of it runs for every message, and was measured. */
+import { Buffer } from 'node:buffer'
+import { byteLengthOf } from '../bytes.js'
+import type { Payload } from './contract.js'
+
+/** Up to so many characters or bytes a loop is quicker than a call. */
+const SHORT_TEXT = 24
+const SHORT_BYTES = 12
+/** As above, where the call is Buffer.copy. */
+const SHORT_COPY = 32
+
+/** An element that is known to be there. */
+export function at(words: Uint32Array, index: number): number {
+  // noUncheckedIndexedAccess cannot know that the index is in range; a check would cost on every message.
+  return words[index] as number
+}
+
+/** Bytes, or UTF-16 units of a string. */
+export function sizeOf(data: Payload): number {
+  return typeof data === 'string' ? data.length : byteLengthOf(data)
+}
+
+/** Memory of its own, not a piece of Node's pool. */
+export function newMemory(size: number): Buffer {
+  return Buffer.allocUnsafeSlow(size)
+}
+
+export function memoryOf(buffer: Buffer): ArrayBuffer {
+  // allocUnsafeSlow gives every Buffer an ArrayBuffer of its own, never a SharedArrayBuffer.
+  return buffer.buffer as ArrayBuffer
+}
+
+export function wordsOf(buffer: Buffer): Uint32Array {
+  return new Uint32Array(buffer.buffer, buffer.byteOffset, buffer.length >>> 2)
+}
+
+/** Writes UTF-8, and returns how many bytes it took. There is room for three bytes for each UTF-16 unit. */
+export function writeText(target: Buffer, start: number, text: string): number {
+  const length = text.length
+  if (length <= SHORT_TEXT) {
+    let i = 0
+    for (; i < length; i++) {
+      const unit = text.charCodeAt(i)
+      if (unit > 0x7f) break
+      target[start + i] = unit
+    }
+    if (i === length) return length
+  }
+  return target.write(text, start, 'utf8')
+}
+
+export function writeBytes(target: Buffer, start: number, bytes: Uint8Array, length: number): number {
+  if (length <= SHORT_BYTES) {
+    for (let i = 0; i < length; i++) target[start + i] = bytes[i] as number // within its length
+  } else {
+    target.set(bytes, start)
+  }
+  return length
+}
+
+/** A copy: what a handler keeps is never written again. */
+export function readBytes(source: Buffer, start: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length)
+  if (length <= SHORT_COPY) {
+    for (let i = 0; i < length; i++) bytes[i] = source[start + i] as number // within its length
+  } else {
+    source.copy(bytes, 0, start, start + length)
+  }
+  return bytes
+}
+
+export function readText(source: Buffer, start: number, length: number): string {
+  return length === 0 ? '' : source.toString('utf8', start, start + length)
+}

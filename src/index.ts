@@ -1,4 +1,5 @@
-/** The public API, and nothing but. */
+/// <reference types="node" preserve="true" />
+/** The public API, and nothing but. Its types need those of Node, also where a project's configuration names none. */
 export type { EngineName } from './engine/contract.js'
 export {
   ClosedError,

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, dirname, join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import {
   ADDON,
   absentTools,
@@ -17,6 +17,9 @@ import {
   withoutTools,
   writeUpstream,
 } from './support/small-project.js'
+
+// A test builds up to four times, on a machine that may be doing other things.
+vi.setConfig({ testTimeout: 120_000 })
 
 const absent = absentTools()
 const noTools = absent && ` (skipped: this machine lacks ${absent})`

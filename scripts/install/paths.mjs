@@ -16,5 +16,7 @@ export const reasonFile = join(buildDirectory, 'install-reason.txt')
 export const stateFile = join(buildDirectory, 'install-state.json')
 /** The submodule, or what an npm tarball carries of it. */
 export const upstreamDirectory = join(root, 'external', 'uwebsockets')
-/** What tries again, in a clone (which has the TypeScript sources) and where the package is a dependency. */
-export const tryAgain = existsSync(join(root, 'src')) ? 'npm run build' : 'npm rebuild native-websocket-server'
+/** Whether this is a clone, rather than the npm package, which carries nothing that compiles TypeScript. */
+export const isClone = existsSync(join(root, 'tsconfig.build.json'))
+/** What tries again, in a clone and where the package is a dependency. */
+export const tryAgain = isClone ? 'npm run build' : 'npm rebuild native-websocket-server'

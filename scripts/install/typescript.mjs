@@ -1,8 +1,8 @@
-/** Compiles src/ to dist/, where there is a src/: the npm package carries dist/ alone. */
+/** Compiles src/ to dist/ in a clone: the npm package carries dist/ ready made, with src/ only for its source maps to point to. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
-import { root } from './paths.mjs'
+import { isClone, root } from './paths.mjs'
 import { run } from './processes.mjs'
 
 /**
@@ -10,7 +10,7 @@ import { run } from './processes.mjs'
  * @returns {{ done?: string, problem?: string }}
  */
 export function compileTypeScript() {
-  if (!existsSync(join(root, 'src'))) return {}
+  if (!isClone) return {}
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   if (!existsSync(compiler)) {
     if (existsSync(join(root, 'dist', 'index.js'))) return { done: 'TypeScript is not installed; dist/ stays as it is.' }

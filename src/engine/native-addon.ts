@@ -59,20 +59,31 @@ const TLS_CODES: Readonly<Record<string, ErrorCode>> = {
 
 /** Throws EngineError. */
 export function loadAddon(): Addon {
-  const root = new URL('../../', import.meta.url)
   // The variable names another build of the addon: the one with the sanitizers, for example.
-  const file =
-    process.env.NATIVE_WEBSOCKET_SERVER_ADDON ?? fileURLToPath(new URL('build/Release/native_websocket_server.node', root))
+  const named = process.env.NATIVE_WEBSOCKET_SERVER_ADDON
+  const file = named ?? fileURLToPath(new URL('build/Release/native_websocket_server.node', ROOT))
   try {
     // A .node file can only be loaded by require; its shape is that of native/binding/addon.cpp.
     return createRequire(import.meta.url)(file) as Addon
   } catch (cause) {
-    const reason = new URL('build/install-reason.txt', root)
-    const why = existsSync(reason) ? readFileSync(reason, 'utf8').trim() : String(cause instanceof Error ? cause.message : cause)
-    throw new EngineError(`the native addon ${existsSync(file) ? 'cannot be loaded' : 'is not built'} (${file}): ${why}`, {
-      cause,
-    })
+    const isThere = existsSync(file)
+    const said = String(cause instanceof Error ? cause.message : cause)
+    const why = installReason() ?? (isThere || named !== undefined ? said : NEVER_INSTALLED)
+    throw new EngineError(`the native addon ${isThere ? 'cannot be loaded' : 'is not built'} (${file}): ${why}`, { cause })
   }
+}
+
+/** The package's own folder. */
+const ROOT = new URL('../../', import.meta.url)
+
+/** An install step that builds nothing leaves its reason. Without one it never ran: npm can be told to run none. */
+const NEVER_INSTALLED =
+  'the package\'s install script has not run; "npm rebuild native-websocket-server --ignore-scripts=false" runs it (in a clone: "npm run build")'
+
+/** Why the install step has built no addon. */
+function installReason(): string | undefined {
+  const file = new URL('build/install-reason.txt', ROOT)
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined
 }
 
 /** Throws TlsError in place of the addon's error. */

@@ -1,0 +1,185 @@
+/** The package as npm packs it, in a project that depends on it: what it carries, who can import it, and how its types resolve. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, posix } from 'node:path'
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const NAME = 'native-websocket-server'
+
+/** Of somebody who has installed the package, and whose npm ran no install scripts. */
+const project = mkdtempSync(join(tmpdir(), 'nws-test-package-'))
+const installed = join(project, 'node_modules', NAME)
+const manifest = () => JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
+const files = (): string[] =>
+  readdirSync(installed, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => posix.join(entry.parentPath.slice(installed.length + 1), entry.name))
+
+/** Everything that would decide about the engine, or about how Node and npm behave, is left behind. */
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(npm_.*|NODE_OPTIONS|NODE_ENV|NATIVE_WEBSOCKET_SERVER_.*)$/i.test(name)),
+)
+
+beforeAll(() => {
+  // `prepack` would remove the dist/ that other test files are using. It has just been compiled.
+  const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', project]
+  const archive = execFileSync('npm', pack, { cwd: root, env, encoding: 'utf8' }).trim()
+  mkdirSync(installed, { recursive: true })
+  execFileSync('tar', ['-xzf', join(project, archive), '-C', installed, '--strip-components=1'])
+  for (const name of ['ws', '@types/node', 'undici-types']) {
+    mkdirSync(dirname(join(project, 'node_modules', name)), { recursive: true })
+    symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name))
+  }
+})
+afterAll(() => rmSync(project, { recursive: true, force: true }))
+
+/** Runs a program of the project's. */
+function runProgram(name: string, source: string): { code: number | null; stdout: string; stderr: string } {
+  writeFileSync(join(project, name), source)
+  const { status, stdout, stderr } = spawnSync(process.execPath, [name], { cwd: project, env, encoding: 'utf8' })
+  return { code: status, stdout, stderr }
+}
+
+describe('the package', () => {
+  test('carries what it names, and no tests', () => {
+    const { exports, bin, types } = manifest()
+    const named = [...Object.values(exports['.']), exports['./package.json'], ...Object.values(bin), types]
+    for (const file of named) expect(files()).toContain(posix.normalize(String(file)))
+    expect(files()).toEqual(expect.arrayContaining(['LICENSE', 'NOTICE', 'README.md', 'CMakeLists.txt', 'scripts/install.mjs']))
+    expect(files().filter((file) => /\btest\b|\.test\.|^\.|tsconfig|bench/.test(file) && !file.startsWith('external/'))).toEqual(
+      [],
+    )
+  })
+
+  test('carries for each map the source that it points to', () => {
+    const maps = files().filter((file) => file.endsWith('.map'))
+    const compiled = files().filter((file) => /^dist\/.*\.(js|d\.ts)$/.test(file))
+    expect(maps.sort()).toEqual(compiled.map((file) => `${file}.map`).sort())
+    for (const map of maps) {
+      const { sources, sourceRoot } = JSON.parse(readFileSync(join(installed, map), 'utf8'))
+      const paths = sources.map((source: string) => posix.join(posix.dirname(map), sourceRoot ?? '', source))
+      expect(files(), map).toEqual(expect.arrayContaining(paths))
+    }
+  })
+
+  test('can only be entered where `exports` says', () => {
+    const source = (specifier: string) => `import('${specifier}').then(() => console.log('in'), ({ code }) => console.log(code))`
+    expect(runProgram('inside.mjs', source(`${NAME}/dist/server.js`)).stdout).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED\n')
+    const manifestOf = `console.log(require('${NAME}/package.json').version)`
+    expect(runProgram('manifest.cjs', manifestOf)).toMatchObject({ code: 0, stdout: `${manifest().version}\n` })
+  })
+
+  test('without its install script serves on the portable engine, and says what would build the native one', () => {
+    const { stdout } = runProgram(
+      'reason.mjs',
+      `import { WebSocketServer } from '${NAME}'
+const { engine, engineReason } = new WebSocketServer()
+console.log(engine, engineReason)`,
+    )
+    expect(stdout).toMatch(/^portable the native addon is not built \(.*\.node\): .*"npm rebuild native-websocket-server /)
+  })
+
+  test('needs no compiler of TypeScript to install', () => {
+    const settings = { ...env, NATIVE_WEBSOCKET_SERVER_ENGINE: 'portable' }
+    const { status, stdout } = spawnSync(process.execPath, ['scripts/install.mjs'], {
+      cwd: installed,
+      env: settings,
+      encoding: 'utf8',
+    })
+    expect(status).toBe(0)
+    expect(stdout).toContain('"npm rebuild native-websocket-server" tries the native build again.')
+    expect(existsSync(join(installed, 'build', 'install-reason.txt'))).toBe(true)
+  })
+})
+
+describe('JavaScript', () => {
+  const USE = `const server = new WebSocketServer({ engine: 'portable' }).get('/', () => new Response('here'))
+server.listen({ host: '127.0.0.1' }).then(async ({ port }) => {
+  console.log(await (await fetch('http://127.0.0.1:' + port)).text())
+  await server.close()
+})`
+  const canRequire = Boolean(process.features.require_module)
+  const cannot = canRequire ? '' : ' (skipped: this Node.js cannot require ES modules)'
+
+  test('imports it', () => {
+    const { code, stdout, stderr } = runProgram('user.mjs', `import { WebSocketServer } from '${NAME}'\n${USE}`)
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'here\n', stderr: '' })
+  })
+
+  test.runIf(canRequire)(`requires it${cannot}`, () => {
+    const { code, stdout, stderr } = runProgram('user.cjs', `const { WebSocketServer } = require('${NAME}')\n${USE}`)
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'here\n', stderr: '' })
+  })
+
+  test.runIf(canRequire)(`gets one and the same module both ways${cannot}`, () => {
+    const source = `const required = require('${NAME}')
+import('${NAME}').then((imported) => {
+  const names = Object.keys(imported)
+  console.log(names.length > 5 && names.every((name) => imported[name] === required[name]))
+})`
+    expect(runProgram('both.cjs', source).stdout).toBe('true\n')
+  })
+})
+
+describe('TypeScript', () => {
+  const USE = `const server: WebSocketServer = new WebSocketServer()
+  .ws<{ name: string }>('/chat/:room', {
+    open(socket: Socket<{ name: string }>) {
+      socket.data = { name: 'Ada' }
+    },
+    message: (socket, message) => void socket.send(message),
+  })
+  .get('/hello/:name', ({ params }) => new Response(params.name satisfies string))
+export const answer: Promise<{ port: number }> = server.listen()
+// @ts-expect-error: the types are there, and not merely any
+server.listen({ port: 'seven' })
+`
+  const IMPORT = `import { type Socket, WebSocketServer } from '${NAME}'\n`
+  const TYPES_ONLY = `import type { Data, ErrorCode, Socket } from '${NAME}'
+export const greet = (socket: Socket, data: Data): number => socket.send(data)
+// @ts-expect-error: the types are there, and not merely any
+export const code: ErrorCode = 'ERR_NOBODY'
+`
+
+  /** What the compiler says of one file in a project with these settings. */
+  function check(file: string, source: string, settings: Record<string, unknown>): string {
+    const folder = mkdtempSync(join(project, 'typescript-'))
+    writeFileSync(join(folder, file), source)
+    const compilerOptions = { target: 'es2022', strict: true, noEmit: true, skipLibCheck: false, ...settings }
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [file] }))
+    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+    return spawnSync(process.execPath, [compiler, '-p', folder], { encoding: 'utf8' }).stdout
+  }
+
+  test.each<[who: string, file: string, source: string, settings: Record<string, unknown>]>([
+    ['an ES module of Node', 'user.mts', IMPORT + USE, { module: 'nodenext' }],
+    ['a CommonJS module of Node', 'user.cts', IMPORT + USE, { module: 'nodenext' }],
+    ['a bundler', 'user.ts', IMPORT + USE, { module: 'esnext', moduleResolution: 'bundler' }],
+    ['an ES module that takes types only', 'types.mts', TYPES_ONLY, { module: 'nodenext', verbatimModuleSyntax: true }],
+    ['a CommonJS module that takes types only', 'types.cts', TYPES_ONLY, { module: 'nodenext' }],
+    ['a project that names no types', 'user.mts', IMPORT + USE, { module: 'nodenext', types: [] }],
+    [
+      'a project with the types of browsers',
+      'types.ts',
+      TYPES_ONLY,
+      { module: 'esnext', moduleResolution: 'bundler', lib: ['es2023', 'dom'] },
+    ],
+    [
+      'a project with exact optional properties',
+      'user.mts',
+      IMPORT + USE,
+      { module: 'nodenext', exactOptionalPropertyTypes: true },
+    ],
+  ])('resolves it for %s', (_who, file, source, settings) => {
+    expect(check(file, source, settings)).toBe('')
+  })
+
+  test('finds nothing inside, where `exports` says so', () => {
+    const inside = `export { ServerSocket } from '${NAME}/dist/socket.js'\n`
+    expect(check('inside.mts', inside, { module: 'nodenext' })).toContain('error TS2307')
+  })
+})

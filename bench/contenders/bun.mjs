@@ -1,9 +1,10 @@
 /** Bun's own server; run by bun, not by node. */
-import { announce, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
+import { announce, deflate, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
 
 const { Bun } = globalThis
 const options = {
-  perMessageDeflate: false,
+  // Windows of its own for each connection have to be asked for; the level is Bun's.
+  perMessageDeflate: deflate ? { compress: 'shared', decompress: 'shared' } : false,
   maxPayloadLength: MAX_PAYLOAD,
   backpressureLimit: MAX_PAYLOAD,
   idleTimeout: IDLE_TIMEOUT,
@@ -16,7 +17,7 @@ const handlers = fanOut
   : {
       open() {},
       message(socket, message) {
-        socket.send(message)
+        socket.send(message, deflate)
       },
     }
 const server = Bun.serve({

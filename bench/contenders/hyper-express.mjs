@@ -1,10 +1,11 @@
 /** hyper-express, a framework on uWebSockets.js. */
-import { Server } from 'hyper-express'
-import { announce, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
+import { compressors, Server } from 'hyper-express'
+import { announce, deflate, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
 
 const server = new Server(tls ? { key_file_name: tls.keyFile, cert_file_name: tls.certFile } : {})
 const options = {
   message_type: 'Buffer',
+  ...(deflate && { compression: compressors.SHARED_COMPRESSOR | compressors.SHARED_DECOMPRESSOR }),
   max_payload_length: MAX_PAYLOAD,
   max_backpressure: MAX_PAYLOAD,
   idle_timeout: IDLE_TIMEOUT,
@@ -16,7 +17,7 @@ if (fanOut) {
   })
 } else {
   server.ws('/', options, (socket) => {
-    socket.on('message', (message, isBinary) => void socket.send(message, isBinary))
+    socket.on('message', (message, isBinary) => void socket.send(message, isBinary, deflate))
   })
 }
 await server.listen(0, '127.0.0.1')

@@ -1,7 +1,7 @@
 /** This package. ENGINE in the environment names the engine. */
 import process from 'node:process'
 import { WebSocketServer } from '../../dist/index.js'
-import { announce, fanOut, tls } from './start.mjs'
+import { announce, deflate, fanOut, tls } from './start.mjs'
 
 const server = new WebSocketServer({
   engine: process.env.ENGINE === 'portable' ? 'portable' : 'native',
@@ -13,6 +13,7 @@ if (fanOut) {
     .ws('/publish', { message: (_socket, message) => void server.publish('all', message) })
 } else {
   server.ws('/*', {
+    ...(deflate && { compression: { threshold: 0 } }),
     open() {},
     message(socket, message) {
       socket.send(message)

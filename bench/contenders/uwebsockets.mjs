@@ -1,10 +1,10 @@
 /** uWebSockets.js. */
 import uws from 'uWebSockets.js'
-import { announce, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
+import { announce, deflate, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
 
 const app = tls ? uws.SSLApp({ key_file_name: tls.keyFile, cert_file_name: tls.certFile }) : uws.App()
 const options = {
-  compression: uws.DISABLED,
+  compression: deflate ? uws.SHARED_COMPRESSOR | uws.SHARED_DECOMPRESSOR : uws.DISABLED,
   maxPayloadLength: MAX_PAYLOAD,
   maxBackpressure: MAX_PAYLOAD,
   idleTimeout: IDLE_TIMEOUT,
@@ -17,7 +17,7 @@ if (fanOut) {
     ...options,
     open() {},
     message(socket, message, isBinary) {
-      socket.send(message, isBinary)
+      socket.send(message, isBinary, deflate)
     },
   })
 }

@@ -2,10 +2,15 @@
 import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { WebSocketServer } from 'ws'
-import { announce, fanOut, MAX_PAYLOAD, tls } from './start.mjs'
+import { announce, deflate, fanOut, MAX_PAYLOAD, tls } from './start.mjs'
 
 const http = tls ? createTlsServer({ key: tls.key, cert: tls.cert }) : createServer()
-const server = new WebSocketServer({ server: http, perMessageDeflate: false, maxPayload: MAX_PAYLOAD })
+const server = new WebSocketServer({
+  server: http,
+  // Level and memory are zlib's defaults, as in µWebSockets. The work is done on Node's threads, which this process pays for too.
+  perMessageDeflate: deflate && { threshold: 0, serverNoContextTakeover: true, clientNoContextTakeover: true },
+  maxPayload: MAX_PAYLOAD,
+})
 const subscribers = new Set()
 server.on('connection', (socket, request) => {
   socket.on('error', () => {}) // clients of the benchmark reset their connections

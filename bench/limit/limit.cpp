@@ -1,7 +1,7 @@
 // The limit: µWebSockets in C++ that does nothing but what is measured. Built on libuv, on which the addon runs too, and on
 // µSockets' own epoll loop.
 //
-//   limit echo|fan-out [KEY.pem CERT.pem]
+//   limit echo|echo-deflate|fan-out [KEY.pem CERT.pem]
 //
 // Listens on a free port of 127.0.0.1 and prints it.
 #include <App.h>
@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 
 #include <cstdio>
-#include <cstring>
+#include <string_view>
 
 namespace {
 
@@ -27,9 +27,9 @@ Behavior behavior() {
 }
 
 template <class App>
-int serve(App &&app, bool fan_out) {
+int serve(App &&app, std::string_view mode) {
   using Behavior = typename App::template WebSocketBehavior<Nothing>;
-  if (fan_out) {
+  if (mode == "fan-out") {
     Behavior subscribe = behavior<Behavior>(), publish = behavior<Behavior>();
     subscribe.open = [](auto *ws) { ws->subscribe("all"); };
     publish.message = [&app](auto *, std::string_view message, uWS::OpCode op_code) { app.publish("all", message, op_code); };
@@ -37,7 +37,12 @@ int serve(App &&app, bool fan_out) {
   } else {
     Behavior echo = behavior<Behavior>();
     echo.open = [](auto *) {};
-    echo.message = [](auto *ws, std::string_view message, uWS::OpCode op_code) { ws->send(message, op_code); };
+    if (mode == "echo-deflate") {
+      echo.compression = uWS::CompressOptions(uWS::SHARED_COMPRESSOR | uWS::SHARED_DECOMPRESSOR);
+      echo.message = [](auto *ws, std::string_view message, uWS::OpCode op_code) { ws->send(message, op_code, true); };
+    } else {
+      echo.message = [](auto *ws, std::string_view message, uWS::OpCode op_code) { ws->send(message, op_code); };
+    }
     app.template ws<Nothing>("/*", std::move(echo));
   }
   app.listen("127.0.0.1", 0, [](us_listen_socket_t *socket) {
@@ -53,9 +58,9 @@ int serve(App &&app, bool fan_out) {
 }  // namespace
 
 int main(int count, char **arguments) {
-  bool fan_out = count > 1 && std::strcmp(arguments[1], "fan-out") == 0;
-  if ((count != 2 && count != 4) || (!fan_out && std::strcmp(arguments[1], "echo") != 0)) {
-    std::fprintf(stderr, "usage: %s echo|fan-out [KEY.pem CERT.pem]\n", arguments[0]);
+  std::string_view mode = count > 1 ? arguments[1] : "";
+  if ((count != 2 && count != 4) || (mode != "echo" && mode != "echo-deflate" && mode != "fan-out")) {
+    std::fprintf(stderr, "usage: %s echo|echo-deflate|fan-out [KEY.pem CERT.pem]\n", arguments[0]);
     return 2;
   }
   rlimit limit;
@@ -64,7 +69,7 @@ int main(int count, char **arguments) {
     setrlimit(RLIMIT_NOFILE, &limit);
   }
   if (count == 4) {
-    return serve(uWS::SSLApp({.key_file_name = arguments[2], .cert_file_name = arguments[3]}), fan_out);
+    return serve(uWS::SSLApp({.key_file_name = arguments[2], .cert_file_name = arguments[3]}), mode);
   }
-  return serve(uWS::App(), fan_out);
+  return serve(uWS::App(), mode);
 }

@@ -17,15 +17,14 @@ namespace load {
 
 std::string Channel::plain_, Channel::decrypted_, Channel::wire_;
 
-Channel::Channel(std::uint32_t index, int epoll, const sockaddr_in &address, SSL_CTX *tls, std::string_view request,
-                 ChannelEvents &events)
-    : index_(index), request_(request), events_(events) {
+Channel::Channel(std::uint32_t index, const Endpoint &endpoint, std::string_view request, ChannelEvents &events)
+    : index_(index), request_(request), events_(events), inflater_(endpoint.inflater) {
   descriptor_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor_ < 0) {
     fail(std::string("socket: ") + strerror(errno));
   }
-  if (tls) {
-    tls_ = std::make_unique<TlsClient>(*tls);
+  if (endpoint.tls) {
+    tls_ = std::make_unique<TlsClient>(*endpoint.tls);
   }
   int on = 1;
   setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -34,8 +33,9 @@ Channel::Channel(std::uint32_t index, int epoll, const sockaddr_in &address, SSL
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.ptr = this;
-  bool started = connect(descriptor_, reinterpret_cast<const sockaddr *>(&address), sizeof address) == 0 || errno == EINPROGRESS;
-  if (!started || epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor_, &event) != 0) {
+  auto *address = reinterpret_cast<const sockaddr *>(&endpoint.address);
+  bool started = connect(descriptor_, address, sizeof endpoint.address) == 0 || errno == EINPROGRESS;
+  if (!started || epoll_ctl(endpoint.epoll, EPOLL_CTL_ADD, descriptor_, &event) != 0) {
     int error = errno;
     close(descriptor_);
     fail(std::string("connect: ") + strerror(error));
@@ -169,6 +169,9 @@ std::string_view Channel::receive_response(std::string_view bytes) {
   if (!response_.starts_with("HTTP/1.1 101 ") || response_.find("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") == std::string::npos) {
     fail("the upgrade was refused: " + response_.substr(0, response_.find('\r')));
   }
+  if (inflater_ && !accepts_deflate(response_)) {
+    fail("the server does not agree to compression without context takeover on both sides");
+  }
   response_ = std::string();
   state_ = State::open;
   events_.on_open(*this);
@@ -192,11 +195,10 @@ void Channel::receive_frames(std::string_view bytes) {
     bool is_control = frame_op_code_ >= 8;
     if (is_control) {
       control_.append(piece);
-    } else if (!piece.empty()) {
-      if (!events_.on_payload(*this, message_length_, piece)) {
-        fail("a message came back different, or out of order");
-      }
-      message_length_ += piece.size();
+    } else if (inflater_) {
+      compressed_.append(piece);
+    } else {
+      take_payload(piece);
     }
     if (remaining_ > 0) {
       return;
@@ -205,14 +207,28 @@ void Channel::receive_frames(std::string_view bytes) {
     if (is_control) {
       finish_control();
     } else if (fin_) {
-      std::size_t length = message_length_;
-      message_length_ = 0;
-      int op_code = std::exchange(message_op_code_, 0);
-      if (!events_.on_message(*this, op_code, length)) {
-        fail("a message came back different, or out of order");
-      }
+      finish_message();
     }
   }
+}
+
+void Channel::take_payload(std::string_view piece) {
+  expect(piece.empty() || events_.on_payload(*this, message_length_, piece));
+  message_length_ += piece.size();
+}
+
+void Channel::finish_message() {
+  if (inflater_) {
+    auto text = inflater_->inflate(compressed_);
+    compressed_.clear();
+    if (!text) {
+      fail("a message cannot be inflated, or is too long");
+    }
+    take_payload(*text);
+  }
+  std::size_t length = std::exchange(message_length_, 0);
+  int op_code = std::exchange(message_op_code_, 0);
+  expect(events_.on_message(*this, op_code, length));
 }
 
 /// Collects a frame's header (RFC 6455, section 5.2). False: more bytes are needed.
@@ -245,8 +261,10 @@ bool Channel::take_header(std::string_view &bytes) {
   in_payload_ = true;
   fin_ = header_[0] & 0x80;
   frame_op_code_ = header_[0] & 0x0f;
-  if ((header_[0] & 0x70) || (header_[1] & 0x80)) {
-    fail("a frame has reserved bits, or is masked");
+  // The first reserved bit says that a message is compressed (RFC 7692, section 6). Either all of them are, or none.
+  bool compressed = inflater_ && (frame_op_code_ == 1 || frame_op_code_ == 2);
+  if ((header_[0] & 0x70) != (compressed ? 0x40 : 0) || (header_[1] & 0x80)) {
+    fail(compressed ? "a message came back uncompressed" : "a frame has reserved bits, or is masked");
   }
   if (frame_op_code_ < 8) {
     if ((frame_op_code_ == 0) != (message_op_code_ != 0)) {

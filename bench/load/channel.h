@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "deflate.h"
 #include "message_pattern.h"
 #include "tls_client.h"
 
@@ -29,12 +30,21 @@ class ChannelEvents {
   ~ChannelEvents() = default;
 };
 
+/// What all channels of a load have in common.
+struct Endpoint {
+  int epoll = -1;
+  sockaddr_in address{};
+  /// nullptr: plain ws.
+  SSL_CTX *tls = nullptr;
+  /// nullptr: no compression was offered.
+  Inflater *inflater = nullptr;
+};
+
 class Channel {
  public:
-  /// Starts to connect, and registers with `epoll`: edge-triggered, so that the registration never has to change.
+  /// Starts to connect, and registers with epoll: edge-triggered, so that the registration never has to change.
   /// Throws std::runtime_error.
-  Channel(std::uint32_t index, int epoll, const sockaddr_in &address, SSL_CTX *tls, std::string_view request,
-          ChannelEvents &events);
+  Channel(std::uint32_t index, const Endpoint &endpoint, std::string_view request, ChannelEvents &events);
   ~Channel();
   Channel(const Channel &) = delete;
   Channel &operator=(const Channel &) = delete;
@@ -65,12 +75,18 @@ class Channel {
   std::string_view receive_response(std::string_view bytes);
   void receive_frames(std::string_view bytes);
   bool take_header(std::string_view &bytes);
+  void take_payload(std::string_view piece);
+  void finish_message();
   void finish_control();
+  void expect(bool as_sent) const {
+    if (!as_sent) fail("a message came back different, or out of order");
+  }
   [[noreturn]] void fail(const std::string &what) const;
 
   const std::uint32_t index_;
   const std::string_view request_;
   ChannelEvents &events_;
+  Inflater *const inflater_;
   int descriptor_ = -1;
   State state_ = State::connecting;
   std::unique_ptr<TlsClient> tls_;
@@ -88,6 +104,8 @@ class Channel {
   /// The message that its frames make up.
   int message_op_code_ = 0;
   std::size_t message_length_ = 0;
+  /// What there is of a compressed message.
+  std::string compressed_;
   std::string control_;
 
   /// Shared by all channels, which work one after the other; empty in between.

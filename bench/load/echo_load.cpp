@@ -11,7 +11,7 @@ class EchoLoad final : public Load {
  public:
   explicit EchoLoad(const Options &options)
       : Load(options),
-        pattern_(options.size, options.binary),
+        pattern_(options),
         // With a rate, answers may be late for as long as this many messages; without one, `depth` is the limit.
         window_(options.rate > 0 ? 1024 : options.depth),
         sent_at_(static_cast<std::size_t>(options.connections) * window_) {}
@@ -45,6 +45,8 @@ class EchoLoad final : public Load {
     figures.count = latency_.count();
     figures.not_sent = not_sent_;
     figures.latency = std::move(latency_);
+    figures.sent_bytes = pattern_.sent_size();
+    figures.lateness = std::move(lateness_);
     finish();
     return figures;
   }
@@ -70,6 +72,9 @@ class EchoLoad final : public Load {
       if (channel.next_sent - channel.next_received == window_) {
         not_sent_++;
         continue;
+      }
+      if (measuring_) {
+        lateness_.record(now() - static_cast<std::uint64_t>(due_));
       }
       send(channel, static_cast<std::uint64_t>(due_));
       channel.flush();
@@ -116,6 +121,8 @@ class EchoLoad final : public Load {
   std::uint32_t window_;
   std::vector<std::uint64_t> sent_at_;
   Histogram latency_;
+  /// How long after they were due messages were sent: our own part of the latency.
+  Histogram lateness_;
   std::uint64_t not_sent_ = 0;
   double due_ = 0;
   std::size_t turn_ = 0;

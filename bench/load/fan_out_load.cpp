@@ -9,8 +9,7 @@ namespace {
 
 class FanOutLoad final : public Load {
  public:
-  explicit FanOutLoad(const Options &options)
-      : Load(options), pattern_(options.size, options.binary), publications_(options.depth) {}
+  explicit FanOutLoad(const Options &options) : Load(options), pattern_(options), publications_(options.depth) {}
 
   Figures run() override {
     Figures figures;
@@ -29,6 +28,7 @@ class FanOutLoad final : public Load {
     measuring_ = false;
     figures.count = latency_.count();
     figures.latency = std::move(latency_);
+    figures.sent_bytes = pattern_.sent_size();
     finish();
     return figures;
   }

@@ -34,31 +34,38 @@ std::uint64_t now() {
 std::string upgrade_request(const Options &options, std::string_view path) {
   return "GET " + std::string(path) + " HTTP/1.1\r\nHost: " + options.host + ":" + std::to_string(options.port) +
          "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-         "Sec-WebSocket-Version: 13\r\n\r\n";
+         "Sec-WebSocket-Version: 13\r\n" +
+         (options.deflate ? std::string("Sec-WebSocket-Extensions: ") + deflate_offer + "\r\n" : "") + "\r\n";
 }
 
-Load::Load(const Options &options) : options_(options), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
-  address_.sin_family = AF_INET;
-  address_.sin_port = htons(options.port);
-  if (inet_pton(AF_INET, options.host.c_str(), &address_.sin_addr) != 1) {
+Load::Load(const Options &options) : options_(options) {
+  endpoint_.address.sin_family = AF_INET;
+  endpoint_.address.sin_port = htons(options.port);
+  if (inet_pton(AF_INET, options.host.c_str(), &endpoint_.address.sin_addr) != 1) {
     throw std::invalid_argument("--host must be a numeric IPv4 address");
   }
   if (options.tls) {
     tls_ = TlsClient::make_context(options.cipher_suite);
+    endpoint_.tls = tls_.get();
   }
+  if (options.deflate) {
+    inflater_ = std::make_unique<Inflater>(options.size);
+    endpoint_.inflater = inflater_.get();
+  }
+  endpoint_.epoll = epoll_create1(EPOLL_CLOEXEC);
   prctl(PR_SET_TIMERSLACK, 1000UL);  // nanoseconds: what is due is sent when it is due
 }
 
 Load::~Load() {
   channels_.clear();
-  close(epoll_);
+  close(endpoint_.epoll);
 }
 
 Channel &Load::connect(std::uint32_t index, const std::string &request) {
   if (channels_.size() <= index) {
     channels_.resize(index + 1);
   }
-  channels_[index] = std::make_unique<Channel>(index, epoll_, address_, tls_.get(), request, *this);
+  channels_[index] = std::make_unique<Channel>(index, endpoint_, request, *this);
   return *channels_[index];
 }
 
@@ -80,7 +87,7 @@ void Load::open_all(std::uint32_t count, const std::function<const std::string &
 bool Load::poll(std::uint64_t nanoseconds) {
   epoll_event events[512];
   timespec timeout{static_cast<time_t>(nanoseconds / second), static_cast<long>(nanoseconds % second)};
-  int count = epoll_pwait2(epoll_, events, std::size(events), &timeout, nullptr);
+  int count = epoll_pwait2(endpoint_.epoll, events, std::size(events), &timeout, nullptr);
   if (count < 0 && errno != EINTR) {
     throw std::runtime_error(std::string("epoll_pwait2: ") + strerror(errno));
   }
@@ -112,6 +119,9 @@ void Load::measure(Figures &figures, const std::function<void()> &start, const s
   figures.own_cpu = own_cpu_seconds() - own_before;
   if (server_before >= 0) {
     figures.server_cpu = process_cpu_seconds(options_.watched_process) - server_before;
+  }
+  if (inflater_) {
+    figures.received_bytes = inflater_->mean_bytes();
   }
 }
 

@@ -30,6 +30,11 @@ struct Figures {
   /// Messages that were due (`--rate`) but could not be sent, because too many answers were missing.
   std::uint64_t not_sent = 0;
   Histogram latency;
+  /// With `--rate`: how long after they were due messages were sent.
+  Histogram lateness;
+  /// With `--deflate`: bytes of a message as it was sent, and of an answer on average.
+  std::size_t sent_bytes = 0;
+  double received_bytes = 0;
 };
 
 class Load : public ChannelEvents {
@@ -63,9 +68,9 @@ class Load : public ChannelEvents {
   std::uint32_t open_ = 0;
 
  private:
-  int epoll_;
-  sockaddr_in address_{};
   std::shared_ptr<SSL_CTX> tls_;
+  std::unique_ptr<Inflater> inflater_;
+  Endpoint endpoint_;
 };
 
 /// The text of an upgrade request.

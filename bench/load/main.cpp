@@ -27,6 +27,14 @@ void print(const load::Figures &figures) {
   if (figures.server_cpu >= 0) {
     std::printf("\"serverCpuSeconds\":%.6f,", figures.server_cpu);
   }
+  if (figures.lateness.count() > 0) {
+    std::printf("\"latenessMicroseconds\":{\"p50\":%.2f,\"p99\":%.2f},",
+                microseconds(static_cast<double>(figures.lateness.quantile(0.5))),
+                microseconds(static_cast<double>(figures.lateness.quantile(0.99))));
+  }
+  if (figures.received_bytes > 0) {
+    std::printf("\"bytesPerMessage\":{\"sent\":%zu,\"received\":%.1f},", figures.sent_bytes, figures.received_bytes);
+  }
   std::printf(
       "\"notSent\":%llu,\"latencyMicroseconds\":{\"mean\":%.2f,\"p50\":%.2f,\"p90\":%.2f,\"p99\":%.2f,\"p99.9\":%.2f,"
       "\"max\":%.2f}}\n",

@@ -15,6 +15,8 @@ const char *const usage =
     "  --connections N    connections; with fan-out subscribers (200)\n"
     "  --size BYTES       payload of a message (20)\n"
     "  --text             text messages instead of binary ones\n"
+    "  --json             JSON messages, as text\n"
+    "  --deflate          messages compressed, both ways (echo, fan-out)\n"
     "  --depth N          messages on their way for each connection, with fan-out in all (1)\n"
     "  --warm-up SECONDS  before the measurement (0.3)\n"
     "  --seconds SECONDS  length of the measurement (1)\n"
@@ -57,7 +59,15 @@ Options parse_options(int count, char **arguments) {
       continue;
     }
     if (name == "--text") {
-      options.binary = false;
+      options.content = Content::text;
+      continue;
+    }
+    if (name == "--json") {
+      options.content = Content::json;
+      continue;
+    }
+    if (name == "--deflate") {
+      options.deflate = true;
       continue;
     }
     if (i + 1 == count) {

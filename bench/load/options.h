@@ -18,6 +18,15 @@ enum class Mode {
   idle,
 };
 
+enum class Content {
+  /// Every byte value.
+  binary,
+  /// Printable ASCII.
+  text,
+  /// A text that is an object with numbers and names in it.
+  json,
+};
+
 struct Options {
   Mode mode = Mode::echo;
   std::string host = "127.0.0.1";
@@ -29,7 +38,9 @@ struct Options {
   std::uint32_t connections = 200;
   /// Bytes of a message.
   std::size_t size = 20;
-  bool binary = true;
+  Content content = Content::binary;
+  /// Offers permessage-deflate without context takeover, sends every message compressed, and insists on compressed answers.
+  bool deflate = false;
   /// Messages on their way, for each connection (echo) or in all (fan_out).
   std::uint32_t depth = 1;
   /// Seconds before anything is measured, and seconds that are.

@@ -12,29 +12,24 @@ const MOST = 5
 
 /** @param {import('./report.mjs').Results} results */
 export function toSvg(results) {
+  /** @type {string[]} */
   const parts = []
   let y = 40
   for (const { id, outcomes } of results.works) {
-    const shown = outcomes.filter((outcome) => outcome.ratio)
-    if (shown.length === 0) continue
-    parts.push(text(16, y + 18, workNamed(id).title, 'font-weight="bold"'))
-    y += TITLE_HEIGHT - 6
-    for (const outcome of shown) {
-      const { median, q1, q3 } = outcome.ratio ?? { median: 0, q1: 0, q3: 0 }
-      const name = contenderNamed(outcome.contender).title + (workNamed(id).entries ? (outcome.tls ? ', wss' : ', ws') : '')
-      const own = outcome.contender === 'native'
-      parts.push(text(NAME_WIDTH - 8, y + 12, name, 'text-anchor="end"'))
-      parts.push(
-        `<rect x="${NAME_WIDTH}" y="${y}" width="${x(median)}" height="${BAR_HEIGHT}" fill="${own ? '#c2410c' : '#64748b'}"/>`,
-      )
-      if (q3 > q1 && q1 < MOST) {
-        const middle = y + BAR_HEIGHT / 2
-        parts.push(`<path d="M${NAME_WIDTH + x(q1)} ${middle}H${NAME_WIDTH + x(q3)}" stroke="#0f172a" stroke-width="2"/>`)
-      }
-      parts.push(text(NAME_WIDTH + Math.max(x(median), x(q3)) + 6, y + 12, median.toFixed(2)))
-      y += ROW
+    const work = workNamed(id)
+    const names = outcomes.map(
+      (outcome) => contenderNamed(outcome.contender).title + (work.entries ? (outcome.tls ? ', wss' : ', ws') : ''),
+    )
+    /** @param {string} title @param {(outcome: import('./measure.mjs').Outcome) => import('./statistics.mjs').Spread | undefined} pick */
+    const addGroup = (title, pick) => {
+      const bars = outcomes.flatMap((outcome, i) => {
+        const ratio = pick(outcome)
+        return ratio ? [{ name: names[i] ?? '', own: outcome.contender === 'native', ratio }] : []
+      })
+      if (bars.length > 0) y = drawGroup(parts, y, title, bars)
     }
-    y += 10
+    addGroup(work.title + (work.figure === 'p99' ? ': 99th percentile of the latency' : ''), ({ ratio }) => ratio)
+    addGroup(`${work.title}: server CPU`, ({ cpuRatio }) => cpuRatio)
   }
   const first = NAME_WIDTH + x(1)
   return [
@@ -46,6 +41,29 @@ export function toSvg(results) {
     '</svg>',
     '',
   ].join('\n')
+}
+
+/**
+ * @param {string[]} parts @param {number} top @param {string} title
+ * @param {readonly { name: string, own: boolean, ratio: import('./statistics.mjs').Spread }[]} bars
+ * @returns {number} where the next group starts
+ */
+function drawGroup(parts, top, title, bars) {
+  parts.push(text(16, top + 18, title, 'font-weight="bold"'))
+  let y = top + TITLE_HEIGHT - 6
+  for (const { name, own, ratio } of bars) {
+    const { median, q1, q3 } = ratio
+    const color = own ? '#c2410c' : '#64748b'
+    parts.push(text(NAME_WIDTH - 8, y + 12, name, 'text-anchor="end"'))
+    parts.push(`<rect x="${NAME_WIDTH}" y="${y}" width="${x(median)}" height="${BAR_HEIGHT}" fill="${color}"/>`)
+    if (q3 > q1 && q1 < MOST) {
+      const middle = y + BAR_HEIGHT / 2
+      parts.push(`<path d="M${NAME_WIDTH + x(q1)} ${middle}H${NAME_WIDTH + x(q3)}" stroke="#0f172a" stroke-width="2"/>`)
+    }
+    parts.push(text(NAME_WIDTH + Math.max(x(median), x(q3)) + 6, y + 12, median.toFixed(2)))
+    y += ROW
+  }
+  return y + 10
 }
 
 /** @param {number} ratio */

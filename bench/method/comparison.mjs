@@ -14,23 +14,26 @@ export function toComparison(before, after) {
   ]
   for (const { id, outcomes } of after.works) {
     const earlier = before.works.find((work) => work.id === id)?.outcomes
+    const work = workNamed(id)
+    // Both must be compared with the same one.
+    const comparable = earlier?.[0]?.contender === outcomes[0]?.contender
     for (const outcome of outcomes.slice(1)) {
-      const old = earlier?.find((other) => other.contender === outcome.contender && other.tls === outcome.tls)
-      // Both must be compared with the same one.
-      if (!old?.ratio || !outcome.ratio || earlier?.[0]?.contender !== outcomes[0]?.contender) continue
-      const change = (outcome.ratio.median / old.ratio.median - 1) * 100
-      const apart = outcome.ratio.q1 > old.ratio.q3 ? 'worse' : outcome.ratio.q3 < old.ratio.q1 ? 'better' : 'within the noise'
-      rows.push([
-        workNamed(id).title,
-        contenderNamed(outcome.contender).title,
-        describe(old.ratio),
-        describe(outcome.ratio),
-        `${change >= 0 ? '+' : ''}${change.toFixed(1)} %`,
-        apart,
-      ])
+      const old = comparable ? earlier?.find((one) => one.contender === outcome.contender && one.tls === outcome.tls) : undefined
+      const name = contenderNamed(outcome.contender).title
+      const p99 = work.figure === 'p99'
+      if (outcome.ratio) rows.push([work.title + (p99 ? ': p99' : ''), name, ...change(old?.ratio, outcome.ratio)])
+      if (outcome.cpuRatio) rows.push([`${work.title}: CPU`, name, ...change(old?.cpuRatio, outcome.cpuRatio)])
     }
   }
   return rows.map((row) => `| ${row.join(' | ')} |`).join('\n')
+}
+
+/** @param {import('./statistics.mjs').Spread | undefined} before @param {import('./statistics.mjs').Spread} after */
+function change(before, after) {
+  if (!before) return ['', describe(after), '', 'not in the earlier results']
+  const percent = (after.median / before.median - 1) * 100
+  const apart = after.q1 > before.q3 ? 'worse' : after.q3 < before.q1 ? 'better' : 'within the noise'
+  return [describe(before), describe(after), `${percent >= 0 ? '+' : ''}${percent.toFixed(1)} %`, apart]
 }
 
 /** @param {import('./statistics.mjs').Spread} ratio */

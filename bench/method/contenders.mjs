@@ -105,7 +105,7 @@ export class Server {
   port = 0
   hasEnded = false
 
-  /** @param {Contender} contender @param {'echo' | 'fan-out'} mode @param {boolean} tls */
+  /** @param {Contender} contender @param {import('./works.mjs').ServerMode} mode @param {boolean} tls */
   constructor(contender, mode, tls) {
     const [file = '', ...rest] = contender.command
     if (!existsSync(file)) throw new Error(`${file} is missing`)
@@ -127,11 +127,13 @@ export class Server {
   /** What it wrote to its error output, in one line. */
   get complaint() {
     const end = this.hasEnded ? `ended with ${this.#child.signalCode ?? `exit code ${this.#child.exitCode}`}` : ''
-    const line = this.#errors.split('\n').find((text) => /\w/.test(text)) ?? ''
+    const lines = this.#errors.split('\n').filter((text) => /\w/.test(text))
+    // Node prints the place of an uncaught error first.
+    const line = lines.find((text) => /^\s*\w*Error\b/.test(text)) ?? lines[0] ?? ''
     return [end, line.trim()].filter(Boolean).join(': ')
   }
 
-  /** @param {Contender} contender @param {'echo' | 'fan-out'} mode @param {boolean} tls */
+  /** @param {Contender} contender @param {import('./works.mjs').ServerMode} mode @param {boolean} tls */
   static async start(contender, mode, tls) {
     const server = new Server(contender, mode, tls)
     const lines = createInterface({ input: /** @type {import('node:stream').Readable} */ (server.#child.stdout) })

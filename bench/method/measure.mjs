@@ -16,17 +16,22 @@ import { spread } from './statistics.mjs'
  * @property {number} generatorCpuSeconds
  * @property {number} [serverCpuSeconds]
  * @property {number} notSent
+ * @property {{ p50: number, p99: number }} [latenessMicroseconds]
+ * @property {{ sent: number, received: number }} [bytesPerMessage]
  * @property {Record<string, number>} latencyMicroseconds
  */
 /**
  * @typedef {object} Round
- * @property {number} figure what is compared
+ * @property {number} figure what contenders are compared by
  * @property {number} cpuMicroseconds of the server, per unit
  * @property {number} generatorCpuMicroseconds per unit
  * @property {number} perSecond
  * @property {number} serverBusy share of the server's core that the server had
  * @property {number} generatorBusy the same for the generator
  * @property {Record<string, number>} latencyMicroseconds
+ * @property {number} [rate] messages per second that were due
+ * @property {number} [latenessMicroseconds] with a rate: how late the generator itself sent messages, 99th percentile
+ * @property {{ sent: number, received: number }} [bytesPerMessage] with compression: payload bytes of a message and of its answer
  */
 /**
  * @typedef {object} Outcome one contender in one work
@@ -36,6 +41,7 @@ import { spread } from './statistics.mjs'
  * @property {number[]} ratios round by round: this contender's figure divided by the first one's in the same round
  * @property {import('./statistics.mjs').Spread} [figure]
  * @property {import('./statistics.mjs').Spread} [ratio]
+ * @property {import('./statistics.mjs').Spread} [cpuRatio] the same of server CPU, where the figure is something else
  * @property {number} [peakMemory] bytes
  * @property {string} [failure] why there are no figures, or no more of them
  */
@@ -59,7 +65,7 @@ export async function measure(work, settings, say) {
   } else {
     await measureRounds(work, settings, outcomes, say)
   }
-  compare(outcomes)
+  compare(work, outcomes)
   return outcomes
 }
 
@@ -67,37 +73,48 @@ export async function measure(work, settings, say) {
 async function measureRounds(work, settings, outcomes, say) {
   /** @type {Map<Outcome, Server>} */
   const servers = new Map()
-  /** Messages per second, where the work is done at half of the throughput. @type {Map<Outcome, number>} */
-  const rates = new Map()
+  /** Messages per second that the first contender has done. @type {number[]} */
+  const saturations = []
   try {
     for (const outcome of outcomes) {
-      const mode = work.mode === 'fan-out' ? 'fan-out' : 'echo'
       await attempt(outcome, say, async () => {
-        servers.set(outcome, await Server.start(contenderNamed(outcome.contender), mode, outcome.tls))
+        servers.set(outcome, await Server.start(contenderNamed(outcome.contender), work.serverMode, outcome.tls))
       })
     }
     // The first round is thrown away: by its end, what compiles while it runs has been compiled.
     for (let round = 0; round <= settings.rounds; round++) {
+      const rate = work.figure === 'p99' ? await halfOfSaturation() : undefined
       for (const outcome of outcomes) {
-        const server = servers.get(outcome)
-        if (!server || outcome.failure) continue
-        await attempt(
-          outcome,
-          say,
-          async () => {
-            const rate = rates.get(outcome)
-            const load = await generate(work, settings, server, outcome.tls, rate ? ['--rate', String(rate)] : [])
-            if (round > 0) outcome.rounds.push(toRound(work, load))
-            else if (work.figure === 'p99') rates.set(outcome, Math.max(1, Math.round(load.perSecond / 2)))
-            outcome.peakMemory = server.memory('VmHWM')
-          },
-          server,
-        )
+        await withServer(outcome, async (server) => {
+          const load = await generate(work, settings, server, outcome.tls, rate ? ['--rate', String(rate)] : [])
+          if (round > 0) outcome.rounds.push(toRound(work, load, rate))
+          outcome.peakMemory = server.memory('VmHWM')
+        })
       }
       say(`  round ${round} of ${settings.rounds}`)
     }
   } finally {
     for (const server of servers.values()) await server.stop()
+  }
+
+  /** @param {Outcome} outcome @param {(server: Server) => Promise<void>} step */
+  async function withServer(outcome, step) {
+    const server = servers.get(outcome)
+    if (server && !outcome.failure) await attempt(outcome, say, () => step(server), server)
+  }
+
+  /**
+   * The rate for a round. What the first contender that runs can do is measured anew at the start of each, since machines drift;
+   * the median of the last three keeps one bad moment from deciding a round.
+   */
+  async function halfOfSaturation() {
+    const first = outcomes.find((outcome) => !outcome.failure)
+    if (first) {
+      await withServer(first, async (server) => {
+        saturations.push((await generate(work, settings, server, first.tls, [])).perSecond)
+      })
+    }
+    return Math.max(1, Math.round(spread(saturations.slice(-3)).median / 2) || 1)
   }
 }
 
@@ -139,8 +156,8 @@ function startGenerator(work, server, tls, more) {
   })
 }
 
-/** @param {import('./works.mjs').Work} work @param {Load} load @returns {Round} */
-function toRound(work, load) {
+/** @param {import('./works.mjs').Work} work @param {Load} load @param {number} [rate] @returns {Round} */
+function toRound(work, load, rate) {
   if (load.count === 0) throw new Error('nothing came back in time')
   const cpuMicroseconds = ((load.serverCpuSeconds ?? Number.NaN) / load.count) * 1e6
   return {
@@ -151,6 +168,9 @@ function toRound(work, load) {
     serverBusy: (load.serverCpuSeconds ?? Number.NaN) / load.seconds,
     generatorBusy: load.generatorCpuSeconds / load.seconds,
     latencyMicroseconds: load.latencyMicroseconds,
+    ...(rate !== undefined && { rate }),
+    ...(load.latenessMicroseconds && { latenessMicroseconds: load.latenessMicroseconds.p99 }),
+    ...(load.bytesPerMessage && { bytesPerMessage: load.bytesPerMessage }),
   }
 }
 
@@ -202,16 +222,21 @@ async function hold(work, server, tls, meanwhile) {
   }
 }
 
-/** @param {Outcome[]} outcomes */
-function compare(outcomes) {
+/** @param {import('./works.mjs').Work} work @param {Outcome[]} outcomes */
+function compare(work, outcomes) {
   const first = outcomes.find((outcome) => outcome.rounds.length > 0)
   for (const outcome of outcomes) {
     if (outcome.rounds.length === 0 || !first) continue
+    /** @param {(round: Round) => number} pick */
+    const ratios = (pick) =>
+      outcome.rounds.flatMap((round, i) => {
+        const reference = first.rounds[i]
+        return reference ? [pick(round) / pick(reference)] : []
+      })
     outcome.figure = spread(outcome.rounds.map((round) => round.figure))
-    outcome.ratios = outcome.rounds.flatMap((round, i) => {
-      const reference = first.rounds[i]
-      return reference ? [round.figure / reference.figure] : []
-    })
-    if (outcome.ratios.length > 0) outcome.ratio = spread(outcome.ratios)
+    outcome.ratios = ratios((round) => round.figure)
+    if (outcome.ratios.length === 0) continue
+    outcome.ratio = spread(outcome.ratios)
+    if (work.figure === 'p99') outcome.cpuRatio = spread(ratios((round) => round.cpuMicroseconds))
   }
 }

@@ -3,6 +3,9 @@ import { ABSENT, contenderNamed } from './contenders.mjs'
 import { spread } from './statistics.mjs'
 import { workNamed } from './works.mjs'
 
+/** @type {Record<import('./works.mjs').Unit, string>} */
+const PLURALS = { message: 'messages', delivery: 'deliveries', handshake: 'handshakes', connection: 'connections' }
+
 /**
  * @typedef {object} Results the contents of a results file
  * @property {1} format
@@ -28,59 +31,104 @@ export function toMarkdown(results) {
   ].join('\n\n')
 }
 
+/**
+ * @typedef {object} Column
+ * @property {string} title
+ * @property {(outcome: import('./measure.mjs').Outcome) => string} cell
+ */
+/** @typedef {import('./measure.mjs').Round} Round */
+
 /** @param {import('./works.mjs').Work} work @param {readonly import('./measure.mjs').Outcome[]} outcomes */
 function table(work, outcomes) {
-  const columns = {
-    cpu: [
-      `server CPU µs per ${work.unit}`,
-      'ratio (quartiles)',
-      `${work.unit === 'delivery' ? 'deliverie' : work.unit}s per second`,
-      'p50 / p99 / p99.9 / max, ms',
-      'server / generator busy',
-      `generator CPU µs`,
-    ],
-    p99: [
-      'p99, ms',
-      'ratio (quartiles)',
-      'messages per second',
-      'p50 / p99 / p99.9 / max, ms',
-      'server / generator busy',
-      'generator CPU µs',
-    ],
-    memory: ['resident bytes per connection', 'ratio', 'peak of the process, MiB'],
-  }[work.figure]
+  const columns = work.figure === 'memory' ? MEMORY_COLUMNS : timeColumns(work, outcomes)
   const rows = outcomes.map((outcome) => {
     const name = contenderNamed(outcome.contender).title + (work.entries ? (outcome.tls ? ', wss' : ', ws') : '')
     if (!outcome.figure) return [name, `failed: ${outcome.failure ?? 'no figures'}`, ...columns.slice(1).map(() => '')]
-    return [name, ...cells(work, outcome)]
+    return [name, ...columns.map(({ cell }) => cell(outcome))]
   })
-  return [['', ...columns], columns.map(() => '---').concat('---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
+  const head = ['', ...columns.map(({ title }) => title)]
+  return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 
-/** @param {import('./works.mjs').Work} work @param {import('./measure.mjs').Outcome} outcome */
-function cells(work, { rounds, figure, ratio, peakMemory }) {
-  /** @param {(round: import('./measure.mjs').Round) => number} pick */
-  const median = (pick) => spread(rounds.map(pick)).median
-  const value = figure?.median ?? Number.NaN
-  const ratioText = ratio ? `${ratio.median.toFixed(2)} (${ratio.q1.toFixed(2)} to ${ratio.q3.toFixed(2)})` : ''
-  if (work.figure === 'memory') {
-    return [
-      Math.round(value).toLocaleString('en'),
-      ratio?.median.toFixed(2) ?? '',
-      ((peakMemory ?? Number.NaN) / 2 ** 20).toFixed(0),
-    ]
-  }
-  const latency = ['p50', 'p99', 'p99.9', 'max'].map((name) =>
-    milliseconds(median((round) => round.latencyMicroseconds[name] ?? Number.NaN)),
-  )
-  return [
-    work.figure === 'p99' ? milliseconds(value) : value.toFixed(2),
-    ratioText,
-    Math.round(median((round) => round.perSecond)).toLocaleString('en'),
-    latency.join(' / '),
-    `${percent(median((round) => round.serverBusy))} / ${percent(median((round) => round.generatorBusy))}`,
-    median((round) => round.generatorCpuMicroseconds).toFixed(2),
+/** @type {readonly Column[]} */
+const MEMORY_COLUMNS = [
+  { title: 'resident bytes per connection', cell: ({ figure }) => Math.round(figure?.median ?? Number.NaN).toLocaleString('en') },
+  { title: 'ratio', cell: ({ ratio }) => ratio?.median.toFixed(2) ?? '' },
+  { title: 'peak of the process, MiB', cell: ({ peakMemory }) => ((peakMemory ?? Number.NaN) / 2 ** 20).toFixed(0) },
+]
+
+/**
+ * @param {import('./works.mjs').Work} work @param {readonly import('./measure.mjs').Outcome[]} outcomes
+ * @returns {readonly Column[]}
+ */
+function timeColumns(work, outcomes) {
+  const ofFirst = outcomes.flatMap(({ rounds }) => rounds).at(0)
+  /** @param {number | undefined} value @returns {number} */
+  const or = (value) => value ?? Number.NaN
+  /** @type {Column[]} */
+  const cpu = [
+    { title: `server CPU µs per ${work.unit}`, cell: (outcome) => median(outcome, (round) => round.cpuMicroseconds).toFixed(2) },
+    { title: 'ratio (quartiles)', cell: ({ ratio, cpuRatio }) => describe(cpuRatio ?? ratio) },
   ]
+  /** @type {Column[]} */
+  const latency = [
+    { title: 'p99, ms', cell: (outcome) => milliseconds(median(outcome, (round) => round.figure)) },
+    { title: 'ratio (quartiles)', cell: ({ ratio }) => describe(ratio) },
+    ...cpu,
+    { title: 'due per second', cell: (outcome) => count(median(outcome, (round) => or(round.rate))) },
+  ]
+  /** @type {Column[]} */
+  const bytes = [
+    {
+      title: 'payload bytes, message / answer',
+      cell: (outcome) =>
+        `${median(outcome, (round) => or(round.bytesPerMessage?.sent))} / ${median(outcome, (round) => or(round.bytesPerMessage?.received)).toFixed(0)}`,
+    },
+  ]
+  /** @type {Column[]} */
+  const lateness = [
+    {
+      title: 'generator late, p99, ms',
+      cell: (outcome) => milliseconds(median(outcome, (round) => or(round.latenessMicroseconds))),
+    },
+  ]
+  return [
+    ...(work.figure === 'p99' ? latency : cpu),
+    { title: `${PLURALS[work.unit]} per second`, cell: (outcome) => count(median(outcome, (round) => round.perSecond)) },
+    {
+      title: 'p50 / p99 / p99.9 / max, ms',
+      cell: (outcome) =>
+        ['p50', 'p99', 'p99.9', 'max']
+          .map((name) => milliseconds(median(outcome, (round) => or(round.latencyMicroseconds[name]))))
+          .join(' / '),
+    },
+    {
+      title: 'server / generator busy',
+      cell: (outcome) =>
+        `${percent(median(outcome, (round) => round.serverBusy))} / ${percent(median(outcome, (round) => round.generatorBusy))}`,
+    },
+    {
+      title: 'generator CPU µs',
+      cell: (outcome) => median(outcome, (round) => round.generatorCpuMicroseconds).toFixed(2),
+    },
+    ...(work.figure === 'p99' ? lateness : []),
+    ...(ofFirst?.bytesPerMessage ? bytes : []),
+  ]
+}
+
+/** @param {import('./measure.mjs').Outcome} outcome @param {(round: Round) => number} pick */
+function median({ rounds }, pick) {
+  return spread(rounds.map(pick)).median
+}
+
+/** @param {import('./statistics.mjs').Spread | undefined} ratio */
+function describe(ratio) {
+  return ratio ? `${ratio.median.toFixed(2)} (${ratio.q1.toFixed(2)} to ${ratio.q3.toFixed(2)})` : ''
+}
+
+/** @param {number} value */
+function count(value) {
+  return Math.round(value).toLocaleString('en')
 }
 
 /** @param {number} microseconds */

@@ -1,5 +1,7 @@
 /** What is measured. */
 
+/** @typedef {'message' | 'delivery' | 'handshake' | 'connection'} Unit */
+/** @typedef {'echo' | 'echo-deflate' | 'fan-out'} ServerMode */
 /**
  * @typedef {object} Entry one contender in one work
  * @property {string} contender
@@ -10,12 +12,13 @@
  * @property {string} id
  * @property {string} title
  * @property {'echo' | 'fan-out' | 'connect' | 'idle'} mode of the load generator
- * @property {'cpu' | 'p99' | 'memory'} figure what contenders are compared by: server CPU per unit, 99th percentile of the
- *   latency at half of the throughput, or resident bytes per connection
- * @property {string} unit what is counted
+ * @property {'cpu' | 'p99' | 'memory'} figure what contenders are compared by: server CPU per unit; 99th percentile of the
+ *   latency, and server CPU, at half of the rate that the first contender can do; or resident bytes per connection
+ * @property {Unit} unit what is counted
  * @property {boolean} tls
  * @property {number} connections
  * @property {readonly string[]} arguments further ones, for the generator
+ * @property {ServerMode} serverMode what the contender is asked to do
  * @property {readonly Entry[]} [entries] who takes part, when it is not everybody
  * @property {boolean} [quick] part of quick runs too
  */
@@ -32,6 +35,7 @@ function echo(id, title, tls, size, connections, more = []) {
     id,
     title,
     mode: 'echo',
+    serverMode: 'echo',
     figure: 'cpu',
     unit: 'message',
     tls,
@@ -55,16 +59,24 @@ export const WORKS = [
       { contender: 'ws', tls: false },
     ],
   },
-  {
-    ...echo('ws-20-latency', 'ws, 20 B binary, 200 connections, each server at half of its own throughput', false, 20, 200),
-    figure: 'p99',
-  },
+  ...[false, true].map((tls) => {
+    const scheme = tls ? 'wss' : 'ws'
+    const more = ['--json', '--deflate']
+    const title = `${scheme}, 1 KiB JSON with permessage-deflate, 200 connections`
+    return /** @type {Work} */ ({ ...echo(`${scheme}-1k-json-deflate`, title, tls, KIB, 200, more), serverMode: 'echo-deflate' })
+  }),
+  ...[false, true].map((tls) => {
+    const scheme = tls ? 'wss' : 'ws'
+    const title = `${scheme}, 20 B binary, 200 connections, at half of the rate that the first can do`
+    return /** @type {Work} */ ({ ...echo(`${scheme}-20-binary-latency`, title, tls, 20, 200), figure: 'p99' })
+  }),
   ...[false, true].map(
     (tls) =>
       /** @type {Work} */ ({
         id: `${tls ? 'wss' : 'ws'}-fan-out`,
         title: `${tls ? 'wss' : 'ws'}, one publisher, 1,000 subscribers, 20 B binary`,
         mode: 'fan-out',
+        serverMode: 'fan-out',
         figure: 'cpu',
         unit: 'delivery',
         tls,
@@ -78,6 +90,7 @@ export const WORKS = [
         id: `${tls ? 'wss' : 'ws'}-connect`,
         title: `${tls ? 'wss' : 'ws'} handshakes, 50 at a time`,
         mode: 'connect',
+        serverMode: 'echo',
         figure: 'cpu',
         unit: 'handshake',
         tls,
@@ -91,6 +104,7 @@ export const WORKS = [
         id: `${tls ? 'wss' : 'ws'}-idle`,
         title: `${tls ? 'wss, 4,000' : 'ws, 8,000'} idle connections`,
         mode: 'idle',
+        serverMode: 'echo',
         figure: 'memory',
         unit: 'connection',
         tls,

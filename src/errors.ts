@@ -57,7 +57,9 @@ export class OptionError extends WebSocketServerError {
 
 /** `listen` failed. `code` is the system's error code where there is one. */
 export class ListenError extends WebSocketServerError {
+  /** What was asked for: a name, a numeric address, or all addresses as `::`. */
   readonly host: string
+  /** The port asked for. */
   readonly port: number
 
   constructor(code: ErrorCode, host: string, port: number, options?: ErrorOptions) {

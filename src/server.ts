@@ -195,6 +195,7 @@ export class WebSocketServer implements AsyncDisposable {
     return this
   }
 
+  /** Closes as `close()` does: `await using server = new WebSocketServer()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

@@ -1,4 +1,7 @@
-/** The types of the public interface. Docstrings here are the reference that `docs/` is written from. */
+/**
+ * The types of the public interface. Docstrings here are what docs/api.md is made of (`npm run docs`). Long because whoever uses the
+ * package finds all that is offered in one place.
+ */
 import type { Buffer } from 'node:buffer'
 
 /** What can be sent: a string goes out as text (UTF-8), bytes as binary. */
@@ -43,6 +46,7 @@ export interface TlsOptions {
   minVersion?: 'TLSv1.2' | 'TLSv1.3'
 }
 
+/** Options of a server, checked when it is made: whatever is wrong is an OptionError that names it. */
 export interface ServerOptions {
   /**
    * `'native'` or `'portable'`. Naming one makes its absence an EngineError. Default: the environment variable
@@ -118,9 +122,11 @@ export type Metrics = {
   readonly httpRequests: number
   /** Messages received whole, from all clients. Pings and pongs are no messages. */
   readonly messagesReceived: number
+  /** Bytes of the payloads in `messagesReceived`. */
   readonly bytesReceived: number
   /** Messages taken for a client: those of `send` that were not answered with 0, and published ones once for each subscriber. */
   readonly messagesSent: number
+  /** Bytes of the payloads in `messagesSent`. */
   readonly bytesSent: number
   /** Messages not taken for an open connection, sent or published, because its queue would have exceeded `maxBackpressure`. */
   readonly messagesDropped: number
@@ -140,6 +146,7 @@ export interface ListenOptions {
 
 /** Where a server listens. */
 export interface ListenResult {
+  /** The port in use, chosen by the system when 0 was asked for. */
   readonly port: number
   /** The numeric address that `host` came to: `::` for all addresses, or `0.0.0.0` where there is no IPv6. */
   readonly host: string
@@ -165,7 +172,9 @@ export interface ServerRequest<P extends string = string> {
   readonly path: string
   /** The route's parameters, percent-decoded. */
   readonly params: Params<P>
+  /** What follows the `?`, parsed. */
   readonly query: URLSearchParams
+  /** The header fields, as a web-standard Headers object. */
   readonly headers: Headers
   /** Numeric address of the peer. */
   readonly remoteAddress: string
@@ -215,6 +224,7 @@ export interface Socket<T = undefined> {
   subscribe(topic: string): boolean
   /** False when it was not subscribed. */
   unsubscribe(topic: string): boolean
+  /** Whether it subscribes to a topic. Throws OptionError as `subscribe` does. */
   isSubscribed(topic: string): boolean
   /**
    * Sends to the topic's other subscribers, here and behind the backplane; this socket need not subscribe. False when nobody else here
@@ -255,6 +265,7 @@ export interface CompressionOptions {
  * closed with 1011; nobody else is disturbed.
  */
 export interface WebSocketHandlers<T> {
+  /** The handshake is done: `socket` may be sent to and subscribe. */
   open?(socket: Socket<T>): Awaitable<void>
   /** A whole message: text as a string, binary as a Buffer that may be kept. */
   message?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
@@ -262,6 +273,7 @@ export interface WebSocketHandlers<T> {
   drain?(socket: Socket<T>): Awaitable<void>
   /** The client sent a Ping; the Pong is sent for you. */
   ping?(socket: Socket<T>, data: Buffer): Awaitable<void>
+  /** The client sent a Pong: the answer to a Ping of yours or of `sendPings`, or one that nobody asked for. */
   pong?(socket: Socket<T>, data: Buffer): Awaitable<void>
   /**
    * The socket subscribes to a topic, or no longer does: called before `subscribe` or `unsubscribe` returns, and with each topic that is

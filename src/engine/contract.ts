@@ -18,6 +18,7 @@ export type ConnectionId = number
 /** Names one HTTP request that waits for `respond` or `accept`; never 0. */
 export type ExchangeId = number
 
+/** What serves: µWebSockets in a native addon, or the `ws` package on Node's own HTTP server. */
 export type EngineName = 'native' | 'portable'
 
 /** A payload as the caller gave it. A string is text; bytes are binary. */

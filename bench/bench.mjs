@@ -18,7 +18,7 @@ const HELP = `usage: npm run bench -- [option ...]
   --works A,B         of ${WORKS.map((work) => work.id).join(', ')}
   --contenders A,B    of ${CONTENDERS.map((contender) => contender.id).join(', ')}; the first is what the others are compared with
   --rounds N          rounds that count, after one that does not (15; quick: 3)
-  --seconds S         length of a round (1; quick: 0.7)
+  --seconds S         length of a round (1; quick: 0.5)
   --out NAME          results/NAME.json, .md and .svg (latest)
   --compare FILE      show what has changed since another run's JSON file
 `
@@ -47,7 +47,7 @@ async function main() {
     CONTENDERS.filter((contender) => !quick || contender.quick).map((contender) => contender.id)
   const settings = {
     rounds: positive('--rounds', values.rounds ?? (quick ? '3' : '15')),
-    seconds: positive('--seconds', values.seconds ?? (quick ? '0.7' : '1')),
+    seconds: positive('--seconds', values.seconds ?? (quick ? '0.5' : '1')),
     warmUp: WARM_UP,
     contenders,
   }

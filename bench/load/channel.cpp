@@ -284,10 +284,7 @@ void Channel::finish_control() {
     fail("the server sent a Close frame");
   }
   if (frame_op_code_ == 9) {
-    // A mask of zeros is a mask too.
-    plain_.push_back('\x8a');
-    plain_.push_back(static_cast<char>(0x80 | payload.size()));
-    plain_.append(4, '\0').append(payload);
+    queue_short(10, payload);
     flush();
   }
 }

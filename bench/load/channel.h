@@ -54,6 +54,12 @@ class Channel {
 
   /// Adds a message to what `flush` sends.
   void queue(const MessagePattern &pattern, std::uint32_t sequence) { pattern.append_frame(plain_, sequence); }
+  /// The same with a frame of fewer than 126 bytes. A mask of zeros is a mask too.
+  void queue_short(int op_code, std::string_view payload) {
+    plain_.push_back(static_cast<char>(0x80 | op_code));
+    plain_.push_back(static_cast<char>(0x80 | payload.size()));
+    plain_.append(4, '\0').append(payload);
+  }
   void flush();
 
   /// Lets the destructor reset the connection, so that its port is free at once.

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "load.h"
+#include "socket_io.h"
 
 namespace load {
 
@@ -14,12 +15,13 @@ class EchoLoad final : public Load {
         pattern_(options),
         // With a rate, answers may be late for as long as this many messages; without one, `depth` is the limit.
         window_(options.rate > 0 ? 1024 : options.depth),
-        sent_at_(static_cast<std::size_t>(options.connections) * window_) {}
+        sent_at_(static_cast<std::size_t>(options.connections) * window_),
+        greetings_(options.socket_io ? options.connections : 0) {}
 
   Figures run() override {
     Figures figures;
     figures.unit = "messages";
-    std::string request = upgrade_request(options_, "/");
+    std::string request = upgrade_request(options_, options_.socket_io ? socket_io::path : "/");
     open_all(options_.connections, [&](std::uint32_t) -> const std::string & { return request; });
     std::function<std::uint64_t()> step;
     if (options_.rate > 0) {
@@ -52,6 +54,11 @@ class EchoLoad final : public Load {
   }
 
  private:
+  struct Greeting {
+    std::string text;
+    bool complete = false;
+  };
+
   /// Differs between neighbours, so that no connection's messages pass for another's.
   std::uint32_t sequence(const Channel &channel, std::uint32_t number) const { return channel.index() * 0x9e3779b1u + number; }
 
@@ -82,12 +89,39 @@ class EchoLoad final : public Load {
     return static_cast<std::uint64_t>(due_ - at);
   }
 
+  void on_open(Channel &channel) override {
+    if (!options_.socket_io) {
+      Load::on_open(channel);
+    }
+  }
+
+  /// socket.io has a handshake of its own, and the connection is open when that is complete.
+  bool greet(Channel &channel, Greeting &greeting) {
+    std::string text;
+    text.swap(greeting.text);
+    if (text.starts_with(socket_io::opened)) {
+      channel.queue_short(1, socket_io::connect);
+      channel.flush();
+      return true;
+    }
+    greeting.complete = true;
+    Load::on_open(channel);
+    return text.starts_with(socket_io::connect);
+  }
+
   bool on_payload(Channel &channel, std::size_t offset, std::string_view piece) override {
+    if (options_.socket_io && !greetings_[channel.index()].complete) {
+      greetings_[channel.index()].text.append(piece);
+      return true;
+    }
     return channel.next_received != channel.next_sent &&
            pattern_.matches(sequence(channel, channel.next_received), offset, piece);
   }
 
   bool on_message(Channel &channel, int op_code, std::size_t length) override {
+    if (options_.socket_io && !greetings_[channel.index()].complete) {
+      return greet(channel, greetings_[channel.index()]);
+    }
     if (op_code != pattern_.op_code() || length != pattern_.size() || channel.next_received == channel.next_sent) {
       return false;
     }
@@ -120,6 +154,7 @@ class EchoLoad final : public Load {
   MessagePattern pattern_;
   std::uint32_t window_;
   std::vector<std::uint64_t> sent_at_;
+  std::vector<Greeting> greetings_;
   Histogram latency_;
   /// How long after they were due messages were sent: our own part of the latency.
   Histogram lateness_;

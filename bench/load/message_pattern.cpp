@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "deflate.h"
+#include "socket_io.h"
 
 namespace load {
 
@@ -61,6 +62,12 @@ MessagePattern::MessagePattern(const Options &options) : content_(options.conten
       payload_[i] =
           static_cast<char>(content_ == Content::binary ? (i * 131 + (i >> 8) + 17) & 0xff : ' ' + (i * 7 + (i >> 6)) % 95);
     }
+  }
+  if (options.socket_io) {
+    std::replace_if(
+        payload_.begin(), payload_.end(), [](char c) { return c == '"' || c == '\\'; }, '.');
+    payload_.insert(0, socket_io::event_begin).append(socket_io::event_end);
+    digits_at_ = socket_io::event_begin.size();
   }
   if (options.deflate) {
     std::string_view before = std::string_view(payload_).substr(0, digits_at_ + digits_);

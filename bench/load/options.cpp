@@ -17,6 +17,7 @@ const char *const usage =
     "  --text             text messages instead of binary ones\n"
     "  --json             JSON messages, as text\n"
     "  --deflate          messages compressed, both ways (echo, fan-out)\n"
+    "  --socket-io        text messages as events of socket.io (echo)\n"
     "  --depth N          messages on their way for each connection, with fan-out in all (1)\n"
     "  --warm-up SECONDS  before the measurement (0.3)\n"
     "  --seconds SECONDS  length of the measurement (1)\n"
@@ -66,6 +67,11 @@ Options parse_options(int count, char **arguments) {
       options.content = Content::json;
       continue;
     }
+    if (name == "--socket-io") {
+      options.socket_io = true;
+      options.content = Content::text;
+      continue;
+    }
     if (name == "--deflate") {
       options.deflate = true;
       continue;
@@ -100,6 +106,9 @@ Options parse_options(int count, char **arguments) {
   }
   if (options.port == 0) {
     throw std::invalid_argument("--port is missing");
+  }
+  if (options.socket_io && (options.mode != Mode::echo || options.content != Content::text || options.deflate)) {
+    throw std::invalid_argument("--socket-io is for echo, with text, without compression");
   }
   return options;
 }

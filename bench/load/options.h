@@ -41,6 +41,8 @@ struct Options {
   Content content = Content::binary;
   /// Offers permessage-deflate without context takeover, sends every message compressed, and insists on compressed answers.
   bool deflate = false;
+  /// Text messages are events of socket.io's protocol. Echo only.
+  bool socket_io = false;
   /// Messages on their way, for each connection (echo) or in all (fan_out).
   std::uint32_t depth = 1;
   /// Seconds before anything is measured, and seconds that are.

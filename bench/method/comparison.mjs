@@ -16,8 +16,9 @@ export function toComparison(before, after) {
     const earlier = before.works.find((work) => work.id === id)?.outcomes
     const work = workNamed(id)
     // Both must be compared with the same one.
-    const comparable = earlier?.[0]?.contender === outcomes[0]?.contender
-    for (const outcome of outcomes.slice(1)) {
+    const comparable = earlier && first(earlier)?.contender === first(outcomes)?.contender
+    for (const outcome of outcomes) {
+      if (outcome === first(outcomes)) continue
       const old = comparable ? earlier?.find((one) => one.contender === outcome.contender && one.tls === outcome.tls) : undefined
       const name = contenderNamed(outcome.contender).title
       const p99 = work.figure === 'p99'
@@ -26,6 +27,11 @@ export function toComparison(before, after) {
     }
   }
   return rows.map((row) => `| ${row.join(' | ')} |`).join('\n')
+}
+
+/** The one with which the others are compared. @param {readonly import('./measure.mjs').Outcome[]} outcomes */
+function first(outcomes) {
+  return outcomes.find((outcome) => outcome.rounds.length > 0)
 }
 
 /** @param {import('./statistics.mjs').Spread | undefined} before @param {import('./statistics.mjs').Spread} after */

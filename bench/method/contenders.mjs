@@ -1,7 +1,7 @@
 /** Who takes part, and how each is started. A contender is one process, on a core of its own. */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import process from 'node:process'
 import { createInterface } from 'node:readline'
 import { benchDirectory, certificate, SERVER_CORE } from './places.mjs'
@@ -14,6 +14,8 @@ import { benchDirectory, certificate, SERVER_CORE } from './places.mjs'
  * @property {Readonly<Record<string, string>>} [env]
  * @property {() => string} version
  * @property {boolean} [quick] takes part in quick runs too
+ * @property {readonly string[]} [load] what the generator must be told besides
+ * @property {{ works: readonly string[], because: string }} [only] the works that it takes part in, when that is not all
  */
 
 /** @param {string} name */
@@ -71,13 +73,17 @@ export const CONTENDERS = [
     version: ownVersion,
   },
   { id: 'ws', title: 'ws', command: node('ws'), version: () => packageVersion('ws'), quick: true },
-]
-
-/** Those that do not take part, and why. */
-export const ABSENT = [
   {
-    title: 'socket.io',
-    reason: 'speaks a protocol of its own inside WebSocket messages, so that its messages cannot be compared byte for byte',
+    id: 'socket.io',
+    title: 'socket.io (in its protocol)',
+    command: node('socket-io'),
+    version: () => packageVersion('socket.io'),
+    load: ['--socket-io'],
+    only: {
+      works: ['ws-20-text'],
+      because:
+        'its messages are events in a protocol of its own, 36 bytes for a text of 20, which is more work and another than its peers do',
+    },
   },
 ]
 
@@ -108,7 +114,7 @@ export class Server {
   /** @param {Contender} contender @param {import('./works.mjs').ServerMode} mode @param {boolean} tls */
   constructor(contender, mode, tls) {
     const [file = '', ...rest] = contender.command
-    if (!existsSync(file)) throw new Error(`${file} is missing`)
+    if (!existsSync(file)) throw new Error(`${relative(benchDirectory, file)} is missing`)
     const command = ['-c', String(SERVER_CORE), file, ...rest, mode, ...(tls ? [certificate.key, certificate.cert] : [])]
     // taskset becomes the server: its process id is the server's.
     this.#child = spawn('taskset', command, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...contender.env } })

@@ -58,7 +58,11 @@ import { spread } from './statistics.mjs'
  * @returns {Promise<Outcome[]>}
  */
 export async function measure(work, settings, say) {
-  const entries = work.entries ?? settings.contenders.map((contender) => ({ contender, tls: work.tls }))
+  const entries =
+    work.entries ??
+    settings.contenders
+      .filter((contender) => contenderNamed(contender).only?.works.includes(work.id) ?? true)
+      .map((contender) => ({ contender, tls: work.tls }))
   const outcomes = entries.map((entry) => /** @type {Outcome} */ ({ ...entry, rounds: [], ratios: [] }))
   if (work.figure === 'memory') {
     for (const outcome of outcomes) await attempt(outcome, say, () => measureMemory(work, outcome))
@@ -86,7 +90,7 @@ async function measureRounds(work, settings, outcomes, say) {
       const rate = work.figure === 'p99' ? await halfOfSaturation() : undefined
       for (const outcome of outcomes) {
         await withServer(outcome, async (server) => {
-          const load = await generate(work, settings, server, outcome.tls, rate ? ['--rate', String(rate)] : [])
+          const load = await generate(work, settings, server, outcome, rate)
           if (round > 0) outcome.rounds.push(toRound(work, load, rate))
           outcome.peakMemory = server.memory('VmHWM')
         })
@@ -111,7 +115,7 @@ async function measureRounds(work, settings, outcomes, say) {
     const first = outcomes.find((outcome) => !outcome.failure)
     if (first) {
       await withServer(first, async (server) => {
-        saturations.push((await generate(work, settings, server, first.tls, [])).perSecond)
+        saturations.push((await generate(work, settings, server, first)).perSecond)
       })
     }
     return Math.max(1, Math.round(spread(saturations.slice(-3)).median / 2) || 1)
@@ -131,13 +135,14 @@ async function attempt(outcome, say, step, server) {
 }
 
 /**
- * @param {import('./works.mjs').Work} work @param {Settings} settings @param {Server} server @param {boolean} tls
- * @param {readonly string[]} more
+ * @param {import('./works.mjs').Work} work @param {Settings} settings @param {Server} server @param {Outcome} outcome
+ * @param {number} [rate] messages per second; as many as are answered without it
  * @returns {Promise<Load>}
  */
-async function generate(work, settings, server, tls, more) {
+async function generate(work, settings, server, outcome, rate) {
   const time = ['--warm-up', String(settings.warmUp), '--seconds', String(settings.seconds), '--watch', String(server.pid)]
-  const child = startGenerator(work, server, tls, [...time, ...more])
+  const more = [...(contenderNamed(outcome.contender).load ?? []), ...(rate ? ['--rate', String(rate)] : [])]
+  const child = startGenerator(work, server, outcome.tls, [...time, ...more])
   let output = ''
   let errors = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (output += text))

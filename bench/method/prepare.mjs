@@ -1,6 +1,6 @@
 /** Makes what a run needs and finds missing: packages, programs, a certificate, the compiled server. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -13,7 +13,8 @@ export function prepare() {
   if (spawnSync('taskset', ['--version']).error) throw new Error('taskset is missing (package util-linux)')
   if (!existsSync(join(benchDirectory, '..', 'dist', 'index.js')))
     throw new Error('the server is not built: run "npm install" in the project first')
-  if (!existsSync(join(benchDirectory, 'node_modules', 'ws')))
+  const { dependencies } = JSON.parse(readFileSync(join(benchDirectory, 'package.json'), 'utf8'))
+  if (!Object.keys(dependencies).every((name) => existsSync(join(benchDirectory, 'node_modules', name))))
     run('npm', ['ci', '--no-audit', '--no-fund'], 'installing the peers')
   const build = join(benchDirectory, 'build')
   if (!existsSync(join(build, 'CMakeCache.txt')))

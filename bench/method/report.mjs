@@ -1,5 +1,5 @@
 /** Results as Markdown tables. */
-import { ABSENT, contenderNamed } from './contenders.mjs'
+import { contenderNamed } from './contenders.mjs'
 import { spread } from './statistics.mjs'
 import { workNamed } from './works.mjs'
 
@@ -27,8 +27,18 @@ export function toMarkdown(results) {
         .filter((version, i, all) => all.indexOf(version) === i)
         .join(', ')}.`,
     ...results.works.map(({ id, outcomes }) => `### ${workNamed(id).title}\n\n${table(workNamed(id), outcomes)}`),
-    ABSENT.map(({ title, reason }) => `Not measured: ${title} (${reason}).`).join('\n'),
+    ...partakers(results),
   ].join('\n\n')
+}
+
+/** Who does not take part everywhere, and why. @param {Results} results */
+function partakers({ settings }) {
+  return settings.contenders.flatMap((id) => {
+    const { title, only } = contenderNamed(id)
+    return only
+      ? [`${title} takes part in ${only.works.map((work) => workNamed(work).title).join('; ')} alone: ${only.because}.`]
+      : []
+  })
 }
 
 /**

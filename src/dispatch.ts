@@ -4,7 +4,6 @@ import { inspect } from 'node:util'
 import type { BackplaneLink } from './backplane.js'
 import type {
   ConnectionId,
-  EngineResponse,
   EngineRoute,
   EngineServer,
   ExchangeId,
@@ -13,28 +12,23 @@ import type {
   ServerEvents,
 } from './engine/contract.js'
 import { WebSocketServerError } from './errors.js'
-import { agreeOnCompression, extensionOffersOf } from './http/compression.js'
-import { isWebSocketUpgrade, refusalOf, upgradeRequired } from './http/handshake.js'
+import { isWebSocketUpgrade, upgradeRequired } from './http/handshake.js'
 import { IncomingRequest, parseTarget, type Target } from './http/request.js'
 import { plainResponse, toEngineResponse } from './http/response.js'
-import { type Match, RouteTable } from './http/routes.js'
+import { decodeParams, type Match, RouteTable } from './http/routes.js'
 import { Counters } from './metrics.js'
-import { ServerSocket, type SocketOwner } from './socket.js'
+import type { ServerSocket } from './socket.js'
 import { Subscriptions } from './subscriptions.js'
 import type { Awaitable, WebSocketHandlers } from './types.js'
+import { type UpgradeLimits, type UpgradeOwner, Upgrades } from './upgrade/upgrades.js'
 
 export type HttpHandler = (request: IncomingRequest) => Awaitable<Response>
 
-/** Answers the handshake of an exchange by accepting it. One table holds routes of all data types, so each brings its own. */
-type Accept = (exchange: ExchangeId, head: RequestHead) => void
-
-export class Dispatcher implements ServerEvents, SocketOwner {
+export class Dispatcher implements ServerEvents, UpgradeOwner {
   /** Where answers go: the engine's server that reports the events. */
   engine: EngineServer | undefined
   isClosing = false
   readonly sockets = new Set<ServerSocket<unknown>>()
-  /** What the engine must know of the WebSocket routes, in its order. */
-  readonly routes: EngineRoute[] = []
   readonly counters = new Counters()
   /** Where there is one: it hears of everything that is published here. */
   backplane: BackplaneLink | undefined
@@ -43,30 +37,31 @@ export class Dispatcher implements ServerEvents, SocketOwner {
   readonly #scheme: 'http' | 'https'
   readonly #onError: ((error: Error) => void) | undefined
   readonly #http = new RouteTable<HttpHandler>()
-  readonly #webSockets = new RouteTable<Accept>()
+  readonly #upgrades: Upgrades
   /** Requests that wait for their answer. */
   readonly #requests = new Map<ExchangeId, IncomingRequest>()
   #onIdle: (() => void) | undefined
 
-  constructor(scheme: 'http' | 'https', onError: ((error: Error) => void) | undefined) {
+  constructor(scheme: 'http' | 'https', limits: UpgradeLimits, onError: ((error: Error) => void) | undefined) {
     this.#scheme = scheme
+    this.#upgrades = new Upgrades(this, scheme, limits)
     this.#onError = onError
   }
 
-  addWebSocketRoute<T>(path: string, handlers: WebSocketHandlers<T>, limits: EngineRoute): void {
-    const index = this.routes.length
-    this.#webSockets.add('GET', path, (exchange, head) => {
-      if (this.engine === undefined) return
-      const socket = new ServerSocket(this, this.engine, handlers, head.remoteAddress)
-      const compression = limits.compression && agreeOnCompression(extensionOffersOf(head) ?? [], limits.compression)
-      const connection = this.engine.accept(exchange, index, '', [], compression, socket)
-      if (connection === 0) return
-      this.counters.connectionsAccepted += 1
-      this.sockets.add(socket)
-      socket.opened(connection)
-    })
+  /** What the engine must know of the WebSocket routes, in its order. */
+  get routes(): readonly EngineRoute[] {
+    return this.#upgrades.engineRoutes
+  }
+
+  /** `maxLifetime` in seconds, 0 for none. */
+  addWebSocketRoute<T, P extends string>(
+    path: P,
+    handlers: WebSocketHandlers<T, P>,
+    limits: EngineRoute,
+    maxLifetime: number,
+  ): void {
+    this.#upgrades.addRoute(path, handlers, limits, maxLifetime)
     if (handlers.subscription !== undefined) this.subscriptions ??= new Subscriptions()
-    this.routes.push(limits)
   }
 
   addHttpRoute(method: string, path: string, handler: HttpHandler): void {
@@ -89,10 +84,7 @@ export class Dispatcher implements ServerEvents, SocketOwner {
   request(exchange: ExchangeId, head: RequestHead): void {
     const target = parseTarget(head.url)
     if (isWebSocketUpgrade(head)) {
-      const accept = this.#webSockets.find('GET', target.path)?.value
-      if (accept === undefined) this.#refuse(exchange, plainResponse(404))
-      else if (this.isClosing) this.#refuse(exchange, plainResponse(503))
-      else this.#handshake(exchange, head, accept)
+      this.#upgrades.request(exchange, head, target)
       return
     }
     this.counters.httpRequests += 1
@@ -105,6 +97,7 @@ export class Dispatcher implements ServerEvents, SocketOwner {
     const request = this.#requests.get(exchange)
     this.#requests.delete(exchange)
     request?.abort()
+    this.#upgrades.aborted(exchange)
     this.#checkIdle()
   }
 
@@ -148,25 +141,19 @@ export class Dispatcher implements ServerEvents, SocketOwner {
   ended(socket: ServerSocket<unknown>): void {
     this.counters.connectionsClosed += 1
     this.sockets.delete(socket)
+    this.#upgrades.ended(socket)
     this.#checkIdle()
   }
 
-  #handshake(exchange: ExchangeId, head: RequestHead, accept: Accept): void {
-    const refusal = refusalOf(head)
-    if (refusal === undefined) accept(exchange, head)
-    else this.#refuse(exchange, refusal)
-  }
-
-  #refuse(exchange: ExchangeId, response: EngineResponse): void {
-    this.counters.upgradesRefused += 1
-    this.engine?.respond(exchange, response)
+  settled(): void {
+    this.#checkIdle()
   }
 
   #unroutable({ method }: RequestHead, { path }: Target) {
     const headOnly = method === 'HEAD'
     const allowed = this.#http.allowed(path)
     if (allowed.length > 0) return plainResponse(405, ['allow', allowed.join(', ')], headOnly)
-    const isEndpoint = (method === 'GET' || headOnly) && this.#webSockets.find('GET', path) !== undefined
+    const isEndpoint = (method === 'GET' || headOnly) && this.#upgrades.hasRoute(path)
     return isEndpoint ? upgradeRequired(headOnly) : plainResponse(404, [], headOnly)
   }
 
@@ -195,16 +182,7 @@ export class Dispatcher implements ServerEvents, SocketOwner {
   }
 
   #checkIdle(): void {
-    if (this.sockets.size === 0 && this.#requests.size === 0) this.#onIdle?.()
-  }
-}
-
-/** Undefined when the percent-encoding is broken. */
-function decodeParams(params: Match<unknown>['params']): Record<string, string> | undefined {
-  try {
-    return Object.fromEntries(params.map(([name, encoded]) => [name, decodeURIComponent(encoded)]))
-  } catch {
-    return undefined
+    if (this.sockets.size === 0 && this.#requests.size === 0 && this.#upgrades.isIdle) this.#onIdle?.()
   }
 }
 

@@ -8,6 +8,7 @@ import { Dispatcher } from './dispatch.js'
 import type { EngineCounters, EngineName, EngineTls } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/index.js'
 import { ClosedError, ListenError, WebSocketServerError } from './errors.js'
+import { healthHandler } from './health.js'
 import { ANY_METHOD } from './http/routes.js'
 import { toMetrics } from './metrics.js'
 import { checkTopic, toPayload } from './options/arguments.js'
@@ -19,7 +20,7 @@ import {
   resolveListenOptions,
   resolveServerOptions,
 } from './options/server.js'
-import { resolveRoute } from './options/websocket.js'
+import { resolveMaxLifetime, resolveRoute } from './options/websocket.js'
 import { readTls } from './tls.js'
 import type {
   CloseOptions,
@@ -29,6 +30,7 @@ import type {
   Metrics,
   RouteHandler,
   ServerOptions,
+  Socket,
   WebSocketHandlers,
 } from './types.js'
 
@@ -63,7 +65,7 @@ export class WebSocketServer implements AsyncDisposable {
   constructor(options: ServerOptions = {}) {
     this.#options = resolveServerOptions(options)
     this.#engine = selectEngine(this.#options.engine)
-    this.#dispatcher = new Dispatcher(this.#options.tls ? 'https' : 'http', this.#options.onError)
+    this.#dispatcher = new Dispatcher(this.#options.tls ? 'https' : 'http', this.#options, this.#options.onError)
     const { backplane } = this.#options
     if (backplane !== undefined) {
       this.#dispatcher.backplane = new BackplaneLink(
@@ -90,12 +92,22 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Serves WebSocket connections on a path: literal segments, `:name` for one segment, `*` as the last segment for all that
-   * follows. Throws OptionError; after `listen` ERR_LISTENING, after `close` ClosedError.
+   * The sockets of all routes, from the `open` handler's to those that are closing; the oldest first. They may come and go while you
+   * iterate: those that come are visited too, those that have ended are not. `data` is whatever their route's is.
    */
-  ws<T = undefined, P extends string = string>(path: P, handlers: WebSocketHandlers<T>): this {
+  sockets(): IterableIterator<Socket<unknown>> {
+    return this.#dispatcher.sockets.values()
+  }
+
+  /**
+   * Serves WebSocket connections on a path: literal segments, `:name` for one segment, `*` as the last segment for all that
+   * follows. Of several paths that match, a literal segment is preferred to a `:name`, and that to `*`. What sockets carry (`T`) is
+   * taken from what `upgrade` returns, when that is the first of the handlers. Throws OptionError; after `listen` ERR_LISTENING,
+   * after `close` ClosedError.
+   */
+  ws<T = undefined, P extends string = string>(path: P, handlers: WebSocketHandlers<T, P>): this {
     this.#checkRoute(path)
-    this.#dispatcher.addWebSocketRoute(path, handlers, resolveRoute(handlers))
+    this.#dispatcher.addWebSocketRoute(path, handlers, resolveRoute(handlers), resolveMaxLifetime(handlers))
     return this
   }
 
@@ -159,8 +171,8 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code` and `reason`.
-   * Resolves when all sockets have ended, and all requests are answered and their answers written; what is left after `timeout`
-   * milliseconds is cut. A route's handler that awaits this waits for itself, until the timeout. Further calls give the same
+   * an `upgrade` that is under way is answered 503 when its handler accepts. Resolves when all sockets have ended, and all requests are
+   * answered and their answers written; what is left after `timeout` milliseconds is cut. A route's handler that awaits this waits for itself, until the timeout. Further calls give the same
    * promise. Rejects with OptionError, and then nothing is closed.
    */
   close(options: CloseOptions = {}): Promise<void> {
@@ -228,7 +240,15 @@ export class WebSocketServer implements AsyncDisposable {
       const result = { port: await server.listen({ host, port, reusePort }), host }
       const { health } = this.#options
       // A route of the user's own on this very path is meant to replace it.
-      if (health !== undefined) this.#dispatcher.addDefaultRoute('GET', health, () => healthResponse(this.#dispatcher.isClosing))
+      if (health !== undefined) {
+        const dispatcher = this.#dispatcher
+        const handler = healthHandler(
+          health,
+          () => dispatcher.isClosing,
+          (error) => dispatcher.report(error),
+        )
+        dispatcher.addDefaultRoute('GET', health.path, handler)
+      }
       return result
     } catch (error) {
       this.#dispatcher.engine = undefined
@@ -255,13 +275,6 @@ export class WebSocketServer implements AsyncDisposable {
     this.#dispatcher.engine = undefined
     await this.#dispatcher.backplane?.close()
   }
-}
-
-function healthResponse(isClosing: boolean): Response {
-  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
-  return isClosing
-    ? new Response('{"status":"closing"}', { status: 503, headers })
-    : new Response('{"status":"healthy"}', { status: 200, headers })
 }
 
 /** The numeric address of a host. Only a name that has none is ENOTFOUND: a resolver that cannot be asked is another matter. */

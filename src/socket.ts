@@ -9,6 +9,7 @@ import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from './en
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
 import { checkBoolean } from './options/checks.js'
 import type { Subscriber, Subscriptions } from './subscriptions.js'
+import { isThenable } from './thenable.js'
 import { type Data, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
 
 const OPEN = 1
@@ -32,10 +33,18 @@ export interface SocketOwner {
   ended(socket: ServerSocket<unknown>): void
 }
 
+/** What a socket owes to its handshake. */
+export interface SocketOrigin<T> {
+  readonly data: T
+  /** Empty for none. */
+  readonly protocol: string
+  readonly remoteAddress: string
+}
+
 export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber {
-  // `undefined` until a handler sets it: documented so, and the default of T.
-  data: T = undefined as T
+  data: T
   readonly connectedAt = Date.now()
+  readonly protocol: string
   readonly remoteAddress: string
   readonly #owner: SocketOwner
   readonly #engine: EngineServer
@@ -44,11 +53,13 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
   #readyState: 1 | 2 | 3 = OPEN
   #id: string | undefined
 
-  constructor(owner: SocketOwner, engine: EngineServer, handlers: WebSocketHandlers<T>, remoteAddress: string) {
+  constructor(owner: SocketOwner, engine: EngineServer, handlers: WebSocketHandlers<T>, origin: SocketOrigin<T>) {
     this.#owner = owner
     this.#engine = engine
     this.#handlers = handlers
-    this.remoteAddress = remoteAddress
+    this.data = origin.data
+    this.protocol = origin.protocol
+    this.remoteAddress = origin.remoteAddress
   }
 
   /** The handshake is done: from here on the engine knows this socket by its connection id. */
@@ -208,8 +219,4 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
     }
     this.close(1011)
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

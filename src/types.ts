@@ -56,10 +56,29 @@ export interface ServerOptions {
   /** Serve TLS (`wss:` and `https:`). Default: plain text. */
   tls?: TlsOptions
   /**
-   * Answer GET on this path with 200 and `{"status":"healthy"}`, or with 503 and `{"status":"closing"}` while the server
-   * closes. `false` turns it off. Default `'/health'`.
+   * Answer GET (and HEAD) on this path with 200 and `{"status":"healthy"}`, or with 503: `{"status":"closing"}` while the server
+   * closes, `{"status":"unhealthy"}` when `check` gives false. A check that throws or rejects, or gives anything else, is unhealthy
+   * too, and goes to `onError`. It is asked for each request, and takes as long as it takes. A GET route of your own on this path comes
+   * first. `false` turns it off. Default `'/health'`.
    */
-  health?: false | string
+  health?: false | string | { path?: string; check: () => Awaitable<boolean> }
+  /**
+   * WebSocket connections that may be open at once, upgrades under way included: beyond that, an upgrade is answered 503. HTTP requests
+   * are not limited. 1 to 2^31-1. Default: no limit of the server's own.
+   */
+  maxConnections?: number
+  /**
+   * Who may open a WebSocket: others are answered 403. This keeps pages of other sites from using what your users' browsers know
+   * (RFC 6455, section 10.2); it is no protection from other programs, which send whatever Origin they like.
+   *
+   * A list names origins exactly, like `'https://example.com'` or `'http://localhost:5173'`: scheme, host, and the port where it is not
+   * the scheme's own, in any case; `'null'` is what sandboxed pages send. With a list, a client that sends no Origin is refused too: browsers always
+   * send one, most other programs do not. To let those in, give a function: it gets the header as sent, undefined when there is
+   * none, and must return true or false at once. What it throws gives the client 500, and goes to `onError`.
+   *
+   * Default: everybody.
+   */
+  allowedOrigins?: readonly string[] | ((origin: string | undefined) => boolean)
   /** Carries what is published here to other processes, and theirs to here. Default: none. */
   backplane?: Backplane
   /**
@@ -182,17 +201,41 @@ export interface ServerRequest<P extends string = string> {
   readonly signal: AbortSignal
 }
 
+/** The request for a WebSocket connection: a copy, so that it stays valid across `await`. */
+export interface UpgradeRequest<P extends string = string> extends ServerRequest<P> {
+  /** The Origin header as sent. Browsers always send one, other clients need not. */
+  readonly origin: string | undefined
+  /** The subprotocols that the client offered, in its order of preference. */
+  readonly protocols: readonly string[]
+}
+
+/** What an `upgrade` handler returns to accept. It may have no other members. */
+export interface Accept<T> {
+  /** Becomes the socket's `data`. */
+  data: T
+  /** The subprotocol: one of those that the client offered, or none. */
+  protocol?: string | undefined
+  /**
+   * More headers of the answer, with values of printable ASCII: an object (an array gives one header for each of its values, as
+   * Set-Cookie needs), a Headers object, or name and value in pairs. Upgrade, Connection, Date, Sec-WebSocket-* and what frames a
+   * body are the server's own.
+   */
+  headers?: Iterable<readonly [name: string, value: string]> | Readonly<Record<string, string | readonly string[]>> | undefined
+}
+
 /** Answers one HTTP request. A handler that throws or rejects gives the client 500 and the error to `onError`. */
 export type RouteHandler<P extends string> = (request: ServerRequest<P>) => Awaitable<Response>
 
 /** One WebSocket connection: one stable object, from `open` to `close` and beyond. Every call on it is safe at any time. */
 export interface Socket<T = undefined> {
-  /** Yours: whatever belongs to this connection. `undefined` at first. */
+  /** Yours: whatever belongs to this connection. At first what `upgrade` has accepted it with; `undefined` without that handler. */
   data: T
   /** Unique among all connections of all processes, and not guessable from another's. */
   readonly id: string
   /** As in the WHATWG WebSocket interface: 1 open, 2 closing, 3 closed. */
   readonly readyState: 1 | 2 | 3
+  /** The subprotocol that `upgrade` has chosen, or empty. */
+  readonly protocol: string
   /** Numeric address of the peer; stays readable after the close. */
   readonly remoteAddress: string
   /** When the connection was accepted: milliseconds since the Unix epoch. */
@@ -264,7 +307,18 @@ export interface CompressionOptions {
  * The handlers and limits of one WebSocket route. A handler that throws or rejects ends in `error`, and its socket is
  * closed with 1011; nobody else is disturbed.
  */
-export interface WebSocketHandlers<T> {
+export interface WebSocketHandlers<T, P extends string = string> {
+  /**
+   * Decides about a client that asks for a connection: `{ data }` accepts it, a Response refuses it, and a promise of either takes its
+   * time. Write it first, so that TypeScript finds the type of `data` here. When the client goes away meanwhile, `request.signal`
+   * aborts, and the answer is of no interest to anybody. What it throws or rejects with gives the client 500 and goes to `onError`;
+   * likewise an answer that is neither (TypeError), a protocol that was not offered, and a header that cannot be sent (OptionError).
+   *
+   * Frames that a client sends before it is accepted, against RFC 6455, are kept: up to 64 KiB; one that sends more is cut.
+   *
+   * Default: every handshake that is correct is accepted, without a subprotocol.
+   */
+  upgrade?(request: UpgradeRequest<P>): Awaitable<Accept<T> | Response>
   /** The handshake is done: `socket` may be sent to and subscribe. */
   open?(socket: Socket<T>): Awaitable<void>
   /** A whole message: text as a string, binary as a Buffer that may be kept. */
@@ -296,6 +350,8 @@ export interface WebSocketHandlers<T> {
   maxBackpressure?: number
   /** Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. Default 120. */
   idleTimeout?: number
+  /** Seconds after which a connection is closed, whatever it does, with 1000 and `maximum lifetime reached`: 0 (never) or 60 to 14,400. Default 0. */
+  maxLifetime?: number
   /** Ping shortly before the idle timeout strikes. Default true. */
   sendPings?: boolean
   /**

@@ -33,6 +33,7 @@ import type {
 } from './contract.js'
 import { compressionOf } from './portable-compression.js'
 import { PortableConnection, Traffic } from './portable-connection.js'
+import { EarlyBytes } from './portable-early-bytes.js'
 import { Topics } from './portable-topics.js'
 
 /** Milliseconds between two looks at silent connections and at the descriptors that are left. */
@@ -41,7 +42,7 @@ const SWEEP_INTERVAL = 1000
 /** A request that waits: Node gives the response to write to, or with an upgrade the bare stream. */
 type Exchange =
   | { readonly request: IncomingMessage; readonly response: ServerResponse }
-  | { readonly request: IncomingMessage; readonly stream: NetSocket; readonly head: Buffer }
+  | { readonly request: IncomingMessage; readonly stream: NetSocket; readonly early: EarlyBytes }
 
 export const portableEngine: Engine = {
   name: 'portable',
@@ -93,7 +94,9 @@ class PortableServer implements EngineServer {
         stream.destroy()
         return
       }
-      this.#begin({ request, stream: stream as NetSocket, head }, stream)
+      const early = new EarlyBytes(stream as NetSocket, head)
+      const exchange = this.#begin({ request, stream: stream as NetSocket, early }, stream)
+      if (this.#exchanges.has(exchange)) early.start()
     })
   }
 
@@ -151,7 +154,7 @@ class PortableServer implements EngineServer {
     const [acceptor, limits] = [this.#acceptors[route], this.#options.routes[route]]
     if (found === undefined || !('stream' in found) || acceptor === undefined || limits === undefined) return 0
     this.#exchanges.delete(exchange)
-    const { request, stream, head } = found
+    const { request, stream, early } = found
     // The handshake was decided above. ws reads these once more, and would choose the first protocol of several.
     request.headers.upgrade = 'websocket'
     if (protocol === '') delete request.headers['sec-websocket-protocol']
@@ -164,12 +167,13 @@ class PortableServer implements EngineServer {
     let connection = 0
     acceptor.once('headers', addHeaders)
     // Calls back before it returns, or not at all when the client has gone.
-    acceptor.handleUpgrade(request, stream, head, (socket) => {
+    acceptor.handleUpgrade(request, stream, early.take(), (socket) => {
       const id = this.#nextId()
       connection = id
       this.#connections.set(id, new PortableConnection(socket, stream, limits, this.#traffic, events, () => this.#forget(id)))
     })
     acceptor.off('headers', addHeaders)
+    stream.resume()
     return connection
   }
 
@@ -261,13 +265,14 @@ class PortableServer implements EngineServer {
     return false
   }
 
-  #begin(exchange: Exchange, ending: IncomingMessage | Duplex): void {
+  #begin(exchange: Exchange, ending: IncomingMessage | Duplex): ExchangeId {
     const id = this.#nextId()
     this.#exchanges.set(id, exchange)
     ending.once('close', () => {
       if (this.#exchanges.delete(id)) this.#events.aborted(id)
     })
     this.#events.request(id, headOf(exchange.request))
+    return id
   }
 
   #forget(id: ConnectionId): void {

@@ -21,7 +21,28 @@ export function refusalOf(head: RequestHead): EngineResponse | undefined {
   // 16 bytes in Base64.
   if (!/^[A-Za-z0-9+/]{22}==$/.test(headerOf(head, 'sec-websocket-key') ?? '')) return plainResponse(400)
   if (extensionOffersOf(head) === undefined) return plainResponse(400)
+  // What came behind the head would be taken for frames.
+  if (headerOf(head, 'transfer-encoding') !== undefined || !/^0*$/.test(headerOf(head, 'content-length') ?? ''))
+    return plainResponse(400)
   return undefined
+}
+
+/** A token (RFC 9110, section 5.6.2). */
+const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
+
+/**
+ * The subprotocols that the client offers, in its order: none without the header, undefined when it is no list of tokens, or names one
+ * twice (RFC 6455, section 4.1). Empty elements are ignored, as RFC 9110 asks (section 5.6.1.2).
+ */
+export function offeredProtocols(head: RequestHead): string[] | undefined {
+  const value = headerOf(head, 'sec-websocket-protocol')
+  if (value === undefined) return []
+  const offered = value
+    .split(',')
+    .map((element) => element.replace(/^[ \t]+|[ \t]+$/g, ''))
+    .filter((element) => element !== '')
+  const isList = offered.length > 0 && offered.every((element) => TOKEN.test(element))
+  return isList && new Set(offered).size === offered.length ? offered : undefined
 }
 
 const UPGRADE = ['upgrade', 'websocket']

@@ -47,7 +47,7 @@ export async function toEngineResponse(response: Response, headOnly: boolean): P
 }
 
 /** By shape rather than by class: frameworks and polyfills bring Response classes of their own. */
-function isResponse(value: unknown): value is Response {
+export function isResponse(value: unknown): value is Response {
   return typeof value === 'object' && value !== null && 'status' in value && 'headers' in value && 'arrayBuffer' in value
 }
 

@@ -109,3 +109,12 @@ function* walk<V>(node: Node<V>, segments: readonly string[], index: number, val
 function segmentsOf(path: string): string[] {
   return path.slice(1).split('/')
 }
+
+/** The parameters of a match, percent-decoded. Undefined when the encoding is broken. */
+export function decodeParams(params: Match<unknown>['params']): Record<string, string> | undefined {
+  try {
+    return Object.fromEntries(params.map(([name, encoded]) => [name, decodeURIComponent(encoded)]))
+  } catch {
+    return undefined
+  }
+}

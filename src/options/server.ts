@@ -2,6 +2,7 @@
 import type { EngineName } from '../engine/contract.js'
 import { checkEngineName } from '../engine/index.js'
 import { OptionError } from '../errors.js'
+import type { Health } from '../health.js'
 import type { Backplane, CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types.js'
 import { checkCloseFrame } from './arguments.js'
 import {
@@ -14,10 +15,22 @@ import {
   MAX_INT32,
   type Names,
 } from './checks.js'
+import { type OriginCheck, resolveAllowedOrigins } from './origins.js'
 
 const CLOSE_DEFAULTS = { code: 1001, reason: '', timeout: 10_000 } as const
 
-const SERVER_OPTION_NAMES: Names<ServerOptions> = ['engine', 'tls', 'health', 'backplane', 'onError']
+const HEALTH_PATH = '/health'
+
+const SERVER_OPTION_NAMES: Names<ServerOptions> = [
+  'engine',
+  'tls',
+  'health',
+  'maxConnections',
+  'allowedOrigins',
+  'backplane',
+  'onError',
+]
+const HEALTH_OPTION_NAMES: Names<Exclude<ServerOptions['health'], string | false | undefined>> = ['path', 'check']
 const TLS_OPTION_NAMES: Names<TlsOptions> = ['key', 'cert', 'keyFile', 'certFile', 'passphrase', 'ciphers', 'minVersion']
 const LISTEN_OPTION_NAMES: Names<ListenOptions> = ['port', 'host', 'reusePort']
 const CLOSE_OPTION_NAMES: Names<CloseOptions> = ['code', 'reason', 'timeout']
@@ -27,26 +40,45 @@ export interface ResolvedServerOptions {
   readonly engine: EngineName | undefined
   /** Checked in shape only: the files are read by `listen`. */
   readonly tls: TlsOptions | undefined
-  readonly health: string | undefined
+  readonly health: Health | undefined
+  /** Infinity for no limit. */
+  readonly maxConnections: number
+  readonly isAllowedOrigin: OriginCheck | undefined
   readonly backplane: Backplane | undefined
   readonly onError: ((error: Error) => void) | undefined
 }
 
 export function resolveServerOptions(options: ServerOptions): ResolvedServerOptions {
   checkObject('options', options, SERVER_OPTION_NAMES)
-  const { engine, tls, health = '/health', backplane, onError } = options
+  const { engine, tls, health, maxConnections, allowedOrigins, backplane, onError } = options
   if (tls !== undefined) checkTlsOptions(tls)
   if (backplane !== undefined) checkBackplane(backplane)
   if (onError !== undefined) checkFunction('onError', onError)
-  if (health !== false) checkPath('health', health, 'false or ')
+  if (maxConnections !== undefined) checkInteger('maxConnections', maxConnections, 1, MAX_INT32)
   return {
     engine: engine === undefined ? undefined : checkEngineName('engine', engine),
     tls: tls && { ...tls },
-    health: health === false ? undefined : health,
+    health: resolveHealth(health),
+    maxConnections: maxConnections ?? Number.POSITIVE_INFINITY,
+    isAllowedOrigin: resolveAllowedOrigins(allowedOrigins, options),
     backplane,
     // Called as a method, so that it may use `this`.
     onError: onError?.bind(options),
   }
+}
+
+function resolveHealth(health: ServerOptions['health'] = HEALTH_PATH): Health | undefined {
+  if (health === false) return undefined
+  if (typeof health !== 'object' || health === null) {
+    checkPath('health', health, 'false, an object or ')
+    return { path: health, check: undefined }
+  }
+  checkObject('health', health, HEALTH_OPTION_NAMES)
+  const { path = HEALTH_PATH, check } = health
+  checkPath('health.path', path)
+  checkFunction('health.check', check)
+  // Called as a method, so that it may use `this`.
+  return { path, check: check.bind(health) }
 }
 
 function checkBackplane(backplane: Backplane): void {

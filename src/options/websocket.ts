@@ -44,12 +44,12 @@ const COMPRESSOR_SIZES: Readonly<Record<CompressorSize, readonly [windowBits: nu
 
 const COMPRESSION_OPTION_NAMES: Names<CompressionOptions> = ['compressor', 'decompressor', 'threshold']
 
-const HANDLER_NAMES = ['open', 'message', 'drain', 'ping', 'pong', 'subscription', 'close', 'error'] as const
+const HANDLER_NAMES = ['upgrade', 'open', 'message', 'drain', 'ping', 'pong', 'subscription', 'close', 'error'] as const
 
-const WEBSOCKET_OPTION_NAMES: readonly string[] = [...HANDLER_NAMES, ...Object.keys(ROUTE_DEFAULTS)]
+const WEBSOCKET_OPTION_NAMES: readonly string[] = [...HANDLER_NAMES, ...Object.keys(ROUTE_DEFAULTS), 'maxLifetime']
 
 /** Checks the handlers of a WebSocket route, and takes its limits. */
-export function resolveRoute<T>(handlers: WebSocketHandlers<T>): EngineRoute {
+export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T, P>): EngineRoute {
   // The methods of a class are handlers too, and its fields are its own business: only literals are checked for names.
   const isLiteral = handlers !== null && typeof handlers === 'object' && isPlain(handlers)
   checkObject('handlers', handlers, isLiteral ? WEBSOCKET_OPTION_NAMES : undefined)
@@ -88,4 +88,12 @@ function resolveSize(option: string, size: 'shared' | CompressorSize): Compressi
   }
   const [windowBits, memoryLevel] = COMPRESSOR_SIZES[takeover ? size : '256KB']
   return { windowBits, memoryLevel, takeover }
+}
+
+/** In seconds; 0, the default, is never. Longer is not promised: it is what µWebSockets can count to. */
+export function resolveMaxLifetime<T, P extends string>({ maxLifetime = 0 }: WebSocketHandlers<T, P>): number {
+  if (maxLifetime !== 0 && !isIntegerBetween(maxLifetime, 60, 14_400)) {
+    throw new OptionError('maxLifetime', maxLifetime, '0 (never) or an integer from 60 to 14400 seconds')
+  }
+  return maxLifetime
 }

@@ -5,7 +5,7 @@ import { OptionError } from '../../src/errors.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from '../../src/options/arguments.js'
 import { checkPath } from '../../src/options/checks.js'
 import { resolveCloseOptions, resolveListenOptions, resolveServerOptions } from '../../src/options/server.js'
-import { resolveRoute } from '../../src/options/websocket.js'
+import { resolveMaxLifetime, resolveRoute } from '../../src/options/websocket.js'
 
 /** The OptionError that an action throws. */
 function refusal(action: () => unknown): OptionError {
@@ -29,16 +29,26 @@ const pem = { key: 'k', cert: 'c' }
 
 describe('server options', () => {
   test('have defaults', () => {
-    expect(resolveServerOptions({})).toEqual({ engine: undefined, tls: undefined, health: '/health', onError: undefined })
+    expect(resolveServerOptions({})).toEqual({
+      engine: undefined,
+      tls: undefined,
+      health: { path: '/health', check: undefined },
+      maxConnections: Number.POSITIVE_INFINITY,
+      isAllowedOrigin: undefined,
+      backplane: undefined,
+      onError: undefined,
+    })
   })
 
   test('health can be turned off or put elsewhere', () => {
     expect(resolveServerOptions({ health: false }).health).toBeUndefined()
-    expect(resolveServerOptions({ health: '/up' }).health).toBe('/up')
+    expect(resolveServerOptions({ health: '/up' }).health?.path).toBe('/up')
+    expect(resolveServerOptions({ health: { check: () => true } }).health?.path).toBe('/health')
+    expect(resolveServerOptions({ health: { path: '/up', check: () => true } }).health?.path).toBe('/up')
   })
 
   test('undefined counts as left out', () => {
-    expect(resolveServerOptions(untyped({ health: undefined, tls: undefined })).health).toBe('/health')
+    expect(resolveServerOptions(untyped({ health: undefined, tls: undefined })).health?.path).toBe('/health')
   })
 
   test('onError is called as the method that it is', () => {
@@ -57,6 +67,14 @@ describe('server options', () => {
     [{ engine: 'fast' }, 'engine'],
     [{ health: 'health' }, 'health'],
     [{ health: true }, 'health'],
+    [{ health: null }, 'health'],
+    [{ health: {} }, 'health.check'],
+    [{ health: { check: true } }, 'health.check'],
+    [{ health: { path: 'up', check() {} } }, 'health.path'],
+    [{ health: { check() {}, interval: 5 } }, 'interval'],
+    ...[0, -1, 1.5, '5', 2 ** 31, Number.POSITIVE_INFINITY, null].map(
+      (value): Wrong => [{ maxConnections: value }, 'maxConnections'],
+    ),
     [{ onError: 'log' }, 'onError'],
     [{ port: 80 }, 'port'],
     ...notObjects.map((tls): Wrong => [{ tls }, 'tls']),
@@ -159,6 +177,7 @@ describe('a WebSocket route', () => {
     [{ error: {} }, 'error'],
     [{ onMessage() {} }, 'onMessage'],
     [{ maxPayload: 5 }, 'maxPayload'],
+    [{ upgrade: {} }, 'upgrade'],
     [{ maxPayloadLength: 0 }, 'maxPayloadLength'],
     [{ maxPayloadLength: 2 ** 31 }, 'maxPayloadLength'],
     [{ maxPayloadLength: '1' }, 'maxPayloadLength'],
@@ -173,6 +192,17 @@ describe('a WebSocket route', () => {
     [{ sendPings: 'yes' }, 'sendPings'],
   ])('%j is refused for %s', (handlers, name) => {
     expect(refusal(() => resolveRoute(untyped(handlers))).option).toBe(name)
+  })
+
+  test('lives for ever, or for a minute to four hours', () => {
+    expect(resolveMaxLifetime({})).toBe(0)
+    for (const maxLifetime of [0, 60, 14_400]) expect(resolveMaxLifetime({ maxLifetime })).toBe(maxLifetime)
+    for (const maxLifetime of [1, 59, 14_401, 60.5, -60, '60', null, Number.NaN]) {
+      expect(refusal(() => resolveMaxLifetime(untyped({ maxLifetime })))).toMatchObject({
+        option: 'maxLifetime',
+        value: maxLifetime,
+      })
+    }
   })
 
   test('says the value and the range', () => {

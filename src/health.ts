@@ -1,0 +1,40 @@
+/** The answers of the health path, which load balancers and orchestrators ask. */
+import type { Awaitable } from './types.js'
+
+export interface Health {
+  readonly path: string
+  readonly check: (() => Awaitable<boolean>) | undefined
+}
+
+type State = 'healthy' | 'unhealthy' | 'closing'
+
+/** Makes the handler of the health path. */
+export function healthHandler(
+  { check }: Health,
+  isClosing: () => boolean,
+  report: (error: unknown) => void,
+): () => Promise<Response> {
+  return async () => {
+    if (isClosing()) return answer('closing')
+    const isHealthy = check === undefined || (await passes(check, report))
+    // The check may have taken its time.
+    if (isClosing()) return answer('closing')
+    return answer(isHealthy ? 'healthy' : 'unhealthy')
+  }
+}
+
+async function passes(check: () => Awaitable<boolean>, report: (error: unknown) => void): Promise<boolean> {
+  try {
+    const result: unknown = await check()
+    if (typeof result !== 'boolean') throw new TypeError(`health.check must return true or false, got ${typeof result}`)
+    return result
+  } catch (error) {
+    report(error)
+    return false
+  }
+}
+
+function answer(state: State): Response {
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+  return new Response(JSON.stringify({ status: state }), { status: state === 'healthy' ? 200 : 503, headers })
+}

@@ -1,0 +1,48 @@
+/** The option `allowedOrigins`: who may open a WebSocket, by the page that asks for it. */
+import { OptionError } from '../errors.js'
+import type { ServerOptions } from '../types.js'
+
+/** Whether an Origin header, as sent, is allowed; undefined stands for a request without one. */
+export type OriginCheck = (origin: string | undefined) => boolean
+
+/** The Origin header of pages that have none to tell of (RFC 6454, section 7.3): sandboxed frames, files. */
+const OPAQUE_ORIGIN = 'null'
+const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\s\\]+)$/
+/** Those whose hosts and default ports the URL standard knows; for others, of applications and extensions, it says 'null'. */
+const WEB_SCHEMES = new Set(['http', 'https'])
+
+export function resolveAllowedOrigins(given: ServerOptions['allowedOrigins'], receiver: object): OriginCheck | undefined {
+  if (given === undefined) return undefined
+  if (typeof given === 'function') {
+    return (origin) => {
+      // Called as a method, so that it may use `this`.
+      const answer: unknown = given.call(receiver, origin)
+      // A promise would count as true, and let everybody in.
+      if (typeof answer !== 'boolean') throw new TypeError(`allowedOrigins must return true or false, got ${typeof answer}`)
+      return answer
+    }
+  }
+  if (!Array.isArray(given)) throw new OptionError('allowedOrigins', given, 'an array of origins or a function')
+  const allowed = new Set(
+    given.map((entry: unknown) => {
+      const origin = typeof entry === 'string' ? normalizeOrigin(entry) : undefined
+      if (origin !== undefined) return origin
+      throw new OptionError('allowedOrigins', entry, "a list of origins like 'https://example.com', without a path")
+    }),
+  )
+  return (origin) => {
+    const normalized = origin === undefined ? undefined : normalizeOrigin(origin)
+    return normalized !== undefined && allowed.has(normalized)
+  }
+}
+
+/** As browsers write it: in lower case, without the scheme's default port. Undefined when it is no origin (RFC 6454, section 6.2). */
+function normalizeOrigin(text: string): string | undefined {
+  const lower = text.toLowerCase()
+  if (lower === OPAQUE_ORIGIN) return lower
+  const [, scheme = '', authority = ''] = ORIGIN.exec(lower) ?? []
+  if (scheme === '') return undefined
+  if (!WEB_SCHEMES.has(scheme)) return `${scheme}://${authority}`
+  // Brings names beyond ASCII into the form in which browsers send them.
+  return URL.canParse(lower) ? new URL(lower).origin : undefined
+}

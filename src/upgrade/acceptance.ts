@@ -1,0 +1,79 @@
+/** What a route's `upgrade` handler may answer, checked: what is wrong with it must be found before the engine writes a byte. */
+import { validateHeaderName } from 'node:http'
+import { OptionError } from '../errors.js'
+import { isResponse } from '../http/response.js'
+import { checkObject } from '../options/checks.js'
+import type { Accept } from '../types.js'
+
+/** An accepted upgrade as engines take it. */
+export interface Acceptance {
+  readonly data: unknown
+  /** Empty for none. */
+  readonly protocol: string
+  /** name, value, name, value … */
+  readonly headers: readonly string[]
+}
+
+const ACCEPT_NAMES: readonly (keyof Accept<unknown>)[] = ['data', 'protocol', 'headers']
+
+/** What the engine writes into the answer itself; a 101 has no content that could have a length (RFC 9110, section 8.6). */
+const OWN_HEADERS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding', 'upgrade'])
+const OWN_PREFIX = 'sec-websocket-'
+
+/** What an upgrade without a handler comes to. */
+export const PLAIN_ACCEPTANCE: Acceptance = { data: undefined, protocol: '', headers: [] }
+
+/**
+ * Takes what an `upgrade` handler returned. A Response is told by its shape, as everywhere. Throws TypeError when it is neither that
+ * nor an Accept, OptionError when the protocol or a header of the Accept cannot be used.
+ */
+export function toAcceptance(result: unknown, offered: readonly string[]): Acceptance | Response {
+  if (isResponse(result)) return result
+  if (typeof result !== 'object' || result === null || !('data' in result)) {
+    const given = typeof result === 'object' && result !== null ? 'an object without data' : String(result)
+    throw new TypeError(`upgrade must return { data, protocol?, headers? } to accept, or a Response to refuse, got ${given}`)
+  }
+  // By its names, so that an answer meant as a refusal never lets anybody in.
+  checkObject('upgrade', result, ACCEPT_NAMES)
+  // All of its members are checked below, or are the caller's own.
+  const { data, protocol, headers } = result as Accept<unknown>
+  if (protocol !== undefined && !offered.includes(protocol)) {
+    const expected =
+      offered.length > 0 ? `one that the client offered (${offered.join(', ')})` : 'left out, since the client offered none'
+    throw new OptionError('protocol', protocol, expected)
+  }
+  return { data, protocol: protocol ?? '', headers: headers === undefined ? [] : toHeaderList(headers) }
+}
+
+function toHeaderList(headers: NonNullable<Accept<unknown>['headers']>): string[] {
+  checkObject('headers', headers, undefined)
+  const list: string[] = []
+  for (const [name, values] of Symbol.iterator in headers ? headers : Object.entries(headers)) {
+    checkName(name)
+    for (const value of Array.isArray(values) ? values : [values]) {
+      checkValue(name, value)
+      list.push(name, value)
+    }
+  }
+  return list
+}
+
+function checkName(name: string): void {
+  const lower = String(name).toLowerCase()
+  if (OWN_HEADERS.has(lower) || lower.startsWith(OWN_PREFIX)) {
+    const instead = lower === 'sec-websocket-protocol' ? '; use protocol' : ''
+    throw new OptionError('headers', name, `without what the server writes itself (${lower}${instead})`)
+  }
+  try {
+    validateHeaderName(name)
+  } catch {
+    throw new OptionError('headers', name, 'named by tokens of RFC 9110')
+  }
+}
+
+function checkValue(name: string, value: unknown): void {
+  // RFC 9110, section 5.5, leaves other bytes to history; a line break would begin a header of somebody else's choice.
+  if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
+    throw new OptionError(`headers.${name}`, value, 'a string of printable ASCII characters')
+  }
+}

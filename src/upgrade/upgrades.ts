@@ -1,0 +1,209 @@
+/** From the request for a WebSocket connection to the connection, or to the answer that refuses it. */
+import type {
+  CompressionAgreement,
+  CompressionSettings,
+  EngineResponse,
+  EngineRoute,
+  EngineServer,
+  ExchangeId,
+  RequestHead,
+} from '../engine/contract.js'
+import { agreeOnCompression, extensionOffersOf } from '../http/compression.js'
+import { offeredProtocols, refusalOf } from '../http/handshake.js'
+import { headerOf, type Target } from '../http/request.js'
+import { isResponse, plainResponse, toEngineResponse } from '../http/response.js'
+import { decodeParams, RouteTable } from '../http/routes.js'
+import type { Counters } from '../metrics.js'
+import type { OriginCheck } from '../options/origins.js'
+import { ServerSocket, type SocketOwner } from '../socket.js'
+import { isThenable } from '../thenable.js'
+import type { WebSocketHandlers } from '../types.js'
+import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
+import { LifetimeLimit } from './lifetime-limit.js'
+import { IncomingUpgrade } from './request.js'
+
+/** Who may connect to a server, and how many. */
+export interface UpgradeLimits {
+  readonly isAllowedOrigin: OriginCheck | undefined
+  /** Infinity for no limit. */
+  readonly maxConnections: number
+}
+
+/** What upgrades need of their server. */
+export interface UpgradeOwner extends SocketOwner {
+  readonly engine: EngineServer | undefined
+  readonly isClosing: boolean
+  readonly counters: Counters
+  /** Those that have not ended. A new one is added here. */
+  readonly sockets: Set<ServerSocket<unknown>>
+  /** An upgrade is under way no longer. */
+  settled(): void
+}
+
+interface Route {
+  /** Its place among the engine's routes. */
+  readonly index: number
+  readonly handlers: WebSocketHandlers<unknown>
+  readonly compression: CompressionSettings | undefined
+  readonly lifetime: LifetimeLimit<ServerSocket<unknown>> | undefined
+}
+
+/** A correct request on a route, within the server's limits. */
+interface Wanted {
+  readonly route: Route
+  readonly request: IncomingUpgrade
+  /** What client and route agree on. */
+  readonly compression: CompressionAgreement | undefined
+}
+
+export class Upgrades {
+  /** What the engine must know of the routes, in its order. */
+  readonly engineRoutes: EngineRoute[] = []
+  readonly #owner: UpgradeOwner
+  readonly #scheme: 'http' | 'https'
+  readonly #limits: UpgradeLimits
+  readonly #routes = new RouteTable<Route>()
+  readonly #lifetimes: LifetimeLimit<ServerSocket<unknown>>[] = []
+  /** Those whose handler, or whose refusal, is under way. */
+  readonly #pending = new Map<ExchangeId, IncomingUpgrade>()
+
+  constructor(owner: UpgradeOwner, scheme: 'http' | 'https', limits: UpgradeLimits) {
+    this.#owner = owner
+    this.#scheme = scheme
+    this.#limits = limits
+  }
+
+  /** `maxLifetime` in seconds, 0 for none. */
+  addRoute<T, P extends string>(path: P, handlers: WebSocketHandlers<T, P>, engineRoute: EngineRoute, maxLifetime: number): void {
+    const lifetime = maxLifetime === 0 ? undefined : new LifetimeLimit<ServerSocket<unknown>>(maxLifetime)
+    // One table holds routes of all data types. What a route's handlers get is what its own `upgrade` returned, and its own parameters.
+    const erased = handlers as unknown as WebSocketHandlers<unknown>
+    const { compression } = engineRoute
+    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, compression, lifetime })
+    this.engineRoutes.push(engineRoute)
+    if (lifetime !== undefined) this.#lifetimes.push(lifetime)
+  }
+
+  hasRoute(path: string): boolean {
+    return this.#routes.find('GET', path) !== undefined
+  }
+
+  get isIdle(): boolean {
+    return this.#pending.size === 0
+  }
+
+  request(exchange: ExchangeId, head: RequestHead, target: Target): void {
+    const wanted = this.#examine(head, target)
+    if (!('route' in wanted)) this.#refuse(exchange, wanted)
+    else if (wanted.route.handlers.upgrade === undefined) this.#open(exchange, wanted, PLAIN_ACCEPTANCE)
+    else void this.#ask(exchange, wanted)
+  }
+
+  /** The client has gone. */
+  aborted(exchange: ExchangeId): void {
+    const request = this.#pending.get(exchange)
+    this.#pending.delete(exchange)
+    request?.abort()
+  }
+
+  /** The connection has ended. */
+  ended(socket: ServerSocket<unknown>): void {
+    for (const lifetime of this.#lifetimes) lifetime.delete(socket)
+  }
+
+  /** What can be said without the route's handler: the answer that refuses, or what is left for the handler to judge. */
+  #examine(head: RequestHead, target: Target): Wanted | EngineResponse {
+    const match = this.#routes.find('GET', target.path)
+    if (match === undefined) return plainResponse(404)
+    if (this.#owner.isClosing) return plainResponse(503)
+    const refusal = refusalOf(head)
+    if (refusal !== undefined) return refusal
+    const protocols = offeredProtocols(head)
+    const params = decodeParams(match.params)
+    if (protocols === undefined || params === undefined) return plainResponse(400)
+    const status = this.#reachedLimit(head)
+    if (status !== undefined) return plainResponse(status)
+    const { value: route } = match
+    const compression = route.compression && agreeOnCompression(extensionOffersOf(head) ?? [], route.compression)
+    return { route, request: new IncomingUpgrade(head, target, params, this.#scheme, protocols), compression }
+  }
+
+  /** The status for a client that one of the server's limits keeps out. */
+  #reachedLimit(head: RequestHead): number | undefined {
+    const { isAllowedOrigin, maxConnections } = this.#limits
+    const { counters, sockets } = this.#owner
+    try {
+      if (isAllowedOrigin?.(headerOf(head, 'origin')) === false) {
+        counters.upgradesRefusedByOrigin += 1
+        return 403
+      }
+    } catch (error) {
+      this.#owner.report(error)
+      return 500
+    }
+    if (sockets.size + this.#pending.size < maxConnections) return undefined
+    counters.upgradesRefusedByLimit += 1
+    return 503
+  }
+
+  /** Lets the route's handler decide; one that answers at once is obeyed at once. */
+  async #ask(exchange: ExchangeId, wanted: Wanted): Promise<void> {
+    const { request, route } = wanted
+    this.#pending.set(exchange, request)
+    try {
+      const result: unknown = route.handlers.upgrade?.(request)
+      const answer: unknown = isThenable(result) ? await result : result
+      if (this.#pending.has(exchange)) await this.#answer(exchange, wanted, toAcceptance(answer, request.protocols))
+      else if (isResponse(answer)) discard(answer)
+    } catch (error) {
+      // A handler that gave up because the client has gone has done well.
+      if (request.isAborted && error === request.signal.reason) return
+      this.#owner.failed()
+      this.#owner.report(error)
+      if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, plainResponse(500))
+    } finally {
+      this.#pending.delete(exchange)
+      this.#owner.settled()
+    }
+  }
+
+  async #answer(exchange: ExchangeId, wanted: Wanted, answer: Acceptance | Response): Promise<void> {
+    if (isResponse(answer)) {
+      const response = await toEngineResponse(answer, false)
+      if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, response)
+      return
+    }
+    this.#pending.delete(exchange)
+    if (this.#owner.isClosing) this.#refuse(exchange, plainResponse(503))
+    else this.#open(exchange, wanted, answer)
+  }
+
+  #open(exchange: ExchangeId, { request, route, compression }: Wanted, { data, protocol, headers }: Acceptance): void {
+    const { engine, sockets, counters } = this.#owner
+    if (engine === undefined) return
+    const { remoteAddress } = request
+    const socket = new ServerSocket(this.#owner, engine, route.handlers, { data, protocol, remoteAddress })
+    const connection = engine.accept(exchange, route.index, protocol, headers, compression, socket)
+    if (connection === 0) return
+    counters.connectionsAccepted += 1
+    sockets.add(socket)
+    route.lifetime?.add(socket)
+    socket.opened(connection)
+  }
+
+  #refuse(exchange: ExchangeId, response: EngineResponse): void {
+    this.#owner.counters.upgradesRefused += 1
+    this.#owner.engine?.respond(exchange, response)
+  }
+
+  #refuseByHandler(exchange: ExchangeId, response: EngineResponse): void {
+    this.#owner.counters.upgradesRefusedByHandler += 1
+    this.#refuse(exchange, response)
+  }
+}
+
+/** Nobody will read it: whatever feeds its body may stop. */
+function discard({ body }: Response): void {
+  // Its body may be in use elsewhere; then it is not ours to end.
+  body?.cancel().catch(() => {})
+}

@@ -36,12 +36,13 @@ const ConnectionTable::Entry *connection(const Napi::CallbackInfo &info, const s
   return environment->connections().find(nws::number(info[0]));
 }
 
-/// (id, payload: string | Uint8Array): a long message, straight from the caller's memory.
+/// (id, payload: string | Uint8Array, compress: Compress): a long message, straight from the caller's memory.
 void send(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
     nws::PayloadArgument payload(info[1]);
-    entry->owner->send(entry->socket, payload.view(), payload.is_binary() ? uWS::OpCode::BINARY : uWS::OpCode::TEXT);
+    auto op_code = payload.is_binary() ? uWS::OpCode::BINARY : uWS::OpCode::TEXT;
+    entry->owner->send(entry->socket, payload.view(), op_code, nws::compress_choice(info[2]));
   }
 }
 

@@ -10,6 +10,10 @@ namespace nws {
 
 namespace {
 
+Compress compress_of(std::uint32_t kind) {
+  return static_cast<Compress>(kind >> protocol::compress_shift & protocol::compress_mask);
+}
+
 /// Walks through the outbox. `run` carries out the commands of one connection that stand next to each other.
 struct OutboxCursor {
   std::span<std::uint32_t> words;
@@ -28,10 +32,10 @@ struct OutboxCursor {
         std::string_view payload(reinterpret_cast<const char *>(&words[at + protocol::header_words]), words[at + 2]);
         switch (kind & 0xff) {
           case protocol::send_text:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::TEXT);
+            entry->owner->send(entry->socket, payload, uWS::OpCode::TEXT, compress_of(kind));
             break;
           case protocol::send_binary:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::BINARY);
+            entry->owner->send(entry->socket, payload, uWS::OpCode::BINARY, compress_of(kind));
             break;
           case protocol::send_ping:
             entry->owner->send(entry->socket, payload, uWS::OpCode::PING);

@@ -54,6 +54,10 @@ enum Command : std::uint32_t {
   send_pong = 6,
 };
 
+/// In the kind of send_text and send_binary: what the sender wants compressed, as nws::Compress counts it.
+constexpr unsigned compress_shift = 8;
+constexpr std::uint32_t compress_mask = 3;
+
 /// A message longer than this is attached: copied once, into memory (or a string) that belongs to the handler alone. Shorter ones
 /// are cheaper to copy twice than to give memory of their own.
 constexpr std::size_t max_inline_message = 2048;

@@ -11,6 +11,34 @@ void refuse(Napi::Env env, const char *what) { Napi::TypeError::New(env, what).T
 
 std::string text_or_bytes(Napi::Value value) { return value.IsString() ? text(value) : std::string(bytes(value)); }
 
+std::optional<CompressionOptions> compression_options(Napi::Value value) {
+  if (!value.IsObject()) {
+    return std::nullopt;
+  }
+  auto object = value.As<Napi::Object>();
+  Napi::Value compressor = object.Get("compressor");
+  std::uint32_t level = compressor.IsObject() ? number(compressor.As<Napi::Object>().Get("memoryLevel")) : 0;
+  return CompressionOptions{.threshold = number(object.Get("threshold")), .memory_level = static_cast<int>(level)};
+}
+
+CompressionAgreement::Window compression_window(Napi::Value value) {
+  auto object = value.As<Napi::Object>();
+  return {.bits = static_cast<int>(number(object.Get("windowBits"))), .takeover = boolean(object.Get("takeover"))};
+}
+
+std::optional<CompressionAgreement> compression_agreement(Napi::Value value) {
+  if (!value.IsObject()) {
+    return std::nullopt;
+  }
+  auto object = value.As<Napi::Object>();
+  Napi::Value compressor = object.Get("compressor");
+  Napi::Value decompressor = object.Get("decompressor");
+  if (!compressor.IsObject() || !decompressor.IsObject()) {
+    return std::nullopt;
+  }
+  return CompressionAgreement{.compressor = compression_window(compressor), .decompressor = compression_window(decompressor)};
+}
+
 ServerOptions server_options(const Napi::Object &given) {
   ServerOptions options;
   options.address = {.host = text(given.Get("host")),
@@ -37,7 +65,8 @@ ServerOptions server_options(const Napi::Object &given) {
     options.routes.push_back({.max_payload_length = number(route.Get("maxPayloadLength")),
                               .max_backpressure = number(route.Get("maxBackpressure")),
                               .idle_timeout = static_cast<std::uint16_t>(number(route.Get("idleTimeout"))),
-                              .send_pings = boolean(route.Get("sendPings"))});
+                              .send_pings = boolean(route.Get("sendPings")),
+                              .compression = compression_options(route.Get("compression"))});
   }
   return options;
 }
@@ -184,7 +213,7 @@ Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
   std::vector<std::string> storage;
   std::string protocol = latin1(info[2]);
   std::vector<Header> headers = header_list(info[3], storage);
-  ConnectionId id = server->server.accept(number(info[0]), number(info[1]), protocol, headers);
+  ConnectionId id = server->server.accept(number(info[0]), number(info[1]), protocol, headers, compression_agreement(info[4]));
   return Napi::Number::New(info.Env(), id);
 }
 
@@ -197,8 +226,8 @@ Napi::Value ServerWrap::publish(const Napi::CallbackInfo &info) {
     environment->drain_outbox();  // what was sent before comes before
   }
   PayloadArgument payload(info[1]);
-  return Napi::Boolean::New(info.Env(),
-                            server->server.publish(text(info[0]), payload.view(), payload.is_binary(), number(info[2])));
+  return Napi::Boolean::New(info.Env(), server->server.publish(text(info[0]), payload.view(), payload.is_binary(),
+                                                               number(info[2]), compress_choice(info[3])));
 }
 
 Napi::Value ServerWrap::subscribers(const Napi::CallbackInfo &info) {

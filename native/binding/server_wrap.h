@@ -25,9 +25,9 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   void ref(const Napi::CallbackInfo &info);
   /// (exchange, status, headers: string[], body: Uint8Array | undefined, headOnly) => boolean
   Napi::Value respond(const Napi::CallbackInfo &info);
-  /// (exchange, route, protocol, headers: string[]) => connection
+  /// (exchange, route, protocol, headers: string[], compression: CompressionAgreement | undefined) => connection
   Napi::Value accept(const Napi::CallbackInfo &info);
-  /// (topic, payload: string | Uint8Array, except) => boolean
+  /// (topic, payload: string | Uint8Array, except, compress: Compress) => boolean
   Napi::Value publish(const Napi::CallbackInfo &info);
   /// (topic) => number
   Napi::Value subscribers(const Napi::CallbackInfo &info);

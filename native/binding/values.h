@@ -8,6 +8,9 @@
 #include <cstdint>
 #include <string>
 
+#include "protocol.h"
+#include "server/compression.h"
+
 namespace nws {
 
 inline std::string text(Napi::Value value) {
@@ -43,6 +46,9 @@ inline bool boolean(Napi::Value value) {
   bool result = false;
   return !value.IsEmpty() && napi_get_value_bool(value.Env(), value, &result) == napi_ok && result;
 }
+
+/// What the sender of a message wants compressed: as in the outbox (protocol.h).
+inline Compress compress_choice(Napi::Value value) { return static_cast<Compress>(number(value) & protocol::compress_mask); }
 
 /// The bytes of a Uint8Array, valid during the call only; empty for anything else.
 inline std::string_view bytes(Napi::Value value) {

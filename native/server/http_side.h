@@ -40,8 +40,8 @@ class HttpSide {
 
   struct Exchange {
     HttpResponse *response;
-    /// Of an upgrade: Sec-WebSocket-Key and Sec-WebSocket-Extensions. Empty for anything else.
-    std::string key, extensions;
+    /// Of an upgrade: Sec-WebSocket-Key. Empty for anything else.
+    std::string key;
   };
 
  public:
@@ -118,7 +118,8 @@ class HttpSide {
     return true;
   }
 
-  ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers) {
+  ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers,
+                      const std::optional<CompressionAgreement> &compression) {
     auto found = exchanges_.find(id);
     if (found == exchanges_.end() || found->second.key.empty() || !websockets_.has_route(route)) {
       return 0;
@@ -131,7 +132,7 @@ class HttpSide {
     }
     // The upgrade moves the socket. Frames may have come with the request, although the client should wait for the answer.
     auto node = connections_.extract(exchange.response);
-    ConnectionId opened = websockets_.open(exchange.response, route, protocol, headers, exchange.key, exchange.extensions);
+    ConnectionId opened = websockets_.open(exchange.response, route, protocol, headers, exchange.key, compression);
     if (!node.empty() && !node.mapped().held.empty()) {
       websockets_.receive(opened, node.mapped().held);
     }
@@ -175,7 +176,6 @@ class HttpSide {
     exchange.response = http;
     if (std::string_view key = request->getHeader("sec-websocket-key"); key.length() == 24) {  // 16 bytes in Base64
       exchange.key = key;
-      exchange.extensions = request->getHeader("sec-websocket-extensions");
     }
     http->onAborted([this, id] {
       exchanges_.erase(id);

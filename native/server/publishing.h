@@ -18,7 +18,8 @@ class Publishing {
   using WebSocket = frames::WebSocket<SSL>;
 
  public:
-  Publishing(ConnectionTable &connections, Counters &counters) : connections_(connections), counters_(counters) {}
+  Publishing(ConnectionTable &connections, Counters &counters, SharedCompression &compression)
+      : connections_(connections), counters_(counters), compressed_(compression) {}
 
   /// Makes the tree, which its user deletes. Our own, rather than the one that App makes: so that we know when a subscriber's
   /// queue has grown, and so that nothing is left in µWebSockets' lists of loop handlers, which must not change while they run.
@@ -61,7 +62,7 @@ class Publishing {
   }
 
   /// See WebSocketServer::publish.
-  bool publish(std::string_view name, std::string_view payload, uWS::OpCode op_code, ConnectionId except) {
+  bool publish(std::string_view name, std::string_view payload, uWS::OpCode op_code, ConnectionId except, Compress compress) {
     uWS::Topic *topic = tree_->lookupTopic(name);
     if (!topic) {
       return false;
@@ -73,11 +74,12 @@ class Publishing {
     if (topic->size() == (sender ? topic->count(sender) : 0)) {
       return false;
     }
+    int packed = Publication{op_code, compress, next_number()}.pack();
     if (payload.length() < uWS::LoopData::CORK_BUFFER_SIZE) {
-      return tree_->publish(sender, name, {std::string(payload), op_code, false});
+      return tree_->publish(sender, name, {std::string(payload), packed, false});
     }
     // Too long to be copied for later: to everybody now, each after what was published to it before.
-    return tree_->publishBig(sender, name, {payload, op_code, false},
+    return tree_->publishBig(sender, name, {payload, packed, false},
                              [this](uWS::Subscriber *subscriber, uWS::TopicTreeBigMessage &message) {
                                tree_->drain(subscriber);
                                send_published(subscriber, message.message, message.opCode);
@@ -90,7 +92,10 @@ class Publishing {
   }
 
   /// Writes what was published since the last time, to everybody.
-  void flush() { tree_->drain(); }
+  void flush() {
+    tree_->drain();
+    compressed_.clear();
+  }
   /// Likewise, to one connection.
   void flush(SocketData *data) {
     if (data->subscriber) {
@@ -99,8 +104,36 @@ class Publishing {
   }
 
  private:
+  /// What the tree keeps of a published message beside its payload, in the place of an op code.
+  struct Publication {
+    uWS::OpCode op_code;
+    Compress compress;
+    /// Tells those apart that wait to be sent.
+    std::uint32_t number;
+
+    static constexpr int op_code_bits = 4, compress_bits = 2, number_bits = 25;
+
+    int pack() const {
+      return static_cast<int>(number << (op_code_bits + compress_bits) | static_cast<unsigned>(compress) << op_code_bits |
+                              op_code);
+    }
+    static Publication unpack(int packed) {
+      auto bits = static_cast<std::uint32_t>(packed);
+      return {static_cast<uWS::OpCode>(bits & ((1 << op_code_bits) - 1)),
+              static_cast<Compress>((bits >> op_code_bits) & ((1 << compress_bits) - 1)), bits >> (op_code_bits + compress_bits)};
+    }
+  };
+
+  std::uint32_t next_number() {
+    last_number_ = (last_number_ + 1) & ((1u << Publication::number_bits) - 1);
+    if (last_number_ == 0) {
+      flush();  // from here on the numbers are used again
+    }
+    return last_number_;
+  }
+
   /// False when the subscriber's queue is full.
-  bool send_published(uWS::Subscriber *subscriber, std::string_view payload, int op_code) {
+  bool send_published(uWS::Subscriber *subscriber, std::string_view payload, int packed) {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
     if (ws->getBufferedAmount() + payload.length() > data->route->max_backpressure) {
@@ -108,7 +141,16 @@ class Publishing {
       return false;
     }
     counters_.sent(payload.length());
-    ws->send(payload, static_cast<uWS::OpCode>(op_code));
+    auto [op_code, compress, number] = Publication::unpack(packed);
+    Compression *compression = data->compression.get();
+    if (compression && compression->wants(payload.length(), compress)) {
+      auto window = compression->shared_window();
+      auto form = window ? compressed_.find(number, *window, payload) : compression->compress(payload);
+      frames::send_compressed<SSL>(ws, payload, form, op_code);
+      compression->shared().deflated.trim();
+    } else {
+      ws->send(payload, op_code);
+    }
     connections_.account(data->id).buffered = ws->getBufferedAmount();
     return true;
   }
@@ -136,6 +178,8 @@ class Publishing {
   Counters &counters_;
   TopicTree *tree_ = nullptr;
   bool corked_by_delivery_ = false;
+  PublishedForms compressed_;
+  std::uint32_t last_number_ = 0;
 };
 
 }  // namespace nws

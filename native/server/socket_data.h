@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <App.h>
+
+#include "compression.h"
 
 namespace nws {
 
@@ -30,6 +33,8 @@ struct RouteOptions {
   std::uint32_t max_backpressure;
   std::uint16_t idle_timeout;
   bool send_pings;
+  /// Where it may be agreed on.
+  std::optional<CompressionOptions> compression = {};
 };
 
 /// Gives a subscriber back to its tree, which unlinks it everywhere.
@@ -50,6 +55,8 @@ struct SocketData {
   EndingObserver *owner = nullptr;
   /// Made by the first subscription.
   std::unique_ptr<uWS::Subscriber, SubscriberDeleter> subscriber;
+  /// Where compression was agreed on.
+  std::unique_ptr<Compression> compression;
   /// While `closing`: how long we wait for the peer's Close frame (milliseconds, steady clock).
   std::int64_t close_deadline = 0;
   /// What the connection ends with, once that is known: the peer's Close frame, or the code of an error. Reported in place of
@@ -63,6 +70,8 @@ struct SocketData {
   bool ending = false;
   /// The Close frame that ends it has been sent, but waits behind other bytes: the end comes when they have been written.
   bool finishing = false;
+  /// The message that is being received is compressed.
+  bool receiving_compressed = false;
 };
 
 }  // namespace nws

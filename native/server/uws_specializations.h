@@ -7,7 +7,8 @@
 //   - unmasked frames are errors (RFC 6455, section 5.1); upstream does not look at the mask bit;
 //   - close() waits for the peer's Close frame, and reports its code; upstream reports the close at once;
 //   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses 1012-3999;
-//   - nothing is written while a frame is being read: the Pong, too, is left to whoever handles the Ping.
+//   - nothing is written while a frame is being read: the Pong, too, is left to whoever handles the Ping;
+//   - compressed messages are decompressed by compression.h, with an error of its own for what is too long and what is broken.
 //
 // Long because µWebSockets' frame handling and its closing share state that only these members see.
 //
@@ -18,6 +19,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -163,17 +165,19 @@ void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason
   start_deadline<SSL>(ws, timed_out);
 }
 
+/// Close codes of what a peer may do wrong (RFC 6455, section 7.4.1).
+constexpr std::uint16_t protocol_error = 1002;
+constexpr std::uint16_t invalid_payload = 1007;
+constexpr std::uint16_t message_too_big = 1009;
+
 /// What forceClose does for each of µWebSockets' reasons. It passes constants, so their text tells them apart.
+constexpr std::uint16_t code_of(std::string_view reason) {
+  return reason == uWS::ERR_PROTOCOL ? protocol_error : reason == uWS::ERR_TOO_BIG_MESSAGE ? message_too_big : 0;
+}
+
+/// Ends the connection because of an error of the peer; 0 for one that is no matter of frames.
 template <bool SSL>
-void fail(WebSocket<SSL> *ws, std::string_view reason, bool &shutting_down) {
-  std::uint16_t code = 0;
-  if (reason == uWS::ERR_PROTOCOL) {
-    code = 1002;
-  } else if (reason == uWS::ERR_INVALID_TEXT) {
-    code = 1007;
-  } else if (reason == uWS::ERR_TOO_BIG_MESSAGE || reason == uWS::ERR_TOO_BIG_MESSAGE_INFLATION) {
-    code = 1009;
-  }
+void fail(WebSocket<SSL> *ws, std::uint16_t code, bool &shutting_down) {
   if (code && !shutting_down && !ws->getUserData()->closing) {
     if (!ws->getUserData()->ending) {
       begin_ending<SSL>(ws, code, {});
@@ -189,7 +193,7 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_
   std::uint16_t code = 1005;  // RFC 6455, section 7.1.5: no code present
   std::string_view reason;
   if (payload.length() == 1) {
-    return fail<SSL>(ws, uWS::ERR_PROTOCOL, shutting_down), true;
+    return fail<SSL>(ws, protocol_error, shutting_down), true;
   }
   if (payload.length() >= 2) {
     auto byte = [&](int i) { return static_cast<unsigned char>(payload[i]); };
@@ -197,10 +201,10 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_
     reason = payload.substr(2);
     bool allowed = (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)) || (code >= 3000 && code <= 4999);
     if (!allowed) {
-      return fail<SSL>(ws, uWS::ERR_PROTOCOL, shutting_down), true;
+      return fail<SSL>(ws, protocol_error, shutting_down), true;
     }
     if (!uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(reason.data())), reason.length())) {
-      return fail<SSL>(ws, uWS::ERR_INVALID_TEXT, shutting_down), true;
+      return fail<SSL>(ws, invalid_payload, shutting_down), true;
     }
   }
   SocketData *data = ws->getUserData();
@@ -235,15 +239,33 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
   return has_ended<SSL>(ws, shutting_down);
 }
 
-/// A whole message, or the last piece of one, is complete in `payload`. True: the parser must stop.
+/// A whole message has come. True: the parser must stop.
 template <bool SSL>
 bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
   if (op_code == uWS::OpCode::TEXT &&
       !uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(payload.data())), payload.length())) {
-    return fail<SSL>(ws, uWS::ERR_INVALID_TEXT, shutting_down), true;
+    return fail<SSL>(ws, invalid_payload, shutting_down), true;
   }
   context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
   return has_ended<SSL>(ws, shutting_down);
+}
+
+/// Likewise, compressed.
+template <bool SSL>
+bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+  SocketData *data = ws->getUserData();
+  data->receiving_compressed = false;
+  ScratchBuffer &buffer = data->compression->shared().inflated;
+  Inflated message = data->compression->decompress(payload, data->route->max_payload_length);
+  bool stop = true;
+  if (message.failure == Inflated::Failure::none) {
+    stop = receive_message<SSL>(ws, op_code, message.data, shutting_down);
+  } else {
+    bool too_long = message.failure == Inflated::Failure::too_long;
+    fail<SSL>(ws, too_long ? message_too_big : invalid_payload, shutting_down);
+  }
+  buffer.trim();
+  return stop;
 }
 
 /// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks the message's
@@ -279,13 +301,16 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     return false;
   }
   if (nested) {  // upstream lets a binary message begin inside another one
-    return fail<SSL>(ws, uWS::ERR_PROTOCOL, shutting_down), true;
+    return fail<SSL>(ws, protocol_error, shutting_down), true;
   }
-  if (fragments.length() + piece.length() + remaining > data->route->max_payload_length) {
-    return fail<SSL>(ws, uWS::ERR_TOO_BIG_MESSAGE, shutting_down), true;
+  bool compressed = data->receiving_compressed;
+  std::size_t limit = data->route->max_payload_length;
+  if (fragments.length() + piece.length() + remaining > (compressed ? max_compressed_length(limit) : limit)) {
+    return fail<SSL>(ws, message_too_big, shutting_down), true;
   }
   if (complete && fragments.empty()) {
-    return receive_message<SSL>(ws, op_code, piece, shutting_down);
+    return compressed ? receive_compressed<SSL>(ws, op_code, piece, shutting_down)
+                      : receive_message<SSL>(ws, op_code, piece, shutting_down);
   }
   if (fragments.empty()) {
     fragments.reserve(piece.length() + remaining);
@@ -296,32 +321,76 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
   }
   std::string message;
   message.swap(fragments);  // the handler may end the connection, and the buffer with it
-  return receive_message<SSL>(ws, op_code, message, shutting_down);
+  return compressed ? receive_compressed<SSL>(ws, op_code, message, shutting_down)
+                    : receive_message<SSL>(ws, op_code, message, shutting_down);
+}
+
+/// The first bit of RFC 7692 in a frame's first byte. The parser may ask more than once for the same frame, while its head is not
+/// complete. False: it may not be set.
+template <bool SSL>
+bool begin_compressed(WebSocket<SSL> *ws) {
+  SocketData *data = ws->getUserData();
+  data->receiving_compressed = data->compression != nullptr;
+  return data->receiving_compressed;
+}
+
+/// Marks a message, or the first fragment of one, as compressed already. µWebSockets takes an op code into a frame's first byte
+/// as it is.
+constexpr uWS::OpCode compressed(uWS::OpCode op_code) {
+  return static_cast<uWS::OpCode>(op_code | uWS::protocol::SND_COMPRESSED);
+}
+
+/// Sends a whole message in its compressed form, if it has one.
+template <bool SSL>
+void send_compressed(WebSocket<SSL> *ws, std::string_view message, std::optional<std::string_view> form, uWS::OpCode op_code) {
+  if (form) {
+    ws->send(*form, compressed(op_code));
+  } else {
+    ws->send(message, op_code);
+  }
+}
+
+inline bool is_refused(const char *frame) {
+  constexpr int reserved_2_and_3 = 0x30;
+  constexpr int mask = 0x80;
+  int op_code = frame[0] & 0x0f;
+  bool begins_message = op_code == uWS::OpCode::TEXT || op_code == uWS::OpCode::BINARY;
+  return (frame[0] & reserved_2_and_3) || !(frame[1] & mask) || ((frame[0] & uWS::protocol::SND_COMPRESSED) && !begins_message);
 }
 
 }  // namespace nws::frames
 
 namespace uWS {
 
-// A frame is refused as if it had a reserved bit set when its mask bit is clear. The parser asks with at least 6 bytes.
+// A frame is refused as if it had a reserved bit set when its mask bit is clear, or when it is marked as compressed (0x40) and
+// does not begin a message (RFC 7692, section 6). The parser asks with at least 6 bytes.
 template <>
 inline bool WebSocketProtocol<true, WebSocketContext<false, true, nws::SocketData>>::rsv23(char *frame) {
-  return (frame[0] & 0x30) || !(frame[1] & 0x80);
+  return nws::frames::is_refused(frame);
 }
 template <>
 inline bool WebSocketProtocol<true, WebSocketContext<true, true, nws::SocketData>>::rsv23(char *frame) {
-  return (frame[0] & 0x30) || !(frame[1] & 0x80);
+  return nws::frames::is_refused(frame);
+}
+
+template <>
+inline bool WebSocketContext<false, true, nws::SocketData>::setCompressed(WebSocketState<true> *, void *s) {
+  return nws::frames::begin_compressed<false>(static_cast<nws::frames::WebSocket<false> *>(s));
+}
+template <>
+inline bool WebSocketContext<true, true, nws::SocketData>::setCompressed(WebSocketState<true> *, void *s) {
+  return nws::frames::begin_compressed<true>(static_cast<nws::frames::WebSocket<true> *>(s));
 }
 
 template <>
 inline void WebSocketContext<false, true, nws::SocketData>::forceClose(WebSocketState<true> *, void *s, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
-  nws::frames::fail<false>(static_cast<nws::frames::WebSocket<false> *>(s), reason, state->isShuttingDown);
+  nws::frames::fail<false>(static_cast<nws::frames::WebSocket<false> *>(s), nws::frames::code_of(reason), state->isShuttingDown);
 }
 template <>
 inline void WebSocketContext<true, true, nws::SocketData>::forceClose(WebSocketState<true> *, void *s, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
-  nws::frames::fail<true>(static_cast<nws::frames::WebSocket<true> *>(s), reason, state->isShuttingDown);
+  nws::frames::fail<true>(static_cast<nws::frames::WebSocket<true> *>(s), nws::frames::code_of(reason), state->isShuttingDown);
 }
 
 template <>

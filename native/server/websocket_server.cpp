@@ -27,9 +27,10 @@ class WebSocketServer::Core {
   virtual ~Core() = default;
   virtual void adopt(int descriptor) = 0;
   virtual bool respond(ExchangeId exchange, const Response &response) = 0;
-  virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol,
-                              std::span<const Header> headers) = 0;
-  virtual bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except) = 0;
+  virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
+                              const std::optional<CompressionAgreement> &compression) = 0;
+  virtual bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except,
+                       Compress compress) = 0;
   virtual std::size_t subscribers(std::string_view topic) = 0;
   virtual void flush() = 0;
   virtual bool is_flushed() = 0;
@@ -77,11 +78,13 @@ class ServerCore final : public WebSocketServer::Core {
   void adopt(int descriptor) override { app_.adoptSocket(descriptor); }
 
   bool respond(ExchangeId id, const Response &response) override { return http_.respond(id, response); }
-  ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers) override {
-    return http_.accept(id, route, protocol, headers);
+  ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers,
+                      const std::optional<CompressionAgreement> &compression) override {
+    return http_.accept(id, route, protocol, headers, compression);
   }
-  bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except) override {
-    return websockets_.publishing().publish(topic, payload, op_code, except);
+  bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except,
+               Compress compress) override {
+    return websockets_.publishing().publish(topic, payload, op_code, except, compress);
   }
   std::size_t subscribers(std::string_view topic) override { return websockets_.publishing().subscribers(topic); }
   void flush() override { websockets_.publishing().flush(); }
@@ -158,11 +161,12 @@ void WebSocketServer::ref(bool keep_alive) {
 }
 bool WebSocketServer::respond(ExchangeId exchange, const Response &response) { return core_->respond(exchange, response); }
 ConnectionId WebSocketServer::accept(ExchangeId exchange, std::size_t route, std::string_view protocol,
-                                     std::span<const Header> headers) {
-  return core_->accept(exchange, route, protocol, headers);
+                                     std::span<const Header> headers, const std::optional<CompressionAgreement> &compression) {
+  return core_->accept(exchange, route, protocol, headers, compression);
 }
-bool WebSocketServer::publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except) {
-  return core_->publish(topic, payload, is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT, except);
+bool WebSocketServer::publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except,
+                              Compress compress) {
+  return core_->publish(topic, payload, is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT, except, compress);
 }
 std::size_t WebSocketServer::subscribers(std::string_view topic) { return core_->subscribers(topic); }
 const Counters &WebSocketServer::counters() const { return core_->counters; }

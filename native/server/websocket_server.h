@@ -103,11 +103,14 @@ class WebSocketServer {
   /// False when the exchange has ended. Once listening has stopped, the connection ends with the answer.
   bool respond(ExchangeId exchange, const Response &response);
   /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for messages. 0 when the
-  /// exchange has ended or was no GET with a key of 16 bytes; with a full connection table it is answered with 503.
-  ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers);
+  /// exchange has ended or was no GET with a key of 16 bytes; with a full connection table it is answered with 503. `compression`
+  /// is what Sec-WebSocket-Extensions, among the headers, says.
+  ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
+                      const std::optional<CompressionAgreement> &compression = {});
 
   /// To every subscriber but `except` (0: to all). False when there was none. A subscriber whose queue is full misses it.
-  bool publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except);
+  bool publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except,
+               Compress compress = Compress::by_size);
   std::size_t subscribers(std::string_view topic);
   /// Of the whole life of this server.
   const Counters &counters() const;

@@ -29,7 +29,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
         routes_(std::move(routes)),
         events_(events),
         counters_(counters),
-        publishing_(connections, counters) {}
+        publishing_(connections, counters, compression_) {}
 
   /// After `close`.
   ~WebSocketSide() {
@@ -58,7 +58,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
 
   /// Makes a WebSocket of the connection that the response belongs to, which is gone afterwards.
   ConnectionId open(HttpResponse *http, std::size_t route, std::string_view protocol, std::span<const Header> headers,
-                    std::string_view key, std::string_view extensions) {
+                    std::string_view key, const std::optional<CompressionAgreement> &compression) {
     http->cork([&] {
       http->writeStatus("101 Switching Protocols");
       for (const Header &header : headers) {
@@ -69,7 +69,10 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
       data.connected_at = epoch_milliseconds();
       data.route = &routes_[route];
       data.owner = this;
-      http->template upgrade<SocketData>(std::move(data), key, protocol, extensions, contexts_[route]);
+      if (const auto &options = routes_[route].compression; options && compression) {
+        data.compression = std::make_unique<Compression>(compression_, *compression, *options);
+      }
+      http->template upgrade<SocketData>(std::move(data), key, protocol, {}, contexts_[route]);
     });
     return std::exchange(opened_, 0);
   }
@@ -84,17 +87,23 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
 
   // ---- ConnectionOwner ----
 
-  void send(void *socket, std::string_view payload, uWS::OpCode op_code) override {
+  void send(void *socket, std::string_view payload, uWS::OpCode op_code, Compress compress) override {
     auto *ws = static_cast<WebSocket *>(socket);
     SocketData *data = ws->getUserData();
     if (data->closing) {
       return;
     }
     publishing_.flush(data);
-    if (op_code == uWS::OpCode::TEXT || op_code == uWS::OpCode::BINARY) {
+    bool is_message = op_code == uWS::OpCode::TEXT || op_code == uWS::OpCode::BINARY;
+    if (is_message) {
       counters_.sent(payload.length());
     }
-    ws->send(payload, op_code);
+    if (is_message && data->compression && data->compression->wants(payload.length(), compress)) {
+      frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
+      compression_.deflated.trim();
+    } else {
+      ws->send(payload, op_code);
+    }
     note_buffered(ws, data);
   }
 
@@ -155,9 +164,10 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   }
 
   void set_up_context(ContextData *context, const RouteOptions &route) {
-    context->compression = uWS::DISABLED;
+    context->compression = uWS::DISABLED;  // ours is in compression.h, and upstream need not know of it
     // Upstream measures control frames by this too. The limit of messages is applied by frames::receive.
-    context->maxPayloadLength = std::max(route.max_payload_length, 125u);
+    std::size_t max_frame = route.compression ? max_compressed_length(route.max_payload_length) : route.max_payload_length;
+    context->maxPayloadLength = std::max<std::size_t>(max_frame, 125);
     context->maxBackpressure = 0;  // never drops by itself: the limit is applied where the sender gets its answer
     context->closeOnBackpressureLimit = false;
     context->resetIdleTimeoutOnSend = false;
@@ -218,6 +228,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   std::vector<RouteOptions> routes_;  // never changes: connections point into it
   ServerEvents &events_;
   Counters &counters_;
+  SharedCompression compression_;
   Publishing<SSL> publishing_;
   std::vector<us_socket_context_t *> contexts_;
   std::uint64_t accepted_ = 0;

@@ -3,7 +3,17 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { EngineError, type ErrorCode, TlsError } from '../errors.js'
-import type { ConnectionId, Engine, EngineCounters, EngineServerOptions, EngineTls, ExchangeId, Payload } from './contract.js'
+import type {
+  CompressionAgreement,
+  ConnectionId,
+  Engine,
+  EngineCounters,
+  EngineServerOptions,
+  EngineTls,
+  ExchangeId,
+  Payload,
+} from './contract.js'
+import type { Compress } from './ring-layout.js'
 import type { RingAddon } from './rings.js'
 
 /** Where the addon, of which a thread has one, keeps its engine: the engine's module may be evaluated more than once, by test runners for example. */
@@ -21,8 +31,14 @@ export interface AddonServer {
     body: Uint8Array | undefined,
     headOnly: boolean,
   ): boolean
-  accept(exchange: ExchangeId, route: number, protocol: string, headers: readonly string[]): ConnectionId
-  publish(topic: string, data: Payload, except: ConnectionId): boolean
+  accept(
+    exchange: ExchangeId,
+    route: number,
+    protocol: string,
+    headers: readonly string[],
+    compression: CompressionAgreement | undefined,
+  ): ConnectionId
+  publish(topic: string, data: Payload, except: ConnectionId, compress: Compress): boolean
   subscribers(topic: string): number
   counters(): EngineCounters
   isFlushed(): boolean

@@ -16,6 +16,7 @@ import type {
   ServerEvents,
 } from './contract.js'
 import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './native-addon.js'
+import { compressChoice } from './ring-layout.js'
 import { Rings, type ServerRecords } from './rings.js'
 
 /**
@@ -106,14 +107,15 @@ class NativeServer implements EngineServer, ServerRecords {
     compression: CompressionAgreement | undefined,
     events: ConnectionEvents,
   ): ConnectionId {
-    const id = this.#addonServer?.accept(exchange, route, protocol, headers) ?? 0
+    const all = compression === undefined ? headers : [...headers, 'Sec-WebSocket-Extensions', compression.extension]
+    const id = this.#addonServer?.accept(exchange, route, protocol, all, compression) ?? 0
     if (id !== 0) this.#engine.rings.open(id, events)
     return id
   }
 
-  send(id: ConnectionId, data: Payload): number {
+  send(id: ConnectionId, data: Payload, compress?: boolean): number {
     const { rings } = this.#engine
-    const answer = rings.send(id, data)
+    const answer = rings.send(id, data, compress)
     if (answer === 0 && rings.isOpen(id)) this.#sendsDropped += 1
     return answer
   }
@@ -150,8 +152,8 @@ class NativeServer implements EngineServer, ServerRecords {
     return this.#engine.rings.isOpen(id) ? this.#engine.addon.topics(id) : []
   }
 
-  publish(topic: string, data: Payload, except: ConnectionId): boolean {
-    return this.#addonServer?.publish(topic, data, except) ?? false
+  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean {
+    return this.#addonServer?.publish(topic, data, except, compressChoice(compress)) ?? false
   }
 
   subscribers(topic: string): number {

@@ -50,6 +50,7 @@ export class PortableConnection {
   #owesDrainWhenEmpty = false
   #owesDrainWhenRoom = false
   #errorCode: number | undefined
+  #isRefused = false
   #bytesRead: number
   #lastHeard = performance.now()
   #hasPinged = false
@@ -85,14 +86,17 @@ export class PortableConnection {
       else this.#refuse(1009)
     })
     socket.on('ping', (data) => {
+      if (this.#errorCode !== undefined) return
       // Unlike ws itself, which cuts a client that sends 60 at once; one that does not read gets no more than its share.
       if (this.isOpen && stream.writableLength <= limits.maxBackpressure) socket.pong(Buffer.from(data))
       events.onPing(data)
     })
-    socket.on('pong', (data) => events.onPong(data))
+    socket.on('pong', (data) => {
+      if (this.#errorCode === undefined) events.onPong(data)
+    })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       const code = ERROR_CLOSE_CODES[error.code ?? '']
-      if (code !== undefined || error.code?.startsWith('WS_ERR_')) this.#errorCode = code ?? 1002
+      if (code !== undefined || error.code?.startsWith('WS_ERR_')) this.#errorCode ??= code ?? 1002
     })
     socket.on('close', (code, reason) => {
       onEnd()
@@ -144,6 +148,7 @@ export class PortableConnection {
     give(() => {
       if (end > this.#flushed) this.#flushed = end
       this.#settleDrain()
+      if (this.#isRefused) this.#endWhenSent()
     })
     if (waiting <= this.#unreported) return size || 1
     this.#owesDrainWhenEmpty = true
@@ -160,10 +165,17 @@ export class PortableConnection {
     if (this.isOpen) this.#events.onDrain()
   }
 
-  /** Ends the connection for an error that ws does not know of. */
+  /** Ends the connection for an error that ws does not know of, in the way of ws: the client need not answer the Close frame. */
   #refuse(code: number): void {
     this.#errorCode = code
+    this.#isRefused = true
     this.close(code, '')
+    this.#endWhenSent()
+  }
+
+  /** The Close frame is the last that ws gives to the stream. What is being compressed is before it. */
+  #endWhenSent(): void {
+    if (this.#socket.bufferedAmount === this.#stream.writableLength) this.#stream.end()
   }
 
   close(code: number, reason: string): void {

@@ -36,6 +36,20 @@ export enum Command {
   sendPong = 6,
 }
 
+/** In the kind of `sendText` and `sendBinary`, and wherever a long message goes past the outbox: what is to be compressed. */
+export enum Compress {
+  bySize = 0,
+  always = 1,
+  never = 2,
+}
+export const COMPRESS_SHIFT = 8
+/** The part of a kind that is a Command or Event. */
+export const KIND_MASK = 0xff
+
+export function compressChoice(compress: boolean | undefined): Compress {
+  return compress === undefined ? Compress.bySize : compress ? Compress.always : Compress.never
+}
+
 /** Words of one connection's account: what is needed to answer `send` at once. */
 export enum Account {
   /** Bytes that C++ holds for a client that does not read. */

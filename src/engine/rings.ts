@@ -10,11 +10,15 @@ import {
   Account,
   ANSWERED_BACKPRESSURE,
   ANSWERED_DROPPED,
+  COMPRESS_SHIFT,
   Command,
+  type Compress,
   Control,
+  compressChoice,
   Event,
   HEADER_WORDS,
   INBOX_SIZE,
+  KIND_MASK,
   MAX_COPIED_MESSAGE,
   OUTBOX_SIZE,
   SLOT_MASK,
@@ -32,7 +36,7 @@ export interface RingAddon {
     deliver: () => void
   }): void
   drain(): void
-  send(id: ConnectionId, data: Payload): void
+  send(id: ConnectionId, data: Payload, compress: Compress): void
 }
 
 /** What a server's own records (as opposed to a connection's) are handed to. */
@@ -97,9 +101,11 @@ export class Rings {
   }
 
   /** As EngineServer.send. */
-  send(id: ConnectionId, data: Payload): number {
-    const kind = typeof data === 'string' ? Command.sendText : Command.sendBinary
-    return sizeOf(data) > MAX_COPIED_MESSAGE ? this.#sendNow(id, data) : this.#put(id, kind, data)
+  send(id: ConnectionId, data: Payload, compress: boolean | undefined): number {
+    const choice = compressChoice(compress)
+    if (sizeOf(data) > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice)
+    const command = typeof data === 'string' ? Command.sendText : Command.sendBinary
+    return this.#put(id, command | (choice << COMPRESS_SHIFT), data)
   }
 
   /** As EngineServer.ping. */
@@ -153,7 +159,7 @@ export class Rings {
     const end = this.#reserve(most)
     const start = (end + HEADER_WORDS) * 4
     const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data, most)
-    if (kind <= Command.sendPing && !this.#hasRoom(account, length)) {
+    if ((kind & KIND_MASK) <= Command.sendPing && !this.#hasRoom(account, length)) {
       // Carrying out what is pending may give room; the record, which was not committed, is then written again.
       if (accounts[account + Account.pending] === 0) return this.#refuse(id, account)
       this.#addon.drain()
@@ -166,13 +172,13 @@ export class Rings {
     words[end + 2] = length
     this.#control[Control.outboxEnd] = end + HEADER_WORDS + ((length + 3) >>> 2)
     accounts[account + Account.pending] = at(accounts, account + Account.pending) + length
-    if (kind > Command.sendPing || accounts[account + Account.buffered] === 0) return length || 1
+    if ((kind & KIND_MASK) > Command.sendPing || accounts[account + Account.buffered] === 0) return length || 1
     accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_BACKPRESSURE
     return -1
   }
 
   /** A long message: C++ takes it from the caller's memory, after what is pending. */
-  #sendNow(id: ConnectionId, data: Payload): number {
+  #sendNow(id: ConnectionId, data: Payload, choice: Compress): number {
     const accounts = this.#accounts
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
     if (accounts[account + Account.id] !== id) return 0
@@ -182,7 +188,7 @@ export class Rings {
       if (accounts[account + Account.id] !== id) return 0
     }
     if (!this.#hasRoom(account, length)) return this.#refuse(id, account)
-    this.#addon.send(id, data)
+    this.#addon.send(id, data, choice)
     if (accounts[account + Account.buffered] === 0) return length
     accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_BACKPRESSURE
     return -1
@@ -225,7 +231,7 @@ export class Rings {
       const kind = at(words, record + 1)
       const length = at(words, record + 2)
       const start = record + HEADER_WORDS
-      const event = kind & 0xff
+      const event = kind & KIND_MASK
       const isAttached = event === Event.textAttached || event === Event.binaryAttached
       record = start + (isAttached ? 0 : (length + 3) >>> 2)
       control[Control.inboxRead] = record

@@ -1,0 +1,225 @@
+#include "compression.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+
+namespace nws {
+
+namespace {
+
+/// What ends every compressed message and is not sent (RFC 7692, section 7.2.1).
+constexpr std::string_view tail("\x00\x00\xff\xff", 4);
+/// What is sent of an empty block, when its tail is left out (section 7.2.3.6).
+constexpr std::string_view empty_block("\x00", 1);
+
+/// Bytes: of a buffer to begin with, and of one that is kept.
+constexpr std::size_t first_size = 16 * 1024;
+constexpr std::size_t max_kept = 256 * 1024;
+
+/// zlib's default for compressors that take 256 KiB in all; `ws` and µWebSockets share one like it.
+constexpr int shared_memory_level = 8;
+
+/// zlib reads and does not write its input.
+Bytef *input(std::string_view data) { return reinterpret_cast<Bytef *>(const_cast<char *>(data.data())); }
+
+uInt capped(std::size_t size) { return static_cast<uInt>(std::min<std::size_t>(size, std::numeric_limits<uInt>::max())); }
+
+/// There is no other reason: the parameters are right.
+void expect_memory(int result) {
+  if (result != Z_OK) {
+    throw std::bad_alloc();
+  }
+}
+
+}  // namespace
+
+void ScratchBuffer::grow(std::size_t size, std::size_t used) {
+  if (size <= size_) {
+    return;
+  }
+  auto larger = std::make_unique_for_overwrite<char[]>(size);
+  if (used > 0) {
+    std::memcpy(larger.get(), memory_.get(), used);
+  }
+  memory_ = std::move(larger);
+  size_ = size;
+}
+
+void ScratchBuffer::trim() {
+  if (size_ > max_kept) {
+    memory_.reset();
+    size_ = 0;
+  }
+}
+
+// ---- zlib's streams; raw deflate is asked for by negative window bits (zlib.h) ----
+
+Deflater::Deflater(int window_bits, int memory_level) {
+  // zlib refuses 8. With 9 it refers to at most 250 bytes back (deflate.h, MAX_DIST), which a window of 256 bytes holds.
+  expect_memory(
+      deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -std::max(window_bits, 9), memory_level, Z_DEFAULT_STRATEGY));
+}
+
+Deflater::~Deflater() { deflateEnd(&stream_); }
+
+void Deflater::reset() { deflateReset(&stream_); }
+
+std::string_view Deflater::deflate(std::string_view data, bool last, ScratchBuffer &out) {
+  if (data.empty()) {
+    return last ? empty_block : std::string_view();  // zlib would do nothing
+  }
+  constexpr std::size_t flush_room = 16;  // for the empty block at the end, which deflateBound does not count
+  out.grow(std::max<std::size_t>(first_size, deflateBound(&stream_, static_cast<uLong>(data.length())) + flush_room), 0);
+  stream_.next_in = input(data);
+  stream_.avail_in = capped(data.length());
+  std::size_t length = 0;
+  for (;;) {
+    stream_.next_out = reinterpret_cast<Bytef *>(out.data() + length);
+    stream_.avail_out = capped(out.size() - length);
+    uInt room = stream_.avail_out;
+    ::deflate(&stream_, Z_SYNC_FLUSH);
+    length += room - stream_.avail_out;
+    if (stream_.avail_out > 0) {
+      break;
+    }
+    out.grow(out.size() * 2, length);
+  }
+  return {out.data(), last ? length - tail.length() : length};
+}
+
+Inflater::Inflater(int window_bits) { expect_memory(inflateInit2(&stream_, -window_bits)); }
+
+Inflater::~Inflater() { inflateEnd(&stream_); }
+
+void Inflater::reset() { inflateReset(&stream_); }
+
+Inflated Inflater::inflate(std::string_view data, std::size_t limit, ScratchBuffer &out) {
+  if (data.empty()) {
+    return {};  // no proper form of an empty message, but nobody could mean anything else
+  }
+  const std::size_t most = limit + 1;  // the byte that is too many
+  out.grow(std::min(first_size, most), 0);
+  std::size_t length = 0;
+  // Bit 7 of data_type: the decoder stands between two blocks (zlib.h, inflate).
+  constexpr int between_blocks = 128;
+  for (std::string_view piece : {data, tail}) {
+    stream_.next_in = input(piece);
+    stream_.avail_in = capped(piece.length());
+    for (;;) {
+      if (length == out.size()) {
+        out.grow(std::min(out.size() * 2, most), length);
+      }
+      stream_.next_out = reinterpret_cast<Bytef *>(out.data() + length);
+      stream_.avail_out = capped(std::min(out.size(), most) - length);
+      uInt room = stream_.avail_out;
+      int result = ::inflate(&stream_, Z_SYNC_FLUSH);
+      length += room - stream_.avail_out;
+      if (length > limit) {
+        return {Inflated::Failure::too_long, {}};
+      }
+      if (result == Z_STREAM_END) {
+        inflateReset(&stream_);  // a final block, behind which others may follow (RFC 7692, section 7.2.3.5)
+        if (stream_.avail_in == 0) {
+          return {Inflated::Failure::none, {out.data(), length}};
+        }
+      } else if (result != Z_OK && result != Z_BUF_ERROR) {
+        return {Inflated::Failure::invalid, {}};
+      } else if (stream_.avail_out > 0) {
+        break;
+      }
+    }
+  }
+  // The tail has ended a block, unless the data broke off in the middle of one.
+  if (!(stream_.data_type & between_blocks)) {
+    return {Inflated::Failure::invalid, {}};
+  }
+  return {Inflated::Failure::none, {out.data(), length}};
+}
+
+// ---- who owns them ----
+
+Deflater &SharedCompression::deflater(int window_bits) {
+  auto &deflater = deflaters_.at(static_cast<std::size_t>(window_bits));
+  if (!deflater) {
+    deflater = std::make_unique<Deflater>(window_bits, shared_memory_level);
+  }
+  return *deflater;
+}
+
+Inflater &SharedCompression::inflater() {
+  if (!inflater_) {
+    inflater_ = std::make_unique<Inflater>(max_window_bits);
+  }
+  return *inflater_;
+}
+
+std::optional<int> Compression::shared_window() const {
+  return agreed_.compressor.takeover ? std::nullopt : std::optional(agreed_.compressor.bits);
+}
+
+Deflater &Compression::own_deflater() {
+  if (!deflater_) {
+    deflater_ = std::make_unique<Deflater>(agreed_.compressor.bits, options_.memory_level);
+  }
+  return *deflater_;
+}
+
+std::optional<std::string_view> Compression::compress(std::string_view message) {
+  if (agreed_.compressor.takeover) {
+    // Whatever has come out: later messages refer to this one, which the client must have had in this form.
+    return own_deflater().deflate(message, true, shared_.deflated);
+  }
+  std::string_view compressed = compress_fragment(message, true);
+  return compressed.length() < message.length() ? std::optional(compressed) : std::nullopt;
+}
+
+std::string_view Compression::compress_fragment(std::string_view data, bool last) {
+  if (agreed_.compressor.takeover) {
+    return own_deflater().deflate(data, last, shared_.deflated);
+  }
+  // Fragments end between two blocks, and blocks need not refer to earlier ones: others may use the compressor in between.
+  Deflater &deflater = shared_.deflater(agreed_.compressor.bits);
+  std::string_view compressed = deflater.deflate(data, last, shared_.deflated);
+  deflater.reset();
+  return compressed;
+}
+
+Inflated Compression::decompress(std::string_view message, std::size_t limit) {
+  if (agreed_.decompressor.takeover) {
+    if (!inflater_) {
+      inflater_ = std::make_unique<Inflater>(agreed_.decompressor.bits);
+    }
+    return inflater_->inflate(message, limit, shared_.inflated);
+  }
+  Inflater &inflater = shared_.inflater();
+  Inflated inflated = inflater.inflate(message, limit, shared_.inflated);
+  inflater.reset();
+  return inflated;
+}
+
+std::optional<std::string_view> PublishedForms::find(std::uint32_t number, int window_bits, std::string_view message) {
+  if (kept_ > max_kept || forms_.size() > max_forms) {
+    clear();
+  }
+  auto [found, added] = forms_.try_emplace(static_cast<std::uint64_t>(number) << 4 | static_cast<unsigned>(window_bits));
+  if (added) {
+    Deflater &deflater = shared_.deflater(window_bits);
+    std::string_view compressed = deflater.deflate(message, true, shared_.deflated);
+    deflater.reset();
+    if (compressed.length() < message.length()) {
+      found->second = compressed;
+      kept_ += compressed.length();
+    }
+    shared_.deflated.trim();
+  }
+  return found->second;
+}
+
+void PublishedForms::clear() {
+  forms_.clear();
+  kept_ = 0;
+}
+
+}  // namespace nws

@@ -28,7 +28,9 @@ const LEFT_OUT = [
   ...['cli', 'descriptors', 'echo', 'readme'].map((name) => `test/app/${name}.test.ts`),
   'test/unit/**',
   'test/certificate.test.ts',
+  'test/docs.test.ts',
   'test/install.test.ts',
+  'test/package.test.ts',
 ]
 
 const sources = findSources()

@@ -22,6 +22,7 @@ const LEFT_OUT = [
   'test/app/descriptors.test.ts',
   'test/app/readme.test.ts',
   'test/certificate.test.ts',
+  'test/docs.test.ts',
   'test/install.test.ts',
   'test/unit/layers.test.ts',
 ]

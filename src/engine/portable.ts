@@ -327,10 +327,8 @@ function headOf({ method = '', url = '', rawHeaders, socket }: IncomingMessage):
 function responseTo(request: IncomingMessage, stream: NetSocket): ServerResponse {
   const response = new ServerResponse(request)
   response.assignSocket(stream)
-  response.once('finish', () => {
-    response.detachSocket(stream)
-    stream.destroySoon()
-  })
+  // Not detached: the response is closed with the stream, when the kernel has taken it.
+  response.once('finish', () => stream.destroySoon())
   return response
 }
 

@@ -46,9 +46,8 @@ export function toAcceptance(result: unknown, offered: readonly string[]): Accep
 }
 
 function toHeaderList(headers: NonNullable<Accept<unknown>['headers']>): string[] {
-  checkObject('headers', headers, undefined)
   const list: string[] = []
-  for (const [name, values] of Symbol.iterator in headers ? headers : Object.entries(headers)) {
+  for (const [name, values] of pairsOf(headers)) {
     checkName(name)
     for (const value of Array.isArray(values) ? values : [values]) {
       checkValue(name, value)
@@ -56,6 +55,15 @@ function toHeaderList(headers: NonNullable<Accept<unknown>['headers']>): string[
     }
   }
   return list
+}
+
+function pairsOf(headers: NonNullable<Accept<unknown>['headers']>): (readonly [string, string | readonly string[]])[] {
+  if (typeof headers !== 'object' || headers === null) throw new OptionError('headers', headers, 'an object')
+  if (!(Symbol.iterator in headers)) return Object.entries(headers)
+  const pairs = [...headers]
+  const wrong: unknown = pairs.find((pair: unknown) => !Array.isArray(pair) || pair.length !== 2)
+  if (wrong !== undefined) throw new OptionError('headers', wrong, 'pairs of name and value')
+  return pairs
 }
 
 function checkName(name: string): void {

@@ -1,6 +1,14 @@
 /** What TypeScript makes of the public interface: held by the type check, and run to see that the calls exist. */
 import { expect, expectTypeOf, test } from 'vitest'
-import { type Data, type Params, SendStatus, type ServerRequest, type Socket, WebSocketServer } from '../../src/index.js'
+import {
+  type Accept,
+  type Data,
+  type Params,
+  SendStatus,
+  type ServerRequest,
+  type Socket,
+  WebSocketServer,
+} from '../../src/index.js'
 
 test('a path gives its parameters', () => {
   expectTypeOf<Params<'/chat/:room/:user'>>().toEqualTypeOf<{ room: string } & { user: string }>()
@@ -38,6 +46,42 @@ test('a socket carries the data of its route, and undefined where there is none'
         socket.data = 5
       },
     })
+})
+
+test('what `upgrade` accepts with is what the other handlers find', () => {
+  new WebSocketServer({ engine: 'portable' })
+    .ws('/rooms/:room/:seat', {
+      upgrade(request) {
+        expectTypeOf(request.params.room).toEqualTypeOf<string>()
+        expectTypeOf(request.protocols).toEqualTypeOf<readonly string[]>()
+        expectTypeOf(request.origin).toEqualTypeOf<string | undefined>()
+        // @ts-expect-error: the path names no such parameter
+        request.params.table
+        return { data: { room: request.params.room, seat: Number(request.params.seat) }, protocol: request.protocols[0] }
+      },
+      open(socket) {
+        expectTypeOf(socket.data).toEqualTypeOf<{ room: string; seat: number }>()
+      },
+      error(error, socket) {
+        expectTypeOf(error).toBeUnknown()
+        expectTypeOf(socket.data.seat).toEqualTypeOf<number>()
+      },
+    })
+    .ws('/later', {
+      async upgrade(request) {
+        await Promise.resolve()
+        return request.headers.has('authorization') ? { data: new Date(0) } : new Response(null, { status: 401 })
+      },
+      message(socket) {
+        expectTypeOf(socket.data).toEqualTypeOf<Date>()
+      },
+    })
+    .ws('/refused', { upgrade: () => new Response(null, { status: 403 }) })
+    // @ts-expect-error: what it returns neither accepts nor refuses
+    .ws('/neither', { upgrade: () => 'yes' })
+    // @ts-expect-error: the data is not what the route says
+    .ws<Date>('/other', { upgrade: () => ({ data: 'a string' }) })
+  expectTypeOf<Accept<undefined>>().toExtend<{ data: undefined }>()
 })
 
 test('what can be sent is text and bytes, and the answers have names', () => {

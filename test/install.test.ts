@@ -222,6 +222,20 @@ describe('without static libraries of OpenSSL', () => {
   })
 })
 
+describe('without the static library of zlib', () => {
+  test('the paragraph names it, and says how to bring it', () => {
+    const cc = fakeProgram('cc', 'case "$1" in -print-file-name=libz.a) echo libz.a; exit 0;; esac; exec gcc "$@"')
+    const { code, output } = project.install({ CC: cc })
+    expect(code).toBe(0)
+    expect(output).toContain('The portable engine serves.')
+    expect(output).not.toContain('Missing: OpenSSL')
+    const paragraph = paragraphAbout("zlib's static library", output)
+    expect(paragraph).toContain(`There is no libz.a where ${cc} looks for libraries.`)
+    expect(paragraph).toContain('apk add zlib-static')
+    expect(project.install({ CC: cc, NATIVE_WEBSOCKET_SERVER_ENGINE: 'native' }).code).toBe(1)
+  })
+})
+
 describe('without the upstream sources', () => {
   beforeEach(() => rmSync(join(project.folder, 'external'), { recursive: true }))
 

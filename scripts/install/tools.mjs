@@ -70,7 +70,7 @@ export function checkTools() {
     openssl.tried
       ? { what: "OpenSSL's header openssl/ssl.h", tried: openssl.tried, remedies: remedies.openssl }
       : checkStaticOpenssl(tools),
-    zlib.tried ? { what: "zlib's header zlib.h", tried: zlib.tried, remedies: remedies.zlib } : undefined,
+    zlib.tried ? { what: "zlib's header zlib.h", tried: zlib.tried, remedies: remedies.zlib } : checkStaticZlib(tools),
     uv.tried ? { what: "libuv's header uv.h", tried: uv.tried, remedies: remedies.libuv } : undefined,
   ].filter((missing) => missing !== undefined)
   return tools
@@ -158,6 +158,23 @@ function checkStaticOpenssl({ cc, opensslRoot }) {
       `There is no ${absent.join(' and no ')} ${opensslRoot || !cc ? 'in ' : ''}${places}. ` +
       'The shared libraries are not enough: the addon would get mixed up with the OpenSSL that is inside Node.js.',
     remedies: remedies.staticOpenssl,
+  }
+}
+
+/**
+ * Likewise, but for macOS: its linker notes for each symbol which library it is from.
+ * @param {Tools} tools
+ * @returns {Missing | undefined}
+ */
+function checkStaticZlib({ cc }) {
+  if (process.platform === 'darwin' || hasLibrary('libz.a', cc, undefined)) return undefined
+  const places = cc ? `where ${cc.join(' ')} looks for libraries` : `in ${libraryFolders(undefined).join(' nor ')}`
+  return {
+    what: "zlib's static library",
+    tried:
+      `There is no libz.a ${places}. ` +
+      'The shared library is not enough: the addon would get mixed up with the zlib that is inside Node.js.',
+    remedies: remedies.staticZlib,
   }
 }
 

@@ -277,9 +277,9 @@ export interface Socket<T = undefined> {
 }
 
 /**
- * The size class of a compressor or decompressor, with the names of µWebSockets. A compressor takes that much memory for each connection, in
- * a window of 512 bytes (`'3KB'` and `'4KB'`), 1, 2, 4, 8, 16 or 32 KiB (`'256KB'`) and tables. A decompressor of the same class has the
- * same window, and takes about 10 KiB more than that.
+ * The size of a compressor or decompressor, with the names of µWebSockets. A compressor takes that much memory for each connection: a window
+ * of 512 bytes (`'3KB'` and `'4KB'`), 1, 2, 4, 8, 16 or 32 KiB (`'256KB'`), and tables. A decompressor has a window of that size, and takes
+ * about 10 KiB more: 2 KiB with `'3KB'`, and with everything from `'32KB'` on 32 KiB, since there are no larger ones.
  */
 export type CompressorSize = '3KB' | '4KB' | '8KB' | '16KB' | '32KB' | '64KB' | '128KB' | '256KB'
 

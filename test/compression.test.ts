@@ -67,7 +67,7 @@ describeEngines('the agreement on compression', (engine) => {
       'a client that can limit its window does',
       { compressor: '256KB', decompressor: '8KB' },
       'permessage-deflate; client_max_window_bits',
-      'permessage-deflate; client_max_window_bits=10',
+      'permessage-deflate; client_max_window_bits=13',
     ],
     [
       'the first usable offer is taken',

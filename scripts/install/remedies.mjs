@@ -32,7 +32,12 @@ export const remedies = {
     ["Elsewhere, in OpenSSL's sources", './Configure --prefix=/path/to/openssl --libdir=lib && make && make install_sw'],
     ['and then here', `OPENSSL_ROOT_DIR=/path/to/openssl ${tryAgain}`],
   ]),
-  zlib: packages({ debian: 'zlib1g-dev', fedora: 'zlib-devel zlib-static', alpine: 'zlib-dev zlib-static', macos: commandLineTools }),
+  zlib: packages({
+    debian: 'zlib1g-dev',
+    fedora: 'zlib-devel zlib-static',
+    alpine: 'zlib-dev zlib-static',
+    macos: commandLineTools,
+  }),
   staticZlib: packages({ debian: 'zlib1g-dev', fedora: 'zlib-static', alpine: 'zlib-static', macos: commandLineTools }),
   libuv: packages({ debian: 'libuv1-dev', fedora: 'libuv-devel', alpine: 'libuv-dev', macos: 'brew install libuv' }),
 }

@@ -28,19 +28,20 @@ const ROUTE_DEFAULTS: EngineRoute = {
 const DEFAULT_THRESHOLD = 1024
 
 /**
- * Window bits and memory level of zlib for each size, which are those of µWebSockets: a compressor takes 2^(bits + 2) + 2^(level + 9) bytes
- * (zconf.h).
+ * For each size, zlib's window bits and memory level of a compressor, which are those of µWebSockets: it takes 2^(bits + 2) + 2^(level + 9)
+ * bytes (zconf.h); and the window bits of a decompressor.
  */
-const COMPRESSOR_SIZES: Readonly<Record<CompressorSize, readonly [windowBits: number, memoryLevel: number]>> = {
-  '3KB': [9, 1],
-  '4KB': [9, 2],
-  '8KB': [10, 3],
-  '16KB': [11, 4],
-  '32KB': [12, 5],
-  '64KB': [13, 6],
-  '128KB': [14, 7],
-  '256KB': [15, 8],
-}
+const SIZES: Readonly<Record<CompressorSize, readonly [compressorBits: number, memoryLevel: number, decompressorBits: number]>> =
+  {
+    '3KB': [9, 1, 11],
+    '4KB': [9, 2, 12],
+    '8KB': [10, 3, 13],
+    '16KB': [11, 4, 14],
+    '32KB': [12, 5, 15],
+    '64KB': [13, 6, 15],
+    '128KB': [14, 7, 15],
+    '256KB': [15, 8, 15],
+  }
 
 const COMPRESSION_OPTION_NAMES: Names<CompressionOptions> = ['compressor', 'decompressor', 'threshold']
 
@@ -77,17 +78,20 @@ function resolveCompression(compression: false | CompressionOptions): Compressio
   checkObject('compression', compression, COMPRESSION_OPTION_NAMES)
   const { compressor = 'shared', decompressor = 'shared', threshold = DEFAULT_THRESHOLD } = compression
   checkInteger('compression.threshold', threshold, 0, MAX_INT32, ' bytes')
-  const { memoryLevel, ...window } = resolveSize('compression.decompressor', decompressor)
-  return { compressor: resolveSize('compression.compressor', compressor), decompressor: window, threshold }
+  const [compressorBits, memoryLevel] = resolveSize('compression.compressor', compressor)
+  const [, , decompressorBits] = resolveSize('compression.decompressor', decompressor)
+  return {
+    compressor: { windowBits: compressorBits, memoryLevel, takeover: compressor !== 'shared' },
+    decompressor: { windowBits: decompressorBits, takeover: decompressor !== 'shared' },
+    threshold,
+  }
 }
 
-function resolveSize(option: string, size: 'shared' | CompressorSize): CompressionSettings['compressor'] {
-  const takeover = size !== 'shared'
-  if (takeover && (typeof size !== 'string' || !Object.hasOwn(COMPRESSOR_SIZES, size))) {
-    throw new OptionError(option, size, `'shared' or one of ${Object.keys(COMPRESSOR_SIZES).join(', ')}`)
-  }
-  const [windowBits, memoryLevel] = COMPRESSOR_SIZES[takeover ? size : '256KB']
-  return { windowBits, memoryLevel, takeover }
+/** What is shared may as well be the largest. */
+function resolveSize(option: string, size: 'shared' | CompressorSize): (typeof SIZES)[CompressorSize] {
+  if (size === 'shared') return SIZES['256KB']
+  if (typeof size === 'string' && Object.hasOwn(SIZES, size)) return SIZES[size]
+  throw new OptionError(option, size, `'shared' or one of ${Object.keys(SIZES).join(', ')}`)
 }
 
 /** In seconds; 0, the default, is never. Longer is not promised: it is what µWebSockets can count to. */

@@ -190,8 +190,53 @@ describe('a WebSocket route', () => {
     [{ idleTimeout: -1 }, 'idleTimeout'],
     [{ idleTimeout: null }, 'idleTimeout'],
     [{ sendPings: 'yes' }, 'sendPings'],
+    ...notObjects.map((compression): Wrong => [{ compression }, 'compression']),
+    [{ compression: { level: 9 } }, 'compression.level'],
+    [{ compression: { threshold: -1 } }, 'compression.threshold'],
+    [{ compression: { threshold: 0.5 } }, 'compression.threshold'],
+    [{ compression: { threshold: 2 ** 31 } }, 'compression.threshold'],
+    [{ compression: { threshold: null } }, 'compression.threshold'],
+    ...['compressor', 'decompressor'].flatMap((option) =>
+      [null, true, 32, '32', '1MB', '32kb', ['32KB'], 'toString', 'dedicated'].map(
+        (size): Wrong => [{ compression: { [option]: size } }, `compression.${option}`],
+      ),
+    ),
   ])('%j is refused for %s', (handlers, name) => {
     expect(refusal(() => resolveRoute(untyped(handlers))).option).toBe(name)
+  })
+
+  test('compresses nothing unless asked to, and then with one compressor for all, from 1024 bytes on', () => {
+    expect(resolveRoute({ compression: false }).compression).toBeUndefined()
+    expect(resolveRoute({ compression: {} }).compression).toEqual({
+      compressor: { windowBits: 15, memoryLevel: 8, takeover: false },
+      decompressor: { windowBits: 15, takeover: false },
+      threshold: 1024,
+    })
+    expect(resolveRoute({ compression: { compressor: 'shared', decompressor: 'shared', threshold: 0 } }).compression).toEqual({
+      compressor: { windowBits: 15, memoryLevel: 8, takeover: false },
+      decompressor: { windowBits: 15, takeover: false },
+      threshold: 0,
+    })
+  })
+
+  test.each([
+    ['3KB', 9, 1, 11],
+    ['4KB', 9, 2, 12],
+    ['8KB', 10, 3, 13],
+    ['16KB', 11, 4, 14],
+    ['32KB', 12, 5, 15],
+    ['64KB', 13, 6, 15],
+    ['128KB', 14, 7, 15],
+    ['256KB', 15, 8, 15],
+  ] as const)('%s is the memory of a compressor, and the window of a decompressor', (size, bits, memoryLevel, windowBits) => {
+    const { compression } = resolveRoute({ compression: { compressor: size, decompressor: size } })
+    expect(compression?.compressor).toEqual({ windowBits: bits, memoryLevel, takeover: true })
+    expect(compression?.decompressor).toEqual({ windowBits, takeover: true })
+    // zconf.h; a decompressor's window cannot be larger than 32 KiB.
+    expect(2 ** (bits + 2) + 2 ** (memoryLevel + 9)).toBe(Number.parseInt(size, 10) * 1024)
+    const largest = Math.min(Number.parseInt(size, 10), 32) * 1024
+    expect(2 ** windowBits).toBeLessThanOrEqual(largest)
+    expect(2 ** (windowBits + 1)).toBeGreaterThan(largest)
   })
 
   test('lives for ever, or for a minute to four hours', () => {

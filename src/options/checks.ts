@@ -29,7 +29,7 @@ export function checkObject(option: string, value: object, names: readonly strin
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new OptionError(option, value, 'an object')
   const unknown = names && Object.keys(value).find((name) => !names.includes(name))
   if (unknown !== undefined) {
-    const prefix = option === 'tls' || option === 'compression' ? `${option}.` : ''
+    const prefix = ['tls', 'compression', 'health'].includes(option) ? `${option}.` : ''
     throw new OptionError(`${prefix}${unknown}`, unknown, `a known option (${names?.join(', ')})`)
   }
 }

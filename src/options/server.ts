@@ -12,6 +12,7 @@ import {
   checkNonEmptyString,
   checkObject,
   checkPath,
+  isPlain,
   MAX_INT32,
   type Names,
 } from './checks.js'
@@ -73,7 +74,8 @@ function resolveHealth(health: ServerOptions['health'] = HEALTH_PATH): Health | 
     checkPath('health', health, 'false, an object or ')
     return { path: health, check: undefined }
   }
-  checkObject('health', health, HEALTH_OPTION_NAMES)
+  // As with handlers: an object of a class may have fields of its own.
+  checkObject('health', health, isPlain(health) ? HEALTH_OPTION_NAMES : undefined)
   const { path = HEALTH_PATH, check } = health
   checkPath('health.path', path)
   checkFunction('health.check', check)

@@ -71,7 +71,7 @@ describe('server options', () => {
     [{ health: {} }, 'health.check'],
     [{ health: { check: true } }, 'health.check'],
     [{ health: { path: 'up', check() {} } }, 'health.path'],
-    [{ health: { check() {}, interval: 5 } }, 'interval'],
+    [{ health: { check() {}, interval: 5 } }, 'health.interval'],
     ...[0, -1, 1.5, '5', 2 ** 31, Number.POSITIVE_INFINITY, null].map(
       (value): Wrong => [{ maxConnections: value }, 'maxConnections'],
     ),

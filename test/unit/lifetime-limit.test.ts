@@ -1,0 +1,85 @@
+/** The clockwork of `maxLifetime`, with a clock that is turned by hand. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { LifetimeLimit, type Mortal } from '../../src/upgrade/lifetime-limit.js'
+
+/** Who was closed, in order. */
+const closed: string[] = []
+
+function mortal(name: string): Mortal {
+  return { close: (code, reason) => void closed.push(`${name} ${code} ${reason}`) }
+}
+
+const said = (...names: string[]) => names.map((name) => `${name} 1000 maximum lifetime reached`)
+
+beforeEach(() => {
+  closed.length = 0
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+})
+afterEach(() => vi.useRealTimers())
+
+test('each is closed when its own time is up, and not before', () => {
+  const limit = new LifetimeLimit(60)
+  limit.add(mortal('first'))
+  vi.advanceTimersByTime(20_000)
+  limit.add(mortal('second'))
+  limit.add(mortal('third'))
+  vi.advanceTimersByTime(39_999)
+  expect(closed).toEqual([])
+  vi.advanceTimersByTime(1)
+  expect(closed).toEqual(said('first'))
+  vi.advanceTimersByTime(19_999)
+  expect(closed).toEqual(said('first'))
+  vi.advanceTimersByTime(1)
+  expect(closed).toEqual(said('first', 'second', 'third'))
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('who has left is not closed, and nobody is forgotten for it', () => {
+  const limit = new LifetimeLimit(60)
+  const [first, second] = [mortal('first'), mortal('second')]
+  limit.add(first)
+  vi.advanceTimersByTime(30_000)
+  limit.add(second)
+  limit.delete(first)
+  limit.delete(first)
+  limit.delete(mortal('a stranger'))
+  vi.advanceTimersByTime(59_999)
+  expect(closed).toEqual([])
+  vi.advanceTimersByTime(1)
+  expect(closed).toEqual(said('second'))
+})
+
+test('with nobody left there is no timer, and with somebody new there is one again', () => {
+  const limit = new LifetimeLimit(14_400)
+  const first = mortal('first')
+  limit.add(first)
+  expect(vi.getTimerCount()).toBe(1)
+  limit.delete(first)
+  expect(vi.getTimerCount()).toBe(0)
+  limit.add(mortal('second'))
+  vi.advanceTimersByTime(14_400_000)
+  expect(closed).toEqual(said('second'))
+})
+
+test('one timer serves any number', () => {
+  const limit = new LifetimeLimit(60)
+  for (let n = 0; n < 1000; n++) limit.add(mortal(String(n)))
+  expect(vi.getTimerCount()).toBe(1)
+  vi.advanceTimersByTime(60_000)
+  expect(closed.length).toBe(1000)
+})
+
+test('who leaves because another is closed is not closed as well', () => {
+  const limit = new LifetimeLimit(60)
+  const second = mortal('second')
+  limit.add({
+    close: () => {
+      closed.push('first')
+      limit.delete(second)
+    },
+  })
+  limit.add(second)
+  vi.advanceTimersByTime(60_000)
+  expect(closed).toEqual(['first'])
+  expect(vi.getTimerCount()).toBe(0)
+})

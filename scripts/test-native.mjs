@@ -8,20 +8,14 @@
  * The reports are build/reports/native.tap, native-sanitize.tap and vitest-sanitize.json.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import process from 'node:process'
-import { runCmakeJs } from './install/native.mjs'
-import { buildDirectory, root } from './install/paths.mjs'
-import { run, which } from './install/processes.mjs'
-import { paragraphs } from './install/report.mjs'
-import { findSources } from './install/sources.mjs'
-import { checkTools } from './install/tools.mjs'
+import { root } from './install/paths.mjs'
+import { buildForTests, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const sanitize = process.argv.includes('--sanitize')
 const vitestArguments = process.argv.slice(2).filter((argument) => argument !== '--sanitize')
-const folder = sanitize ? join(buildDirectory, 'sanitize') : buildDirectory
-const reports = join(buildDirectory, 'reports')
 
 /** Tests that load no addon, or do nothing with it that others do not: the sanitizers would only slow them down. */
 const LEFT_OUT = [
@@ -33,21 +27,12 @@ const LEFT_OUT = [
   'test/package.test.ts',
 ]
 
-const sources = findSources()
-const tools = checkTools()
-const missing = [...sources.missing, ...tools.missing]
-if (!sources.directory || missing.length > 0) fail(paragraphs(missing))
-
-mkdirSync(reports, { recursive: true })
 console.log(`Building ${sanitize ? 'the addon and the unit tests with sanitizers' : 'the unit tests'} …`)
-const definitions = sanitize ? ['SANITIZE=ON'] : []
-const failure = runCmakeJs(folder, tools, { definitions, env: { UWEBSOCKETS_DIR: sources.directory } })
-if (failure) fail(failure)
-const built = run([which('cmake') ?? 'cmake', '--build', folder, '--target', 'native_tests'])
-if (!built.ok)
-  fail(
-    `${built.output}\n\nThe unit tests need libuv's library as well: Debian, Ubuntu: apt-get install libuv1-dev; Fedora: dnf install libuv-devel; Alpine: apk add libuv-dev; macOS: brew install libuv.`,
-  )
+const folder = buildForTests({
+  sanitize,
+  target: 'native_tests',
+  help: "The unit tests need libuv's library as well: Debian, Ubuntu: apt-get install libuv1-dev; Fedora: dnf install libuv-devel; Alpine: apk add libuv-dev; macOS: brew install libuv.",
+})
 
 const unitsPass = runUnitTests()
 const addonPasses = !sanitize || runAddonTests()
@@ -71,15 +56,8 @@ function runUnitTests() {
 }
 
 function runAddonTests() {
-  const env = {
-    ...process.env,
-    ...preload(tools.cxx ?? []),
-    NATIVE_WEBSOCKET_SERVER_ADDON: join(folder, 'Release', 'native_websocket_server.node'),
-    NATIVE_WEBSOCKET_SERVER_REQUIRE_NATIVE: '1',
-    // Node itself frees little when it exits: leaks are looked for in the unit tests above.
-    ASAN_OPTIONS: 'detect_leaks=0',
-    UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
-  }
+  // Node itself frees little when it exits: leaks are looked for in the unit tests above, and by the fuzz.
+  const env = sanitizerEnvironment(folder, 'detect_leaks=0')
   const report = `--outputFile.json=${join(reports, 'vitest-sanitize.json')}`
   const excluded = LEFT_OUT.flatMap((file) => ['--exclude', file])
   const vitest = [
@@ -92,25 +70,4 @@ function runAddonTests() {
   ]
   const { status } = spawnSync(process.execPath, [...vitest, ...vitestArguments], { cwd: root, env, stdio: 'inherit' })
   return status === 0
-}
-
-/**
- * AddressSanitizer must be loaded before anything else, and Node was not built with it.
- * @param {readonly string[]} compiler
- */
-function preload(compiler) {
-  if (process.platform === 'darwin') return fail('macOS keeps DYLD_INSERT_LIBRARIES from Node: the sanitizer run needs Linux.')
-  const names = ['libasan.so', `libclang_rt.asan-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}.so`]
-  const libraries = names.map((name) => run([...compiler, `-print-file-name=${name}`]).output)
-  const library = libraries.find((path) => isAbsolute(path) && existsSync(path))
-  return library ? { LD_PRELOAD: library } : fail(`${compiler.join(' ')} has none of ${names.join(', ')}`)
-}
-
-/**
- * @param {string} problem
- * @returns {never}
- */
-function fail(problem) {
-  console.error(problem)
-  process.exit(1)
 }

@@ -158,6 +158,40 @@ describeEngines('requests that do not wait for answers', (engine) => {
     expect((await http(served, '/health')).status).toBe(200)
   })
 
+  for (const [what, path, status] of [
+    ['accepted', '/socket', 101],
+    ['refused', '/nowhere', 404],
+  ] as const) {
+    test(`may end in a handshake that is ${what} while the answer before it is still on its way`, async () => {
+      const large = Buffer.alloc(8 * 1024 * 1024, 'large')
+      const answered = new Deferred()
+      const served = await serve(
+        engine,
+        { open: (socket) => void socket.send('welcome') },
+        {
+          path: '/socket',
+          routes: (server) =>
+            server.get('/large', () => {
+              setImmediate(() => answered.resolve())
+              return new Response(large)
+            }),
+        },
+      )
+      const client = await RawClient.connect(served)
+      client.pause()
+      client.write(get('/large'))
+      await within(answered.promise, 'the request')
+      await turns()
+      client.write(handshake({ path }))
+      await client.flushed()
+      await turns()
+      client.resume()
+      expect((await client.response()).body.equals(large)).toBe(true)
+      expect((await client.response()).status).toBe(status)
+      if (status === 101) expect((await client.frame()).payload.toString()).toBe('welcome')
+    })
+  }
+
   test('end with "Connection: close": what follows it is never looked at', async () => {
     const { served, seen } = await recording(engine)
     const client = await RawClient.connect(served)

@@ -94,9 +94,16 @@ class PortableServer implements EngineServer {
         stream.destroy()
         return
       }
-      const early = new EarlyBytes(stream as NetSocket, head)
-      const exchange = this.#begin({ request, stream: stream as NetSocket, early }, stream)
-      if (this.#exchanges.has(exchange)) early.start()
+      const begin = () => {
+        if (stream.destroyed) return
+        const early = new EarlyBytes(stream as NetSocket, head)
+        const exchange = this.#begin({ request, stream: stream as NetSocket, early }, stream)
+        if (this.#exchanges.has(exchange)) early.start()
+      }
+      // Until Node has written it, the answer before owns the stream; and it would set the timeout of an idle connection then.
+      const earlier = [...this.#unflushed].findLast(({ req }) => req.socket === stream)
+      if (earlier === undefined) begin()
+      else earlier.once('close', begin)
     })
   }
 

@@ -1,7 +1,7 @@
 /** Checks the arguments of calls on sockets and topics. These run for every message: what is right is let through quickly. */
 import { Buffer } from 'node:buffer'
 import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
-import { byteLengthOf } from '../bytes.js'
+import { byteLengthOf, plainView } from '../bytes.js'
 import type { Payload } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
 import type { Data } from '../types.js'
@@ -37,8 +37,13 @@ export function checkPingLength(data: Payload): void {
 
 /** A message as engines take it: strings and Uint8Arrays as they are, other buffers and views without a copy. */
 export function toPayload(data: Data): Payload {
-  if (typeof data === 'string' || isUint8Array(data)) return data
+  if (typeof data === 'string') return data
   try {
+    if (isUint8Array(data)) {
+      // Detached, it would pass for an empty message; a view of it throws.
+      if (byteLengthOf(data) === 0) plainView(data)
+      return data
+    }
     if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     if (isAnyArrayBuffer(data)) return new Uint8Array(data)
   } catch {

@@ -350,8 +350,12 @@ describe('a payload', () => {
 
   test('is not what was transferred away', () => {
     const buffer = new ArrayBuffer(8)
+    const views = [new Uint8Array(buffer), new DataView(buffer), new Float64Array(buffer)]
     structuredClone(buffer, { transfer: [buffer] })
-    expect(refusal(() => toPayload(buffer)).message).toBe('data must be attached to its memory, got an object (ArrayBuffer)')
+    for (const data of [buffer, ...views]) {
+      expect(refusal(() => toPayload(data)).message).toMatch(/^data must be attached to its memory, got an object/)
+    }
+    expect(toPayload(new Uint8Array(0))).toEqual(new Uint8Array(0))
   })
 
   test('of a ping has at most 125 bytes', () => {

@@ -1,0 +1,119 @@
+/**
+ * Calls the whole public interface at random, in random states, while clients of every kind come and go (test/fuzz): on the native
+ * engine built with AddressSanitizer and UndefinedBehaviorSanitizer, then for a quarter of the time on the portable one.
+ *
+ *   npm run fuzz -- [--seconds 60] [--seed 1] [--engine native|portable] [--plain]
+ *
+ * `--plain` takes the ordinary addon, which is quicker. The seed is printed; with it the same calls are made, as far as the network's
+ * timing lets them. The report is build/reports/fuzz.tap.
+ */
+import { spawn } from 'node:child_process'
+import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import process from 'node:process'
+import { parseArgs } from 'node:util'
+import { root } from './install/paths.mjs'
+import { buildForTests, fail, reports, sanitizerEnvironment } from './test-build.mjs'
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    engine: { type: 'string', multiple: true, default: ['native', 'portable'] },
+    plain: { type: 'boolean', default: false },
+  },
+})
+const seconds = Number(values.seconds)
+if (!(seconds > 0)) fail(`--seconds must be a number, got ${values.seconds}`)
+
+/** Seconds for the fuzz to end once its time is up: the last servers close, the process ends, the sanitizer looks for leaks. */
+const PATIENCE = 90
+
+/** @typedef {{ name: string, problem: string | undefined }} Check problem: undefined when it holds */
+
+const folder = values.plain || !values.engine.includes('native') ? undefined : buildForTests({ sanitize: true })
+mkdirSync(reports, { recursive: true })
+/** @type {Check[]} */
+const checks = []
+for (const engine of values.engine) checks.push(...(await run(engine)))
+const lines = checks.flatMap(({ name, problem }, index) =>
+  problem === undefined
+    ? [`ok ${index + 1} - ${name}`]
+    : [`not ok ${index + 1} - ${name}`, ...problem.split('\n').map((line) => `# ${line}`)],
+)
+const report = ['TAP version 13', `1..${checks.length}`, ...lines, ''].join('\n')
+process.stdout.write(report)
+writeFileSync(join(reports, 'fuzz.tap'), report)
+process.exit(checks.every(({ problem }) => problem === undefined) ? 0 : 1)
+
+/**
+ * @param {string} engine
+ * @returns {Promise<Check[]>}
+ */
+async function run(engine) {
+  const time = engine === 'native' ? seconds : seconds / 4
+  console.log(`Fuzzing the ${engine} engine for ${time} s, seed ${values.seed} …`)
+  const sanitized = engine === 'native' ? folder : undefined
+  const log = join(reports, `fuzz-${engine}.log`)
+  // Pointers that only V8's memory holds are unknown to the leak check: what it finds is judged below.
+  const env = sanitized ? sanitizerEnvironment(sanitized, 'detect_leaks=1:malloc_context_size=20') : process.env
+  const script = join(root, 'test', 'fuzz', 'fuzz.mjs')
+  const child = spawn(process.execPath, ['--expose-gc', script, engine, String(time), String(values.seed)], {
+    cwd: root,
+    env: { ...env, LSAN_OPTIONS: 'exitcode=0:max_leaks=0' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  child.stderr.pipe(createWriteStream(log))
+  let output = ''
+  child.stdout.on('data', (data) => {
+    output += data
+  })
+  const timer = setTimeout(() => child.kill('SIGKILL'), (time + PATIENCE) * 1000)
+  const [code, signal] = await new Promise((resolve) => child.once('close', (...end) => resolve(end)))
+  clearTimeout(timer)
+
+  const stderr = readFileSync(log, 'utf8')
+  const { complaints, leaks } = splitReport(stderr)
+  const result = JSON.parse(output.trim().split('\n').at(-1) || 'null')
+  if (result !== null) {
+    const { failures, ...counts } = result
+    console.log(
+      Object.entries(counts)
+        .map(([name, count]) => `${name} ${count}`)
+        .join(', '),
+    )
+  }
+  const ending = signal ?? `exit code ${code}`
+  return [
+    {
+      name: `random calls in random states throw and report nothing undocumented, and lose nothing [${engine}]`,
+      problem: result === null ? `no result: ${ending}` : result.failures.join('\n') || undefined,
+    },
+    {
+      name: `the process ends by itself, without a crash or a word on standard error [${engine}]`,
+      problem: code === 0 && complaints === '' ? undefined : `${ending}\n${complaints.slice(0, 20_000)}`,
+    },
+    ...(sanitized ? [{ name: `nothing that the addon has allocated is left behind [${engine}]`, problem: ownLeaks(leaks) }] : []),
+  ]
+}
+
+/**
+ * What standard error says, apart from LeakSanitizer's part.
+ * @param {string} stderr
+ */
+function splitReport(stderr) {
+  const start = stderr.search(/^=+\n==\d+==ERROR: LeakSanitizer/m)
+  return start < 0
+    ? { complaints: stderr.trim(), leaks: '' }
+    : { complaints: stderr.slice(0, start).trim(), leaks: stderr.slice(start) }
+}
+
+/**
+ * Node itself leaves memory behind: only what was allocated under a function of the addon counts.
+ * @param {string} report
+ */
+function ownLeaks(report) {
+  const leaks = report.split(/\n(?=(?:Direct|Indirect) leak of)/).slice(1)
+  const ours = leaks.filter((leak) => leak.includes('native_websocket_server.node'))
+  return ours.length === 0 ? undefined : ours.join('\n').slice(0, 20_000)
+}

@@ -1,0 +1,71 @@
+/** Builds of the addon for tests: with sanitizers, and how Node is started with one. */
+import { existsSync, mkdirSync } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
+import process from 'node:process'
+import { runCmakeJs } from './install/native.mjs'
+import { buildDirectory } from './install/paths.mjs'
+import { run, which } from './install/processes.mjs'
+import { paragraphs } from './install/report.mjs'
+import { findSources } from './install/sources.mjs'
+import { checkTools } from './install/tools.mjs'
+
+/** Where test reports go. */
+export const reports = join(buildDirectory, 'reports')
+
+/**
+ * Builds the addon and one more target, or ends the process with what is missing or wrong. Gives the build's folder.
+ * @param {{ sanitize: boolean, target?: string, help?: string }} what `help` is said where the target cannot be built
+ */
+export function buildForTests({ sanitize, target, help = '' }) {
+  const folder = sanitize ? join(buildDirectory, 'sanitize') : buildDirectory
+  const sources = findSources()
+  const tools = checkTools()
+  const missing = [...sources.missing, ...tools.missing]
+  if (!sources.directory || missing.length > 0) fail(paragraphs(missing))
+  mkdirSync(reports, { recursive: true })
+  const definitions = sanitize ? ['SANITIZE=ON'] : []
+  const failure = runCmakeJs(folder, tools, { definitions, env: { UWEBSOCKETS_DIR: sources.directory } })
+  if (failure) fail(failure)
+  if (target !== undefined) {
+    const built = run([which('cmake') ?? 'cmake', '--build', folder, '--target', target])
+    if (!built.ok) fail(`${built.output}\n\n${help}`)
+  }
+  return folder
+}
+
+/**
+ * The environment in which Node runs with the addon of a build with sanitizers.
+ * @param {string} folder
+ * @param {string} asanOptions
+ */
+export function sanitizerEnvironment(folder, asanOptions) {
+  return {
+    ...process.env,
+    ...preload(checkTools().cxx ?? []),
+    NATIVE_WEBSOCKET_SERVER_ADDON: join(folder, 'Release', 'native_websocket_server.node'),
+    NATIVE_WEBSOCKET_SERVER_REQUIRE_NATIVE: '1',
+    ASAN_OPTIONS: asanOptions,
+    UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
+  }
+}
+
+/**
+ * AddressSanitizer must be loaded before anything else, and Node was not built with it.
+ * @param {readonly string[]} compiler
+ */
+function preload(compiler) {
+  if (process.platform === 'darwin') return fail('macOS keeps DYLD_INSERT_LIBRARIES from Node: the sanitizer run needs Linux.')
+  const names = ['libasan.so', `libclang_rt.asan-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}.so`]
+  const libraries = names.map((name) => run([...compiler, `-print-file-name=${name}`]).output)
+  const library = libraries.find((path) => isAbsolute(path) && existsSync(path))
+  return library ? { LD_PRELOAD: library } : fail(`${compiler.join(' ')} has none of ${names.join(', ')}`)
+}
+
+/**
+ * @param {string} problem
+ * @returns {never}
+ */
+export function fail(problem) {
+  console.error(problem)
+  process.exit(1)
+}

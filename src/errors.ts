@@ -9,17 +9,19 @@ export const ERROR_CODES = {
   ERR_LISTENING: 'The call must come before `listen`, or `listen` was called a second time.',
   ERR_CLOSED: 'The server is closed or closing.',
   ERR_LISTEN: 'The address could not be listened on, for a reason without a more precise code.',
-  EADDRINUSE: 'The port is taken by another socket.',
-  EACCES: 'The port is privileged (below 1024 on most systems), or the address may not be used by this user.',
+  EADDRINUSE: 'The port is taken by another socket, or the path of the unix socket exists.',
+  EACCES: 'The port is privileged (below 1024 on most systems), or the address or folder may not be used by this user.',
   EADDRNOTAVAIL: 'The host is not an address of this machine.',
   EAFNOSUPPORT: 'The address family (IPv4 or IPv6) is not available on this machine.',
   ENOTFOUND: 'The host name has no address.',
+  ENOENT: 'The folder of the unix socket does not exist.',
+  ENAMETOOLONG: 'The path of the unix socket is longer than the system allows (107 bytes on Linux, 103 on macOS).',
   EMFILE: 'The process has no file descriptor left, to listen with or for another connection.',
   ERR_BACKPLANE: 'The backplane has thrown or rejected; the message says in which call, and `cause` is what it was.',
   ERR_TLS_FILE: 'A key or certificate file is missing or cannot be read.',
   ERR_TLS_KEY: 'The private key is not PEM, or of a kind that cannot be used.',
   ERR_TLS_PASSPHRASE: 'The private key is encrypted, and the passphrase is missing or wrong.',
-  ERR_TLS_CERTIFICATE: 'The certificate is not PEM.',
+  ERR_TLS_CERTIFICATE: 'A certificate, of the server or of a CA, is not PEM.',
   ERR_TLS_MISMATCH: 'The private key does not belong to the certificate.',
   ERR_TLS_CONTEXT: 'OpenSSL refused the TLS settings, for example the cipher list.',
   ERR_ENGINE_UNAVAILABLE: 'The engine that was asked for cannot be loaded; the message says why.',
@@ -55,31 +57,38 @@ export class OptionError extends WebSocketServerError {
   }
 }
 
+/** Where `listen` was to listen. */
+export type ListenTarget = { readonly host: string; readonly port: number } | { readonly unix: string }
+
 /** `listen` failed. `code` is the system's error code where there is one. */
 export class ListenError extends WebSocketServerError {
-  /** What was asked for: a name, a numeric address, or all addresses as `::`. */
-  readonly host: string
-  /** The port asked for. */
-  readonly port: number
+  /** What was asked for: a name, a numeric address, or all addresses as `::`. `undefined` for a unix socket. */
+  readonly host: string | undefined
+  /** The port asked for. `undefined` for a unix socket. */
+  readonly port: number | undefined
+  /** The path of the unix socket; `undefined` for a port. */
+  readonly unix: string | undefined
 
-  constructor(code: ErrorCode, host: string, port: number, options?: ErrorOptions) {
-    super(code, `cannot listen on ${host.includes(':') ? `[${host}]` : host}:${port}: ${ERROR_CODES[code]} (${code})`, options)
-    this.host = host
-    this.port = port
+  constructor(code: ErrorCode, target: ListenTarget, options?: ErrorOptions) {
+    super(code, `cannot listen on ${nameOf(target)}: ${ERROR_CODES[code]} (${code})`, options)
+    const isUnix = 'unix' in target
+    this.host = isUnix ? undefined : target.host
+    this.port = isUnix ? undefined : target.port
+    this.unix = isUnix ? target.unix : undefined
   }
 
   /** The error for a system error code; one without a meaning of its own here becomes `ERR_LISTEN`, with it as the cause. */
-  static fromSystemCode(systemCode: string, host: string, port: number, cause?: unknown): ListenError {
+  static fromSystemCode(systemCode: string, target: ListenTarget, cause?: unknown): ListenError {
     const known = systemCode.startsWith('E') && !systemCode.startsWith('ERR_') && Object.hasOwn(ERROR_CODES, systemCode)
     // The cast is what Object.hasOwn has just established.
     const code = known ? (systemCode as ErrorCode) : 'ERR_LISTEN'
-    return new ListenError(code, host, port, { cause: cause ?? systemCode })
+    return new ListenError(code, target, { cause: cause ?? systemCode })
   }
 }
 
 /** TLS material that cannot be used. */
 export class TlsError extends WebSocketServerError {
-  /** The file at fault, when it was named by `keyFile` or `certFile`. */
+  /** The file at fault, when it was named by `keyFile`, `certFile` or `caFile`. */
   readonly file: string | undefined
 
   constructor(code: ErrorCode, message: string, file?: string, options?: ErrorOptions) {
@@ -100,6 +109,12 @@ export class ClosedError extends WebSocketServerError {
   constructor(message = 'the server is closed') {
     super('ERR_CLOSED', message)
   }
+}
+
+function nameOf(target: ListenTarget): string {
+  if ('unix' in target) return `the unix socket ${target.unix}`
+  const { host, port } = target
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /** A value for an error message: short, on one line, and never a secret's full text. */

@@ -1,25 +1,19 @@
 /** The server that users see: routes, requests, sockets and the shutdown, above either engine. */
-import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
-import { isIP } from 'node:net'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneLink } from './backplane.js'
 import { Dispatcher } from './dispatch.js'
-import type { EngineCounters, EngineName, EngineTls } from './engine/contract.js'
+import type { EngineCounters, EngineName, EngineTls, ListenAddress } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/index.js'
-import { ClosedError, ListenError, WebSocketServerError } from './errors.js'
+import { ClosedError, OptionError, WebSocketServerError } from './errors.js'
 import { healthHandler } from './health.js'
 import { ANY_METHOD } from './http/routes.js'
+import { listenOn } from './listening.js'
 import { toMetrics } from './metrics.js'
 import { checkTopic, toPayload } from './options/arguments.js'
 import { checkBoolean, checkFunction, checkPath } from './options/checks.js'
-import {
-  type ResolvedListenOptions,
-  type ResolvedServerOptions,
-  resolveCloseOptions,
-  resolveListenOptions,
-  resolveServerOptions,
-} from './options/server.js'
+import { type ResolvedServerOptions, resolveCloseOptions, resolveListenOptions, resolveServerOptions } from './options/server.js'
+import { resolveTls } from './options/tls.js'
 import { resolveMaxLifetime, resolveRoute } from './options/websocket.js'
 import { readTls } from './tls.js'
 import type {
@@ -31,15 +25,16 @@ import type {
   RouteHandler,
   ServerOptions,
   Socket,
+  TcpListenOptions,
+  TcpListenResult,
+  TlsOptions,
+  UnixListenOptions,
+  UnixListenResult,
   WebSocketHandlers,
 } from './types.js'
 
 /** Milliseconds between two looks at what is still being written while the server closes. */
 const FLUSH_INTERVAL = 20
-
-/** All addresses: IPv6 and IPv4 where there are both, else IPv4. */
-const EVERY_ADDRESS = '::'
-const EVERY_IPV4_ADDRESS = '0.0.0.0'
 
 /**
  * A WebSocket and HTTP server.
@@ -54,6 +49,9 @@ export class WebSocketServer implements AsyncDisposable {
   readonly #options: ResolvedServerOptions
   readonly #engine: SelectedEngine
   readonly #dispatcher: Dispatcher
+  /** What the next `listen` reads; and what it has read, which engines are given. */
+  #tls: readonly TlsOptions[] | undefined
+  #engineTls: readonly EngineTls[] | undefined
   /** From the call of `listen`, unless that fails. */
   #isListening = false
   #keepsProcessAlive = true
@@ -64,6 +62,7 @@ export class WebSocketServer implements AsyncDisposable {
   /** Throws OptionError, or EngineError when the engine that was asked for cannot be loaded. */
   constructor(options: ServerOptions = {}) {
     this.#options = resolveServerOptions(options)
+    this.#tls = this.#options.tls
     this.#engine = selectEngine(this.#options.engine)
     this.#dispatcher = new Dispatcher(this.#options.tls ? 'https' : 'http', this.#options, this.#options.onError)
     const { backplane } = this.#options
@@ -125,26 +124,40 @@ export class WebSocketServer implements AsyncDisposable {
    * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which it may be called again; with
    * ERR_LISTENING when it was called before; with ClosedError when `close` was.
    */
+  listen(options?: TcpListenOptions): Promise<TcpListenResult>
+  /** Likewise, on a unix socket. */
+  listen(options: UnixListenOptions): Promise<UnixListenResult>
+  /** Likewise, on either. */
+  listen(options: ListenOptions): Promise<ListenResult>
   async listen(options: ListenOptions = {}): Promise<ListenResult> {
     const where = resolveListenOptions(options)
     this.#checkNotListening()
     this.#isListening = true
     try {
-      const tls = this.#options.tls && (await readTls(this.#options.tls))
+      if (this.#tls !== undefined) this.#engineTls = readTls(this.#tls)
       await this.#dispatcher.backplane?.start()
-      if (where.host !== undefined) return await this.#bind(await resolveHost(where.host, where.port), where, tls)
-      try {
-        return await this.#bind(EVERY_ADDRESS, where, tls)
-      } catch (error) {
-        // IPv6 is off in the kernel, or no interface has it.
-        const hasNoIpv6 = error instanceof ListenError && (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')
-        if (!hasNoIpv6) throw error
-        return await this.#bind(EVERY_IPV4_ADDRESS, where, tls)
-      }
+      return await listenOn(where, (address) => this.#bind(address))
     } catch (error) {
       this.#isListening = false
       throw error
     }
+  }
+
+  /**
+   * New connections get these certificates and settings; those that are open stay as they are, and no TLS session from before is
+   * resumed. Before `listen`, they take the place of the option `tls`. Files are read before this returns. Throws OptionError, also when
+   * the server was made without `tls`, or TlsError: everything then stays as it was; after `close`, ClosedError.
+   */
+  reloadTls(tls: TlsOptions | readonly TlsOptions[]): void {
+    if (this.#closing) throw new ClosedError()
+    if (this.#tls === undefined) {
+      throw new OptionError('tls', undefined, 'given to the server when it is made: later it cannot be turned on')
+    }
+    const options = resolveTls(tls)
+    const material = readTls(options)
+    this.#dispatcher.engine?.reloadTls(material)
+    this.#tls = options
+    this.#engineTls = material
   }
 
   /**
@@ -230,14 +243,17 @@ export class WebSocketServer implements AsyncDisposable {
     if (this.#isListening) throw new WebSocketServerError('ERR_LISTENING', 'the server listens already')
   }
 
-  /** Each attempt takes a server of the engine's of its own. */
-  async #bind(host: string, { port, reusePort }: ResolvedListenOptions, tls: EngineTls | undefined): Promise<ListenResult> {
+  /** Gives the port. Each attempt takes a server of the engine's of its own. */
+  async #bind(address: ListenAddress): Promise<number> {
     if (this.#closing) throw new ClosedError()
-    const server = this.#engine.engine.createServer({ tls, routes: this.#dispatcher.routes }, this.#dispatcher)
+    const server = this.#engine.engine.createServer(
+      { tls: this.#engineTls, proxyProtocol: this.#options.proxyProtocol, routes: this.#dispatcher.routes },
+      this.#dispatcher,
+    )
     this.#dispatcher.engine = server
     if (!this.#keepsProcessAlive) server.unref()
     try {
-      const result = { port: await server.listen({ host, port, reusePort }), host }
+      const port = await server.listen(address)
       const { health } = this.#options
       // A route of the user's own on this very path is meant to replace it.
       if (health !== undefined) {
@@ -249,7 +265,7 @@ export class WebSocketServer implements AsyncDisposable {
         )
         dispatcher.addDefaultRoute('GET', health.path, handler)
       }
-      return result
+      return port
     } catch (error) {
       this.#dispatcher.engine = undefined
       server.dispose()
@@ -274,16 +290,5 @@ export class WebSocketServer implements AsyncDisposable {
     this.#lastCounters = engine?.counters()
     this.#dispatcher.engine = undefined
     await this.#dispatcher.backplane?.close()
-  }
-}
-
-/** The numeric address of a host. Only a name that has none is ENOTFOUND: a resolver that cannot be asked is another matter. */
-async function resolveHost(host: string, port: number): Promise<string> {
-  if (isIP(host)) return host
-  try {
-    return (await lookup(host)).address
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-    throw ListenError.fromSystemCode(code, host, port, error)
   }
 }

@@ -4,10 +4,11 @@
  */
 import { Buffer } from 'node:buffer'
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import type { EngineTls } from './engine/contract.js'
 import { TlsError } from './errors.js'
+import { tlsEntryName } from './options/tls.js'
 import type { TlsOptions } from './types.js'
 
 /** Bytes of PEM, and where they came from. */
@@ -18,35 +19,51 @@ interface Material {
   readonly name: string
 }
 
-/** `options` has passed `src/options/server.ts`. Rejects with TlsError. */
-export async function readTls(options: TlsOptions): Promise<EngineTls> {
-  const key = await read('the private key', options.key, options.keyFile)
-  const cert = await read('the certificate', options.cert, options.certFile)
+/**
+ * Reads all entries. `entries` has passed `src/options/tls.ts`. Reading is synchronous, as `reloadTls` answers at once: these are small
+ * files, read once. Throws TlsError.
+ */
+export function readTls(entries: readonly TlsOptions[]): readonly EngineTls[] {
+  return entries.map((entry, index) => readEntry(entry, entries.length === 1 ? '' : ` of ${tlsEntryName(index, entries.length)}`))
+}
+
+/** `owner` completes the names of the material in messages. */
+function readEntry(options: TlsOptions, owner: string): EngineTls {
+  const key = read(`the private key${owner}`, options.key, options.keyFile)
+  const cert = read(`the certificate${owner}`, options.cert, options.certFile)
   const privateKey = parseKey(key, options.passphrase)
   const certificate = parseCertificates(cert)
   if (!certificate.checkPrivateKey(privateKey)) {
     throw new TlsError('ERR_TLS_MISMATCH', `${key.name} does not belong to ${cert.name}`, cert.file)
   }
+  const hasCa = options.ca !== undefined || options.caFile !== undefined
+  const ca = hasCa ? read(`the CA certificate${owner}`, options.ca, options.caFile) : undefined
+  if (ca !== undefined) parseCertificates(ca)
   const tls: EngineTls = {
     key: key.bytes,
     cert: cert.bytes,
+    ...(ca !== undefined && { ca: ca.bytes }),
     ...(options.passphrase !== undefined && { passphrase: options.passphrase }),
     ...(options.ciphers !== undefined && { ciphers: options.ciphers }),
     minVersion: options.minVersion ?? 'TLSv1.2',
+    requestCert: options.requestCert ?? false,
+    rejectUnauthorized: options.rejectUnauthorized ?? true,
+    ...(options.serverName !== undefined && { serverName: options.serverName.toLowerCase() }),
   }
   try {
     createSecureContext(tls)
   } catch (error) {
-    throw new TlsError('ERR_TLS_CONTEXT', `OpenSSL refused the TLS settings: ${reasonOf(error)}`, undefined, { cause: error })
+    const message = `OpenSSL refused the TLS settings${owner}: ${reasonOf(error)}`
+    throw new TlsError('ERR_TLS_CONTEXT', message, undefined, { cause: error })
   }
   return tls
 }
 
-async function read(what: string, given: string | Uint8Array | undefined, file: string | undefined): Promise<Material> {
+function read(what: string, given: string | Uint8Array | undefined, file: string | undefined): Material {
   if (file === undefined) return { bytes: Buffer.from(given ?? ''), file: undefined, name: what }
   const name = `${what} in ${file}`
   try {
-    return { bytes: await readFile(file), file, name }
+    return { bytes: readFileSync(file), file, name }
   } catch (error) {
     throw new TlsError('ERR_TLS_FILE', `cannot read ${name}: ${reasonOf(error)}`, file, { cause: error })
   }
@@ -68,7 +85,7 @@ function parseKey({ bytes, file, name }: Material, passphrase: string | undefine
   }
 }
 
-/** Parses the certificate and all of its chain; gives the first, which is the server's own. */
+/** Parses all certificates, of a chain or of several authorities; gives the first, which in a chain is the server's own. */
 function parseCertificates({ bytes, file, name }: Material): X509Certificate {
   const blocks = bytes.toString('latin1').match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[\s\S]*?-----END [^-]*-----/g)
   const refuse = (problem: string, cause?: unknown) =>

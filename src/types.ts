@@ -3,6 +3,9 @@
  * package finds all that is offered in one place.
  */
 import type { Buffer } from 'node:buffer'
+import type { TlsOptions } from './listening-types.js'
+
+export * from './listening-types.js'
 
 /** What can be sent: a string goes out as text (UTF-8), bytes as binary. */
 export type Data = string | ArrayBuffer | ArrayBufferView
@@ -28,24 +31,6 @@ export const SendStatus = {
   DROPPED: 0,
 } as const
 
-/** TLS key and certificate. PEM text or bytes, or the names of files; one of each pair is required. */
-export interface TlsOptions {
-  /** Private key, PEM. */
-  key?: string | Uint8Array
-  /** Certificate, followed by its chain, PEM. */
-  cert?: string | Uint8Array
-  /** Name of the file that holds the private key. */
-  keyFile?: string
-  /** Name of the file that holds the certificate and its chain. */
-  certFile?: string
-  /** Opens an encrypted private key. */
-  passphrase?: string
-  /** OpenSSL cipher list for TLS 1.2. Default: OpenSSL's own. */
-  ciphers?: string
-  /** The oldest protocol version accepted. Default `'TLSv1.2'`. */
-  minVersion?: 'TLSv1.2' | 'TLSv1.3'
-}
-
 /** Options of a server, checked when it is made: whatever is wrong is an OptionError that names it. */
 export interface ServerOptions {
   /**
@@ -53,8 +38,15 @@ export interface ServerOptions {
    * `NATIVE_WEBSOCKET_SERVER_ENGINE`, else native where the addon is built, else portable.
    */
   engine?: 'native' | 'portable'
-  /** Serve TLS (`wss:` and `https:`). Default: plain text. */
-  tls?: TlsOptions
+  /** Serve TLS (`wss:` and `https:`); an array has one entry for each certificate, the default first. Default: plain text. */
+  tls?: TlsOptions | readonly TlsOptions[]
+  /**
+   * Expect the PROXY protocol, version 2, on every connection, before TLS and HTTP; `ServerRequest.proxiedAddress` then is what the
+   * proxy says is the client's address. A connection is cut that begins with anything else (version 1 too), whose header is larger than
+   * 16 KiB, or does not come within 10 seconds. Only for a port that nobody but the proxy can reach: whoever can may claim any
+   * address. Default false: a PROXY header is then answered with 400.
+   */
+  proxyProtocol?: boolean
   /**
    * Answer GET (and HEAD) on this path with 200 and `{"status":"healthy"}`, or with 503: `{"status":"closing"}` while the server
    * closes, `{"status":"unhealthy"}` when `check` gives false. A check that throws or rejects, or gives anything else, is unhealthy
@@ -153,24 +145,6 @@ export type Metrics = {
   readonly handlerErrors: number
 }
 
-/** Where to listen. */
-export interface ListenOptions {
-  /** 0 to 65535; 0 (the default) lets the system choose, and `listen` says which. */
-  port?: number
-  /** A name or address of this machine. Default: all addresses, IPv6 and IPv4. */
-  host?: string
-  /** Share the port with other processes that ask for it too (SO_REUSEPORT). Default false. */
-  reusePort?: boolean
-}
-
-/** Where a server listens. */
-export interface ListenResult {
-  /** The port in use, chosen by the system when 0 was asked for. */
-  readonly port: number
-  /** The numeric address that `host` came to: `::` for all addresses, or `0.0.0.0` where there is no IPv6. */
-  readonly host: string
-}
-
 /** How a server closes. */
 export interface CloseOptions {
   /** Sent to every client, as in `Socket.close`. Default 1001, going away (RFC 6455, section 7.4.1). */
@@ -195,8 +169,13 @@ export interface ServerRequest<P extends string = string> {
   readonly query: URLSearchParams
   /** The header fields, as a web-standard Headers object. */
   readonly headers: Headers
-  /** Numeric address of the peer. */
+  /** Numeric address of the peer, which may be a proxy. Empty on a unix socket. */
   readonly remoteAddress: string
+  /**
+   * Numeric address of the client behind a proxy, with the option `proxyProtocol`. `undefined` without it, and where the proxy names no
+   * address of TCP: for its own health checks (LOCAL), for clients on a unix socket.
+   */
+  readonly proxiedAddress?: string
   /** Aborts when the client goes away before the answer. */
   readonly signal: AbortSignal
 }
@@ -236,7 +215,7 @@ export interface Socket<T = undefined> {
   readonly readyState: 1 | 2 | 3
   /** The subprotocol that `upgrade` has chosen, or empty. */
   readonly protocol: string
-  /** Numeric address of the peer; stays readable after the close. */
+  /** Numeric address of the peer; stays readable after the close. Empty on a unix socket. */
   readonly remoteAddress: string
   /** When the connection was accepted: milliseconds since the Unix epoch. */
   readonly connectedAt: number

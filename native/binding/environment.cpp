@@ -318,6 +318,7 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
 void HostedServer::on_request(ExchangeId exchange, const RequestHead &head) {
   std::string lines;
   lines.append(head.method).append("\n").append(head.url).append("\n").append(head.remote_address);
+  lines.append("\n").append(head.proxied_address);
   for (const Header &header : head.headers) {
     lines.append("\n").append(header.first).append("\n").append(header.second);
   }

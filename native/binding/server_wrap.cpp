@@ -39,21 +39,37 @@ std::optional<CompressionAgreement> compression_agreement(Napi::Value value) {
   return CompressionAgreement{.compressor = compression_window(compressor), .decompressor = compression_window(decompressor)};
 }
 
+/// An array of EngineTls (src/engine/contract.ts); nothing else gives any.
+std::vector<TlsOptions> tls_entries(Napi::Value given) {
+  std::vector<TlsOptions> entries;
+  std::uint32_t count = given.IsArray() ? given.As<Napi::Array>().Length() : 0;
+  for (std::uint32_t i = 0; i < count; i++) {
+    Napi::Value value = given.As<Napi::Array>().Get(i);
+    if (!value.IsObject()) {
+      break;
+    }
+    auto entry = value.As<Napi::Object>();
+    entries.push_back({.key = text_or_bytes(entry.Get("key")),
+                       .certificate = text_or_bytes(entry.Get("cert")),
+                       .passphrase = text_or_bytes(entry.Get("passphrase")),
+                       .ciphers = text_or_bytes(entry.Get("ciphers")),
+                       .tls13_only = text(entry.Get("minVersion")) == "TLSv1.3",
+                       .authorities = text_or_bytes(entry.Get("ca")),
+                       .request_certificate = boolean(entry.Get("requestCert")),
+                       .reject_unauthorized = boolean(entry.Get("rejectUnauthorized")),
+                       .server_name = text(entry.Get("serverName"))});
+  }
+  return entries;
+}
+
 ServerOptions server_options(const Napi::Object &given) {
   ServerOptions options;
-  options.address = {.host = text(given.Get("host")),
+  options.address = {.unix_path = text(given.Get("unix")),
+                     .host = text(given.Get("host")),
                      .port = static_cast<std::uint16_t>(number(given.Get("port"))),
                      .reuse_port = boolean(given.Get("reusePort"))};
-  if (Napi::Value tls = given.Get("tls"); tls.IsObject()) {
-    auto object = tls.As<Napi::Object>();
-    options.tls = TlsOptions{.key = text_or_bytes(object.Get("key")),
-                             .key_file = {},
-                             .certificate = text_or_bytes(object.Get("cert")),
-                             .certificate_file = {},
-                             .passphrase = text_or_bytes(object.Get("passphrase")),
-                             .ciphers = text_or_bytes(object.Get("ciphers")),
-                             .tls13_only = text(object.Get("minVersion")) == "TLSv1.3"};
-  }
+  options.tls = tls_entries(given.Get("tls"));
+  options.proxy_protocol = boolean(given.Get("proxyProtocol"));
   Napi::Value given_routes = given.Get("routes");
   std::uint32_t count = given_routes.IsArray() ? given_routes.As<Napi::Array>().Length() : 0;
   for (std::uint32_t i = 0; i < count; i++) {
@@ -73,8 +89,6 @@ ServerOptions server_options(const Napi::Object &given) {
 
 const char *failure_name(TlsFailure::What what) {
   switch (what) {
-    case TlsFailure::What::file:
-      return "file";
     case TlsFailure::What::key:
       return "key";
     case TlsFailure::What::passphrase:
@@ -87,6 +101,12 @@ const char *failure_name(TlsFailure::What what) {
       break;
   }
   return "context";
+}
+
+void refuse_tls(Napi::Env env, const TlsFailure &failure) {
+  Napi::Error error = Napi::Error::New(env, failure.reason);
+  error.Set("tlsFailure", Napi::String::New(env, failure_name(failure.what)));
+  error.ThrowAsJavaScriptException();
 }
 
 /// Header names and values in turn, from an array of strings. The strings are kept in `storage`.
@@ -121,6 +141,7 @@ Napi::Function ServerWrap::define(Napi::Env env) {
                      {
                          InstanceMethod<&ServerWrap::listen>("listen"),
                          InstanceMethod<&ServerWrap::stop_listening>("stopListening"),
+                         InstanceMethod<&ServerWrap::reload_tls>("reloadTls"),
                          InstanceMethod<&ServerWrap::ref>("ref"),
                          InstanceMethod<&ServerWrap::respond>("respond"),
                          InstanceMethod<&ServerWrap::accept>("accept"),
@@ -136,7 +157,9 @@ ServerWrap::ServerWrap(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Server
   auto environment = Environment::of(info.Env());
   if (!environment || !environment->attached() || !info[0].IsNumber() || !info[1].IsObject() ||
       !info[1].As<Napi::Object>().Get("routes").IsArray()) {
-    refuse(info.Env(), "new WebSocketServer(number, { host, port, reusePort, tls, routes }), after attach");
+    refuse(
+        info.Env(),
+        "new WebSocketServer(number, { host, port, reusePort } or { unix } with { tls, proxyProtocol, routes }), after attach");
     return;
   }
   number_ = number(info[0]);
@@ -147,10 +170,9 @@ ServerWrap::ServerWrap(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Server
     return;
   }
   if (const auto &failure = hosted->server.tls_failure()) {
-    Napi::Error error = Napi::Error::New(info.Env(), failure->reason);
-    error.Set("tlsFailure", Napi::String::New(info.Env(), failure_name(failure->what)));
+    TlsFailure reported = *failure;
     environment->close_server(number_);
-    error.ThrowAsJavaScriptException();
+    refuse_tls(info.Env(), reported);
   }
 }
 
@@ -180,6 +202,14 @@ Napi::Value ServerWrap::listen(const Napi::CallbackInfo &info) {
 void ServerWrap::stop_listening(const Napi::CallbackInfo &) {
   if (HostedServer *server = hosted()) {
     server->server.stop_listening();
+  }
+}
+
+void ServerWrap::reload_tls(const Napi::CallbackInfo &info) {
+  if (HostedServer *server = hosted()) {
+    if (auto failure = server->server.reload_tls(tls_entries(info[0]))) {
+      refuse_tls(info.Env(), *failure);
+    }
   }
 }
 

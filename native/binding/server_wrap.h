@@ -9,8 +9,8 @@
 
 namespace nws {
 
-/// new WebSocketServer(number, { host, port, reusePort, tls, routes }). Every method may be called at any time; after `dispose`
-/// they do nothing.
+/// new WebSocketServer(number, ListenAddress & EngineServerOptions), both of src/engine/contract.ts. Every method may be called
+/// at any time; after `dispose` they do nothing.
 class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -21,6 +21,8 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   /// () => port. Throws an Error whose `code` is the system's.
   Napi::Value listen(const Napi::CallbackInfo &info);
   void stop_listening(const Napi::CallbackInfo &info);
+  /// (tls: EngineTls[]). Throws like the constructor an Error with `tlsFailure`.
+  void reload_tls(const Napi::CallbackInfo &info);
   /// (keepAlive: boolean)
   void ref(const Napi::CallbackInfo &info);
   /// (exchange, status, headers: string[], body: Uint8Array | undefined, headOnly) => boolean

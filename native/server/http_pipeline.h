@@ -51,6 +51,8 @@ class HttpPipeline {
     std::size_t parsed = 0;
     /// Bytes of that request's body that are still to come.
     std::uint64_t body_left = 0;
+    /// What the PROXY header has told; empty without one.
+    std::string proxied_address;
     /// A chunked body has come: only the parser can see where it ends, so from then on everything goes straight to it.
     bool transparent = false;
   };

@@ -12,25 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "address_text.h"
 #include "websocket_server.h"
 #include "websocket_side.h"
 
 namespace nws {
-
-/// An address as text, from its 4 or 16 bytes.
-inline std::string address_text(std::string_view bytes) {
-  static constexpr char mapped[] = "\0\0\0\0\0\0\0\0\0\0\xff\xff";  // ::ffff:0:0/96, RFC 4291, section 2.5.5.2
-  char text[46] = "";
-  if (bytes.length() == 16 && bytes.substr(0, 12) == std::string_view(mapped, 12)) {
-    bytes.remove_prefix(12);
-  }
-  if (bytes.length() == 4) {
-    uv_inet_ntop(AF_INET, bytes.data(), text, sizeof text);
-  } else if (bytes.length() == 16) {
-    uv_inet_ntop(AF_INET6, bytes.data(), text, sizeof text);
-  }
-  return text;
-}
 
 template <bool SSL>
 class HttpSide {
@@ -51,14 +37,16 @@ class HttpSide {
   void set_up(App &app) {
     app.filter([this](HttpResponse *http, int change) {
       if (change > 0) {
-        counters_.tcp_connections++;
-        connections_.try_emplace(http);
+        connections_.try_emplace(http).first->second.proxied_address = std::exchange(announced_address_, {});
       } else {
         connections_.erase(http);
       }
     });
     app.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request); });
   }
+
+  /// Of the connection that comes next: what the PROXY header has told.
+  void announce(std::string_view proxied_address) { announced_address_ = proxied_address; }
 
   /// From now on nobody should stay for another request: the connection ends with the answer.
   void stop_listening() { is_listening_ = false; }
@@ -186,7 +174,8 @@ class HttpSide {
       headers_.emplace_back(header);
     }
     std::string remote_address = address_text(http->getRemoteAddress());
-    events_.on_request(id, {request->getCaseSensitiveMethod(), request->getFullUrl(), remote_address, headers_});
+    events_.on_request(id, {request->getCaseSensitiveMethod(), request->getFullUrl(), remote_address,
+                            connections_[http].proxied_address, headers_});
   }
 
   void write_response(HttpResponse *http, const Response &response) {
@@ -214,6 +203,7 @@ class HttpSide {
   /// Every connection that is not a WebSocket yet.
   std::unordered_map<void *, HttpPipeline::Connection> connections_;
   std::vector<Header> headers_;
+  std::string announced_address_;
   ExchangeId last_exchange_ = 0;
 };
 

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace nws {
 
@@ -39,7 +41,26 @@ int new_socket(int family) { return socket(family, SOCK_STREAM | SOCK_CLOEXEC | 
 int accept_one(int listening) { return accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 #endif
 
-/// Binds and listens on the descriptor, and finds the port. 0, or an errno.
+/// Binds and listens on the descriptor. 0, or an errno.
+int bind_and_listen_unix(int descriptor, const std::string &path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    return ENAMETOOLONG;
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  if (bind(descriptor, reinterpret_cast<const sockaddr *>(&address), sizeof address)) {
+    return errno;
+  }
+  if (listen(descriptor, backlog)) {
+    int error = errno;
+    unlink(path.c_str());
+    return error;
+  }
+  return 0;
+}
+
+/// Likewise, and finds the port.
 int bind_and_listen(int descriptor, const sockaddr_storage &address, bool reuse_port, int &port) {
   int on = 1;
   int off = 0;
@@ -70,6 +91,7 @@ struct Listener::Handles {
   uv_poll_t poll{};
   uv_timer_t retry{};
   int descriptor = -1;
+  std::string unix_path;
   int still_open = 2;
 };
 
@@ -84,13 +106,19 @@ void Listener::HandlesCloser::operator()(Handles *handles) const {
   handles->retry.data = handles;
   uv_close(reinterpret_cast<uv_handle_t *>(&handles->poll), closed);
   uv_close(reinterpret_cast<uv_handle_t *>(&handles->retry), closed);
+  if (!handles->unix_path.empty()) {
+    unlink(handles->unix_path.c_str());
+  }
   ::close(handles->descriptor);
 }
 
 ListenResult Listener::open(uv_loop_t *loop, const ListenAddress &address) {
   sockaddr_storage storage{};
-  if (uv_ip6_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in6 *>(&storage)) &&
-      uv_ip4_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in *>(&storage))) {
+  bool is_unix = !address.unix_path.empty();
+  if (is_unix) {
+    storage.ss_family = AF_UNIX;
+  } else if (uv_ip6_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in6 *>(&storage)) &&
+             uv_ip4_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in *>(&storage))) {
     return {.error = EINVAL};
   }
   int descriptor = new_socket(storage.ss_family);
@@ -98,15 +126,20 @@ ListenResult Listener::open(uv_loop_t *loop, const ListenAddress &address) {
     return {.error = errno};
   }
   ListenResult result;
-  result.error = bind_and_listen(descriptor, storage, address.reuse_port, result.port);
+  result.error = is_unix ? bind_and_listen_unix(descriptor, address.unix_path)
+                         : bind_and_listen(descriptor, storage, address.reuse_port, result.port);
   if (!result) {
     ::close(descriptor);
     return result;
   }
   auto handles = std::make_unique<Handles>();
   handles->descriptor = descriptor;
+  handles->unix_path = address.unix_path;
   if (int status = uv_poll_init(loop, &handles->poll, descriptor)) {
     ::close(descriptor);
+    if (is_unix) {
+      unlink(address.unix_path.c_str());
+    }
     return {.error = -status};
   }
   uv_timer_init(loop, &handles->retry);  // documented to succeed always

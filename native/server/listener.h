@@ -1,5 +1,5 @@
-// A listening TCP socket of our own, rather than µSockets': it knows why it could not listen, and it survives a process that
-// has run out of file descriptors, where µSockets' accept loop would spin.
+// A listening socket of our own, of TCP or unix, rather than µSockets': it knows why it could not listen, and it survives a
+// process that has run out of file descriptors, where µSockets' accept loop would spin.
 #pragma once
 
 #include <uv.h>
@@ -12,6 +12,8 @@
 namespace nws {
 
 struct ListenAddress {
+  /// The path of a unix socket, which is made by listening and removed at the end. Empty: TCP, as the rest says.
+  std::string unix_path;
   /// A numeric IPv4 or IPv6 address. `::` accepts IPv4 clients too.
   std::string host;
   /// 0 lets the system choose.
@@ -20,7 +22,7 @@ struct ListenAddress {
   bool reuse_port = false;
 };
 
-/// What came of listening: a port, or the errno that says why not.
+/// What came of listening: a port (0 for a unix socket), or the errno that says why not.
 struct ListenResult {
   int port = 0;
   int error = 0;

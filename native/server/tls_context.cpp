@@ -33,12 +33,9 @@ std::string take_reason() {
   return text ? text : "unknown error";
 }
 
-TlsFailure failure(What what, const std::string &file) { return {what, file, take_reason()}; }
+TlsFailure failure(What what) { return {what, take_reason()}; }
 
-/// Null when the file cannot be opened.
-Bio open_pem(const std::string &text, const std::string &file) {
-  return Bio(file.empty() ? BIO_new_mem_buf(text.data(), static_cast<int>(text.size())) : BIO_new_file(file.c_str(), "r"));
-}
+Bio open_pem(const std::string &text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
 
 struct PassphraseRequest {
   const std::string &passphrase;
@@ -54,17 +51,14 @@ int give_passphrase(char *buffer, int size, int, void *user) {
 }
 
 std::optional<TlsFailure> use_certificate(SSL_CTX *context, const TlsOptions &options) {
-  Bio bio = open_pem(options.certificate, options.certificate_file);
-  if (!bio) {
-    return failure(What::file, options.certificate_file);
-  }
+  Bio bio = open_pem(options.certificate);
   Certificate leaf(PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr));
   if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) {
-    return failure(What::certificate, options.certificate_file);
+    return failure(What::certificate);
   }
   while (Certificate link{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
     if (SSL_CTX_add0_chain_cert(context, link.get()) != 1) {
-      return failure(What::certificate, options.certificate_file);
+      return failure(What::certificate);
     }
     static_cast<void>(link.release());  // the context owns it now
   }
@@ -73,17 +67,41 @@ std::optional<TlsFailure> use_certificate(SSL_CTX *context, const TlsOptions &op
 }
 
 std::optional<TlsFailure> use_key(SSL_CTX *context, const TlsOptions &options) {
-  Bio bio = open_pem(options.key, options.key_file);
-  if (!bio) {
-    return failure(What::file, options.key_file);
-  }
+  Bio bio = open_pem(options.key);
   PassphraseRequest request{options.passphrase};
   PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, give_passphrase, &request));
   if (!key) {
-    return failure(request.asked ? What::passphrase : What::key, options.key_file);
+    return failure(request.asked ? What::passphrase : What::key);
   }
   if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1) {
-    return failure(What::mismatch, options.key_file);
+    return failure(What::mismatch);
+  }
+  return std::nullopt;
+}
+
+/// Lets in whoever has no valid certificate.
+int accept_any_certificate(int, X509_STORE_CTX *) { return 1; }
+
+std::optional<TlsFailure> use_authorities(SSL_CTX *context, const TlsOptions &options) {
+  if (!options.authorities.empty()) {
+    Bio bio = open_pem(options.authorities);
+    bool any = false;
+    while (Certificate authority{PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr)}) {
+      any = true;
+      if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority.get()) != 1 ||
+          SSL_CTX_add_client_CA(context, authority.get()) != 1) {
+        return failure(What::certificate);
+      }
+    }
+    if (!any) {
+      return failure(What::certificate);
+    }
+    ERR_clear_error();  // the end of the text is an error to PEM_read_bio
+  }
+  if (options.request_certificate) {
+    bool reject = options.reject_unauthorized;
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (reject ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                       reject ? nullptr : accept_any_certificate);
   }
   return std::nullopt;
 }
@@ -102,18 +120,14 @@ int select_http11(SSL *, const unsigned char **out, unsigned char *out_length, c
 
 std::optional<TlsFailure> configure_tls(ssl_ctx_st *context, const TlsOptions &options) {
   ERR_clear_error();
-  // A client may not make the server do handshakes without end on one connection.
-  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
-  // OpenSSL otherwise keeps two record buffers of 16 KiB for each connection, idle or not.
-  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_alpn_select_cb(context, select_http11, nullptr);
-  if (options.tls13_only && SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1) {
-    return failure(What::context, {});
-  }
   if (!options.ciphers.empty() && SSL_CTX_set_cipher_list(context, options.ciphers.c_str()) != 1) {
-    return failure(What::context, {});
+    return failure(What::context);
   }
   if (auto failed = use_certificate(context, options)) {
+    return failed;
+  }
+  if (auto failed = use_authorities(context, options)) {
     return failed;
   }
   return use_key(context, options);

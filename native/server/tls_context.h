@@ -1,6 +1,7 @@
-// Fills an OpenSSL context from PEM, which µWebSockets itself reads from files only, and says precisely what is wrong.
+// Fills an OpenSSL context from PEM, and says precisely what is wrong.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -9,30 +10,34 @@ struct ssl_ctx_st;
 namespace nws {
 
 struct TlsOptions {
-  /// PEM text; or else a file's name.
+  /// PEM, as are the certificates.
   std::string key;
-  std::string key_file;
   /// The certificate first, then its chain.
   std::string certificate;
-  std::string certificate_file;
   /// Opens an encrypted key.
   std::string passphrase;
   /// OpenSSL cipher list for TLS 1.2; empty keeps OpenSSL's own.
   std::string ciphers;
   /// Refuse TLS 1.2.
   bool tls13_only = false;
+  /// Certificates of the authorities whose clients are welcome; may be empty.
+  std::string authorities;
+  /// Ask clients for a certificate, and refuse those without a valid one.
+  bool request_certificate = false;
+  bool reject_unauthorized = true;
+  /// In lower case: which clients get this one of several. See TlsEntries.
+  std::string server_name;
 };
 
 struct TlsFailure {
-  enum class What { file, key, passphrase, certificate, mismatch, context };
+  enum class What { key, passphrase, certificate, mismatch, context };
   What what;
-  /// The file at fault, where one was named.
-  std::string file;
   /// What OpenSSL said. Holds no key material.
   std::string reason;
 };
 
-/// Nothing when the context is ready to serve.
+/// Nothing when the context is ready to serve. What OpenSSL copies from a context into each connection at its start (options,
+/// modes, protocol versions) is not set here but in TlsEntries.
 std::optional<TlsFailure> configure_tls(ssl_ctx_st *context, const TlsOptions &options);
 
 }  // namespace nws

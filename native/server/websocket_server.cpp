@@ -17,6 +17,8 @@ inline const char *header_limit(const char *) { return "16384"; }
 
 #include <unordered_map>
 
+#include "proxy_protocol.h"
+#include "tls_entries.h"
 #include "websocket_server.h"
 
 namespace nws {
@@ -25,7 +27,7 @@ namespace nws {
 class WebSocketServer::Core {
  public:
   virtual ~Core() = default;
-  virtual void adopt(int descriptor) = 0;
+  virtual void adopt(int descriptor, std::string_view proxied_address) = 0;
   virtual bool respond(ExchangeId exchange, const Response &response) = 0;
   virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                               const std::optional<CompressionAgreement> &compression) = 0;
@@ -39,6 +41,10 @@ class WebSocketServer::Core {
 
   Counters counters;
   std::unique_ptr<Listener> listener;
+  /// Null where no PROXY header is required, and after stop().
+  std::unique_ptr<ProxyStage> proxies;
+  /// Null without TLS.
+  std::unique_ptr<TlsEntries> tls;
   EventLoop *loop = nullptr;
   ListenAddress address;
 };
@@ -72,10 +78,13 @@ class ServerCore final : public WebSocketServer::Core {
   }
 
   HttpSide<SSL> &http() { return http_; }
-  ssl_ctx_st *tls() { return static_cast<ssl_ctx_st *>(app_.getNativeHandle()); }
+  ssl_ctx_st *native_tls() { return static_cast<ssl_ctx_st *>(app_.getNativeHandle()); }
   bool failed() { return app_.constructorFailed(); }
 
-  void adopt(int descriptor) override { app_.adoptSocket(descriptor); }
+  void adopt(int descriptor, std::string_view proxied_address) override {
+    http_.announce(proxied_address);
+    app_.adoptSocket(descriptor);
+  }
 
   bool respond(ExchangeId id, const Response &response) override { return http_.respond(id, response); }
   ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers,
@@ -97,6 +106,7 @@ class ServerCore final : public WebSocketServer::Core {
 
   void stop() override {
     stop_listening();
+    proxies.reset();
     if (app_.constructorFailed()) {
       return;
     }
@@ -126,12 +136,13 @@ us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
 }
 
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {
-  if (options.tls) {
+  if (!options.tls.empty()) {
     auto core = std::make_unique<ServerCore<true>>(connections, std::move(options.routes), events);
     if (core->failed()) {
-      tls_failure_ = {TlsFailure::What::context, {}, "no TLS context could be made"};
+      tls_failure_ = {TlsFailure::What::context, "no TLS context could be made"};
     } else {
-      tls_failure_ = configure_tls(core->tls(), *options.tls);
+      core->tls = std::make_unique<TlsEntries>(core->native_tls());
+      tls_failure_ = core->tls->load(options.tls);
     }
     core_ = std::move(core);
   } else {
@@ -139,8 +150,20 @@ WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, 
   }
   core_->loop = &loop;
   core_->address = std::move(options.address);
+  if (options.proxy_protocol) {
+    core_->proxies = std::make_unique<ProxyStage>(
+        loop.uv(), [core = core_.get()](int descriptor, std::string_view address) { core->adopt(descriptor, address); });
+  }
   core_->listener = std::make_unique<Listener>(Listener::Callbacks{
-      .accepted = [core = core_.get()](int descriptor) { core->adopt(descriptor); },
+      .accepted =
+          [core = core_.get()](int descriptor) {
+            core->counters.tcp_connections++;
+            if (core->proxies) {
+              core->proxies->take(descriptor);
+            } else {
+              core->adopt(descriptor, {});
+            }
+          },
       .exhausted = [&events] { events.on_descriptors_exhausted(); },
   });
 }
@@ -154,6 +177,12 @@ ListenResult WebSocketServer::listen() {
   return core_->listener->open(core_->loop->uv(), core_->address);
 }
 void WebSocketServer::stop_listening() { core_->stop_listening(); }
+std::optional<TlsFailure> WebSocketServer::reload_tls(const std::vector<TlsOptions> &entries) {
+  if (!core_->tls || entries.empty()) {
+    return TlsFailure{TlsFailure::What::context, "the server does not speak TLS"};
+  }
+  return core_->tls->load(entries);
+}
 void WebSocketServer::ref(bool keep_alive) {
   if (core_->listener) {
     core_->listener->ref(keep_alive);

@@ -28,6 +28,8 @@ struct RequestHead {
   std::string_view url;
   /// In text; an IPv4 peer of a dual-stack socket appears as IPv4.
   std::string_view remote_address;
+  /// The client's, as a PROXY header has told; empty when none has.
+  std::string_view proxied_address;
   /// Names in lower case, in the order in which they came.
   std::span<const Header> headers;
 };
@@ -45,8 +47,10 @@ struct Response {
 
 struct ServerOptions {
   ListenAddress address;
-  /// None: plain text.
-  std::optional<TlsOptions> tls;
+  /// Empty: plain text. The first is the default.
+  std::vector<TlsOptions> tls;
+  /// Require a PROXY header on every connection; see ProxyStage.
+  bool proxy_protocol = false;
   /// What `accept` chooses from.
   std::vector<RouteOptions> routes;
 };
@@ -97,6 +101,8 @@ class WebSocketServer {
   ListenResult listen();
   /// Idempotent.
   void stop_listening();
+  /// New connections get these certificates. Nothing when they do; after a failure nothing has changed.
+  std::optional<TlsFailure> reload_tls(const std::vector<TlsOptions> &entries);
   /// Whether the listening socket keeps the loop alive.
   void ref(bool keep_alive);
 

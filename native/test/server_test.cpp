@@ -7,7 +7,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 
 extern "C" {
@@ -136,7 +135,7 @@ class Fixture {
       : accounts_(static_cast<nws::Account *>(std::calloc(nws::ConnectionTable::capacity + 1, sizeof(nws::Account)))),
         table({accounts_, nws::ConnectionTable::capacity + 1}) {
     uv_loop_init(&loop);
-    tls_ = options.tls.has_value();
+    tls_ = !options.tls.empty();
     event_loop.emplace(&loop);
     server.emplace(*event_loop, table, std::move(options), events);
     uv_prepare_init(&loop, &answer_);
@@ -164,9 +163,9 @@ class Fixture {
   }
   static nws::ServerOptions tls(nws::RouteOptions route = limits()) {
     nws::ServerOptions options = plain(route);
-    options.tls.emplace();
-    options.tls->key = key_pair().key;
-    options.tls->certificate = key_pair().certificate;
+    options.tls.emplace_back();
+    options.tls[0].key = key_pair().key;
+    options.tls[0].certificate = key_pair().certificate;
     return options;
   }
 
@@ -717,21 +716,15 @@ TEST("bad TLS material is told apart") {
   using What = nws::TlsFailure::What;
   auto refused = [](const nws::TlsOptions &tls) {
     nws::ServerOptions options = Fixture::plain();
-    options.tls = tls;
+    options.tls = {tls};
     Fixture fixture(options);
     auto failure = fixture.server->tls_failure();
     CHECK(failure);
     CHECK(!fixture.server->listen());
     return *failure;
   };
-  nws::TlsOptions good = *Fixture::tls().tls;
+  nws::TlsOptions good = Fixture::tls().tls[0];
   nws::TlsOptions options = good;
-  options.key_file = "/nowhere/key.pem";
-  CHECK(refused(options).what == What::file && refused(options).file == "/nowhere/key.pem");
-  options = good;
-  options.certificate_file = "/nowhere/cert.pem";
-  CHECK(refused(options).what == What::file);
-  options = good;
   options.key = "not PEM";
   CHECK(refused(options).what == What::key);
   options = good;
@@ -751,28 +744,8 @@ TEST("bad TLS material is told apart") {
   CHECK(refused(options).what == What::passphrase);
   options.passphrase = "secret";
   nws::ServerOptions accepted = Fixture::plain();
-  accepted.tls = options;
+  accepted.tls = {options};
   CHECK(!Fixture(accepted).server->tls_failure());
-}
-
-TEST("key and certificate may come from files") {
-  char directory[] = "/tmp/nws-test-XXXXXX";
-  CHECK(mkdtemp(directory));
-  std::string base = directory;
-  std::ofstream(base + "/key.pem") << key_pair().key;
-  std::ofstream(base + "/cert.pem") << key_pair().certificate;
-  nws::ServerOptions options = Fixture::plain();
-  options.tls.emplace();
-  options.tls->key_file = base + "/key.pem";
-  options.tls->certificate_file = base + "/cert.pem";
-  {
-    Fixture fixture(options);
-    fixture.listen();
-    auto client = fixture.connect_websocket();
-  }
-  std::remove((base + "/key.pem").c_str());
-  std::remove((base + "/cert.pem").c_str());
-  rmdir(directory);
 }
 
 TEST("a server is destroyed with connections in every state") {

@@ -28,9 +28,15 @@ export type Payload = string | Uint8Array
 export interface EngineTls {
   readonly key: Buffer
   readonly cert: Buffer
+  readonly ca?: Buffer
   readonly passphrase?: string
   readonly ciphers?: string
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  readonly requestCert: boolean
+  /** With `requestCert`: nobody without a valid certificate gets as far as a request, with a resumed session neither. */
+  readonly rejectUnauthorized: boolean
+  /** In lower case; a host name, or `*.` and the rest of one. Only the first entry may be without. */
+  readonly serverName?: string
 }
 
 /** The window of a compressor or decompressor (RFC 7692, section 7.1). */
@@ -75,7 +81,10 @@ export interface EngineRoute {
 }
 
 export interface EngineServerOptions {
-  readonly tls: EngineTls | undefined
+  /** One entry for each certificate; the first serves whoever names none of the others. */
+  readonly tls: readonly EngineTls[] | undefined
+  /** A PROXY header, version 2, is required first on every connection; who sends none is cut. */
+  readonly proxyProtocol: boolean
   /** Addressed by index in `accept`. Fixed before `listen`. */
   readonly routes: readonly EngineRoute[]
 }
@@ -90,6 +99,8 @@ export interface RequestHead {
   readonly headers: readonly string[]
   /** Numeric address of the peer; an IPv4 peer of a dual-stack socket appears as IPv4. Empty when unknown. */
   readonly remoteAddress: string
+  /** What the PROXY header says is the client's numeric address. Empty when it names none, and without `proxyProtocol`. */
+  readonly proxiedAddress: string
 }
 
 /** Receives what happens to one connection. The engine calls nothing after `onClose`. */
@@ -131,13 +142,20 @@ export interface EngineResponse {
   readonly headOnly: boolean
 }
 
-export interface ListenAddress {
+export type ListenAddress = TcpAddress | UnixAddress
+
+export interface TcpAddress {
   /** A numeric address: names are resolved above. `::` listens for IPv4 too. */
   readonly host: string
   /** 0 lets the system choose. */
   readonly port: number
   /** SO_REUSEPORT: let other processes share the port. */
   readonly reusePort: boolean
+}
+
+export interface UnixAddress {
+  /** The path of the socket, which is removed when listening stops. */
+  readonly unix: string
 }
 
 /**
@@ -159,12 +177,17 @@ export interface EngineCounters {
 /** One server of an engine. Every method may be called at any time, from any handler. */
 export interface EngineServer {
   /**
-   * Binds and listens. The promise gives the port in use, or rejects: with a ListenError, or with a ClosedError when
+   * Binds and listens. The promise gives the port in use (0 for a unix socket), or rejects: with a ListenError, or with a ClosedError when
    * `stopListening` or `dispose` came first. At most one call; another attempt takes another server.
    */
   listen(address: ListenAddress): Promise<number>
   /** Stops accepting connections; those that are open go on. Idempotent. */
   stopListening(): void
+  /**
+   * Serves new connections with these entries in place of those before; no session of before is resumed. Only for a server that
+   * was made with TLS. Throws TlsError when the material is refused, and then nothing has changed.
+   */
+  reloadTls(tls: readonly EngineTls[]): void
 
   /** Answers an exchange. False when it is dead. */
   respond(exchange: ExchangeId, response: EngineResponse): boolean

@@ -11,6 +11,7 @@ import type {
   EngineServerOptions,
   EngineTls,
   ExchangeId,
+  ListenAddress,
   Payload,
 } from './contract.js'
 import type { Compress } from './ring-layout.js'
@@ -23,6 +24,7 @@ export const ENGINE = Symbol.for('native-websocket-server.engine')
 export interface AddonServer {
   listen(): number
   stopListening(): void
+  reloadTls(tls: readonly EngineTls[]): void
   ref(keepAlive: boolean): void
   respond(
     exchange: ExchangeId,
@@ -46,16 +48,7 @@ export interface AddonServer {
 }
 
 export interface Addon extends RingAddon {
-  WebSocketServer: new (
-    number: number,
-    options: {
-      host: string
-      port: number
-      reusePort: boolean
-      tls: EngineTls | undefined
-      routes: EngineServerOptions['routes']
-    },
-  ) => AddonServer
+  WebSocketServer: new (number: number, options: ListenAddress & EngineServerOptions) => AddonServer
   subscribe(id: ConnectionId, topic: string): boolean
   unsubscribe(id: ConnectionId, topic: string): boolean
   isSubscribed(id: ConnectionId, topic: string): boolean
@@ -65,7 +58,6 @@ export interface Addon extends RingAddon {
 
 /** What the addon says of bad TLS material, as the codes of TlsError. */
 const TLS_CODES: Readonly<Record<string, ErrorCode>> = {
-  file: 'ERR_TLS_FILE',
   key: 'ERR_TLS_KEY',
   passphrase: 'ERR_TLS_PASSPHRASE',
   certificate: 'ERR_TLS_CERTIFICATE',

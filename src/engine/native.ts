@@ -10,6 +10,7 @@ import type {
   EngineResponse,
   EngineServer,
   EngineServerOptions,
+  EngineTls,
   ExchangeId,
   ListenAddress,
   Payload,
@@ -53,7 +54,7 @@ class NativeEngine implements Engine {
 class NativeServer implements EngineServer, ServerRecords {
   readonly #engine: NativeEngine
   readonly #number: number
-  readonly #options: EngineServerOptions
+  #options: EngineServerOptions
   readonly #events: ServerEvents
   /** From `listen` to `dispose`. */
   #addonServer: AddonServer | undefined
@@ -73,7 +74,7 @@ class NativeServer implements EngineServer, ServerRecords {
 
   async listen(address: ListenAddress): Promise<number> {
     if (this.#stopped) throw new ClosedError()
-    if (this.#addonServer !== undefined) throw new ListenError('ERR_LISTENING', address.host, address.port)
+    if (this.#addonServer !== undefined) throw new ListenError('ERR_LISTENING', address)
     const { addon, servers } = this.#engine
     const server = translateTlsFailure(() => new addon.WebSocketServer(this.#number, { ...address, ...this.#options }))
     servers.set(this.#number, this)
@@ -84,13 +85,18 @@ class NativeServer implements EngineServer, ServerRecords {
       return port
     } catch (error) {
       server.dispose()
-      throw ListenError.fromSystemCode(codeOf(error), address.host, address.port, error)
+      throw ListenError.fromSystemCode(codeOf(error), address, error)
     }
   }
 
   stopListening(): void {
     this.#stopped = true
     this.#addonServer?.stopListening()
+  }
+
+  reloadTls(tls: readonly EngineTls[]): void {
+    translateTlsFailure(() => this.#addonServer?.reloadTls(tls))
+    this.#options = { ...this.#options, tls }
   }
 
   respond(exchange: ExchangeId, { status, statusText, headers, body, headOnly }: EngineResponse): boolean {
@@ -191,10 +197,11 @@ class NativeServer implements EngineServer, ServerRecords {
   // ---- what the rings deliver ----
 
   requested(exchange: ExchangeId, lines: string): void {
-    const [method = '', url = '', remoteAddress = '', ...headers] = lines.split('\n')
+    const [method = '', url = '', remoteAddress = '', proxiedAddress = '', ...headers] = lines.split('\n')
     // A piece of `lines` would keep all of it for as long as the socket remembers its address.
-    const address = Buffer.from(remoteAddress, 'latin1').toString('latin1')
-    this.#events.request(exchange, { method, url, remoteAddress: address, headers })
+    const own = (text: string) => Buffer.from(text, 'latin1').toString('latin1')
+    const addresses = { remoteAddress: own(remoteAddress), proxiedAddress: own(proxiedAddress) }
+    this.#events.request(exchange, { method, url, headers, ...addresses })
   }
 
   aborted(exchange: ExchangeId): void {

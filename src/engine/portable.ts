@@ -1,5 +1,5 @@
 /**
- * The engine that runs everywhere: the `ws` package on `node:http` or `node:https`. Beside serving where no addon can be
+ * The engine that runs everywhere: the `ws` package on `node:http`, behind a listener of its own. Beside serving where no addon can be
  * built, it says in plain code what the contract means. What HTTP clients get wrong, and the
  * time they may take, is left to Node's own defaults (400, 408, 431; `requestTimeout` and the like).
  *
@@ -7,15 +7,13 @@
  */
 import { Buffer } from 'node:buffer'
 import { closeSync, openSync } from 'node:fs'
-import { createServer as createHttpServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
-import { Server as NetServer, type Socket as NetSocket } from 'node:net'
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import type { Socket as NetSocket } from 'node:net'
 import { devNull } from 'node:os'
-import process from 'node:process'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer as WsServer } from 'ws'
 import { plainView } from '../bytes.js'
-import { ClosedError, ListenError, OptionError, TlsError } from '../errors.js'
+import { ClosedError } from '../errors.js'
 import type {
   CompressionAgreement,
   ConnectionEvents,
@@ -25,6 +23,7 @@ import type {
   EngineResponse,
   EngineServer,
   EngineServerOptions,
+  EngineTls,
   ExchangeId,
   ListenAddress,
   Payload,
@@ -34,6 +33,8 @@ import type {
 import { compressionOf } from './portable-compression.js'
 import { PortableConnection, Traffic } from './portable-connection.js'
 import { EarlyBytes } from './portable-early-bytes.js'
+import { PortableListener } from './portable-listener.js'
+import { withoutMapping } from './portable-proxy.js'
 import { Topics } from './portable-topics.js'
 
 /** Milliseconds between two looks at silent connections and at the descriptors that are left. */
@@ -52,17 +53,19 @@ export const portableEngine: Engine = {
 class PortableServer implements EngineServer {
   readonly #options: EngineServerOptions
   readonly #events: ServerEvents
-  readonly #http: Server
+  readonly #listener: PortableListener
+  /** Listens nowhere: it is handed the connections. */
+  readonly #http: Server = createServer()
+  /** By connection, where a proxy has told one. */
+  readonly #proxiedAddresses = new WeakMap<NetSocket, string>()
   /** One for each route: ws keeps the limits of messages here. */
   readonly #acceptors: readonly WsServer[]
-  readonly #streams = new Set<NetSocket>()
   readonly #exchanges = new Map<ExchangeId, Exchange>()
   readonly #connections = new Map<ConnectionId, PortableConnection>()
   /** Answers that Node has not handed to the kernel yet. */
   readonly #unflushed = new Set<ServerResponse>()
   readonly #topics = new Topics()
   readonly #traffic = new Traffic()
-  #tcpConnections = 0
   #lastId = 0
   #isStopped = false
   #isOutOfDescriptors = false
@@ -71,16 +74,16 @@ class PortableServer implements EngineServer {
   constructor(options: EngineServerOptions, events: ServerEvents) {
     this.#options = options
     this.#events = events
-    this.#http = createServer(options)
+    this.#listener = new PortableListener(options, (stream, proxiedAddress) => {
+      if (proxiedAddress !== '') this.#proxiedAddresses.set(stream, proxiedAddress)
+      this.#http.emit('connection', stream)
+    })
+    // An HTTP server begins to watch `headersTimeout` and `requestTimeout` when it listens.
+    this.#http.emit('listening')
     // The 30 seconds in which a peer must answer a Close frame are the default of ws.
     this.#acceptors = options.routes.map(
       (route) => new WsServer({ noServer: true, clientTracking: false, autoPong: false, ...compressionOf(route) }),
     )
-    this.#http.on('connection', (stream: NetSocket) => {
-      this.#tcpConnections += 1
-      this.#streams.add(stream)
-      stream.once('close', () => this.#streams.delete(stream))
-    })
     this.#http.on('request', (request, response) => {
       // The request, rather than the response: of several that wait on one connection, only the first has a response that knows it.
       this.#begin({ request, response }, request)
@@ -107,30 +110,21 @@ class PortableServer implements EngineServer {
     })
   }
 
-  listen({ host, port, reusePort }: ListenAddress): Promise<number> {
-    return new Promise((resolve, reject) => {
-      if (reusePort && !CAN_REUSE_PORT) {
-        throw new OptionError('reusePort', true, 'false on the portable engine with Node.js before 22.12, which cannot do it')
-      }
-      const onError = (error: NodeJS.ErrnoException) => reject(ListenError.fromSystemCode(error.code ?? '', host, port, error))
-      this.#http.once('error', onError)
-      this.#http.once('close', () => reject(new ClosedError()))
-      // In a worker of node:cluster the port is this process's own, as it is with the native engine.
-      this.#http.listen({ host, port, exclusive: true, ...(reusePort && { reusePort }) }, () => {
-        this.#http.off('error', onError)
-        this.#http.on('error', (error: NodeJS.ErrnoException) => this.#noteDescriptors(!isShortage(error)))
-        this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
-        const address = this.#http.address()
-        resolve(typeof address === 'object' && address !== null ? address.port : port)
-      })
-    })
+  async listen(address: ListenAddress): Promise<number> {
+    if (this.#isStopped) throw new ClosedError()
+    const port = await this.#listener.listen(address, (error) => this.#noteDescriptors(!isShortage(error)))
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+    return port
   }
 
   stopListening(): void {
     if (this.#isStopped) return
     this.#isStopped = true
-    // An HTTP server's own close() would also end the idle connections, and they are to go on.
-    NetServer.prototype.close.call(this.#http)
+    this.#listener.stop()
+  }
+
+  reloadTls(tls: readonly EngineTls[]): void {
+    this.#listener.reloadTls(tls)
   }
 
   respond(exchange: ExchangeId, { status, statusText, headers, body, headOnly }: EngineResponse): boolean {
@@ -238,7 +232,7 @@ class PortableServer implements EngineServer {
   }
 
   counters(): EngineCounters {
-    return { ...this.#traffic, tcpConnections: this.#tcpConnections }
+    return { ...this.#traffic, tcpConnections: this.#listener.accepted }
   }
 
   isFlushed(): boolean {
@@ -246,19 +240,18 @@ class PortableServer implements EngineServer {
   }
 
   ref(): void {
-    this.#http.ref()
+    this.#listener.ref()
   }
 
   unref(): void {
-    this.#http.unref()
+    this.#listener.unref()
   }
 
   dispose(): void {
-    this.#isStopped = true
+    this.stopListening()
     clearInterval(this.#sweeper)
-    this.#http.close()
-    // Whatever hangs on a stream ends with it: handshakes of TLS, requests, WebSocket connections.
-    for (const stream of this.#streams) stream.destroy()
+    this.#http.close() // ends its watch
+    this.#listener.cut()
   }
 
   #nextId(): number {
@@ -278,8 +271,18 @@ class PortableServer implements EngineServer {
     ending.once('close', () => {
       if (this.#exchanges.delete(id)) this.#events.aborted(id)
     })
-    this.#events.request(id, headOf(exchange.request))
+    this.#events.request(id, this.#headOf(exchange.request))
     return id
+  }
+
+  #headOf({ method = '', url = '', rawHeaders, socket }: IncomingMessage): RequestHead {
+    return {
+      method,
+      url,
+      headers: rawHeaders.map((text, index) => (index % 2 === 0 ? text.toLowerCase() : text)),
+      remoteAddress: withoutMapping(socket.remoteAddress ?? ''),
+      proxiedAddress: this.#proxiedAddresses.get(socket) ?? '',
+    }
   }
 
   #forget(id: ConnectionId): void {
@@ -299,35 +302,9 @@ class PortableServer implements EngineServer {
   }
 }
 
-/** SO_REUSEPORT came to `net.Server.listen` with Node.js 22.12 and 23.1; earlier releases ignore the option in silence. */
-const CAN_REUSE_PORT = (() => {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12)
-})()
-
-function createServer({ tls }: EngineServerOptions): Server {
-  if (tls === undefined) return createHttpServer()
-  try {
-    return createHttpsServer(tls)
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new TlsError('ERR_TLS_CONTEXT', `OpenSSL refused the TLS settings: ${reason}`, undefined, { cause: error })
-  }
-}
-
 /** The caller may change its bytes as soon as a call returns, and they may wait in Node until then. */
 function ownCopy(data: Payload): Payload {
   return typeof data === 'string' ? data : Buffer.from(plainView(data))
-}
-
-function headOf({ method = '', url = '', rawHeaders, socket }: IncomingMessage): RequestHead {
-  return {
-    method,
-    url,
-    headers: rawHeaders.map((text, index) => (index % 2 === 0 ? text.toLowerCase() : text)),
-    // An IPv4 peer of a dual-stack socket shows as ::ffff:192.0.2.1 (RFC 4291, section 2.5.5.2).
-    remoteAddress: (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, ''),
-  }
 }
 
 /** Node makes no response for an upgrade. This one ends the connection, since nothing reads further requests from it. */

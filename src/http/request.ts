@@ -8,6 +8,7 @@ export class IncomingRequest implements ServerRequest {
   readonly path: string
   readonly params: Params<string>
   readonly remoteAddress: string
+  declare readonly proxiedAddress?: string
   readonly #head: RequestHead
   readonly #target: Target
   readonly #scheme: string
@@ -22,6 +23,7 @@ export class IncomingRequest implements ServerRequest {
     this.path = target.path
     this.params = params
     this.remoteAddress = head.remoteAddress
+    if (head.proxiedAddress !== '') this.proxiedAddress = head.proxiedAddress
     this.#head = head
     this.#target = target
     this.#scheme = scheme

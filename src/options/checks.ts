@@ -25,11 +25,11 @@ export function checkFunction(option: string, value: unknown): void {
   if (typeof value !== 'function') throw new OptionError(option, value, 'a function')
 }
 
-export function checkObject(option: string, value: object, names: readonly string[] | undefined): void {
+/** `prefix` is what the names of the object's own options begin with in errors. */
+export function checkObject(option: string, value: object, names: readonly string[] | undefined, prefix = ''): void {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new OptionError(option, value, 'an object')
   const unknown = names && Object.keys(value).find((name) => !names.includes(name))
   if (unknown !== undefined) {
-    const prefix = ['tls', 'compression', 'health'].includes(option) ? `${option}.` : ''
     throw new OptionError(`${prefix}${unknown}`, unknown, `a known option (${names?.join(', ')})`)
   }
 }

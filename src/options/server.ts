@@ -1,5 +1,5 @@
 /** Options of the server, of `listen` and of `close`: the home of their defaults and ranges. */
-import type { EngineName } from '../engine/contract.js'
+import type { EngineName, UnixAddress } from '../engine/contract.js'
 import { checkEngineName } from '../engine/index.js'
 import { OptionError } from '../errors.js'
 import type { Health } from '../health.js'
@@ -17,6 +17,7 @@ import {
   type Names,
 } from './checks.js'
 import { type OriginCheck, resolveAllowedOrigins } from './origins.js'
+import { resolveTls } from './tls.js'
 
 const CLOSE_DEFAULTS = { code: 1001, reason: '', timeout: 10_000 } as const
 
@@ -25,6 +26,7 @@ const HEALTH_PATH = '/health'
 const SERVER_OPTION_NAMES: Names<ServerOptions> = [
   'engine',
   'tls',
+  'proxyProtocol',
   'health',
   'maxConnections',
   'allowedOrigins',
@@ -32,15 +34,15 @@ const SERVER_OPTION_NAMES: Names<ServerOptions> = [
   'onError',
 ]
 const HEALTH_OPTION_NAMES: Names<Exclude<ServerOptions['health'], string | false | undefined>> = ['path', 'check']
-const TLS_OPTION_NAMES: Names<TlsOptions> = ['key', 'cert', 'keyFile', 'certFile', 'passphrase', 'ciphers', 'minVersion']
-const LISTEN_OPTION_NAMES: Names<ListenOptions> = ['port', 'host', 'reusePort']
+const LISTEN_OPTION_NAMES: Names<ListenOptions> = ['port', 'host', 'reusePort', 'unix']
 const CLOSE_OPTION_NAMES: Names<CloseOptions> = ['code', 'reason', 'timeout']
 
 /** Server options with every default filled in. */
 export interface ResolvedServerOptions {
   readonly engine: EngineName | undefined
   /** Checked in shape only: the files are read by `listen`. */
-  readonly tls: TlsOptions | undefined
+  readonly tls: readonly TlsOptions[] | undefined
+  readonly proxyProtocol: boolean
   readonly health: Health | undefined
   /** Infinity for no limit. */
   readonly maxConnections: number
@@ -51,14 +53,15 @@ export interface ResolvedServerOptions {
 
 export function resolveServerOptions(options: ServerOptions): ResolvedServerOptions {
   checkObject('options', options, SERVER_OPTION_NAMES)
-  const { engine, tls, health, maxConnections, allowedOrigins, backplane, onError } = options
-  if (tls !== undefined) checkTlsOptions(tls)
+  const { engine, tls, proxyProtocol = false, health, maxConnections, allowedOrigins, backplane, onError } = options
+  checkBoolean('proxyProtocol', proxyProtocol)
   if (backplane !== undefined) checkBackplane(backplane)
   if (onError !== undefined) checkFunction('onError', onError)
   if (maxConnections !== undefined) checkInteger('maxConnections', maxConnections, 1, MAX_INT32)
   return {
     engine: engine === undefined ? undefined : checkEngineName('engine', engine),
-    tls: tls && { ...tls },
+    tls: tls === undefined ? undefined : resolveTls(tls),
+    proxyProtocol,
     health: resolveHealth(health),
     maxConnections: maxConnections ?? Number.POSITIVE_INFINITY,
     isAllowedOrigin: resolveAllowedOrigins(allowedOrigins, options),
@@ -75,7 +78,7 @@ function resolveHealth(health: ServerOptions['health'] = HEALTH_PATH): Health | 
     return { path: health, check: undefined }
   }
   // As with handlers: an object of a class may have fields of its own.
-  checkObject('health', health, isPlain(health) ? HEALTH_OPTION_NAMES : undefined)
+  checkObject('health', health, isPlain(health) ? HEALTH_OPTION_NAMES : undefined, 'health.')
   const { path = HEALTH_PATH, check } = health
   checkPath('health.path', path)
   checkFunction('health.check', check)
@@ -89,32 +92,10 @@ function checkBackplane(backplane: Backplane): void {
   for (const name of ['start', 'publish', 'close'] as const) checkFunction(`backplane.${name}`, backplane[name])
 }
 
-/** Checks all but the material itself. No value of a key or passphrase gets into an error. */
-function checkTlsOptions(tls: TlsOptions): void {
-  checkObject('tls', tls, TLS_OPTION_NAMES)
-  for (const name of ['key', 'cert'] as const) {
-    const [material, file] = [tls[name], tls[`${name}File`]]
-    if ((material === undefined) === (file === undefined)) {
-      const given = file === undefined ? 'neither' : 'both'
-      throw new OptionError(`tls.${name}`, given, `given once, as ${name} or as ${name}File`)
-    }
-    if (material !== undefined && typeof material !== 'string' && !(material instanceof Uint8Array)) {
-      throw new OptionError(`tls.${name}`, typeof material, 'PEM text or bytes')
-    }
-    if (file !== undefined) checkNonEmptyString(`tls.${name}File`, file, 'the name of a file')
-  }
-  if (tls.passphrase !== undefined && typeof tls.passphrase !== 'string') {
-    throw new OptionError('tls.passphrase', typeof tls.passphrase, 'a string')
-  }
-  if (tls.ciphers !== undefined) checkNonEmptyString('tls.ciphers', tls.ciphers, 'an OpenSSL cipher list')
-  const { minVersion } = tls
-  if (minVersion !== undefined && minVersion !== 'TLSv1.2' && minVersion !== 'TLSv1.3') {
-    throw new OptionError('tls.minVersion', minVersion, "'TLSv1.2' or 'TLSv1.3'")
-  }
-}
-
 /** Listen options with every default filled in. */
-export interface ResolvedListenOptions {
+export type ResolvedListenOptions = ResolvedTcpOptions | UnixAddress
+
+export interface ResolvedTcpOptions {
   readonly port: number
   /** Undefined when none was named: all addresses. */
   readonly host: string | undefined
@@ -123,6 +104,14 @@ export interface ResolvedListenOptions {
 
 export function resolveListenOptions(options: ListenOptions): ResolvedListenOptions {
   checkObject('options', options, LISTEN_OPTION_NAMES)
+  const { unix } = options
+  if (unix !== undefined) {
+    for (const name of ['port', 'host', 'reusePort'] as const) {
+      if (options[name] !== undefined) throw new OptionError(name, options[name], 'left out with unix')
+    }
+    checkNonEmptyString('unix', unix, 'the path of a socket')
+    return { unix }
+  }
   const { port = 0, host, reusePort = false } = options
   checkInteger('port', port, 0, 65_535)
   if (host !== undefined) checkNonEmptyString('host', host, 'a host name or address')

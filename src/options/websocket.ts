@@ -75,7 +75,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
 
 function resolveCompression(compression: false | CompressionOptions): CompressionSettings | undefined {
   if (compression === false) return undefined
-  checkObject('compression', compression, COMPRESSION_OPTION_NAMES)
+  checkObject('compression', compression, COMPRESSION_OPTION_NAMES, 'compression.')
   const { compressor = 'shared', decompressor = 'shared', threshold = DEFAULT_THRESHOLD } = compression
   checkInteger('compression.threshold', threshold, 0, MAX_INT32, ' bytes')
   const [compressorBits, memoryLevel] = resolveSize('compression.compressor', compressor)

@@ -18,7 +18,7 @@ test('every error is an Error and a WebSocketServerError, with its own name, cod
   const cause = new Error('the cause')
   const errors = {
     OptionError: [new OptionError('port', -1, 'an integer'), 'ERR_OPTION'],
-    ListenError: [new ListenError('EADDRINUSE', '::', 80, { cause }), 'EADDRINUSE'],
+    ListenError: [new ListenError('EADDRINUSE', { host: '::', port: 80 }, { cause }), 'EADDRINUSE'],
     TlsError: [new TlsError('ERR_TLS_FILE', 'cannot read it', 'key.pem', { cause }), 'ERR_TLS_FILE'],
     EngineError: [new EngineError('no addon', { cause }), 'ERR_ENGINE_UNAVAILABLE'],
     ClosedError: [new ClosedError(), 'ERR_CLOSED'],
@@ -36,18 +36,24 @@ test('every error is an Error and a WebSocketServerError, with its own name, cod
 describe('a system error of listening', () => {
   test.each(['EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EMFILE'])('keeps its code %s', (code) => {
     const cause = new Error('the cause')
-    const error = ListenError.fromSystemCode(code, '127.0.0.1', 80, cause)
+    const error = ListenError.fromSystemCode(code, { host: '127.0.0.1', port: 80 }, cause)
     expect(error).toMatchObject({ code, host: '127.0.0.1', port: 80, cause })
     expect(error.message).toContain(`127.0.0.1:80`)
     expect(error.message).toContain(code)
   })
 
   test.each(['EINVAL', '', 'ERR_OPTION', 'toString', 'E'])('without a meaning here becomes ERR_LISTEN: %j', (code) => {
-    expect(ListenError.fromSystemCode(code, '::1', 80).code).toBe('ERR_LISTEN')
+    expect(ListenError.fromSystemCode(code, { host: '::1', port: 80 }).code).toBe('ERR_LISTEN')
   })
 
   test('puts an IPv6 address in brackets', () => {
-    expect(new ListenError('EADDRINUSE', '::1', 80).message).toMatch(/^cannot listen on \[::1\]:80: /)
+    expect(new ListenError('EADDRINUSE', { host: '::1', port: 80 }).message).toMatch(/^cannot listen on \[::1\]:80: /)
+  })
+
+  test('names the unix socket, and no host or port then', () => {
+    const error = new ListenError('EADDRINUSE', { unix: '/run/app.sock' })
+    expect(error.message).toMatch(/^cannot listen on the unix socket \/run\/app\.sock: /)
+    expect(error).toMatchObject({ unix: '/run/app.sock', host: undefined, port: undefined })
   })
 })
 

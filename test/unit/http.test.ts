@@ -6,7 +6,7 @@ import { headerOf, IncomingRequest, parseTarget } from '../../src/http/request.j
 import { plainResponse, toEngineResponse } from '../../src/http/response.js'
 
 function head(headers: readonly string[] = [], overrides: Partial<RequestHead> = {}): RequestHead {
-  return { method: 'GET', url: '/', headers, remoteAddress: '192.0.2.1', ...overrides }
+  return { method: 'GET', url: '/', headers, remoteAddress: '192.0.2.1', proxiedAddress: '', ...overrides }
 }
 
 /** The headers of a correct handshake, with some replaced (or left out: undefined). */

@@ -12,7 +12,7 @@ interface Layer {
 
 const LAYERS: readonly Layer[] = [
   { name: 'bytes and errors', files: /^src\/(bytes|errors)\.ts$/, mayUse: /^node:/ },
-  { name: 'the public types', files: /^src\/types\.ts$/, mayUse: /^(node:|src\/errors\.ts$)/ },
+  { name: 'the public types', files: /^src\/(listening-)?types\.ts$/, mayUse: /^(node:|src\/(errors|listening-types)\.ts$)/ },
   { name: 'the contract', files: /^src\/engine\/contract\.ts$/, mayUse: /^node:/ },
   {
     name: 'the portable engine',

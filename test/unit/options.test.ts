@@ -32,6 +32,7 @@ describe('server options', () => {
     expect(resolveServerOptions({})).toEqual({
       engine: undefined,
       tls: undefined,
+      proxyProtocol: false,
       health: { path: '/health', check: undefined },
       maxConnections: Number.POSITIVE_INFINITY,
       isAllowedOrigin: undefined,
@@ -89,6 +90,44 @@ describe('server options', () => {
     [{ tls: { ...pem, ciphers: '' } }, 'tls.ciphers'],
     [{ tls: { ...pem, minVersion: 'TLSv1.1' } }, 'tls.minVersion'],
     [{ tls: { ...pem, rejectUnauthorised: true } }, 'tls.rejectUnauthorised'],
+    [{ tls: { ...pem, ca: 5 } }, 'tls.ca'],
+    [{ tls: { ...pem, ca: 'c', caFile: 'c.pem' } }, 'tls.ca'],
+    [{ tls: { ...pem, caFile: '' } }, 'tls.caFile'],
+    [{ tls: { ...pem, requestCert: 'yes' } }, 'tls.requestCert'],
+    [{ tls: { ...pem, rejectUnauthorized: 1 } }, 'tls.rejectUnauthorized'],
+    [{ tls: { ...pem, requestCert: true } }, 'tls.ca'],
+    ...[
+      '',
+      '*',
+      '*.',
+      'a..b',
+      'a.*.b',
+      '**.a',
+      'a*.b',
+      '.a',
+      'a.',
+      'a b',
+      'b\u00fccher.example',
+      '127.0.0.1',
+      '::1',
+      7,
+      `${'a'.repeat(64)}.b`,
+    ].map((serverName): Wrong => [{ tls: { ...pem, serverName } }, 'tls.serverName']),
+    [{ tls: [] }, 'tls'],
+    [{ tls: [pem, pem] }, 'tls[1].serverName'],
+    [{ tls: [pem, null] }, 'tls[1]'],
+    [{ tls: [pem, { ...pem, serverName: 'a.b', keyFile: 'k.pem' }] }, 'tls[1].key'],
+    [{ tls: [pem, { ...pem, serverName: 'a.b' }, { ...pem, serverName: 'A.B' }] }, 'tls[2].serverName'],
+    [
+      {
+        tls: [
+          { ...pem, serverName: 'a.b' },
+          { ...pem, serverName: 'a.b' },
+        ],
+      },
+      'tls[1].serverName',
+    ],
+    [{ proxyProtocol: 1 }, 'proxyProtocol'],
   ])('%j is refused for %s', (options, name) => {
     expect(refusal(() => resolveServerOptions(untyped(options)))).toMatchObject({ code: 'ERR_OPTION', option: name })
   })
@@ -109,7 +148,7 @@ describe('server options', () => {
 
   test('an unknown name is refused with those that are known', () => {
     expect(refusal(() => resolveServerOptions(untyped({ Health: '/up' }))).message).toMatch(
-      /^Health must be a known option \(engine, tls, health, .*onError\), got "Health"$/,
+      /^Health must be a known option \(engine, tls, proxyProtocol, health, .*onError\), got "Health"$/,
     )
   })
 })
@@ -121,12 +160,16 @@ test('an engine is native or portable', () => {
 })
 
 describe('listen options', () => {
+  test('may name a unix socket instead', () => {
+    expect(resolveListenOptions({ unix: '/run/app.sock' })).toEqual({ unix: '/run/app.sock' })
+  })
+
   test('have defaults', () => {
     expect(resolveListenOptions({})).toEqual({ port: 0, host: undefined, reusePort: false })
   })
 
   test.each([0, 1, 443, 65_535])('port %d is one', (port) => {
-    expect(resolveListenOptions({ port }).port).toBe(port)
+    expect(resolveListenOptions({ port })).toMatchObject({ port })
   })
 
   test.each([-1, 65_536, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '80', null, true, 80n])('port %s is none', (port) => {
@@ -143,6 +186,13 @@ describe('listen options', () => {
     [{ host: 'a\0b' }, 'host'],
     [{ reusePort: 1 }, 'reusePort'],
     [{ hostname: 'localhost' }, 'hostname'],
+    [{ unix: '' }, 'unix'],
+    [{ unix: 'a\0b' }, 'unix'],
+    [{ unix: 7 }, 'unix'],
+    [{ unix: '/run/app.sock', port: 80 }, 'port'],
+    [{ unix: '/run/app.sock', port: 0 }, 'port'],
+    [{ unix: '/run/app.sock', host: 'localhost' }, 'host'],
+    [{ unix: '/run/app.sock', reusePort: false }, 'reusePort'],
   ])('%j is refused for %s', (options, name) => {
     expect(refusal(() => resolveListenOptions(untyped(options))).option).toBe(name)
   })

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { EngineTls } from '../../src/engine/contract.js'
 import { TlsError } from '../../src/errors.js'
 import { readTls } from '../../src/tls.js'
 import type { TlsOptions } from '../../src/types.js'
@@ -35,11 +36,13 @@ beforeAll(() => {
 })
 
 /** The TlsError with which options are refused; it shows no line of any key. */
-async function refusal(options: TlsOptions): Promise<TlsError> {
-  const error = await readTls(options).then(
-    () => new Error('nothing was refused'),
-    (reason: unknown) => reason,
-  )
+function refusal(...entries: TlsOptions[]): TlsError {
+  let error: unknown = new Error('nothing was refused')
+  try {
+    readTls(entries)
+  } catch (reason) {
+    error = reason
+  }
   if (!(error instanceof TlsError)) throw error
   const shown = `${error.stack} ${String(error.cause)} ${JSON.stringify(error)}`
   const lines = [pair.key, other.key, ...Object.values(encrypted)].flatMap((key) => key.split('\n'))
@@ -48,56 +51,65 @@ async function refusal(options: TlsOptions): Promise<TlsError> {
   return error
 }
 
+const DEFAULTS = { minVersion: 'TLSv1.2', requestCert: false, rejectUnauthorized: true }
+
+/** The one entry, read. */
+function read(options: TlsOptions): EngineTls {
+  const [entry] = readTls([options])
+  if (entry === undefined) throw new Error('an entry was lost')
+  return entry
+}
+
 describe('material that fits is given as it was', () => {
   test('from PEM text', async () => {
-    const tls = await readTls(pair)
-    expect(tls).toEqual({ key: Buffer.from(pair.key), cert: Buffer.from(pair.cert), minVersion: 'TLSv1.2' })
+    const tls = read(pair)
+    expect(tls).toEqual({ key: Buffer.from(pair.key), cert: Buffer.from(pair.cert), ...DEFAULTS })
   })
 
   test('from PEM bytes, with settings', async () => {
     const settings = { ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256', minVersion: 'TLSv1.3' } as const
-    const tls = await readTls({ key: Buffer.from(pair.key), cert: new Uint8Array(Buffer.from(pair.cert)), ...settings })
-    expect(tls).toEqual({ key: Buffer.from(pair.key), cert: Buffer.from(pair.cert), ...settings })
+    const tls = read({ key: Buffer.from(pair.key), cert: new Uint8Array(Buffer.from(pair.cert)), ...settings })
+    expect(tls).toEqual({ key: Buffer.from(pair.key), cert: Buffer.from(pair.cert), ...DEFAULTS, ...settings })
   })
 
   test('from files', async () => {
-    const tls = await readTls({ keyFile: file('key.pem'), certFile: file('cert.pem') })
+    const tls = read({ keyFile: file('key.pem'), certFile: file('cert.pem') })
     expect([tls.key, tls.cert].map(String)).toEqual([pair.key, pair.cert])
   })
 
   test('from one of each', async () => {
-    const tls = await readTls({ keyFile: file('key.pem'), cert: pair.cert })
+    const tls = read({ keyFile: file('key.pem'), cert: pair.cert })
     expect([tls.key, tls.cert].map(String)).toEqual([pair.key, pair.cert])
   })
 
   test('with the whole chain, and with text around the blocks', async () => {
     const chain = `Our certificate\n${pair.cert}and its issuer\r\n${other.cert.replaceAll('\n', '\r\n')}`
-    expect(String((await readTls({ key: pair.key, cert: chain })).cert)).toBe(chain)
+    expect(String(read({ key: pair.key, cert: chain }).cert)).toBe(chain)
   })
 
   test.each(['pkcs8', 'traditional'] as const)('with an encrypted key (%s) and its passphrase', async (kind) => {
-    const tls = await readTls({ key: encrypted[kind], cert: pair.cert, passphrase })
+    const tls = read({ key: encrypted[kind], cert: pair.cert, passphrase })
     expect(tls).toMatchObject({ key: Buffer.from(encrypted[kind]), passphrase })
     expect(() => createSecureContext(tls)).not.toThrow()
   })
 
   test('with a passphrase that is not needed', async () => {
-    expect(await readTls({ ...pair, passphrase })).toMatchObject({ key: Buffer.from(pair.key) })
+    expect(read({ ...pair, passphrase })).toMatchObject({ key: Buffer.from(pair.key) })
   })
 })
 
 describe('a file that cannot be read is named, with the reason', () => {
   test('missing', async () => {
     const missing = file('missing.pem')
-    const error = await refusal({ keyFile: missing, certFile: file('cert.pem') })
+    const error = refusal({ keyFile: missing, certFile: file('cert.pem') })
     expect(error).toMatchObject({ code: 'ERR_TLS_FILE', file: missing, cause: { code: 'ENOENT' } })
     expect(error.message).toContain(`cannot read the private key in ${missing}: ENOENT`)
-    const second = await refusal({ keyFile: file('key.pem'), certFile: missing })
+    const second = refusal({ keyFile: file('key.pem'), certFile: missing })
     expect(second.message).toContain(`cannot read the certificate in ${missing}: ENOENT`)
   })
 
   test('a folder', async () => {
-    const error = await refusal({ keyFile: folder, certFile: file('cert.pem') })
+    const error = refusal({ keyFile: folder, certFile: file('cert.pem') })
     expect(error).toMatchObject({ code: 'ERR_TLS_FILE', file: folder, cause: { code: 'EISDIR' } })
   })
 
@@ -105,7 +117,7 @@ describe('a file that cannot be read is named, with the reason', () => {
     chmodSync(folder, 0o755)
     writeFileSync(file('secret.pem'), pair.key)
     chmodSync(file('secret.pem'), 0)
-    const error = await withoutPrivileges(() => refusal({ keyFile: file('secret.pem'), certFile: file('cert.pem') }))
+    const error = await withoutPrivileges(async () => refusal({ keyFile: file('secret.pem'), certFile: file('cert.pem') }))
     expect(error).toMatchObject({ code: 'ERR_TLS_FILE', cause: { code: 'EACCES' } })
   })
 })
@@ -114,7 +126,7 @@ describe('a private key', () => {
   test.each(['', 'not a key', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'])(
     'that is no PEM is refused: %j',
     async (key) => {
-      const error = await refusal({ key, cert: pair.cert })
+      const error = refusal({ key, cert: pair.cert })
       expect(error).toMatchObject({
         code: 'ERR_TLS_KEY',
         file: undefined,
@@ -127,22 +139,22 @@ describe('a private key', () => {
     const { publicKey } = generateKeyPairSync('ed25519')
     const der = Buffer.from(pair.key.replace(/-----.*-----|\s/g, ''), 'base64')
     for (const key of [pair.cert, publicKey.export({ type: 'spki', format: 'pem' }), der]) {
-      expect((await refusal({ key, cert: pair.cert })).code).toBe('ERR_TLS_KEY')
+      expect(refusal({ key, cert: pair.cert }).code).toBe('ERR_TLS_KEY')
     }
   })
 
   test('in a file that is none is refused with its name', async () => {
-    const error = await refusal({ keyFile: file('cert.pem'), certFile: file('cert.pem') })
+    const error = refusal({ keyFile: file('cert.pem'), certFile: file('cert.pem') })
     expect(error).toMatchObject({ code: 'ERR_TLS_KEY', file: file('cert.pem') })
     expect(error.message).toContain(file('cert.pem'))
   })
 
   test.each(['pkcs8', 'traditional'] as const)('that is encrypted (%s) needs its passphrase, and the right one', async (kind) => {
     const material = { key: encrypted[kind], cert: pair.cert }
-    const without = await refusal(material)
+    const without = refusal(material)
     expect(without).toMatchObject({ code: 'ERR_TLS_PASSPHRASE', message: 'the private key is encrypted: a passphrase is needed' })
     for (const wrong of ['wrong', '']) {
-      const error = await refusal({ ...material, passphrase: wrong })
+      const error = refusal({ ...material, passphrase: wrong })
       expect(error).toMatchObject({
         code: 'ERR_TLS_PASSPHRASE',
         message: 'the private key cannot be opened with this passphrase',
@@ -151,14 +163,14 @@ describe('a private key', () => {
   })
 
   test('of another certificate is a mismatch', async () => {
-    const error = await refusal({ key: other.key, cert: pair.cert })
+    const error = refusal({ key: other.key, cert: pair.cert })
     expect(error).toMatchObject({ code: 'ERR_TLS_MISMATCH', message: 'the private key does not belong to the certificate' })
-    const files = await refusal({ key: other.key, certFile: file('cert.pem') })
+    const files = refusal({ key: other.key, certFile: file('cert.pem') })
     expect(files).toMatchObject({ code: 'ERR_TLS_MISMATCH', file: file('cert.pem') })
   })
 
   test('belongs to the first certificate of the chain', async () => {
-    expect((await refusal({ key: pair.key, cert: other.cert + pair.cert })).code).toBe('ERR_TLS_MISMATCH')
+    expect(refusal({ key: pair.key, cert: other.cert + pair.cert }).code).toBe('ERR_TLS_MISMATCH')
   })
 })
 
@@ -166,22 +178,56 @@ describe('a certificate', () => {
   test('that is no PEM is refused', async () => {
     const der = Buffer.from(pair.cert.replace(/-----.*-----|\s/g, ''), 'base64')
     for (const cert of ['', 'not a certificate', pair.key, der]) {
-      const error = await refusal({ key: pair.key, cert })
+      const error = refusal({ key: pair.key, cert })
       expect(error).toMatchObject({ code: 'ERR_TLS_CERTIFICATE', message: 'the certificate is not a certificate in PEM' })
     }
   })
 
   test('with a damaged chain is refused', async () => {
     const damaged = other.cert.replace(/M.*\n/, 'AAAA\n')
-    const error = await refusal({ key: pair.key, cert: pair.cert + damaged })
+    const error = refusal({ key: pair.key, cert: pair.cert + damaged })
     expect(error.code).toBe('ERR_TLS_CERTIFICATE')
     expect(error.message).toContain('certificate 2 of 2')
   })
 })
 
+describe('certificates of authorities', () => {
+  test('come from text or a file, and may be several', () => {
+    const ca = pair.cert + other.cert
+    writeFileSync(file('ca.pem'), ca)
+    expect(String(read({ ...pair, ca, requestCert: true }).ca)).toBe(ca)
+    expect(String(read({ ...pair, caFile: file('ca.pem'), requestCert: true }).ca)).toBe(ca)
+  })
+
+  test('that are no PEM, or cannot be read, are refused', () => {
+    expect(refusal({ ...pair, ca: 'nonsense' })).toMatchObject({
+      code: 'ERR_TLS_CERTIFICATE',
+      message: 'the CA certificate is not a certificate in PEM',
+    })
+    expect(refusal({ ...pair, ca: pair.cert + other.cert.replace(/M.*\n/, 'AAAA\n') }).message).toContain('certificate 2 of 2')
+    expect(refusal({ ...pair, caFile: file('missing.pem') })).toMatchObject({ code: 'ERR_TLS_FILE', file: file('missing.pem') })
+  })
+})
+
+describe('several entries', () => {
+  test('are read in their order, names in lower case', () => {
+    const entries = readTls([pair, { ...other, serverName: '*.Example.COM' }])
+    expect(entries.map(({ serverName }) => serverName)).toEqual([undefined, '*.example.com'])
+    expect(entries.map(({ cert }) => String(cert))).toEqual([pair.cert, other.cert])
+  })
+
+  test('the one at fault is named', () => {
+    expect(refusal(pair, { key: pair.key, cert: other.cert, serverName: 'a.example' }).message).toBe(
+      'the private key of tls[1] does not belong to the certificate of tls[1]',
+    )
+    const missing = refusal(pair, { keyFile: file('missing.pem'), cert: other.cert, serverName: 'a.example' })
+    expect(missing.message).toContain(`cannot read the private key of tls[1] in ${file('missing.pem')}`)
+  })
+})
+
 describe('settings that OpenSSL refuses', () => {
   test('a cipher list without a cipher', async () => {
-    const error = await refusal({ ...pair, ciphers: 'NO-SUCH-CIPHER' })
+    const error = refusal({ ...pair, ciphers: 'NO-SUCH-CIPHER' })
     expect(error.code).toBe('ERR_TLS_CONTEXT')
     expect(error.message).toMatch(/^OpenSSL refused the TLS settings: .*cipher/i)
   })
@@ -192,7 +238,7 @@ describe('settings that OpenSSL refuses', () => {
     writeFileSync(file('small.pem'), key)
     const command = `req -x509 -key ${file('small.pem')} -sha256 -days 2 -subj /CN=localhost -out ${file('small-cert.pem')}`
     execFileSync('openssl', command.split(' '), { stdio: 'pipe' })
-    const error = await refusal({ key, cert: readFileSync(file('small-cert.pem')) })
+    const error = refusal({ key, cert: readFileSync(file('small-cert.pem')) })
     expect(error.code).toBe('ERR_TLS_CONTEXT')
   })
 })

@@ -1,0 +1,112 @@
+/**
+ * TLS of the portable engine: one of Node's own TLS servers for each certificate, none of which listens. Which one a connection is for
+ * is read from its ClientHello before any of them sees it. So each keeps its own protocol versions, ciphers, authorities and sessions,
+ * where Node's own SNI would choose a certificate only, after everything else has been decided.
+ */
+import { Buffer } from 'node:buffer'
+import { constants } from 'node:crypto'
+import type { Socket as NetSocket } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import { TlsError } from '../errors.js'
+import type { EngineTls } from './contract.js'
+import { type Prologue, readPrologue } from './portable-prologue.js'
+
+export class PortableTls {
+  readonly #default: Server
+  readonly #byName = new Map<string, Server>()
+
+  /** There is at least one entry. Throws TlsError. */
+  constructor(entries: readonly EngineTls[], onSecure: (stream: TLSSocket) => void) {
+    const servers = entries.map((entry) => makeServer(entry, onSecure))
+    // The cast holds because there is at least one entry.
+    this.#default = servers[0] as Server
+    for (const [index, { serverName }] of entries.entries()) {
+      const server = servers[index]
+      if (server !== undefined && serverName !== undefined && entries.length > 1) this.#byName.set(serverName, server)
+    }
+  }
+
+  /** Takes a connection on which nothing of TLS has been read. */
+  accept(socket: NetSocket): void {
+    if (this.#byName.size === 0) this.#default.emit('connection', socket)
+    else readPrologue(socket, parseServerName, (name) => this.#find(name).emit('connection', socket))
+  }
+
+  #find(name: string): Server {
+    const wildcard = `*${name.slice(name.indexOf('.'))}`
+    return this.#byName.get(name) ?? this.#byName.get(wildcard) ?? this.#default
+  }
+}
+
+function makeServer(entry: EngineTls, onSecure: (stream: TLSSocket) => void): Server {
+  // Node takes a resumed session of TLS 1.3 as proof of a certificate that it has not seen, so that those who must have one get no
+  // sessions to resume.
+  const secureOptions = entry.requestCert ? constants.SSL_OP_NO_TICKET : 0
+  try {
+    const server = createServer({ ...entry, secureOptions, ALPNProtocols: ['http/1.1'] }, onSecure)
+    server.on('tlsClientError', (_error, stream) => stream.destroy())
+    return server
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new TlsError('ERR_TLS_CONTEXT', `OpenSSL refused the TLS settings: ${reason}`, undefined, { cause: error })
+  }
+}
+
+/** RFC 8446, sections 4 and 5.1. */
+const HANDSHAKE_RECORD = 22
+const CLIENT_HELLO = 1
+/** A larger ClientHello goes to the default entry. OpenSSL has a limit of its own. */
+const MAX_HELLO_BYTES = 64 * 1024
+
+/** The name in lower case; empty where there is none, or where the bytes are no ClientHello: that is for OpenSSL to say. */
+export function parseServerName(bytes: Buffer): Prologue<string> {
+  const hello = helloOf(bytes)
+  if (hello === undefined) return undefined
+  try {
+    return { value: serverNameIn(hello), length: 0 }
+  } catch {
+    return { value: '', length: 0 } // a length in it leads beyond its end
+  }
+}
+
+/** The body of the ClientHello, out of its records. Empty when there is none. */
+function helloOf(bytes: Buffer): Buffer | undefined {
+  const none = Buffer.alloc(0)
+  const parts: Buffer[] = []
+  for (let at = 0; at < bytes.length; ) {
+    if (bytes[at] !== HANDSHAKE_RECORD) return none
+    if (at + 5 > bytes.length) return undefined
+    const length = bytes.readUInt16BE(at + 3)
+    if (length === 0) return none
+    parts.push(bytes.subarray(at + 5, at + 5 + length))
+    at += 5 + length
+  }
+  const message = Buffer.concat(parts)
+  if (message.length > 0 && message[0] !== CLIENT_HELLO) return none
+  if (message.length < 4) return undefined
+  const end = 4 + message.readUIntBE(1, 3)
+  if (end > MAX_HELLO_BYTES) return none
+  return message.length < end ? undefined : message.subarray(4, end)
+}
+
+/** RFC 8446, section 4.1.2, and RFC 6066, section 3. Throws RangeError at what is cut short. */
+function serverNameIn(hello: Buffer): string {
+  if (hello.length === 0) return ''
+  let at = 2 + 32 // version and random
+  at += 1 + hello.readUInt8(at) // session id
+  at += 2 + hello.readUInt16BE(at) // cipher suites
+  at += 1 + hello.readUInt8(at) // compression methods
+  const end = at + 2 + hello.readUInt16BE(at)
+  at += 2
+  while (at < end) {
+    const type = hello.readUInt16BE(at)
+    const length = hello.readUInt16BE(at + 2)
+    // Of its list, which can only hold one name of each type: the type of a host name is 0.
+    if (type === 0 && hello.readUInt8(at + 6) === 0) {
+      const from = at + 9
+      return hello.toString('latin1', from, from + hello.readUInt16BE(at + 7)).toLowerCase()
+    }
+    at += 4 + length
+  }
+  return ''
+}

@@ -1,0 +1,94 @@
+/** The types of the public interface that are about listening and TLS. */
+
+/**
+ * TLS key and certificate, and what is asked of clients. PEM text or bytes, or the names of files; a key and a certificate are required,
+ * each given once.
+ */
+export interface TlsOptions {
+  /** Private key, PEM. */
+  key?: string | Uint8Array
+  /** Certificate, followed by its chain, PEM. */
+  cert?: string | Uint8Array
+  /** Name of the file that holds the private key. */
+  keyFile?: string
+  /** Name of the file that holds the certificate and its chain. */
+  certFile?: string
+  /** Certificates of the authorities that vouch for clients, PEM: see `requestCert`. */
+  ca?: string | Uint8Array
+  /** Name of the file that holds them. */
+  caFile?: string
+  /** Opens an encrypted private key. */
+  passphrase?: string
+  /** OpenSSL cipher list for TLS 1.2. Default: OpenSSL's own. */
+  ciphers?: string
+  /** The oldest protocol version accepted. Default `'TLSv1.2'`. */
+  minVersion?: 'TLSv1.2' | 'TLSv1.3'
+  /**
+   * Ask clients for a certificate of an authority in `ca` (which must then be given). Default false. In an array of entries, a client
+   * chooses its entry by the server name that it sends, while all routes are open to it: what is to be reached with a certificate only
+   * needs this in every entry.
+   */
+  requestCert?: boolean
+  /** Refuse clients without a valid certificate, during or right after the handshake: no request of theirs is served. Default true. */
+  rejectUnauthorized?: boolean
+  /**
+   * Which clients this entry of an array serves: those that ask for this host name (SNI, RFC 6066, section 3), or for one that the
+   * wildcard `*.example.com` stands for: exactly one label in place of `*` (RFC 6125, section 6.4.3). An exact name is preferred to a
+   * wildcard; letters compare without case. Required from the second entry on, different in each. The first entry serves also those
+   * that name no host, or one that no entry has.
+   */
+  serverName?: string
+}
+
+/** A port to listen on. */
+export interface TcpListenOptions {
+  /** 0 to 65535; 0 (the default) lets the system choose, and `listen` says which. */
+  port?: number
+  /** A name or address of this machine. Default: all addresses, IPv6 and IPv4. */
+  host?: string
+  /** Share the port with other processes that ask for it too (SO_REUSEPORT). Default false. */
+  reusePort?: boolean
+  /** Not with a port. */
+  unix?: never
+}
+
+/** A unix socket to listen on. */
+export interface UnixListenOptions {
+  /**
+   * The path, at most 107 bytes on Linux and 103 on macOS; the file must not exist. It is made with the permissions that the umask
+   * leaves, and removed when the server stops listening. On it, `remoteAddress` is empty.
+   */
+  unix: string
+  /** None of these with a unix socket. */
+  port?: never
+  /** See `port`. */
+  host?: never
+  /** See `port`. */
+  reusePort?: never
+}
+
+/** Where to listen: a port, or a unix socket. */
+export type ListenOptions = TcpListenOptions | UnixListenOptions
+
+/** The port on which a server listens. */
+export interface TcpListenResult {
+  /** The port in use, chosen by the system when 0 was asked for. */
+  readonly port: number
+  /** The numeric address that `host` came to: `::` for all addresses, or `0.0.0.0` where there is no IPv6. */
+  readonly host: string
+  /** Only of a unix socket. */
+  readonly unix?: never
+}
+
+/** The unix socket on which a server listens. */
+export interface UnixListenResult {
+  /** The path as it was given. */
+  readonly unix: string
+  /** Only of a port. */
+  readonly port?: never
+  /** Only of a port. */
+  readonly host?: never
+}
+
+/** Where a server listens. */
+export type ListenResult = TcpListenResult | UnixListenResult

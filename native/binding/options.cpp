@@ -1,0 +1,88 @@
+#include "options.h"
+
+#include "values.h"
+
+namespace nws {
+
+namespace {
+
+std::string text_or_bytes(Napi::Value value) { return value.IsString() ? text(value) : std::string(bytes(value)); }
+
+std::optional<CompressionOptions> compression_options(Napi::Value value) {
+  if (!value.IsObject()) {
+    return std::nullopt;
+  }
+  auto object = value.As<Napi::Object>();
+  Napi::Value compressor = object.Get("compressor");
+  std::uint32_t level = compressor.IsObject() ? number(compressor.As<Napi::Object>().Get("memoryLevel")) : 0;
+  return CompressionOptions{.threshold = number(object.Get("threshold")), .memory_level = static_cast<int>(level)};
+}
+
+CompressionAgreement::Window compression_window(Napi::Value value) {
+  auto object = value.As<Napi::Object>();
+  return {.bits = static_cast<int>(number(object.Get("windowBits"))), .takeover = boolean(object.Get("takeover"))};
+}
+
+}  // namespace
+
+std::optional<CompressionAgreement> compression_agreement(Napi::Value value) {
+  if (!value.IsObject()) {
+    return std::nullopt;
+  }
+  auto object = value.As<Napi::Object>();
+  Napi::Value compressor = object.Get("compressor");
+  Napi::Value decompressor = object.Get("decompressor");
+  if (!compressor.IsObject() || !decompressor.IsObject()) {
+    return std::nullopt;
+  }
+  return CompressionAgreement{.compressor = compression_window(compressor), .decompressor = compression_window(decompressor)};
+}
+
+std::vector<TlsOptions> tls_entries(Napi::Value given) {
+  std::vector<TlsOptions> entries;
+  std::uint32_t count = given.IsArray() ? given.As<Napi::Array>().Length() : 0;
+  for (std::uint32_t i = 0; i < count; i++) {
+    Napi::Value value = given.As<Napi::Array>().Get(i);
+    if (!value.IsObject()) {
+      break;
+    }
+    auto entry = value.As<Napi::Object>();
+    entries.push_back({.key = text_or_bytes(entry.Get("key")),
+                       .certificate = text_or_bytes(entry.Get("cert")),
+                       .passphrase = text_or_bytes(entry.Get("passphrase")),
+                       .ciphers = text_or_bytes(entry.Get("ciphers")),
+                       .tls13_only = text(entry.Get("minVersion")) == "TLSv1.3",
+                       .authorities = text_or_bytes(entry.Get("ca")),
+                       .request_certificate = boolean(entry.Get("requestCert")),
+                       .reject_unauthorized = boolean(entry.Get("rejectUnauthorized")),
+                       .server_name = text(entry.Get("serverName"))});
+  }
+  return entries;
+}
+
+ServerOptions server_options(const Napi::Object &given) {
+  ServerOptions options;
+  options.address = {.unix_path = text(given.Get("unix")),
+                     .host = text(given.Get("host")),
+                     .port = static_cast<std::uint16_t>(number(given.Get("port"))),
+                     .reuse_port = boolean(given.Get("reusePort"))};
+  options.tls = tls_entries(given.Get("tls"));
+  options.proxy_protocol = boolean(given.Get("proxyProtocol"));
+  Napi::Value given_routes = given.Get("routes");
+  std::uint32_t count = given_routes.IsArray() ? given_routes.As<Napi::Array>().Length() : 0;
+  for (std::uint32_t i = 0; i < count; i++) {
+    Napi::Value value = given_routes.As<Napi::Array>().Get(i);
+    if (!value.IsObject()) {
+      break;
+    }
+    auto route = value.As<Napi::Object>();
+    options.routes.push_back({.max_payload_length = number(route.Get("maxPayloadLength")),
+                              .max_backpressure = number(route.Get("maxBackpressure")),
+                              .idle_timeout = static_cast<std::uint16_t>(number(route.Get("idleTimeout"))),
+                              .send_pings = boolean(route.Get("sendPings")),
+                              .compression = compression_options(route.Get("compression"))});
+  }
+  return options;
+}
+
+}  // namespace nws

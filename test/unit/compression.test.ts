@@ -7,7 +7,7 @@ const head = (...values: string[]): RequestHead => ({
   method: 'GET',
   url: '/',
   headers: values.flatMap((value) => ['sec-websocket-extensions', value]),
-  remoteAddress: '',
+  remoteAddress: '', proxiedAddress: '',
 })
 
 const SHARED = { windowBits: 15, takeover: false }

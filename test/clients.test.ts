@@ -1,16 +1,20 @@
 /** The `ws` client with every option it has, and Node's own WebSocket: whatever a client may ask for, it gets what it expects. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { Agent } from 'node:http'
 import { createConnection } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { type ClientOptions, createWebSocketStream, WebSocket as WsClient } from 'ws'
 import type { Socket, UpgradeRequest } from '../src/index.js'
-import { localhostCertificate } from './support/certificates.js'
+import { localhostCertificate, makeCertificate } from './support/certificates.js'
 import { Client, refusal } from './support/client.js'
-import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
+import { describeEngines, type EngineName, makeServer, type Served, serve } from './support/engines.js'
 import { Queue, within } from './support/waiting.js'
 
 /** Options that the client takes and that its types do not name: those of `http.request` and `tls.connect`, and a recent one. */
@@ -269,6 +273,32 @@ describeEngines('the ws client', (engine) => {
     const wrong = Client.open(served, '/', { ca: localhostCertificate().cert, ...untyped({ servername: 'elsewhere.example' }) })
     await expect(wrong).rejects.toThrow("Hostname/IP does not match certificate's altnames")
     await converse(await Client.open(served, '/', { ca: [], rejectUnauthorized: false }))
+  })
+})
+
+const noUnix = process.platform === 'win32' ? ' (skipped: Windows has no unix sockets)' : ''
+describeEngines('the ws client, elsewhere,', (engine) => {
+  const echo = { message: (socket: Socket, message: string | Buffer) => void socket.send(message) }
+
+  test.runIf(noUnix === '')(`speaks over a unix socket${noUnix}`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nws-test-unix-'))
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    const unix = join(folder, 'socket')
+    await makeServer(engine).ws('/path', echo).listen({ unix })
+    const socket = new WsClient(`ws+unix:${unix}:/path`)
+    onTestFinished(() => socket.terminate())
+    await within(once(socket, 'open'), 'the client to open')
+    socket.send('hello')
+    const [data] = await within(once(socket, 'message'), 'the echo')
+    expect(String(data)).toBe('hello')
+  })
+
+  test('shows its certificate where one is required, and is sent away without it', async () => {
+    const { key, cert } = makeCertificate()
+    const served = await serve(engine, echo, { server: { tls: { ...localhostCertificate(), ca: cert, requestCert: true } } })
+    expect(await (await Client.open(served, '/', { key, cert })).ask('hello')).toBe('hello')
+    await expect(Client.open(served)).rejects.toThrow()
+    await expect(Client.open(served, '/', makeCertificate())).rejects.toThrow()
   })
 })
 

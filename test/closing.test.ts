@@ -1,6 +1,6 @@
 /** How connections and servers end: every code, every order, at every moment. */
 import { expect, test } from 'vitest'
-import { ClosedError, OptionError, type Socket } from '../src/index.js'
+import { ClosedError, OptionError, type Socket, type WebSocketServer } from '../src/index.js'
 import { Client } from './support/client.js'
 import { addressOf, describeEngines, makeServer, serve } from './support/engines.js'
 import { http } from './support/http.js'
@@ -616,9 +616,37 @@ describeEngines('closing the server', (engine) => {
   })
 
   test('happens at the end of an "await using" block', async () => {
-    const { server } = await serve(engine)
-    await within(server[Symbol.asyncDispose](), 'the disposal')
-    await expect((async () => server.listen())()).rejects.toBeInstanceOf(ClosedError)
+    let client: Client
+    let disposed: WebSocketServer
+    {
+      await using server = makeServer(engine).ws('/', {})
+      const { port } = await server.listen({ host: '127.0.0.1' })
+      client = await Client.open(addressOf(port))
+      disposed = server
+    }
+    expect((await client.closed()).code).toBe(1001)
+    expect(disposed.connections).toBe(0)
+    await expect((async () => disposed.listen())()).rejects.toBeInstanceOf(ClosedError)
+  })
+
+  test('while its handlers are at work lets them end: what they send by then is refused', async () => {
+    const started = new Deferred()
+    const gate = new Deferred()
+    const sent = new Deferred<number>()
+    const served = await serve(engine, {
+      async message(socket) {
+        started.resolve()
+        await gate.promise
+        sent.resolve(socket.send('too late'))
+      },
+    })
+    const client = await Client.open(served)
+    client.send('x')
+    await within(started.promise, 'the message')
+    await within(served.server.close(), 'close')
+    expect((await client.closed()).code).toBe(1001)
+    gate.resolve()
+    expect(await within(sent.promise, 'the handler')).toBe(0)
   })
 
   for (const [option, value] of [

@@ -175,6 +175,21 @@ describeEngines('an upgrade handler', (engine) => {
     expect(opened).toBe(0)
   })
 
+  for (const [when, give] of [
+    ['at once', <T>(answer: T) => answer],
+    ['later', later],
+  ] as const) {
+    test(`that refuses ${when} has its answer arrive whole, whatever the client sends meanwhile`, async () => {
+      const body = 'no '.repeat(10_000)
+      const served = await serve(engine, { upgrade: () => give(new Response(body, { status: 403 })) })
+      const client = await RawClient.connect(served)
+      client.write(handshake(), binary(Buffer.alloc(60_000)))
+      const answer = await client.response()
+      client.write(binary(Buffer.alloc(60_000)))
+      expect([answer.status, answer.body.toString()]).toEqual([403, body])
+    })
+  }
+
   test('may leave the subprotocol open, although one is offered', async () => {
     const served = await serve<undefined>(engine, {
       upgrade: () => ({ data: undefined }),

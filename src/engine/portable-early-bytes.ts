@@ -37,6 +37,16 @@ export class EarlyBytes {
     return Buffer.concat(this.#chunks)
   }
 
+  /**
+   * The upgrade is refused: what comes is read, and thrown away. Closing a connection with unread bytes resets it, and the client might
+   * lose the answer.
+   */
+  discard(): void {
+    this.#stream.off('data', this.#onData)
+    this.#stream.off('end', this.#onEnd)
+    this.#stream.resume()
+  }
+
   #add(chunk: Buffer): void {
     this.#chunks.push(chunk)
     this.#length += chunk.length

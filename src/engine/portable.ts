@@ -131,6 +131,7 @@ class PortableServer implements EngineServer {
     const found = this.#exchanges.get(exchange)
     if (found === undefined) return false
     this.#exchanges.delete(exchange)
+    if ('early' in found) found.early.discard()
     const response = 'response' in found ? found.response : responseTo(found.request, found.stream)
     const all = [...headers]
     // RFC 9110, section 8.6: none with 204; with 304 it would be the length of what is not sent.

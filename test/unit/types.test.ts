@@ -5,6 +5,7 @@ import {
   type Data,
   type Params,
   SendStatus,
+  type ServerOptions,
   type ServerRequest,
   type Socket,
   WebSocketServer,
@@ -82,6 +83,30 @@ test('what `upgrade` accepts with is what the other handlers find', () => {
     // @ts-expect-error: the data is not what the route says
     .ws<Date>('/other', { upgrade: () => ({ data: 'a string' }) })
   expectTypeOf<Accept<undefined>>().toExtend<{ data: undefined }>()
+})
+
+test('with its data named, a route takes any parameters; what it accepts with may be one of several, and brings headers', () => {
+  type Visitor = { kind: 'user'; name: string } | { kind: 'guest' }
+  const server = new WebSocketServer({ engine: 'portable' }).ws<Visitor>('/:room', {
+    upgrade({ params, protocols: [protocol], query }) {
+      expectTypeOf(params).toEqualTypeOf<Record<string, string>>()
+      const name = query.get('name')
+      const headers = { 'set-cookie': ['a=1', 'b=2'], 'x-room': params.room ?? '' }
+      return { data: name === null ? { kind: 'guest' } : { kind: 'user', name }, protocol, headers }
+    },
+    open: ({ data, protocol }) => {
+      expectTypeOf(data).toEqualTypeOf<Visitor>()
+      expectTypeOf(protocol).toEqualTypeOf<string>()
+    },
+  })
+  for (const socket of server.sockets()) expectTypeOf(socket).toEqualTypeOf<Socket<unknown>>()
+  expectTypeOf<Headers>().toExtend<NonNullable<Accept<undefined>['headers']>>()
+})
+
+test('who may connect is decided at once, whether the server is well need not be', () => {
+  expectTypeOf<(origin: string | undefined) => boolean>().toExtend<NonNullable<ServerOptions['allowedOrigins']>>()
+  expectTypeOf<(origin: string | undefined) => Promise<boolean>>().not.toExtend<NonNullable<ServerOptions['allowedOrigins']>>()
+  expectTypeOf<{ check: () => Promise<boolean> }>().toExtend<NonNullable<ServerOptions['health']>>()
 })
 
 test('what can be sent is text and bytes, and the answers have names', () => {

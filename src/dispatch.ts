@@ -1,9 +1,11 @@
 /** Brings what an engine reports to the handlers that are meant by it: routing, handshakes, answers and failures. */
+import type { Buffer } from 'node:buffer'
 import process from 'node:process'
 import { inspect } from 'node:util'
 import type { BackplaneLink } from './backplane.js'
 import type {
   ConnectionId,
+  EngineResponse,
   EngineRoute,
   EngineServer,
   ExchangeId,
@@ -12,19 +14,17 @@ import type {
   ServerEvents,
 } from './engine/contract.js'
 import { WebSocketServerError } from './errors.js'
+import { type BodyLimits, type ExchangeOwner, HttpExchanges, type HttpHandler } from './http/exchanges.js'
 import { isWebSocketUpgrade, upgradeRequired } from './http/handshake.js'
-import { IncomingRequest, parseTarget, type Target } from './http/request.js'
-import { plainResponse, toEngineResponse } from './http/response.js'
-import { decodeParams, type Match, RouteTable } from './http/routes.js'
+import { parseTarget, type Target } from './http/request.js'
+import { plainResponse, type StreamingResponse } from './http/response.js'
 import { Counters } from './metrics.js'
 import type { ServerSocket } from './socket.js'
 import { Subscriptions } from './subscriptions.js'
-import type { Awaitable, WebSocketHandlers } from './types.js'
+import type { WebSocketHandlers } from './types.js'
 import { type UpgradeLimits, type UpgradeOwner, Upgrades } from './upgrade/upgrades.js'
 
-export type HttpHandler = (request: IncomingRequest) => Awaitable<Response>
-
-export class Dispatcher implements ServerEvents, UpgradeOwner {
+export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   /** Where answers go: the engine's server that reports the events. */
   engine: EngineServer | undefined
   isClosing = false
@@ -34,16 +34,13 @@ export class Dispatcher implements ServerEvents, UpgradeOwner {
   backplane: BackplaneLink | undefined
   /** From the first route that has a `subscription` handler. */
   subscriptions: Subscriptions | undefined
-  readonly #scheme: 'http' | 'https'
   readonly #onError: ((error: Error) => void) | undefined
-  readonly #http = new RouteTable<HttpHandler>()
+  readonly #exchanges: HttpExchanges
   readonly #upgrades: Upgrades
-  /** Requests that wait for their answer. */
-  readonly #requests = new Map<ExchangeId, IncomingRequest>()
   #onIdle: (() => void) | undefined
 
-  constructor(scheme: 'http' | 'https', limits: UpgradeLimits, onError: ((error: Error) => void) | undefined) {
-    this.#scheme = scheme
+  constructor(scheme: 'http' | 'https', limits: UpgradeLimits & BodyLimits, onError: ((error: Error) => void) | undefined) {
+    this.#exchanges = new HttpExchanges(this, scheme, limits)
     this.#upgrades = new Upgrades(this, scheme, limits)
     this.#onError = onError
   }
@@ -65,12 +62,12 @@ export class Dispatcher implements ServerEvents, UpgradeOwner {
   }
 
   addHttpRoute(method: string, path: string, handler: HttpHandler): void {
-    this.#http.add(method, path, handler)
+    this.#exchanges.routes.add(method, path, handler)
   }
 
   /** Adds a route that gives way to one of the user's on the same path. */
   addDefaultRoute(method: string, path: string, handler: HttpHandler): void {
-    this.#http.addUnlessTaken(method, path, handler)
+    this.#exchanges.routes.addUnlessTaken(method, path, handler)
   }
 
   /** Resolves when no socket is open and no request waits. */
@@ -88,17 +85,25 @@ export class Dispatcher implements ServerEvents, UpgradeOwner {
       return
     }
     this.counters.httpRequests += 1
-    const match = this.#http.find(head.method, target.path)
-    if (match === undefined) this.engine?.respond(exchange, this.#unroutable(head, target))
-    else void this.#answer(exchange, head, target, match)
+    this.#exchanges.request(exchange, head, target, (headOnly) => this.#unroutable(head, target, headOnly))
+  }
+
+  body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {
+    // Engines give memory of their own, never a SharedArrayBuffer.
+    this.#exchanges.body(exchange, chunk as Uint8Array<ArrayBuffer>, isLast)
+  }
+
+  writable(exchange: ExchangeId): void {
+    this.#exchanges.writable(exchange)
   }
 
   aborted(exchange: ExchangeId): void {
-    const request = this.#requests.get(exchange)
-    this.#requests.delete(exchange)
-    request?.abort()
     this.#upgrades.aborted(exchange)
-    this.#checkIdle()
+    this.#exchanges.aborted(exchange)
+  }
+
+  stream(exchange: ExchangeId, response: StreamingResponse): Promise<void> {
+    return this.#exchanges.stream(exchange, response)
   }
 
   descriptorsExhausted(): void {
@@ -127,6 +132,11 @@ export class Dispatcher implements ServerEvents, UpgradeOwner {
     this.counters.handlerErrors += 1
   }
 
+  handlerFailed(error: unknown): void {
+    this.failed()
+    this.report(error)
+  }
+
   /** Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when nobody here subscribes. */
   publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean {
     const hasSubscriber = this.engine?.publish(topic, payload, except, compress) ?? false
@@ -149,40 +159,14 @@ export class Dispatcher implements ServerEvents, UpgradeOwner {
     this.#checkIdle()
   }
 
-  #unroutable({ method }: RequestHead, { path }: Target) {
-    const headOnly = method === 'HEAD'
-    const allowed = this.#http.allowed(path)
-    if (allowed.length > 0) return plainResponse(405, ['allow', allowed.join(', ')], headOnly)
+  /** Where no HTTP route has the path. */
+  #unroutable({ method }: RequestHead, { path }: Target, headOnly: boolean): EngineResponse {
     const isEndpoint = (method === 'GET' || headOnly) && this.#upgrades.hasRoute(path)
     return isEndpoint ? upgradeRequired(headOnly) : plainResponse(404, [], headOnly)
   }
 
-  async #answer(exchange: ExchangeId, head: RequestHead, target: Target, { value, params }: Match<HttpHandler>): Promise<void> {
-    const headOnly = head.method === 'HEAD'
-    const decoded = decodeParams(params)
-    if (decoded === undefined) {
-      this.engine?.respond(exchange, plainResponse(400, [], headOnly))
-      return
-    }
-    const request = new IncomingRequest(head, target, decoded, this.#scheme)
-    this.#requests.set(exchange, request)
-    let response = plainResponse(500, [], headOnly)
-    try {
-      response = await toEngineResponse(await value(request), headOnly)
-    } catch (error) {
-      // A handler that gave up because the client has gone has done well.
-      if (!(request.isAborted && error === request.signal.reason)) {
-        this.failed()
-        this.report(error)
-      }
-    }
-    if (!this.#requests.delete(exchange)) return
-    this.engine?.respond(exchange, response)
-    this.#checkIdle()
-  }
-
   #checkIdle(): void {
-    if (this.sockets.size === 0 && this.#requests.size === 0 && this.#upgrades.isIdle) this.#onIdle?.()
+    if (this.sockets.size === 0 && this.#exchanges.size === 0 && this.#upgrades.isIdle) this.#onIdle?.()
   }
 }
 

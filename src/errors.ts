@@ -24,6 +24,7 @@ export const ERROR_CODES = {
   ERR_TLS_CERTIFICATE: 'A certificate, of the server or of a CA, is not PEM.',
   ERR_TLS_MISMATCH: 'The private key does not belong to the certificate.',
   ERR_TLS_CONTEXT: 'OpenSSL refused the TLS settings, for example the cipher list.',
+  ERR_BODY_TOO_LARGE: 'A request body was larger than `maxRequestBodySize`: reading it rejects with this.',
   ERR_ENGINE_UNAVAILABLE: 'The engine that was asked for cannot be loaded; the message says why.',
 } as const satisfies Record<string, string>
 

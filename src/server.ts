@@ -1,4 +1,7 @@
-/** The server that users see: routes, requests, sockets and the shutdown, above either engine. */
+/**
+ * The server that users see: routes, requests, sockets and the shutdown, above either engine. Long because its methods carry the
+ * reference of each.
+ */
 import { once } from 'node:events'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneLink } from './backplane.js'
@@ -115,7 +118,31 @@ export class WebSocketServer implements AsyncDisposable {
     return this.#route('GET', path, handler)
   }
 
-  /** Answers every method that has no route of its own on this path. Paths and errors as in `ws`. */
+  /** Answers POST. Paths and errors as in `ws`. */
+  post<P extends string>(path: P, handler: RouteHandler<P>): this {
+    return this.#route('POST', path, handler)
+  }
+
+  /** Answers PUT. Paths and errors as in `ws`. */
+  put<P extends string>(path: P, handler: RouteHandler<P>): this {
+    return this.#route('PUT', path, handler)
+  }
+
+  /** Answers PATCH. Paths and errors as in `ws`. */
+  patch<P extends string>(path: P, handler: RouteHandler<P>): this {
+    return this.#route('PATCH', path, handler)
+  }
+
+  /** Answers DELETE. Paths and errors as in `ws`. */
+  delete<P extends string>(path: P, handler: RouteHandler<P>): this {
+    return this.#route('DELETE', path, handler)
+  }
+
+  /**
+   * Answers every method that has no route of its own on this path, OPTIONS included, which is otherwise answered with 204 and the
+   * methods that there are. Also mounts whatever has a fetch function: `server.any('/*', (request) => app.fetch(request))`. Paths and
+   * errors as in `ws`.
+   */
   any<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route(ANY_METHOD, path, handler)
   }
@@ -185,7 +212,7 @@ export class WebSocketServer implements AsyncDisposable {
   /**
    * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code` and `reason`.
    * an `upgrade` that is under way is answered 503 when its handler accepts. Resolves when all sockets have ended, and all requests are
-   * answered and their answers written; what is left after `timeout` milliseconds is cut. A route's handler that awaits this waits for itself, until the timeout. Further calls give the same
+   * answered and their answers, streams included, written; what is left after `timeout` milliseconds is cut. A route's handler that awaits this waits for itself, until the timeout. Further calls give the same
    * promise. Rejects with OptionError, and then nothing is closed.
    */
   close(options: CloseOptions = {}): Promise<void> {

@@ -74,6 +74,11 @@ export interface ServerOptions {
   /** Carries what is published here to other processes, and theirs to here. Default: none. */
   backplane?: Backplane
   /**
+   * Bytes of an HTTP request's body, 0 to 2^31-1. A longer one is answered with 413: at once when its Content-Length says so, else when
+   * the handler reads past the limit, which rejects with ERR_BODY_TOO_LARGE. Default 1 MiB.
+   */
+  maxRequestBodySize?: number
+  /**
    * Called with what no socket can be blamed for. Default: rethrown as an uncaught exception, but for EMFILE (no descriptor is left
    * for new clients), which becomes a process warning.
    */
@@ -155,13 +160,20 @@ export interface CloseOptions {
   timeout?: number
 }
 
-/** The HTTP request, copied out of the engine, so that it stays valid across `await`. */
-export interface ServerRequest<P extends string = string> {
+/**
+ * The HTTP request: a web-standard Request, for whatever takes one, with what a route adds. It is a copy, valid for as long as it is
+ * kept.
+ *
+ * The body is read as it comes. While nobody reads, the client is not read either after the first 64 KiB, and its leaving is not noticed
+ * before reading goes on. After the answer, what had come whole can still be read, and whoever reads already goes on; anything else is
+ * thrown away. A GET or HEAD has no body here, as in the Fetch standard: one that is sent is thrown away.
+ */
+export interface ServerRequest<P extends string = string> extends Request {
   /** As sent, for example `GET`. */
   readonly method: string
-  /** Absolute: scheme, host (from the Host header), path and query. */
+  /** Absolute: scheme, host (from the Host header), path and query, normalised as `new URL` does. */
   readonly url: string
-  /** The path, still percent-encoded. */
+  /** The path as sent, still percent-encoded. */
   readonly path: string
   /** The route's parameters, percent-decoded. */
   readonly params: Params<P>
@@ -176,8 +188,20 @@ export interface ServerRequest<P extends string = string> {
    * address of TCP: for its own health checks (LOCAL), for clients on a unix socket.
    */
   readonly proxiedAddress?: string
-  /** Aborts when the client goes away before the answer. */
+  /** Aborts when the client goes away before the whole answer was given. A clone's does not. */
   readonly signal: AbortSignal
+  /** The body as it comes; null when there is none. Errors with the signal's reason when the client goes away. */
+  readonly body: ReadableStream<Uint8Array<ArrayBuffer>> | null
+  /**
+   * The whole body, decoded as UTF-8. This and the next reject with a TypeError when the body was read before, with
+   * ERR_BODY_TOO_LARGE beyond `maxRequestBodySize` (a handler that lets it pass has the client told 413), and with the signal's reason
+   * when the client goes away.
+   */
+  text(): Promise<string>
+  /** The whole body as JSON; rejects with a SyntaxError when it is none. The type is the caller's claim: nothing checks it. */
+  json<T = unknown>(): Promise<T>
+  /** The whole body as bytes. */
+  bytes(): Promise<Uint8Array<ArrayBuffer>>
 }
 
 /** The request for a WebSocket connection: a copy, so that it stays valid across `await`. */
@@ -202,7 +226,11 @@ export interface Accept<T> {
   headers?: Iterable<readonly [name: string, value: string]> | Readonly<Record<string, string | readonly string[]>> | undefined
 }
 
-/** Answers one HTTP request. A handler that throws or rejects gives the client 500 and the error to `onError`. */
+/**
+ * Answers one HTTP request. A body that is there at once is sent with its length; any other as it comes, as fast as the client reads, and
+ * cancelled when the client goes away. A handler that throws or rejects gives the client 500 and the error to `onError`; so does a body
+ * that fails before its answer has begun, later the connection is cut instead.
+ */
 export type RouteHandler<P extends string> = (request: ServerRequest<P>) => Awaitable<Response>
 
 /** One WebSocket connection: one stable object, from `open` to `close` and beyond. Every call on it is safe at any time. */

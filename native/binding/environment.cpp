@@ -173,10 +173,7 @@ bool Environment::deliver() {
     // JavaScript has read everything, and has given room: what had to wait follows.
     std::size_t at = 0;
     while (at < overflow_.size()) {
-      std::size_t words = protocol::record_words((overflow_[at + 1] & 0xff) == protocol::text_attached ||
-                                                         (overflow_[at + 1] & 0xff) == protocol::binary_attached
-                                                     ? 0
-                                                     : overflow_[at + 2]);
+      std::size_t words = protocol::record_words(protocol::is_attached(overflow_[at + 1]) ? 0 : overflow_[at + 2]);
       if (!fits(words)) {
         break;
       }
@@ -240,27 +237,48 @@ void Environment::push(std::uint32_t kind, std::uint32_t id, std::string_view pa
   }
 }
 
+bool Environment::attach(std::uint32_t kind, std::uint32_t id, std::string_view payload, bool is_binary) {
+  Napi::HandleScope scope(env_);
+  napi_value value;
+  napi_status status = is_binary ? napi_create_buffer_copy(env_, payload.length(), payload.data(), nullptr, &value)
+                                 : napi_create_string_utf8(env_, payload.data(), payload.length(), &value);
+  if (status != napi_ok || napi_set_element(env_, attachments_.Value(), attachment_count_, value) != napi_ok) {
+    bool pending = false;
+    napi_value ignored;
+    if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
+      napi_get_and_clear_last_exception(env_, &ignored);
+    }
+    return false;
+  }
+  write(kind, id, attachment_count_++, {});
+  return true;
+}
+
 bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary) {
   if (ended_) {
     return true;
   }
   if (payload.length() > protocol::max_inline_message) {
-    Napi::HandleScope scope(env_);
-    napi_value value;
-    napi_status status = is_binary ? napi_create_buffer_copy(env_, payload.length(), payload.data(), nullptr, &value)
-                                   : napi_create_string_utf8(env_, payload.data(), payload.length(), &value);
-    if (status != napi_ok || napi_set_element(env_, attachments_.Value(), attachment_count_, value) != napi_ok) {
-      bool pending = false;
-      napi_value ignored;
-      if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
-        napi_get_and_clear_last_exception(env_, &ignored);
-      }
-      return false;
-    }
-    write(is_binary ? protocol::binary_attached : protocol::text_attached, id, attachment_count_++, {});
-    return true;
+    return attach(is_binary ? protocol::binary_attached : protocol::text_attached, id, payload, is_binary);
   }
   write(is_binary ? protocol::binary : protocol::text, id, payload.length(), payload);
+  return true;
+}
+
+bool Environment::push_body(std::uint32_t server, ExchangeId exchange, std::string_view content, bool is_last) {
+  if (ended_) {
+    return true;
+  }
+  std::uint32_t tag = server << 8;
+  if (content.length() > protocol::max_inline_message) {
+    if (!attach(protocol::body_attached | tag, exchange, content, true)) {
+      return false;
+    }
+    content = {};
+  }
+  if (is_last || !content.empty()) {
+    write((is_last ? protocol::body_end : protocol::body) | tag, exchange, content.length(), content);
+  }
   return true;
 }
 
@@ -319,6 +337,7 @@ void HostedServer::on_request(ExchangeId exchange, const RequestHead &head) {
   std::string lines;
   lines.append(head.method).append("\n").append(head.url).append("\n").append(head.remote_address);
   lines.append("\n").append(head.proxied_address);
+  lines.append(head.has_body ? "\n1" : "\n");
   for (const Header &header : head.headers) {
     lines.append("\n").append(header.first).append("\n").append(header.second);
   }

@@ -63,6 +63,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// As push, for a message, of which a long one is attached. False when it cannot be represented in JavaScript (a text longer
   /// than its longest string).
   bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
+  /// Likewise, for a piece of a request's body.
+  bool push_body(std::uint32_t server, ExchangeId exchange, std::string_view content, bool is_last);
   void push_close(ConnectionId id, std::uint16_t code, std::string_view reason);
   /// Finishes the connection when everything that is in the inbox now has been delivered and answered.
   void finish_later(ConnectionId id) { ending_connections_.push_back(id); }
@@ -75,6 +77,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   bool inbox_is_empty() const { return control_[protocol::inbox_end] == control_[protocol::inbox_read] && overflow_.empty(); }
   bool fits(std::size_t words) const { return control_[protocol::inbox_end] + words <= inbox_.size(); }
   void write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload);
+  /// Adds a record whose payload is a Buffer or a string of its own. False when that cannot be made.
+  bool attach(std::uint32_t kind, std::uint32_t id, std::string_view payload, bool is_binary);
   void finish_endings();
   /// Calls JavaScript until the inbox is empty. False when it cannot be called (any more).
   bool deliver();
@@ -112,6 +116,10 @@ class HostedServer final : public ServerEvents {
       : environment_(environment), number_(number), server(loop, environment.connections(), std::move(options), *this) {}
 
   void on_request(ExchangeId exchange, const RequestHead &head) override;
+  bool on_body(ExchangeId exchange, std::string_view content, bool is_last) override {
+    return environment_.push_body(number_, exchange, content, is_last);
+  }
+  void on_writable(ExchangeId exchange) override { environment_.push(tagged(protocol::writable), exchange, {}); }
   void on_abort(ExchangeId exchange) override;
   void on_open(const SocketData &) override {}  // `accept` has returned the id
   void on_message(const SocketData &socket, std::string_view payload, bool is_binary) override;

@@ -27,7 +27,7 @@ enum Control : std::size_t {
 enum Event : std::uint32_t {
   text = 1,
   binary = 2,
-  /// As above, but `length` is an index into the array of attachments, and no bytes follow.
+  /// As above, but attached (is_attached).
   text_attached = 3,
   binary_attached = 4,
   drain = 5,
@@ -35,13 +35,24 @@ enum Event : std::uint32_t {
   pong = 7,
   /// The close code in the kind's upper 16 bits, the reason as bytes.
   close = 8,
-  /// Lines (ISO 8859-1): method, url, remote address, then header names and values in turn.
+  /// Lines (ISO 8859-1): method, url, remote and proxied address, "1" when a body follows, then header names and values in turn.
   request = 9,
   abort = 10,
   descriptors_exhausted = 11,
   /// The last of a server: everything that it had to say came before.
   server_closed = 12,
+  /// A piece of a request's body, and the last one; a long piece is attached like a long message.
+  body = 20,
+  body_end = 21,
+  body_attached = 22,
+  writable = 23,
 };
+
+/// Whether a record's `length` is an index into the array of attachments, and no bytes follow.
+constexpr bool is_attached(std::uint32_t kind) {
+  std::uint32_t event = kind & 0xff;
+  return event == text_attached || event == binary_attached || event == body_attached;
+}
 
 /// Kinds of outbox records; `id` is a connection.
 enum Command : std::uint32_t {

@@ -32,22 +32,6 @@ void refuse_tls(Napi::Env env, const TlsFailure &failure) {
   error.ThrowAsJavaScriptException();
 }
 
-/// Header names and values in turn, from an array of strings. The strings are kept in `storage`.
-std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &storage) {
-  std::vector<Header> headers;
-  if (value.IsArray()) {
-    auto array = value.As<Napi::Array>();
-    std::uint32_t length = array.Length() & ~1u;
-    storage.reserve(length);
-    for (std::uint32_t i = 0; i < length; i += 2) {
-      const std::string &name = storage.emplace_back(latin1(array.Get(i)));
-      const std::string &text = storage.emplace_back(latin1(array.Get(i + 1)));
-      headers.emplace_back(name, text);
-    }
-  }
-  return headers;
-}
-
 }  // namespace
 
 PayloadArgument::PayloadArgument(Napi::Value value) : is_binary_(!value.IsString()) {
@@ -67,6 +51,12 @@ Napi::Function ServerWrap::define(Napi::Env env) {
                          InstanceMethod<&ServerWrap::reload_tls>("reloadTls"),
                          InstanceMethod<&ServerWrap::ref>("ref"),
                          InstanceMethod<&ServerWrap::respond>("respond"),
+                         InstanceMethod<&ServerWrap::begin_response>("beginResponse"),
+                         InstanceMethod<&ServerWrap::write>("write"),
+                         InstanceMethod<&ServerWrap::end_response>("endResponse"),
+                         InstanceMethod<&ServerWrap::abort>("abort"),
+                         InstanceMethod<&ServerWrap::pause_body>("pauseBody"),
+                         InstanceMethod<&ServerWrap::resume_body>("resumeBody"),
                          InstanceMethod<&ServerWrap::accept>("accept"),
                          InstanceMethod<&ServerWrap::publish>("publish"),
                          InstanceMethod<&ServerWrap::subscribers>("subscribers"),
@@ -140,34 +130,6 @@ void ServerWrap::ref(const Napi::CallbackInfo &info) {
   if (HostedServer *server = hosted()) {
     server->server.ref(boolean(info[0]));
   }
-}
-
-Napi::Value ServerWrap::respond(const Napi::CallbackInfo &info) {
-  HostedServer *server = hosted();
-  if (!server) {
-    return Napi::Boolean::New(info.Env(), false);
-  }
-  std::vector<std::string> storage;
-  std::string status = latin1(info[1]);
-  std::vector<Header> headers = header_list(info[2], storage);
-  PayloadArgument body(info[3]);
-  Response response{.status = status, .headers = headers, .body = std::nullopt, .head_only = boolean(info[4])};
-  if (!info[3].IsUndefined()) {
-    response.body = body.view();
-  }
-  return Napi::Boolean::New(info.Env(), server->server.respond(number(info[0]), response));
-}
-
-Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
-  HostedServer *server = hosted();
-  if (!server) {
-    return Napi::Number::New(info.Env(), 0);
-  }
-  std::vector<std::string> storage;
-  std::string protocol = latin1(info[2]);
-  std::vector<Header> headers = header_list(info[3], storage);
-  ConnectionId id = server->server.accept(number(info[0]), number(info[1]), protocol, headers, compression_agreement(info[4]));
-  return Napi::Number::New(info.Env(), id);
 }
 
 Napi::Value ServerWrap::publish(const Napi::CallbackInfo &info) {

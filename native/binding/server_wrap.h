@@ -25,8 +25,18 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   void reload_tls(const Napi::CallbackInfo &info);
   /// (keepAlive: boolean)
   void ref(const Napi::CallbackInfo &info);
-  /// (exchange, status, headers: string[], body: Uint8Array | undefined, headOnly) => boolean
+  /// (exchange, status, headers: string[], closes, contentLength: number | undefined, body: Uint8Array | undefined) => boolean
   Napi::Value respond(const Napi::CallbackInfo &info);
+  /// (exchange, status, headers: string[], closes) => boolean
+  Napi::Value begin_response(const Napi::CallbackInfo &info);
+  /// (exchange, chunk: Uint8Array) => boolean
+  Napi::Value write(const Napi::CallbackInfo &info);
+  /// (exchange, closes)
+  void end_response(const Napi::CallbackInfo &info);
+  /// These take an exchange.
+  void abort(const Napi::CallbackInfo &info);
+  void pause_body(const Napi::CallbackInfo &info);
+  void resume_body(const Napi::CallbackInfo &info);
   /// (exchange, route, protocol, headers: string[], compression: CompressionAgreement | undefined) => connection
   Napi::Value accept(const Napi::CallbackInfo &info);
   /// (topic, payload: string | Uint8Array, except, compress: Compress) => boolean

@@ -1,6 +1,7 @@
 // Lets a client send HTTP requests without waiting for the answers (RFC 9112, section 9.3.2). µWebSockets cuts a connection whose
 // next request comes before the last one was answered, and ours are answered after its parser has returned. So this stands before
-// the parser: it lets one request through at a time, and keeps what follows until the answer has been written.
+// the parser: it lets one request through at a time, and keeps what follows until the answer has been written. Bodies are read
+// here as well, so that they can wait for whoever reads them.
 //
 // It gets there by taking the place of us_socket_context_on_data while µWebSockets' headers are compiled: the handler that
 // HttpContext registers is remembered, and ours is registered in its stead. Include this before App.h, in the one file that
@@ -13,12 +14,12 @@
 
 #include <libusockets.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
+
+#include "request_body.h"
 
 namespace nws {
 
@@ -45,54 +46,50 @@ class HttpPipeline {
 
   /// What one HTTP connection has to remember.
   struct Connection {
-    /// What has come and is not done with: an incomplete head, or what came behind the request that is being answered.
+    /// What has come and is not done with: an incomplete head, what came behind the request that is being answered, or what came
+    /// of its body although nobody wanted to read.
     std::string held;
     /// So many of them the parser has seen already: it may find an incomplete head wrong.
     std::size_t parsed = 0;
-    /// Bytes of that request's body that are still to come.
-    std::uint64_t body_left = 0;
     /// What the PROXY header has told; empty without one.
     std::string proxied_address;
-    /// A chunked body has come: only the parser can see where it ends, so from then on everything goes straight to it.
-    bool transparent = false;
+    /// Of the request that was let through last.
+    RequestBody body;
+    /// Of the same: until it is answered and its body has come. 0 when there is none.
+    std::uint32_t exchange = 0;
+    bool body_paused = false;
+    /// The client waits for "100 Continue" before it sends the body.
+    bool expects_continue = false;
+    /// The connection ends with the answer to this request.
+    bool is_last = false;
+    /// It has been answered, and the client is to end the connection: whatever it still sends is thrown away.
+    bool is_lingering = false;
   };
 
-  struct Request {
-    /// Bytes up to and including the empty line; 0 when it has not come yet.
-    std::size_t head = 0;
-    std::uint64_t body = 0;
-    bool is_chunked = false;
-  };
-
-  /// The first request in `bytes`. Whether it makes sense is for the parser to judge.
-  static Request first_request(std::string_view bytes) {
-    Request request;
+  /// Bytes of the first request's head, the empty line included; 0 when it has not come yet.
+  static std::size_t head_length(std::string_view bytes) {
     std::size_t end = bytes.find("\r\n\r\n");
-    if (end == std::string_view::npos) {
-      return request;
-    }
-    request.head = end + 4;
-    std::string_view head = bytes.substr(0, end + 2);
-    for (std::size_t line = head.find("\r\n") + 2; line < head.size(); line = head.find("\r\n", line) + 2) {
-      std::size_t colon = head.find(':', line);
-      if (colon == std::string_view::npos) {
-        break;
-      }
-      std::string_view name = head.substr(line, colon - line);
-      if (is(name, "content-length")) {
-        request.body = std::strtoull(std::string(head.substr(colon + 1, 20)).c_str(), nullptr, 10);
-      } else if (is(name, "transfer-encoding")) {
-        request.is_chunked = true;
-      }
-    }
-    return request;
+    return end == std::string_view::npos ? 0 : end + 4;
   }
 
- private:
-  static bool is(std::string_view name, std::string_view lower_case) {
-    return name.size() == lower_case.size() && std::equal(name.begin(), name.end(), lower_case.begin(), [](char a, char b) {
-             return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b;
-           });
+  /// Whether a head has "Expect: 100-continue". The parser would answer that at once: so the expectation, which has no case
+  /// (RFC 9110, section 10.1.1), is put into a spelling that it does not know.
+  static bool take_expectation(char *head, std::size_t length) {
+    static constexpr std::string_view name = "\r\nexpect:";
+    static constexpr std::string_view value = "100-continue";
+    std::string_view view(head, length);
+    for (std::size_t line = view.find("\r\n"); line + name.size() <= length; line = view.find("\r\n", line + 2)) {
+      if (!BodyFraming::equals(view.substr(line, name.size()), name)) {
+        continue;
+      }
+      std::size_t at = line + name.size();
+      std::string_view text = BodyFraming::trimmed(view.substr(at, view.find("\r\n", at) - at));
+      if (BodyFraming::equals(text, value)) {
+        head[text.data() - head + 4] = 'C';
+        return true;
+      }
+    }
+    return false;
   }
 };
 

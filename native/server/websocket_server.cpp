@@ -29,6 +29,12 @@ class WebSocketServer::Core {
   virtual ~Core() = default;
   virtual void adopt(int descriptor, std::string_view proxied_address) = 0;
   virtual bool respond(ExchangeId exchange, const Response &response) = 0;
+  virtual bool begin_response(ExchangeId exchange, const Response &head) = 0;
+  virtual bool write(ExchangeId exchange, std::string_view chunk) = 0;
+  virtual void end_response(ExchangeId exchange, bool closes) = 0;
+  virtual void abort(ExchangeId exchange) = 0;
+  virtual void pause_body(ExchangeId exchange) = 0;
+  virtual void resume_body(ExchangeId exchange) = 0;
   virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                               const std::optional<CompressionAgreement> &compression) = 0;
   virtual bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except,
@@ -63,7 +69,7 @@ class ServerCore final : public WebSocketServer::Core {
     by_context()[http_context_] = this;
     app_.topicTree = websockets_.publishing().make_tree();  // the app deletes it
     websockets_.set_up(http_context_, app_.topicTree);
-    http_.set_up(app_);
+    http_.reading().set_up(app_);
   }
 
   ~ServerCore() override {
@@ -82,11 +88,17 @@ class ServerCore final : public WebSocketServer::Core {
   bool failed() { return app_.constructorFailed(); }
 
   void adopt(int descriptor, std::string_view proxied_address) override {
-    http_.announce(proxied_address);
+    http_.reading().announce(proxied_address);
     app_.adoptSocket(descriptor);
   }
 
   bool respond(ExchangeId id, const Response &response) override { return http_.respond(id, response); }
+  bool begin_response(ExchangeId id, const Response &head) override { return http_.begin_response(id, head); }
+  bool write(ExchangeId id, std::string_view chunk) override { return http_.write(id, chunk); }
+  void end_response(ExchangeId id, bool closes) override { http_.end_response(id, closes); }
+  void abort(ExchangeId id) override { http_.abort(id); }
+  void pause_body(ExchangeId id) override { http_.reading().pause_body(id); }
+  void resume_body(ExchangeId id) override { http_.reading().resume_body(id); }
   ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                       const std::optional<CompressionAgreement> &compression) override {
     return http_.accept(id, route, protocol, headers, compression);
@@ -97,7 +109,7 @@ class ServerCore final : public WebSocketServer::Core {
   }
   std::size_t subscribers(std::string_view topic) override { return websockets_.publishing().subscribers(topic); }
   void flush() override { websockets_.publishing().flush(); }
-  bool is_flushed() override { return http_.is_flushed(); }
+  bool is_flushed() override { return http_.reading().is_flushed(); }
 
   void stop_listening() override {
     listener.reset();
@@ -110,7 +122,7 @@ class ServerCore final : public WebSocketServer::Core {
     if (app_.constructorFailed()) {
       return;
     }
-    http_.close();
+    http_.reading().close();
     app_.close();
     websockets_.close();
   }
@@ -132,7 +144,8 @@ class ServerCore final : public WebSocketServer::Core {
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
   ServerCore<SSL> *core = ServerCore<SSL>::of(us_socket_context(SSL, socket));
-  return core ? core->http().receive(socket, data, static_cast<std::size_t>(length)) : us_socket_close(SSL, socket, 0, nullptr);
+  return core ? core->http().reading().receive(socket, data, static_cast<std::size_t>(length))
+              : us_socket_close(SSL, socket, 0, nullptr);
 }
 
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {
@@ -189,6 +202,12 @@ void WebSocketServer::ref(bool keep_alive) {
   }
 }
 bool WebSocketServer::respond(ExchangeId exchange, const Response &response) { return core_->respond(exchange, response); }
+bool WebSocketServer::begin_response(ExchangeId exchange, const Response &head) { return core_->begin_response(exchange, head); }
+bool WebSocketServer::write(ExchangeId exchange, std::string_view chunk) { return core_->write(exchange, chunk); }
+void WebSocketServer::end_response(ExchangeId exchange, bool closes) { core_->end_response(exchange, closes); }
+void WebSocketServer::abort(ExchangeId exchange) { core_->abort(exchange); }
+void WebSocketServer::pause_body(ExchangeId exchange) { core_->pause_body(exchange); }
+void WebSocketServer::resume_body(ExchangeId exchange) { core_->resume_body(exchange); }
 ConnectionId WebSocketServer::accept(ExchangeId exchange, std::size_t route, std::string_view protocol,
                                      std::span<const Header> headers, const std::optional<CompressionAgreement> &compression) {
   return core_->accept(exchange, route, protocol, headers, compression);

@@ -32,6 +32,8 @@ struct RequestHead {
   std::string_view proxied_address;
   /// Names in lower case, in the order in which they came.
   std::span<const Header> headers;
+  /// Content follows, in at least one on_body.
+  bool has_body;
 };
 
 struct Response {
@@ -39,10 +41,13 @@ struct Response {
   std::string_view status;
   /// Without Content-Length, Transfer-Encoding, Connection and Date.
   std::span<const Header> headers;
-  /// None: no Content-Length is announced either (204, 304).
+  /// What Content-Length announces; none: there is no such field (204, 304). Of no meaning for an answer in chunks.
+  std::optional<std::size_t> content_length;
+  /// As long as it says; none: nothing is sent (HEAD, 204, 304).
   std::optional<std::string_view> body;
-  /// Announce the body's length and leave it out.
-  bool head_only = false;
+  /// Ends the connection. What still comes of the request's body is thrown away for some seconds, so that the client can read the
+  /// answer, rather than see its connection reset.
+  bool closes = false;
 };
 
 struct ServerOptions {
@@ -60,9 +65,14 @@ struct ServerOptions {
 /// being read loses what it has not decrypted yet (µSockets' openssl.c, us_internal_ssl_socket_write).
 class ServerEvents {
  public:
-  /// Ends with one call of `respond` or `accept`, or with on_abort.
+  /// Ends with `respond`, `end_response`, `accept` or `abort`, or with on_abort; its body may come to its end later.
   virtual void on_request(ExchangeId exchange, const RequestHead &head) = 0;
-  /// The client of a waiting request has gone.
+  /// A piece of a request's body, in memory that is overwritten after the event; the last one may be empty. False: it cannot be
+  /// taken, and the connection is cut.
+  virtual bool on_body(ExchangeId exchange, std::string_view content, bool is_last) = 0;
+  /// After `write` has answered false: everything is written.
+  virtual void on_writable(ExchangeId exchange) = 0;
+  /// The client of a request that is not answered, or whose body has not come whole, has gone.
   virtual void on_abort(ExchangeId exchange) = 0;
 
   virtual void on_open(const SocketData &socket) = 0;
@@ -108,9 +118,21 @@ class WebSocketServer {
 
   /// False when the exchange has ended. Once listening has stopped, the connection ends with the answer.
   bool respond(ExchangeId exchange, const Response &response);
+  /// Begins an answer in chunks. False when the exchange has ended.
+  bool begin_response(ExchangeId exchange, const Response &head);
+  /// Sends a chunk of at most 2^31-1 bytes; an empty one is left out. False when it waits for the client: on_writable follows.
+  bool write(ExchangeId exchange, std::string_view chunk);
+  /// `closes` as in Response.
+  void end_response(ExchangeId exchange, bool closes);
+  /// Cuts the connection, without an event.
+  void abort(ExchangeId exchange);
+  /// Stops to read the body; a little more of it may come.
+  void pause_body(ExchangeId exchange);
+  /// Reads on, and answers an "Expect: 100-continue".
+  void resume_body(ExchangeId exchange);
   /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for messages. 0 when the
-  /// exchange has ended or was no GET with a key of 16 bytes; with a full connection table it is answered with 503. `compression`
-  /// is what Sec-WebSocket-Extensions, among the headers, says.
+  /// exchange has ended or was no GET with a key of 16 bytes; with a full connection table it is answered with 503, with a body
+  /// that has not come whole with 400. `compression` is what Sec-WebSocket-Extensions, among the headers, says.
   ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                       const std::optional<CompressionAgreement> &compression = {});
 

@@ -78,6 +78,11 @@ class EchoEvents : public nws::ServerEvents {
     remote_address = head.remote_address;
     waiting.push_back({exchange, upgrade, std::string(head.url)});
   }
+  bool on_body(ExchangeId, std::string_view content, bool is_last) override {
+    body.append(content).append(is_last ? "|" : "");
+    return true;
+  }
+  void on_writable(ExchangeId) override { writables++; }
   void on_abort(ExchangeId exchange) override { aborted.push_back(exchange); }
   void on_open(const nws::SocketData &socket) override {
     opened.push_back(socket.id);
@@ -120,7 +125,8 @@ class EchoEvents : public nws::ServerEvents {
   std::string remote_address;
   std::uint64_t user_id = 0;
   std::int64_t connected_at = 0;
-  int messages = 0, drains = 0, exhausted = 0;
+  int messages = 0, drains = 0, exhausted = 0, writables = 0;
+  std::string body;
 };
 
 nws::RouteOptions limits(std::uint32_t max_payload_length = 16 << 20, std::uint16_t idle_timeout = 120, bool send_pings = true) {
@@ -199,7 +205,7 @@ class Fixture {
       if (upgrade) {
         server->accept(exchange, 0, "", {});
       } else {
-        server->respond(exchange, {.status = "200 OK", .headers = {}, .body = url});
+        server->respond(exchange, {.status = "200 OK", .headers = {}, .content_length = url.size(), .body = url});
       }
     }
     for (auto &[id, payload, op_code] : std::exchange(events.to_send, {})) {
@@ -633,7 +639,7 @@ TEST("a request is answered once, and its end by the client is reported") {
     client->close();
     fixture.wait([&] { return fixture.events.aborted.size() == 1; }, "the abort");
     CHECK(fixture.events.aborted[0] == exchange);
-    CHECK(!fixture.server->respond(exchange, {.status = "200 OK", .headers = {}, .body = ""}));
+    CHECK(!fixture.server->respond(exchange, {.status = "200 OK", .headers = {}, .content_length = 0, .body = ""}));
   });
 }
 

@@ -8,8 +8,8 @@
  * into the engine: `send`, `close`, `accept` and the others return first.
  *
  * Lifetime. A connection id is valid from the return of `accept` until its `onClose` has been delivered; after that
- * every call with it is a defined no-op (`0`, `false`). The same holds for an exchange id, which ends with `respond`,
- * `accept`, or the `aborted` event.
+ * every call with it is a defined no-op (`0`, `false`). The same holds for an exchange id, which ends with `respond`, `endResponse`,
+ * `accept`, `abort`, or the `aborted` event; the rest of its body may be read after the answer.
  */
 import type { Buffer } from 'node:buffer'
 
@@ -97,6 +97,8 @@ export interface RequestHead {
   readonly url: string
   /** Lower-case name, value, name, value … in the order in which they came; each byte of a value is one character (Latin-1). */
   readonly headers: readonly string[]
+  /** Whether content follows, in `body` events; the last of them says so. Not so for `Content-Length: 0`. */
+  readonly hasBody: boolean
   /** Numeric address of the peer; an IPv4 peer of a dual-stack socket appears as IPv4. Empty when unknown. */
   readonly remoteAddress: string
   /** What the PROXY header says is the client's numeric address. Empty when it names none, and without `proxyProtocol`. */
@@ -120,26 +122,40 @@ export interface ConnectionEvents {
 
 /** Receives what happens to a server. */
 export interface ServerEvents {
-  /** Every HTTP request, upgrades included. Ends with exactly one of `respond`, `accept`, or `aborted`. */
+  /** Every HTTP request, upgrades included. Ends with exactly one of `respond`, `endResponse`, `accept`, `abort`, or `aborted`. */
   request(exchange: ExchangeId, head: RequestHead): void
-  /** The client of a pending exchange has gone; the id is dead. */
+  /** A piece of a request's body, which may be kept; the last one may be empty. They come after the answer too. */
+  body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void
+  /** After `write` answered false: all of it is on its way. */
+  writable(exchange: ExchangeId): void
+  /** The client of an exchange that is not answered, or whose body has not come whole, has gone; the id is dead. */
   aborted(exchange: ExchangeId): void
   /** accept(2) failed for want of descriptors; once per shortage, until accepting has worked again. */
   descriptorsExhausted(): void
 }
 
-/** The answer to an exchange. */
-export interface EngineResponse {
+/** The head of an answer. */
+export interface ResponseHead {
   readonly status: number
   readonly statusText: string
   /**
    * name, value, name, value … without Content-Length, Transfer-Encoding, Connection and Date, which the engine writes
-   * (no Content-Length with 204 and 304; `Connection: close` once it has stopped listening).
+   * (`Connection: close` once it has stopped listening).
    */
   readonly headers: readonly string[]
+  /**
+   * Ends the connection with this answer. What still comes of the request's body is read and thrown away for about 10 seconds, so
+   * that the client gets to read the answer. No `body` and no `aborted` follows.
+   */
+  readonly closes: boolean
+}
+
+/** A whole answer to an exchange. */
+export interface EngineResponse extends ResponseHead {
+  /** What Content-Length announces; undefined leaves it out (204, 304). */
+  readonly contentLength: number | undefined
+  /** As long as that; undefined sends nothing (HEAD, 204, 304). */
   readonly body: Uint8Array | undefined
-  /** Announce the body's length and send none of it: the answer to HEAD. */
-  readonly headOnly: boolean
 }
 
 export type ListenAddress = TcpAddress | UnixAddress
@@ -191,6 +207,21 @@ export interface EngineServer {
 
   /** Answers an exchange. False when it is dead. */
   respond(exchange: ExchangeId, response: EngineResponse): boolean
+  /** Begins an answer in pieces; its head is sent at once. False when the exchange is dead. */
+  beginResponse(exchange: ExchangeId, head: ResponseHead): boolean
+  /** Sends a piece. False when it has to wait for the client: a `writable` or `aborted` event follows, and tells when to go on. */
+  write(exchange: ExchangeId, chunk: Uint8Array): boolean
+  /** Ends an answer in pieces, and with it the connection, as `ResponseHead.closes`, if that was to be or if `closes` says so now. */
+  endResponse(exchange: ExchangeId, closes: boolean): void
+  /** Cuts the connection, so that the client sees that its answer is not whole; no `aborted` follows. */
+  abort(exchange: ExchangeId): void
+  /** Stops to read the body, and with it the connection; what was read already still comes. */
+  pauseBody(exchange: ExchangeId): void
+  /**
+   * Reads on. Answers `Expect: 100-continue` (RFC 9110, section 10.1.1), unless the body has begun or the request is answered: the
+   * engine does not do that by itself.
+   */
+  resumeBody(exchange: ExchangeId): void
   /**
    * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key of 16 bytes),
    * with the subprotocol and headers given, and the compression that was agreed on, if any (only on a route that asks for it). Returns

@@ -30,9 +30,16 @@ export interface AddonServer {
     exchange: ExchangeId,
     status: string,
     headers: readonly string[],
+    closes: boolean,
+    contentLength: number | undefined,
     body: Uint8Array | undefined,
-    headOnly: boolean,
   ): boolean
+  beginResponse(exchange: ExchangeId, status: string, headers: readonly string[], closes: boolean): boolean
+  write(exchange: ExchangeId, chunk: Uint8Array): boolean
+  endResponse(exchange: ExchangeId, closes: boolean): void
+  abort(exchange: ExchangeId): void
+  pauseBody(exchange: ExchangeId): void
+  resumeBody(exchange: ExchangeId): void
   accept(
     exchange: ExchangeId,
     route: number,

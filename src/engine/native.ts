@@ -14,6 +14,7 @@ import type {
   ExchangeId,
   ListenAddress,
   Payload,
+  ResponseHead,
   ServerEvents,
 } from './contract.js'
 import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './native-addon.js'
@@ -99,10 +100,32 @@ class NativeServer implements EngineServer, ServerRecords {
     this.#options = { ...this.#options, tls }
   }
 
-  respond(exchange: ExchangeId, { status, statusText, headers, body, headOnly }: EngineResponse): boolean {
-    const hasBody = status !== 204 && status !== 304
-    const bytes = hasBody ? (body ?? NO_BYTES) : undefined
-    return this.#addonServer?.respond(exchange, `${status} ${statusText}`, headers, bytes, headOnly) ?? false
+  respond(exchange: ExchangeId, { status, statusText, headers, closes, contentLength, body }: EngineResponse): boolean {
+    return this.#addonServer?.respond(exchange, `${status} ${statusText}`, headers, closes, contentLength, body) ?? false
+  }
+
+  beginResponse(exchange: ExchangeId, { status, statusText, headers, closes }: ResponseHead): boolean {
+    return this.#addonServer?.beginResponse(exchange, `${status} ${statusText}`, headers, closes) ?? false
+  }
+
+  write(exchange: ExchangeId, chunk: Uint8Array): boolean {
+    return this.#addonServer?.write(exchange, chunk) ?? true
+  }
+
+  endResponse(exchange: ExchangeId, closes: boolean): void {
+    this.#addonServer?.endResponse(exchange, closes)
+  }
+
+  abort(exchange: ExchangeId): void {
+    this.#addonServer?.abort(exchange)
+  }
+
+  pauseBody(exchange: ExchangeId): void {
+    this.#addonServer?.pauseBody(exchange)
+  }
+
+  resumeBody(exchange: ExchangeId): void {
+    this.#addonServer?.resumeBody(exchange)
   }
 
   accept(
@@ -197,11 +220,19 @@ class NativeServer implements EngineServer, ServerRecords {
   // ---- what the rings deliver ----
 
   requested(exchange: ExchangeId, lines: string): void {
-    const [method = '', url = '', remoteAddress = '', proxiedAddress = '', ...headers] = lines.split('\n')
+    const [method = '', url = '', remoteAddress = '', proxiedAddress = '', hasBody = '', ...headers] = lines.split('\n')
     // A piece of `lines` would keep all of it for as long as the socket remembers its address.
     const own = (text: string) => Buffer.from(text, 'latin1').toString('latin1')
     const addresses = { remoteAddress: own(remoteAddress), proxiedAddress: own(proxiedAddress) }
-    this.#events.request(exchange, { method, url, headers, ...addresses })
+    this.#events.request(exchange, { method, url, headers, hasBody: hasBody !== '', ...addresses })
+  }
+
+  body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {
+    this.#events.body(exchange, chunk, isLast)
+  }
+
+  writable(exchange: ExchangeId): void {
+    this.#events.writable(exchange)
   }
 
   aborted(exchange: ExchangeId): void {
@@ -225,7 +256,6 @@ const NO_COUNTERS: EngineCounters = {
   bytesSent: 0,
   messagesDropped: 0,
 }
-const NO_BYTES = new Uint8Array(0)
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'ERR_LISTEN'

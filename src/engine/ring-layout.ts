@@ -25,6 +25,10 @@ export enum Event {
   abort = 10,
   descriptorsExhausted = 11,
   serverClosed = 12,
+  body = 20,
+  bodyEnd = 21,
+  bodyAttached = 22,
+  writable = 23,
 }
 
 export enum Command {

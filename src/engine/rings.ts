@@ -1,5 +1,7 @@
 /**
  * What passes in batches between JavaScript and C++: events in one ring, commands in the other (`ring-layout.ts`).
+ *
+ * Long because both directions share the accounts, and each depends on what the other has noted there.
  */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../bytes.js'
@@ -42,6 +44,8 @@ export interface RingAddon {
 /** What a server's own records (as opposed to a connection's) are handed to. */
 export interface ServerRecords {
   requested(exchange: ExchangeId, lines: string): void
+  body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void
+  writable(exchange: ExchangeId): void
   aborted(exchange: ExchangeId): void
   descriptorsExhausted(): void
   /** After `dispose`: nothing more will come. */
@@ -232,7 +236,7 @@ export class Rings {
       const length = at(words, record + 2)
       const start = record + HEADER_WORDS
       const event = kind & KIND_MASK
-      const isAttached = event === Event.textAttached || event === Event.binaryAttached
+      const isAttached = event === Event.textAttached || event === Event.binaryAttached || event === Event.bodyAttached
       record = start + (isAttached ? 0 : (length + 3) >>> 2)
       control[Control.inboxRead] = record
       this.#dispatch(id, kind, event, start * 4, length)
@@ -257,13 +261,9 @@ export class Rings {
         connection.onMessage(readBytes(this.#inbox, start, length), true)
         break
       case Event.textAttached:
-      case Event.binaryAttached: {
-        const attachment = this.#attachments[length]
-        this.#attachments[length] = undefined
-        // The two kinds say which of the two it is.
-        connection.onMessage(attachment as string | Buffer, event === Event.binaryAttached)
+      case Event.binaryAttached:
+        connection.onMessage(this.#takeAttachment(length), event === Event.binaryAttached)
         break
-      }
       case Event.drain:
         connection.onDrain()
         break
@@ -288,8 +288,21 @@ export class Rings {
     const server = this.#servers.get(kind >>> 8)
     if (server === undefined) return
     if (event === Event.request) server.requested(id, this.#inbox.toString('latin1', start, start + length))
+    else if (event === Event.body || event === Event.bodyEnd) {
+      server.body(id, readBytes(this.#inbox, start, length), event === Event.bodyEnd)
+    } else if (event === Event.bodyAttached) {
+      // C++ attaches nothing but a Buffer to this kind.
+      server.body(id, this.#takeAttachment(length) as Buffer, false)
+    } else if (event === Event.writable) server.writable(id)
     else if (event === Event.abort) server.aborted(id)
     else if (event === Event.descriptorsExhausted) server.descriptorsExhausted()
     else server.closed()
+  }
+
+  #takeAttachment(index: number): string | Buffer {
+    const attachment = this.#attachments[index]
+    this.#attachments[index] = undefined
+    // The record's kind says which of the two it is.
+    return attachment as string | Buffer
   }
 }

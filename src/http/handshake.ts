@@ -22,8 +22,7 @@ export function refusalOf(head: RequestHead): EngineResponse | undefined {
   if (!/^[A-Za-z0-9+/]{22}==$/.test(headerOf(head, 'sec-websocket-key') ?? '')) return plainResponse(400)
   if (extensionOffersOf(head) === undefined) return plainResponse(400)
   // What came behind the head would be taken for frames.
-  if (headerOf(head, 'transfer-encoding') !== undefined || !/^0*$/.test(headerOf(head, 'content-length') ?? ''))
-    return plainResponse(400)
+  if (head.hasBody) return plainResponse(400)
   return undefined
 }
 

@@ -1,52 +1,53 @@
 /** The request as users see it, made from the flat text that engines know. */
 import type { RequestHead } from '../engine/contract.js'
 import type { Params, ServerRequest } from '../types.js'
+import type { IncomingBody } from './body.js'
 
-/** A request as users see it. What is costly to make is made on first use. */
-export class IncomingRequest implements ServerRequest {
-  readonly method: string
+/** Methods that a web-standard Request refuses: the one underneath is told GET, and ours says what was sent. */
+const NOT_FOR_REQUEST = new Set(['CONNECT', 'TRACE', 'TRACK'])
+
+type Overridden = 'bytes' | 'json' | 'method' | 'signal'
+// The types of Node describe methods and accessors as properties, which no class could override; the class itself has no such trouble.
+const WebRequest = Request as unknown as new (url: string, init: RequestInit) => Omit<Request, Overridden>
+
+/**
+ * A request as users see it: a web-standard Request, so that whatever takes one takes this. What is costly and not always needed is made
+ * on first use.
+ */
+export class IncomingRequest extends WebRequest implements ServerRequest {
   readonly path: string
   readonly params: Params<string>
   readonly remoteAddress: string
   declare readonly proxiedAddress?: string
-  readonly #head: RequestHead
-  readonly #target: Target
-  readonly #scheme: string
+  readonly #method: string
+  readonly #search: string
   #query: URLSearchParams | undefined
-  #headers: Headers | undefined
   #controller: AbortController | undefined
   /** Whether the client has gone. */
   isAborted = false
 
-  constructor(head: RequestHead, target: Target, params: Params<string>, scheme: 'http' | 'https') {
-    this.method = head.method
+  /** Throws TypeError when a web-standard Request cannot be made of it: URL, method or header names are malformed. */
+  constructor(head: RequestHead, target: Target, params: Params<string>, scheme: 'http' | 'https', body?: IncomingBody) {
+    const method = NOT_FOR_REQUEST.has(head.method) ? 'GET' : head.method
+    const headers: [string, string][] = []
+    for (let i = 0; i + 1 < head.headers.length; i += 2) headers.push([head.headers[i] ?? '', head.headers[i + 1] ?? ''])
+    const isReadable = body !== undefined && method !== 'GET' && method !== 'HEAD'
+    super(urlOf(head, target, scheme), { method, headers, ...(isReadable && { body: body.stream, duplex: 'half' }) })
     this.path = target.path
     this.params = params
     this.remoteAddress = head.remoteAddress
     if (head.proxiedAddress !== '') this.proxiedAddress = head.proxiedAddress
-    this.#head = head
-    this.#target = target
-    this.#scheme = scheme
+    this.#method = head.method
+    this.#search = target.search
   }
 
-  get url(): string {
-    // HTTP/1.0 has no Host header.
-    const host = this.#target.authority ?? headerOf(this.#head, 'host') ?? 'localhost'
-    return `${this.#scheme}://${host}${this.#target.path}${this.#target.search}`
+  get method(): string {
+    return this.#method
   }
 
   get query(): URLSearchParams {
-    this.#query ??= new URLSearchParams(this.#target.search)
+    this.#query ??= new URLSearchParams(this.#search)
     return this.#query
-  }
-
-  get headers(): Headers {
-    if (this.#headers === undefined) {
-      this.#headers = new Headers()
-      const { headers } = this.#head
-      for (let i = 0; i + 1 < headers.length; i += 2) this.#headers.append(headers[i] ?? '', headers[i + 1] ?? '')
-    }
-    return this.#headers
   }
 
   get signal(): AbortSignal {
@@ -57,9 +58,32 @@ export class IncomingRequest implements ServerRequest {
     return this.#controller.signal
   }
 
+  async json<T = unknown>(): Promise<T> {
+    // The caller says what it expects, as with fetch.
+    return JSON.parse(await this.text()) as T
+  }
+
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    return new Uint8Array(await this.arrayBuffer())
+  }
+
   abort(): void {
     this.isAborted = true
     this.#controller?.abort()
+  }
+}
+
+function urlOf(head: RequestHead, { authority, path, search }: Target, scheme: string): string {
+  // HTTP/1.0 has no Host header.
+  return `${scheme}://${authority ?? headerOf(head, 'host') ?? 'localhost'}${path}${search}`
+}
+
+/** What `make` gives; undefined when it throws, as the constructor of a request does for one that is malformed. */
+export function unlessMalformed<T>(make: () => T): T | undefined {
+  try {
+    return make()
+  } catch {
+    return undefined
   }
 }
 

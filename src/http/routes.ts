@@ -73,7 +73,7 @@ export class RouteTable<V> {
     return undefined
   }
 
-  /** The methods that the path has routes for, once `find` has found none: what the Allow header of a 405 says. */
+  /** The methods that the path has routes for, once `find` has found none: what the Allow header says. OPTIONS is answered for all. */
   allowed(path: string): string[] {
     const methods = new Set<string>()
     for (const [entries] of placesOf(this.#root, path)) {
@@ -82,6 +82,7 @@ export class RouteTable<V> {
         if (method === 'GET') methods.add('HEAD')
       }
     }
+    if (methods.size > 0) methods.add('OPTIONS')
     return [...methods]
   }
 }

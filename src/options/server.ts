@@ -19,6 +19,9 @@ import {
 import { type OriginCheck, resolveAllowedOrigins } from './origins.js'
 import { resolveTls } from './tls.js'
 
+/** Bytes: 1 MiB. */
+const DEFAULT_MAX_REQUEST_BODY_SIZE = 1024 * 1024
+
 const CLOSE_DEFAULTS = { code: 1001, reason: '', timeout: 10_000 } as const
 
 const HEALTH_PATH = '/health'
@@ -28,6 +31,7 @@ const SERVER_OPTION_NAMES: Names<ServerOptions> = [
   'tls',
   'proxyProtocol',
   'health',
+  'maxRequestBodySize',
   'maxConnections',
   'allowedOrigins',
   'backplane',
@@ -44,6 +48,7 @@ export interface ResolvedServerOptions {
   readonly tls: readonly TlsOptions[] | undefined
   readonly proxyProtocol: boolean
   readonly health: Health | undefined
+  readonly maxRequestBodySize: number
   /** Infinity for no limit. */
   readonly maxConnections: number
   readonly isAllowedOrigin: OriginCheck | undefined
@@ -53,16 +58,19 @@ export interface ResolvedServerOptions {
 
 export function resolveServerOptions(options: ServerOptions): ResolvedServerOptions {
   checkObject('options', options, SERVER_OPTION_NAMES)
+  const { maxRequestBodySize = DEFAULT_MAX_REQUEST_BODY_SIZE } = options
   const { engine, tls, proxyProtocol = false, health, maxConnections, allowedOrigins, backplane, onError } = options
   checkBoolean('proxyProtocol', proxyProtocol)
   if (backplane !== undefined) checkBackplane(backplane)
   if (onError !== undefined) checkFunction('onError', onError)
+  checkInteger('maxRequestBodySize', maxRequestBodySize, 0, MAX_INT32, ' bytes')
   if (maxConnections !== undefined) checkInteger('maxConnections', maxConnections, 1, MAX_INT32)
   return {
     engine: engine === undefined ? undefined : checkEngineName('engine', engine),
     tls: tls === undefined ? undefined : resolveTls(tls),
     proxyProtocol,
     health: resolveHealth(health),
+    maxRequestBodySize,
     maxConnections: maxConnections ?? Number.POSITIVE_INFINITY,
     isAllowedOrigin: resolveAllowedOrigins(allowedOrigins, options),
     backplane,

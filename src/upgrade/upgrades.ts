@@ -10,8 +10,8 @@ import type {
 } from '../engine/contract.js'
 import { agreeOnCompression, extensionOffersOf } from '../http/compression.js'
 import { offeredProtocols, refusalOf } from '../http/handshake.js'
-import { headerOf, type Target } from '../http/request.js'
-import { isResponse, plainResponse, toEngineResponse } from '../http/response.js'
+import { headerOf, type Target, unlessMalformed } from '../http/request.js'
+import { isResponse, plainResponse, readResponse, type StreamingResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Counters } from '../metrics.js'
 import type { OriginCheck } from '../options/origins.js'
@@ -36,6 +36,8 @@ export interface UpgradeOwner extends SocketOwner {
   readonly counters: Counters
   /** Those that have not ended. A new one is added here. */
   readonly sockets: Set<ServerSocket<unknown>>
+  /** Answers in pieces. Resolves also when the client has gone; rejects with the body's error, and has then cut the connection. */
+  stream(exchange: ExchangeId, response: StreamingResponse): Promise<void>
   /** An upgrade is under way no longer. */
   settled(): void
 }
@@ -93,7 +95,8 @@ export class Upgrades {
   }
 
   request(exchange: ExchangeId, head: RequestHead, target: Target): void {
-    const wanted = this.#examine(head, target)
+    // Nobody is going to read the body.
+    const wanted = head.hasBody ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
     if (!('route' in wanted)) this.#refuse(exchange, wanted)
     else if (wanted.route.handlers.upgrade === undefined) this.#open(exchange, wanted, PLAIN_ACCEPTANCE)
     else void this.#ask(exchange, wanted)
@@ -125,7 +128,8 @@ export class Upgrades {
     if (status !== undefined) return plainResponse(status)
     const { value: route } = match
     const compression = route.compression && agreeOnCompression(extensionOffersOf(head) ?? [], route.compression)
-    return { route, request: new IncomingUpgrade(head, target, params, this.#scheme, protocols), compression }
+    const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, this.#scheme, protocols))
+    return request === undefined ? plainResponse(400) : { route, request, compression }
   }
 
   /** The status for a client that one of the server's limits keeps out. */
@@ -169,8 +173,15 @@ export class Upgrades {
 
   async #answer(exchange: ExchangeId, wanted: Wanted, answer: Acceptance | Response): Promise<void> {
     if (isResponse(answer)) {
-      const response = await toEngineResponse(answer, false)
-      if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, response)
+      const response = await readResponse(answer, false)
+      if (!('rest' in response)) {
+        if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, response)
+      } else if (this.#pending.has(exchange)) {
+        this.#countRefusalByHandler()
+        await this.#owner.stream(exchange, response)
+      } else {
+        response.rest.cancel(wanted.request.signal.reason)
+      }
       return
     }
     this.#pending.delete(exchange)
@@ -197,8 +208,13 @@ export class Upgrades {
   }
 
   #refuseByHandler(exchange: ExchangeId, response: EngineResponse): void {
+    this.#countRefusalByHandler()
+    this.#owner.engine?.respond(exchange, response)
+  }
+
+  #countRefusalByHandler(): void {
     this.#owner.counters.upgradesRefusedByHandler += 1
-    this.#refuse(exchange, response)
+    this.#owner.counters.upgradesRefused += 1
   }
 }
 

@@ -7,7 +7,9 @@ const head = (...values: string[]): RequestHead => ({
   method: 'GET',
   url: '/',
   headers: values.flatMap((value) => ['sec-websocket-extensions', value]),
-  remoteAddress: '', proxiedAddress: '',
+  hasBody: false,
+  remoteAddress: '',
+  proxiedAddress: '',
 })
 
 const SHARED = { windowBits: 15, takeover: false }

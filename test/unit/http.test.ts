@@ -3,10 +3,10 @@ import { describe, expect, test } from 'vitest'
 import type { RequestHead } from '../../src/engine/contract.js'
 import { isWebSocketUpgrade, refusalOf } from '../../src/http/handshake.js'
 import { headerOf, IncomingRequest, parseTarget } from '../../src/http/request.js'
-import { plainResponse, toEngineResponse } from '../../src/http/response.js'
+import { plainResponse, readResponse } from '../../src/http/response.js'
 
 function head(headers: readonly string[] = [], overrides: Partial<RequestHead> = {}): RequestHead {
-  return { method: 'GET', url: '/', headers, remoteAddress: '192.0.2.1', proxiedAddress: '', ...overrides }
+  return { method: 'GET', url: '/', headers, hasBody: false, remoteAddress: '192.0.2.1', proxiedAddress: '', ...overrides }
 }
 
 /** The headers of a correct handshake, with some replaced (or left out: undefined). */
@@ -129,37 +129,40 @@ test('a plain answer says what its status is called', () => {
     status: 404,
     statusText: 'Not Found',
     headers: ['content-type', 'text/plain; charset=utf-8', 'x-a', '1'],
-    headOnly: false,
+    closes: false,
+    contentLength: 10,
   })
   expect(String(Buffer.from(body ?? []))).toBe('Not Found\n')
 })
 
 describe('a Response', () => {
   const bodyOf = async (response: Response) => {
-    const { body } = await toEngineResponse(response, false)
-    return body && Buffer.from(body).toString()
+    const read = await readResponse(response, false)
+    if ('rest' in read) throw new Error('the body is streamed')
+    return read.body && Buffer.from(read.body).toString()
   }
 
   test('is read whole: status, text, headers, body', async () => {
     const response = new Response('héllo', { status: 201, statusText: 'Made', headers: { 'X-A': '1' } })
-    expect(await toEngineResponse(response, true)).toEqual({
+    expect(await readResponse(response, true)).toEqual({
       status: 201,
       statusText: 'Made',
       headers: ['content-type', 'text/plain;charset=UTF-8', 'x-a', '1'],
-      body: new Uint8Array(Buffer.from('héllo')),
-      headOnly: true,
+      closes: false,
+      contentLength: 6,
+      body: undefined,
     })
   })
 
   test('without a status text gets the usual one', async () => {
-    expect((await toEngineResponse(new Response(null, { status: 404 }), false)).statusText).toBe('Not Found')
-    expect((await toEngineResponse(new Response(null, { status: 599 }), false)).statusText).toBe('')
+    expect((await readResponse(new Response(null, { status: 404 }), false)).statusText).toBe('Not Found')
+    expect((await readResponse(new Response(null, { status: 599 }), false)).statusText).toBe('')
   })
 
   test('keeps its cookies apart', async () => {
     const headers = new Headers()
     for (const cookie of ['a=1', 'b=2']) headers.append('set-cookie', cookie)
-    expect((await toEngineResponse(new Response(null, { headers }), false)).headers).toEqual([
+    expect((await readResponse(new Response(null, { headers }), false)).headers).toEqual([
       'set-cookie',
       'a=1',
       'set-cookie',
@@ -176,7 +179,7 @@ describe('a Response', () => {
       date: 'now',
       etag: '"1"',
     }
-    expect((await toEngineResponse(new Response(null, { headers }), false)).headers).toEqual(['etag', '"1"'])
+    expect((await readResponse(new Response(null, { headers }), false)).headers).toEqual(['etag', '"1"'])
   })
 
   test('may have a body from a stream, an empty one, or none', async () => {
@@ -192,20 +195,20 @@ describe('a Response', () => {
     // The shape is what counts; the casts stand for a Response of another class.
     const make = (headers: [string, string][], statusText = '') => ({ ...foreign, statusText, headers }) as unknown as Response
     expect(await bodyOf(make([['X-A', '1']]))).toBe('foreign')
-    await expect(toEngineResponse(make([['x-a', '1\r\nx-b: 2']]), false)).rejects.toThrow(TypeError)
-    await expect(toEngineResponse(make([['x a', '1']]), false)).rejects.toThrow(TypeError)
-    await expect(toEngineResponse(make([], 'OK\r\nx-b: 2'), false)).rejects.toThrow(TypeError)
+    await expect(readResponse(make([['x-a', '1\r\nx-b: 2']]), false)).rejects.toThrow(TypeError)
+    await expect(readResponse(make([['x a', '1']]), false)).rejects.toThrow(TypeError)
+    await expect(readResponse(make([], 'OK\r\nx-b: 2'), false)).rejects.toThrow(TypeError)
   })
 
   test.each([undefined, null, 'text', 5, {}, new URL('http://localhost')])('is nothing else: %s', async (value) => {
     // The cast lets through what TypeScript would refuse and JavaScript would not.
-    await expect(toEngineResponse(value as unknown as Response, false)).rejects.toThrow('a route must answer with a Response')
+    await expect(readResponse(value as unknown as Response, false)).rejects.toThrow('a route must answer with a Response')
   })
 
   test('that is an error, or was read before, is refused', async () => {
-    await expect(toEngineResponse(Response.error(), false)).rejects.toThrow('status 0')
+    await expect(readResponse(Response.error(), false)).rejects.toThrow('status 0')
     const used = new Response('once')
     await used.text()
-    await expect(toEngineResponse(used, false)).rejects.toThrow(TypeError)
+    await expect(readResponse(used, false)).rejects.toThrow(TypeError)
   })
 })

@@ -36,6 +36,7 @@ describe('server options', () => {
       health: { path: '/health', check: undefined },
       maxConnections: Number.POSITIVE_INFINITY,
       isAllowedOrigin: undefined,
+      maxRequestBodySize: 1_048_576,
       backplane: undefined,
       onError: undefined,
     })
@@ -76,6 +77,8 @@ describe('server options', () => {
     ...[0, -1, 1.5, '5', 2 ** 31, Number.POSITIVE_INFINITY, null].map(
       (value): Wrong => [{ maxConnections: value }, 'maxConnections'],
     ),
+    [{ maxRequestBodySize: -1 }, 'maxRequestBodySize'],
+    [{ maxRequestBodySize: 2 ** 31 }, 'maxRequestBodySize'],
     [{ onError: 'log' }, 'onError'],
     [{ port: 80 }, 'port'],
     ...notObjects.map((tls): Wrong => [{ tls }, 'tls']),

@@ -89,7 +89,7 @@ describe('methods', () => {
   test('a path that only has other methods says which', () => {
     const table = tableOf('GET /x', 'POST /:y', 'PUT /z')
     expect(table.find('DELETE', '/x')).toBeUndefined()
-    expect(table.allowed('/x')).toEqual(['GET', 'HEAD', 'POST'])
+    expect(table.allowed('/x')).toEqual(['GET', 'HEAD', 'POST', 'OPTIONS'])
     expect(table.allowed('/x/y')).toEqual([])
   })
 })

@@ -1,0 +1,125 @@
+// What ServerWrap does for requests and their answers.
+#include "server_wrap.h"
+#include "values.h"
+
+namespace nws {
+
+namespace {
+
+/// Header names and values in turn, from an array of strings. The strings are kept in `storage`.
+std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &storage) {
+  std::vector<Header> headers;
+  if (value.IsArray()) {
+    auto array = value.As<Napi::Array>();
+    std::uint32_t length = array.Length() & ~1u;
+    storage.reserve(length);
+    for (std::uint32_t i = 0; i < length; i += 2) {
+      const std::string &name = storage.emplace_back(latin1(array.Get(i)));
+      const std::string &text = storage.emplace_back(latin1(array.Get(i + 1)));
+      headers.emplace_back(name, text);
+    }
+  }
+  return headers;
+}
+
+CompressionAgreement::Window compression_window(Napi::Value value) {
+  auto object = value.As<Napi::Object>();
+  return {.bits = static_cast<int>(number(object.Get("windowBits"))), .takeover = boolean(object.Get("takeover"))};
+}
+
+std::optional<CompressionAgreement> compression_agreement(Napi::Value value) {
+  if (!value.IsObject()) {
+    return std::nullopt;
+  }
+  auto object = value.As<Napi::Object>();
+  Napi::Value compressor = object.Get("compressor");
+  Napi::Value decompressor = object.Get("decompressor");
+  if (!compressor.IsObject() || !decompressor.IsObject()) {
+    return std::nullopt;
+  }
+  return CompressionAgreement{.compressor = compression_window(compressor), .decompressor = compression_window(decompressor)};
+}
+
+/// The head of an answer, from (exchange, status, headers, closes).
+struct HeadArguments {
+  explicit HeadArguments(const Napi::CallbackInfo &info)
+      : exchange(number(info[0])),
+        status(latin1(info[1])),
+        headers(header_list(info[2], storage)),
+        response{.status = status, .headers = headers, .content_length = {}, .body = {}, .closes = boolean(info[3])} {}
+
+  ExchangeId exchange;
+  std::string status;
+  std::vector<std::string> storage;
+  std::vector<Header> headers;
+  Response response;
+};
+
+}  // namespace
+
+Napi::Value ServerWrap::respond(const Napi::CallbackInfo &info) {
+  HostedServer *server = hosted();
+  if (!server) {
+    return Napi::Boolean::New(info.Env(), false);
+  }
+  HeadArguments head(info);
+  if (info[4].IsNumber()) {
+    head.response.content_length = static_cast<std::size_t>(info[4].As<Napi::Number>().Int64Value());
+  }
+  if (!info[5].IsUndefined()) {
+    head.response.body = bytes(info[5]);
+  }
+  return Napi::Boolean::New(info.Env(), server->server.respond(head.exchange, head.response));
+}
+
+Napi::Value ServerWrap::begin_response(const Napi::CallbackInfo &info) {
+  HostedServer *server = hosted();
+  if (!server) {
+    return Napi::Boolean::New(info.Env(), false);
+  }
+  HeadArguments head(info);
+  return Napi::Boolean::New(info.Env(), server->server.begin_response(head.exchange, head.response));
+}
+
+Napi::Value ServerWrap::write(const Napi::CallbackInfo &info) {
+  HostedServer *server = hosted();
+  return Napi::Boolean::New(info.Env(), !server || server->server.write(number(info[0]), bytes(info[1])));
+}
+
+void ServerWrap::end_response(const Napi::CallbackInfo &info) {
+  if (HostedServer *server = hosted()) {
+    server->server.end_response(number(info[0]), boolean(info[1]));
+  }
+}
+
+void ServerWrap::abort(const Napi::CallbackInfo &info) {
+  if (HostedServer *server = hosted()) {
+    server->server.abort(number(info[0]));
+  }
+}
+
+void ServerWrap::pause_body(const Napi::CallbackInfo &info) {
+  if (HostedServer *server = hosted()) {
+    server->server.pause_body(number(info[0]));
+  }
+}
+
+void ServerWrap::resume_body(const Napi::CallbackInfo &info) {
+  if (HostedServer *server = hosted()) {
+    server->server.resume_body(number(info[0]));
+  }
+}
+
+Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
+  HostedServer *server = hosted();
+  if (!server) {
+    return Napi::Number::New(info.Env(), 0);
+  }
+  std::vector<std::string> storage;
+  std::string protocol = latin1(info[2]);
+  std::vector<Header> headers = header_list(info[3], storage);
+  ConnectionId id = server->server.accept(number(info[0]), number(info[1]), protocol, headers, compression_agreement(info[4]));
+  return Napi::Number::New(info.Env(), id);
+}
+
+}  // namespace nws

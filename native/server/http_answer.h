@@ -1,0 +1,152 @@
+// Writing answers to HTTP requests: whole ones by µWebSockets, others piece by piece. Internal to websocket_server.cpp.
+#pragma once
+
+#include "http_pipeline.h"  // before App.h
+
+#include <charconv>
+#include <cstdint>
+#include <string_view>
+
+#include "uws_specializations.h"
+#include "websocket_server.h"
+
+namespace nws {
+
+/// What is written piece by piece is not written by HttpResponse::write: it ends a head with the first chunk only, so that a
+/// stream which is silent at first would keep its client waiting for the status.
+template <bool SSL>
+class HttpAnswer {
+  using HttpResponse = uWS::HttpResponse<SSL>;
+  using Corkable = frames::Corkable<SSL>;
+
+ public:
+  /// Seconds in which a client must take some of what it is sent; µWebSockets' own (HTTP_TIMEOUT_S).
+  static constexpr unsigned write_timeout = 10;
+
+  /// The whole answer, which ends the exchange. `closes`: and the connection, as soon as it is written.
+  static void whole(HttpResponse *http, const Response &response, bool closes) {
+    http->cork([&] {
+      head(http, response);
+      if (response.body) {
+        http->end(*response.body, closes);
+      } else {
+        http->endWithoutBody(response.content_length, closes);
+      }
+    });
+  }
+
+  /// The whole answer, after which neither the exchange nor the connection ends for µWebSockets: the request's body is still
+  /// coming.
+  static void whole_but_open(HttpResponse *http, const Response &response) {
+    http->cork([&] {
+      head(http, response);
+      http->writeHeader("Date", date(http));
+      http->writeHeader("Connection", "close");
+      if (response.content_length) {
+        http->writeHeader("Content-Length", static_cast<std::uint64_t>(*response.content_length));
+      }
+      write(http, "\r\n");
+      write(http, response.body.value_or(std::string_view()));
+    });
+    time_out(http, write_timeout);
+  }
+
+  /// The head of an answer in chunks.
+  static void begin(HttpResponse *http, const Response &response, bool closes) {
+    http->cork([&] {
+      head(http, response);
+      http->writeHeader("Date", date(http));
+      if (closes) {
+        http->writeHeader("Connection", "close");
+      }
+      http->writeHeader("Transfer-Encoding", "chunked");
+      write(http, "\r\n");
+    });
+  }
+
+  /// One chunk, which is not empty.
+  static void chunk(HttpResponse *http, std::string_view content) {
+    char size[18];
+    char *end = std::to_chars(size, size + 16, content.size(), 16).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    http->cork([&] {
+      write(http, {size, static_cast<std::size_t>(end - size)});
+      write(http, content);
+      write(http, "\r\n");
+    });
+  }
+
+  /// The last chunk. `ends_exchange`: the next request may be read.
+  static void finish(HttpResponse *http, bool ends_exchange) {
+    http->cork([&] {
+      write(http, "0\r\n\r\n");
+      if (ends_exchange) {
+        static_cast<uWS::HttpResponseData<SSL> *>(us_socket_ext(SSL, socket(http)))->markDone();
+      }
+    });
+    if (!us_socket_is_closed(SSL, socket(http))) {
+      time_out(http, write_timeout);
+    }
+  }
+
+  static void close_when_written(HttpResponse *http) {
+    if (buffered(http) == 0) {
+      us_socket_shutdown(SSL, socket(http));
+      us_socket_close(SSL, socket(http), 0, nullptr);
+      return;
+    }
+    http->onWritable([http](std::uintmax_t) {
+      drain(http);
+      if (buffered(http) == 0) {
+        us_socket_shutdown(SSL, socket(http));
+        us_socket_close(SSL, socket(http), 0, nullptr);
+      }
+      return true;
+    });
+  }
+
+  /// Ends a connection on which nobody can tell any more what the client means.
+  static void refuse(us_socket_t *socket, bool with_answer) {
+    static constexpr std::string_view answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    if (with_answer && frames::Corkable<SSL>::of(socket)->getBufferedAmount() == 0) {
+      us_socket_write(SSL, socket, answer.data(), static_cast<int>(answer.size()), 0);
+    }
+    us_socket_shutdown(SSL, socket);
+    us_socket_close(SSL, socket, 0, nullptr);
+  }
+
+  static std::size_t buffered(HttpResponse *http) { return Corkable::of(http)->getBufferedAmount(); }
+
+  /// What µWebSockets does itself unless there is an onWritable handler.
+  static void drain(HttpResponse *http) {
+    Corkable::of(http)->write(nullptr, 0, true, 0);
+    if (buffered(http) > 0) {
+      time_out(http, write_timeout);
+    }
+  }
+
+  static void time_out(HttpResponse *http, unsigned seconds) { us_socket_timeout(SSL, socket(http), seconds); }
+
+ private:
+  static us_socket_t *socket(HttpResponse *http) { return reinterpret_cast<us_socket_t *>(http); }
+
+  static void head(HttpResponse *http, const Response &response) {
+    http->writeStatus(response.status);
+    for (const Header &header : response.headers) {
+      http->writeHeader(header.first, header.second);
+    }
+  }
+
+  static std::string_view date(HttpResponse *http) {
+    us_loop_t *loop = us_socket_context_loop(SSL, us_socket_context(SSL, socket(http)));
+    return {static_cast<uWS::LoopData *>(us_loop_ext(loop))->date, 29};
+  }
+
+  /// At most 2^31-1 bytes, which is what µSockets can count.
+  static void write(HttpResponse *http, std::string_view bytes) {
+    Corkable::of(http)->write(bytes.data(), static_cast<int>(bytes.size()));
+  }
+};
+
+}  // namespace nws

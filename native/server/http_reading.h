@@ -1,0 +1,316 @@
+// Reading requests: the connections of a server until they become WebSockets, their requests, and the bodies of those. Internal
+// to websocket_server.cpp.
+//
+// Long because heads, bodies and what waits behind them are states of one connection, and each can turn into the others.
+#pragma once
+
+#include "http_pipeline.h"  // before App.h
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "address_text.h"
+#include "counters.h"
+#include "http_answer.h"
+#include "socket_polling.h"
+#include "websocket_server.h"
+
+namespace nws {
+
+/// Lasts until the request is answered and its body has come.
+template <bool SSL>
+struct HttpExchange {
+  uWS::HttpResponse<SSL> *response;
+  /// Of an upgrade: Sec-WebSocket-Key. Empty for anything else.
+  std::string key;
+  bool is_answered = false;
+  bool is_streaming = false;
+  bool awaits_writable = false;
+};
+
+/// The connections of one server, and the requests on them. `receive` is where their data comes.
+template <bool SSL>
+class HttpReading {
+  using App = uWS::TemplatedApp<SSL>;
+  using HttpResponse = uWS::HttpResponse<SSL>;
+  using Answer = HttpAnswer<SSL>;
+
+ public:
+  using Connection = HttpPipeline::Connection;
+
+  using Exchange = HttpExchange<SSL>;
+
+  HttpReading(ServerEvents &events, Counters &counters) : events_(events), counters_(counters) {}
+
+  void set_up(App &app) {
+    app.filter([this](HttpResponse *http, int change) {
+      if (change > 0) {
+        counters_.tcp_connections++;
+        connections_.try_emplace(http).first->second.proxied_address = std::exchange(announced_address_, {});
+      } else {
+        closed(http);
+      }
+    });
+    app.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request); });
+  }
+
+  /// Of the connection that comes next: what the PROXY header has told.
+  void announce(std::string_view proxied_address) { announced_address_ = proxied_address; }
+
+  /// By our own list: a TLS socket that waits for its turn to shake hands is in none of µWebSockets' (loop.c, low priority).
+  void close() {
+    std::vector<void *> sockets;
+    for (const auto &[socket, connection] : connections_) {
+      sockets.push_back(socket);
+    }
+    for (void *socket : sockets) {
+      us_socket_close(SSL, static_cast<us_socket_t *>(socket), 0, nullptr);
+    }
+  }
+
+  bool is_flushed() {
+    return std::all_of(connections_.begin(), connections_.end(),
+                       [](const auto &entry) { return frames::Corkable<SSL>::of(entry.first)->getBufferedAmount() == 0; });
+  }
+
+  /// Data on an HTTP connection: see HttpPipeline.
+  us_socket_t *receive(us_socket_t *socket, char *data, std::size_t length) {
+    auto found = connections_.find(socket);
+    if (found == connections_.end() || us_socket_is_shut_down(SSL, socket) || found->second.is_lingering) {
+      return socket;
+    }
+    Connection &connection = found->second;
+    if (!connection.body.complete() && !connection.body_paused && connection.held.empty()) {
+      std::size_t done = read_body(socket, connection, data, length);
+      found = connections_.find(socket);
+      if (found == connections_.end()) {
+        return socket;
+      }
+      data += done;
+      length -= done;
+    }
+    found->second.held.append(data, length);
+    parse_held(socket);
+    found = connections_.find(socket);
+    if (found == connections_.end()) {
+      return socket;
+    }
+    if (found->second.body_paused) {
+      set_reading<SSL>(socket, false);
+    } else if (found->second.held.size() - found->second.parsed > HttpPipeline::max_held) {
+      us_socket_close(SSL, socket, 0, nullptr);
+    }
+    return socket;
+  }
+
+  Exchange *find(ExchangeId id) {
+    auto found = exchanges_.find(id);
+    return found == exchanges_.end() ? nullptr : &found->second;
+  }
+  Exchange *find_unanswered(ExchangeId id) {
+    Exchange *exchange = find(id);
+    return exchange && !exchange->is_answered ? exchange : nullptr;
+  }
+  void pause_body(ExchangeId id) {
+    Exchange *exchange = find(id);
+    if (exchange && !connection_of(exchange->response).body.complete()) {
+      connection_of(exchange->response).body_paused = true;
+      keep_paused(exchange->response);
+    }
+  }
+
+  void resume_body(ExchangeId id) {
+    Exchange *exchange = find(id);
+    if (!exchange || connection_of(exchange->response).body.complete()) {
+      return;
+    }
+    HttpResponse *http = exchange->response;
+    Connection &connection = connection_of(http);
+    if (std::exchange(connection.expects_continue, false) && !exchange->is_answered && !exchange->is_streaming) {
+      http->writeContinue();
+    }
+    connection.body_paused = false;
+    Answer::time_out(http, body_timeout);
+    set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), true);
+    parse_held(reinterpret_cast<us_socket_t *>(http));
+  }
+
+  Connection &connection_of(HttpResponse *http) { return connections_.at(http); }
+  void erase(ExchangeId id) { exchanges_.erase(id); }
+  /// Of a connection that becomes something else.
+  std::string take_held(HttpResponse *http) { return std::move(connections_.extract(http).mapped().held); }
+
+  /// Before anything is written, which may end the connection.
+  void answered(ExchangeId id, Exchange &exchange, Connection &connection) {
+    exchange.is_answered = true;
+    if (connection.body.complete()) {
+      connection.exchange = 0;
+      exchanges_.erase(id);
+    }
+  }
+
+  /// Throws away what still comes. The exchange has ended, but for its answer.
+  void linger(ExchangeId id, Connection &connection) {
+    set_reading<SSL>(reinterpret_cast<us_socket_t *>(exchanges_.at(id).response), true);
+    connection.is_lingering = true;
+    connection.body_paused = false;
+    connection.held.clear();
+    connection.exchange = 0;
+    exchanges_.erase(id);
+  }
+
+  /// After a write: one that failed has made µSockets read again, and a whole answer has set the time for the next request.
+  void keep_paused(HttpResponse *http) {
+    auto found = connections_.find(http);
+    if (found != connections_.end() && found->second.body_paused) {
+      set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), false);
+      Answer::time_out(http, Answer::buffered(http) > 0 ? Answer::write_timeout : 0);
+    }
+  }
+
+  /// Gives the parser what waits, as far as it has come, and as far as the connection is free for it.
+  void parse_held(us_socket_t *socket) {
+    for (;;) {
+      auto found = connections_.find(socket);
+      if (found == connections_.end() || found->second.is_lingering || found->second.held.size() == found->second.parsed) {
+        return;
+      }
+      Connection &connection = found->second;
+      if (!connection.body.complete()) {
+        if (connection.body_paused) {
+          return;
+        }
+        std::string held = std::exchange(connection.held, {});
+        std::size_t done = read_body(socket, connection, held.data(), held.size());
+        if (found = connections_.find(socket); found != connections_.end()) {
+          found->second.held = held.substr(done);
+        }
+        continue;
+      }
+      if (!reinterpret_cast<HttpResponse *>(socket)->hasResponded() || !parse_head(socket, connection)) {
+        return;
+      }
+    }
+  }
+
+ private:
+  /// Seconds in which some more of a body must come while somebody wants it.
+  static constexpr unsigned body_timeout = 30;
+
+  void closed(HttpResponse *http) {
+    auto found = connections_.find(http);
+    if (found == connections_.end()) {
+      return;
+    }
+    ExchangeId exchange = found->second.exchange;
+    connections_.erase(found);
+    if (exchanges_.erase(exchange)) {
+      events_.on_abort(exchange);
+    }
+  }
+
+  static void parse(us_socket_t *socket, char *data, std::size_t length) {
+    HttpPipeline::registered(SSL).http(socket, data, static_cast<int>(length));
+  }
+
+  /// False when no more can be done for now.
+  bool parse_head(us_socket_t *socket, Connection &connection) {
+    std::size_t length = HttpPipeline::head_length(connection.held);
+    if (length > 0) {
+      BodyFraming framing = BodyFraming::of(std::string_view(connection.held).substr(0, length));
+      if (framing.kind == BodyFraming::Kind::doubtful) {
+        Answer::refuse(socket, true);
+        return false;
+      }
+      connection.body = RequestBody(framing);
+      connection.expects_continue = HttpPipeline::take_expectation(connection.held.data(), length) && !connection.body.complete();
+    }
+    std::size_t end = length > 0 ? length : connection.held.size();
+    Padded head(std::string_view(connection.held).substr(connection.parsed, end - connection.parsed));
+    connection.held.erase(0, length);
+    connection.parsed = length > 0 ? 0 : end;
+    parse(socket, head.data(), static_cast<std::size_t>(head.length()));
+    if (connections_.find(socket) != connections_.end() && !connection.body.complete()) {
+      us_socket_timeout(SSL, socket, body_timeout);
+    }
+    return length > 0;
+  }
+
+  /// Returns how much of the data is done with. The connection may be gone afterwards.
+  std::size_t read_body(us_socket_t *socket, Connection &connection, char *data, std::size_t size) {
+    ExchangeId id = connection.exchange;
+    auto exchange = exchanges_.find(id);
+    bool is_chunked = connection.body.is_chunked();
+    RequestBody::Progress progress = connection.body.read(data, size);
+    bool is_last = connection.body.complete();
+    if (exchange == exchanges_.end() || connection.body.failed()) {
+      Answer::refuse(socket, exchange != exchanges_.end() && !exchange->second.is_answered && !exchange->second.is_streaming);
+      return size;
+    }
+    if ((progress.content > 0 || is_last) && !events_.on_body(id, {data, progress.content}, is_last)) {
+      us_socket_close(SSL, socket, 0, nullptr);
+      return size;
+    }
+    bool is_answered = exchange->second.is_answered;
+    connection.expects_continue = false;
+    us_socket_timeout(SSL, socket, !is_last ? body_timeout : is_answered ? Answer::write_timeout : 0);
+    if (is_last) {
+      connection.body_paused = false;
+      if (is_answered) {
+        connection.exchange = 0;
+        exchanges_.erase(exchange);
+      }
+      if (is_answered && connection.is_last) {
+        Answer::close_when_written(reinterpret_cast<HttpResponse *>(socket));
+        return size;
+      }
+    }
+    // The parser counts along. Of chunks it sees no more than their end.
+    if (!is_chunked) {
+      parse(socket, data, progress.content);
+    } else if (is_last) {
+      Padded end("0\r\n\r\n");
+      parse(socket, end.data(), static_cast<std::size_t>(end.length()));
+    }
+    return progress.consumed;
+  }
+
+  void receive_request(HttpResponse *http, uWS::HttpRequest *request) {
+    ExchangeId id = ++last_exchange_ ? last_exchange_ : ++last_exchange_;
+    Exchange &exchange = exchanges_[id];
+    exchange.response = http;
+    if (std::string_view key = request->getHeader("sec-websocket-key"); key.length() == 24) {  // 16 bytes in Base64
+      exchange.key = key;
+    }
+    Connection &connection = connections_.at(http);
+    connection.exchange = id;
+    connection.is_last = request->getHeader("connection").length() == 5;  // "close", as HttpContext.h reads it
+    http->onAborted([] {});                                               // it must be there; `closed` tells who has gone
+    headers_.clear();
+    for (auto header : *request) {
+      headers_.emplace_back(header);
+    }
+    std::string remote_address = address_text(http->getRemoteAddress());
+    events_.on_request(id, {.method = request->getCaseSensitiveMethod(),
+                            .url = request->getFullUrl(),
+                            .remote_address = remote_address,
+                            .proxied_address = connection.proxied_address,
+                            .headers = headers_,
+                            .has_body = !connection.body.complete()});
+  }
+
+  ServerEvents &events_;
+  Counters &counters_;
+  std::unordered_map<ExchangeId, Exchange> exchanges_;
+  /// Every connection that is not a WebSocket yet.
+  std::unordered_map<void *, Connection> connections_;
+  std::vector<Header> headers_;
+  std::string announced_address_;
+  ExchangeId last_exchange_ = 0;
+};
+
+}  // namespace nws

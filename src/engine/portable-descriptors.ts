@@ -1,0 +1,21 @@
+/** Whether the process can still open files and connections. */
+import { closeSync, openSync } from 'node:fs'
+import { devNull } from 'node:os'
+
+export function isShortage({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'EMFILE' || code === 'ENFILE'
+}
+
+/**
+ * Whether another descriptor can be had. It must be tried: when accept(2) fails for want of one, libuv accepts with a spare
+ * descriptor and closes at once, which keeps the loop from spinning but tells nobody.
+ */
+export function hasDescriptorLeft(): boolean {
+  try {
+    closeSync(openSync(devNull, 'r'))
+    return true
+  } catch (error) {
+    // Anything that fs throws is an ErrnoException.
+    return !isShortage(error as NodeJS.ErrnoException)
+  }
+}

@@ -1,0 +1,106 @@
+/** The body of a Response as a sequence of bytes, whoever's implementation it comes from. */
+
+/** Where the pieces come from: a web stream, an async iterable such as a stream of Node's, or one promise of everything. */
+interface Pieces {
+  next(): Promise<IteratorResult<unknown>>
+  /** Tells the source that nobody reads any more. */
+  cancel(reason: unknown): unknown
+}
+
+const LATE = Symbol()
+
+export class BodySource {
+  readonly #pieces: Pieces
+  /** Asked for, and not yet taken. */
+  #pending: Promise<IteratorResult<unknown>> | undefined
+  /** Resolves with LATE when this turn of the event loop ends. */
+  #turn: Promise<typeof LATE> | undefined
+  /** Whether the last piece has been taken. */
+  isDone = false
+
+  private constructor(pieces: Pieces) {
+    this.#pieces = pieces
+  }
+
+  /** Undefined when there is no body. Throws TypeError when it was read before. */
+  static of(response: Response): BodySource | undefined {
+    if (response.bodyUsed) throw new TypeError('the body of the Response was used before')
+    const body: unknown = response.body
+    if (body === null) return undefined
+    if (typeof body === 'object') {
+      if ('getReader' in body && typeof body.getReader === 'function') return new BodySource(fromStream(body as ReadableStream))
+      // What has the well-known method is an iterable.
+      if (Symbol.asyncIterator in body) return new BodySource(fromIterable(body as AsyncIterable<unknown>))
+    }
+    return new BodySource(fromPromise(() => response.arrayBuffer()))
+  }
+
+  /** The next piece; undefined after the last. Rejects with the body's error. */
+  async next(): Promise<Uint8Array | undefined> {
+    const result = await this.#ask()
+    return this.#take(result)
+  }
+
+  /** As `next`, but undefined also when it does not come within this turn of the event loop; then it is for the next call. */
+  async nextNow(): Promise<Uint8Array | undefined> {
+    this.#turn ??= new Promise((resolve) => setImmediate(resolve, LATE))
+    const result = await Promise.race([this.#ask(), this.#turn])
+    return result === LATE ? undefined : this.#take(result)
+  }
+
+  /** Nothing more is read. What this brings about concerns nobody. */
+  cancel(reason?: unknown): void {
+    if (this.isDone) return
+    this.isDone = true
+    this.#pending?.catch(() => {})
+    Promise.resolve(this.#pieces.cancel(reason)).catch(() => {})
+  }
+
+  #ask(): Promise<IteratorResult<unknown>> {
+    this.#pending ??= this.#pieces.next()
+    return this.#pending
+  }
+
+  #take(result: IteratorResult<unknown>): Uint8Array | undefined {
+    this.#pending = undefined
+    if (result.done) {
+      this.isDone = true
+      return undefined
+    }
+    return toBytes(result.value)
+  }
+}
+
+function fromStream(stream: ReadableStream): Pieces {
+  const reader: ReadableStreamDefaultReader<unknown> = stream.getReader()
+  return {
+    // Its result is an IteratorResult by another name.
+    next: () => reader.read() as Promise<IteratorResult<unknown>>,
+    cancel: (reason) => reader.cancel(reason),
+  }
+}
+
+function fromIterable(iterable: AsyncIterable<unknown>): Pieces {
+  const iterator = iterable[Symbol.asyncIterator]()
+  return { next: () => iterator.next(), cancel: async () => iterator.return?.() }
+}
+
+function fromPromise(read: () => Promise<ArrayBuffer>): Pieces {
+  let isRead = false
+  return {
+    next: async () => {
+      if (isRead) return { done: true, value: undefined }
+      isRead = true
+      return { done: false, value: await read() }
+    },
+    cancel: () => {},
+  }
+}
+
+function toBytes(piece: unknown): Uint8Array {
+  if (piece instanceof Uint8Array) return piece
+  if (typeof piece === 'string') return new TextEncoder().encode(piece)
+  if (ArrayBuffer.isView(piece)) return new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength)
+  if (piece instanceof ArrayBuffer) return new Uint8Array(piece)
+  throw new TypeError(`the body of a Response must give bytes, got ${piece === null ? 'null' : typeof piece}`)
+}

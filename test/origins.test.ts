@@ -1,9 +1,9 @@
 /** `allowedOrigins`: whose pages may open a WebSocket. */
 import { expect, test } from 'vitest'
 import { Client, refusal } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
+import { describeEngines, type Served, serve } from './support/engines.js'
 import { http } from './support/http.js'
-import { Queue } from './support/waiting.js'
+import { Deferred, Queue, within } from './support/waiting.js'
 
 describeEngines('allowedOrigins', (engine) => {
   test('as a list lets in those that it names, and answers others with 403', async () => {
@@ -72,6 +72,26 @@ describeEngines('allowedOrigins', (engine) => {
     expect((await errors.next('the error')).message).toBe('allowedOrigins must return true or false, got object')
     expect(opened).toBe(0)
     await Client.open(served)
+  })
+
+  test('as a function that closes the server lets nobody in any more', async () => {
+    const closed = new Deferred()
+    let opened = 0
+    const served: Served = await serve(
+      engine,
+      { open: () => void opened++ },
+      {
+        server: {
+          allowedOrigins() {
+            served.server.close().then(() => closed.resolve(), closed.reject)
+            return true
+          },
+        },
+      },
+    )
+    expect(await refusal(served, '/')).toBe(503)
+    await within(closed.promise, 'close')
+    expect(opened).toBe(0)
   })
 
   test('is no matter of HTTP requests', async () => {

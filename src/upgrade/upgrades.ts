@@ -185,13 +185,17 @@ export class Upgrades {
       return
     }
     this.#pending.delete(exchange)
-    if (this.#owner.isClosing) this.#refuse(exchange, plainResponse(503))
-    else this.#open(exchange, wanted, answer)
+    this.#open(exchange, wanted, answer)
   }
 
   #open(exchange: ExchangeId, { request, route, compression }: Wanted, { data, protocol, headers }: Acceptance): void {
-    const { engine, sockets, counters } = this.#owner
+    const { engine, sockets, counters, isClosing } = this.#owner
     if (engine === undefined) return
+    // It may have begun since the request came, by the user's own code too.
+    if (isClosing) {
+      this.#refuse(exchange, plainResponse(503))
+      return
+    }
     const { remoteAddress } = request
     const socket = new ServerSocket(this.#owner, engine, route.handlers, { data, protocol, remoteAddress })
     const connection = engine.accept(exchange, route.index, protocol, headers, compression, socket)

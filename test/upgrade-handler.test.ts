@@ -342,6 +342,64 @@ describeEngines('an upgrade handler', (engine) => {
     expect([answer.status, answer.body.toString()]).toEqual([403, 'not you'])
   })
 
+  test('whose refusal is a stream that fails cuts the connection, and reports it once', async () => {
+    const served = await serveWithErrors(engine, {
+      upgrade: () =>
+        new Response(
+          new ReadableStream({
+            async pull(controller) {
+              controller.enqueue(new TextEncoder().encode('some of it'))
+              await turns(2)
+              controller.error(new Error('the rest is lost'))
+            },
+          }),
+          { status: 403 },
+        ),
+    })
+    const client = await RawClient.connect(served)
+    client.write(handshake())
+    await client.closed()
+    expect((await served.errors.next('the error')).message).toBe('the rest is lost')
+    await turns()
+    expect(served.errors.size).toBe(0)
+    expect(served.server.metrics()).toMatchObject({ upgradesRefused: 1, upgradesRefusedByHandler: 1, handlerErrors: 1 })
+  })
+
+  test('whose refusal never ends stops when the client leaves, and does not keep the server from closing', async () => {
+    const cancelled = new Queue<undefined>()
+    const chunk = new Uint8Array(10_000)
+    const served = await serveWithErrors(engine, {
+      upgrade: () =>
+        new Response(
+          new ReadableStream({
+            async pull(controller) {
+              await turns(1)
+              controller.enqueue(chunk)
+            },
+            cancel: () => cancelled.push(undefined),
+          }),
+          { status: 403 },
+        ),
+    })
+    const [leaves, stays] = [await RawClient.connect(served), await RawClient.connect(served)]
+    for (const client of [leaves, stays]) client.write(handshake())
+    await new Promise((resolve) => leaves.socket.once('data', resolve))
+    leaves.vanish()
+    await cancelled.next('the first body to be cancelled')
+    await within(served.server.close({ timeout: 100 }), 'close')
+    await cancelled.next('the second body to be cancelled')
+    await stays.closed()
+    expect(served.errors.size).toBe(0)
+  })
+
+  test('finds no body, and may ask for it like any handler', async () => {
+    const served = await serve<string>(engine, {
+      upgrade: async (request) => ({ data: `${request.body} <${await request.text()}>` }),
+      open: (socket) => void socket.send(socket.data),
+    })
+    expect(await (await Client.open(served)).next()).toBe('null <>')
+  })
+
   test('may answer with the Response of another implementation', async () => {
     /** What a polyfill's looks like: its own class, the same members. */
     class OtherResponse {

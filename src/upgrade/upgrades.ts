@@ -178,7 +178,11 @@ export class Upgrades {
         if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, response)
       } else if (this.#pending.has(exchange)) {
         this.#countRefusalByHandler()
-        await this.#owner.stream(exchange, response)
+        try {
+          await this.#owner.stream(exchange, response)
+        } finally {
+          this.#pending.delete(exchange)
+        }
       } else {
         response.rest.cancel(wanted.request.signal.reason)
       }

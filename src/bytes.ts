@@ -3,6 +3,8 @@
  * override; memory must not depend on them.
  */
 
+import { Buffer } from 'node:buffer'
+
 const prototype: object = Object.getPrototypeOf(Uint8Array.prototype)
 
 function getter<T>(name: string): (bytes: Uint8Array) => T {
@@ -21,4 +23,10 @@ export const byteLengthOf = getter<number>('byteLength')
 /** The same memory under an object that nobody has tampered with. */
 export function plainView(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bufferOf(bytes), byteOffsetOf(bytes), byteLengthOf(bytes))
+}
+
+/** The same memory as a Buffer; empty when it was transferred away. */
+export function bufferOver(bytes: Uint8Array): Buffer {
+  const length = byteLengthOf(bytes)
+  return length === 0 ? Buffer.alloc(0) : Buffer.from(bufferOf(bytes), byteOffsetOf(bytes), length)
 }

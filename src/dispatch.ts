@@ -19,6 +19,7 @@ import { isWebSocketUpgrade, upgradeRequired } from './http/handshake.js'
 import { parseTarget, type Target } from './http/request.js'
 import { plainResponse, type StreamingResponse } from './http/response.js'
 import { Counters } from './metrics.js'
+import type { ResolvedRoute } from './options/websocket.js'
 import type { ServerSocket } from './socket.js'
 import { Subscriptions } from './subscriptions.js'
 import type { WebSocketHandlers } from './types.js'
@@ -54,7 +55,7 @@ export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   addWebSocketRoute<T, P extends string>(
     path: P,
     handlers: WebSocketHandlers<T, P>,
-    limits: EngineRoute,
+    limits: ResolvedRoute,
     maxLifetime: number,
   ): void {
     this.#upgrades.addRoute(path, handlers, limits, maxLifetime)

@@ -7,7 +7,8 @@
 export const ERROR_CODES = {
   ERR_OPTION: 'An option or argument has the wrong type or is out of range; the message names it, its value and the range.',
   ERR_LISTENING: 'The call must come before `listen`, or `listen` was called a second time.',
-  ERR_CLOSED: 'The server is closed or closing.',
+  ERR_CLOSED: 'The server, or the socket that something was waited for on, is closed or closing.',
+  ERR_ATTACHED: 'Another adapter takes the messages of this socket.',
   ERR_LISTEN: 'The address could not be listened on, for a reason without a more precise code.',
   EADDRINUSE: 'The port is taken by another socket, or the path of the unix socket exists.',
   EACCES: 'The port is privileged (below 1024 on most systems), or the address or folder may not be used by this user.',
@@ -105,7 +106,7 @@ export class EngineError extends WebSocketServerError {
   }
 }
 
-/** The server is closed or closing. */
+/** The server or the socket is closed or closing. */
 export class ClosedError extends WebSocketServerError {
   constructor(message = 'the server is closed') {
     super('ERR_CLOSED', message)

@@ -2,15 +2,22 @@
  * One WebSocket connection. The same object is what handlers see (`Socket`) and what an engine tells of events
  * (`ConnectionEvents`). The path from a message to its handler and from `send` to the engine runs for every message: it
  * allocates nothing.
+ *
+ * Long because each of the calls and events is here, in a few lines each: what they have to do is in the modules below.
  */
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
+import { BufferWaiters } from './buffer-waiters.js'
+import { bufferOver } from './bytes.js'
 import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from './engine/contract.js'
+import { ClosedError } from './errors.js'
+import { type Arrival, type Consumer, Intake, type IntakeSocket } from './intake.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
-import { checkBoolean } from './options/checks.js'
+import { checkBoolean, checkFunction } from './options/checks.js'
+import { type ResolvedRoute, resolveDrained } from './options/websocket.js'
 import type { Subscriber, Subscriptions } from './subscriptions.js'
 import { isThenable } from './thenable.js'
-import { type Data, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
+import { type Data, type DrainedOptions, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
 
 const OPEN = 1
 const CLOSING = 2
@@ -41,7 +48,7 @@ export interface SocketOrigin<T> {
   readonly remoteAddress: string
 }
 
-export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber {
+export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber, IntakeSocket {
   data: T
   readonly connectedAt = Date.now()
   readonly protocol: string
@@ -49,14 +56,25 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
   readonly #owner: SocketOwner
   readonly #engine: EngineServer
   readonly #handlers: WebSocketHandlers<T>
+  readonly #route: ResolvedRoute
   #connection: ConnectionId = 0
   #readyState: 1 | 2 | 3 = OPEN
   #id: string | undefined
+  /** While messages do not go straight to their handler. */
+  #intake: Intake | undefined
+  #waiters: BufferWaiters | undefined
 
-  constructor(owner: SocketOwner, engine: EngineServer, handlers: WebSocketHandlers<T>, origin: SocketOrigin<T>) {
+  constructor(
+    owner: SocketOwner,
+    engine: EngineServer,
+    handlers: WebSocketHandlers<T>,
+    route: ResolvedRoute,
+    origin: SocketOrigin<T>,
+  ) {
     this.#owner = owner
     this.#engine = engine
     this.#handlers = handlers
+    this.#route = route
     this.data = origin.data
     this.protocol = origin.protocol
     this.remoteAddress = origin.remoteAddress
@@ -92,7 +110,33 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
   send(data: Data, compress?: boolean): number {
     const payload = toPayload(data)
     if (compress !== undefined) checkBoolean('compress', compress)
-    return this.#readyState === OPEN ? this.#engine.send(this.#connection, payload, compress) : SendStatus.DROPPED
+    if (this.#readyState !== OPEN) return SendStatus.DROPPED
+    const answer = this.#engine.send(this.#connection, payload, compress)
+    if (answer === SendStatus.DROPPED) this.#refused(payload)
+    return answer
+  }
+
+  async drained(options: DrainedOptions = {}): Promise<void> {
+    const { threshold, signal } = resolveDrained(options)
+    signal?.throwIfAborted()
+    if (this.#readyState !== OPEN) throw new ClosedError('the socket is closed')
+    this.#waiters ??= new BufferWaiters(this.#engine, this.#connection)
+    await this.#waiters.wait(threshold, signal)
+  }
+
+  cork<R>(callback: (socket: this) => R): R {
+    checkFunction('callback', callback)
+    return this.#readyState === OPEN ? this.#engine.cork(this.#connection, () => callback(this)) : callback(this)
+  }
+
+  pause(): void {
+    if (this.#readyState !== OPEN) return
+    this.#intake ??= new Intake(this)
+    this.#intake.pause()
+  }
+
+  resume(): void {
+    this.#intake?.resume()
   }
 
   ping(data: Data = ''): number {
@@ -106,14 +150,14 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
     if (this.#readyState !== OPEN) return
     this.#readyState = CLOSING
     this.#engine.close(this.#connection, code, reason)
-    this.#owner.subscriptions?.leave(this)
+    this.#closing()
   }
 
   terminate(): void {
     if (this.#readyState === CLOSED) return
     this.#readyState = CLOSING
     this.#engine.terminate(this.#connection)
-    this.#owner.subscriptions?.leave(this)
+    this.#closing()
   }
 
   subscribe(topic: string): boolean {
@@ -144,6 +188,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
 
   onMessage(message: string | Buffer, isBinary: boolean): void {
     if (this.#readyState !== OPEN) return
+    if (this.#intake === undefined) this.handleMessage(message, isBinary)
+    else this.#intake.arrived({ kind: 'message', data: message, isBinary })
+  }
+
+  handleMessage(message: string | Buffer, isBinary: boolean): void {
     try {
       const result = this.#handlers.message?.(this, message, isBinary)
       if (result !== undefined) this.#watch(result)
@@ -161,8 +210,27 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
     }
   }
 
+  onBufferLow(): void {
+    if (this.#readyState === OPEN) this.#waiters?.bufferIsLow()
+  }
+
+  onDropped(message: string | Buffer, isBinary: boolean): void {
+    if (this.#readyState === CLOSED) return
+    try {
+      this.#watch(this.#handlers.dropped?.(this, message, isBinary))
+    } catch (error) {
+      this.#fail(error)
+    }
+    if (this.#route.closeOnBackpressureLimit) this.terminate()
+  }
+
   onPing(data: Buffer): void {
     if (this.#readyState !== OPEN) return
+    if (this.#intake === undefined) this.handlePing(data)
+    else this.#intake.arrived({ kind: 'ping', data })
+  }
+
+  handlePing(data: Buffer): void {
     try {
       this.#watch(this.#handlers.ping?.(this, data))
     } catch (error) {
@@ -172,6 +240,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
 
   onPong(data: Buffer): void {
     if (this.#readyState !== OPEN) return
+    if (this.#intake === undefined) this.handlePong(data)
+    else this.#intake.arrived({ kind: 'pong', data })
+  }
+
+  handlePong(data: Buffer): void {
     try {
       this.#watch(this.#handlers.pong?.(this, data))
     } catch (error) {
@@ -180,8 +253,10 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
   }
 
   onClose(code: number, reason: string): void {
+    this.#intake?.ended(code, reason)
+    this.#intake = undefined
     this.#readyState = CLOSED
-    this.#owner.subscriptions?.leave(this)
+    this.#closing()
     this.#owner.ended(this)
     try {
       this.#watch(this.#handlers.close?.(this, code, reason))
@@ -196,6 +271,46 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber 
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  // ---- for adapters, and for the intake ----
+
+  get isOpen(): boolean {
+    return this.#readyState === OPEN
+  }
+
+  /** From now on the messages go to the consumer. Throws ERR_ATTACHED when another has them. */
+  attach(consumer: Consumer): void {
+    this.#intake ??= new Intake(this)
+    this.#intake.attach(consumer)
+  }
+
+  /** The `message` handler gets the messages again, first the unused ones. */
+  detach(consumer: Consumer, unused: readonly Arrival[]): void {
+    this.#intake?.detach(consumer, unused)
+  }
+
+  stopReading(): void {
+    this.#engine.pause(this.#connection)
+  }
+
+  startReading(): void {
+    this.#engine.resume(this.#connection)
+    if (this.#intake?.isIdle) this.#intake = undefined
+  }
+
+  /** Nothing is sent any more. */
+  #closing(): void {
+    this.#owner.subscriptions?.leave(this)
+    this.#waiters?.end()
+  }
+
+  /** `send` was answered with 0. */
+  #refused(payload: Payload): void {
+    if (!this.#route.reportDrops || !this.#engine.isOpen(this.#connection)) return
+    const isBinary = typeof payload !== 'string'
+    const message = isBinary ? bufferOver(payload) : payload
+    queueMicrotask(() => this.onDropped(message, isBinary))
   }
 
   /** Waits for an asynchronous handler's failure. Its success is nobody's business. */

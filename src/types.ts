@@ -260,6 +260,25 @@ export interface Socket<T = undefined> {
    * string nor bytes, or `compress` is no boolean.
    */
   send(data: Data, compress?: boolean): number
+  /**
+   * Resolves when `bufferedAmount` is at most `threshold` bytes: 0 (the default) to 2^31-1. Any number may wait. Rejects with ERR_CLOSED
+   * when the socket is closed, or starts to close, before that; with the signal's reason when that aborts; with OptionError.
+   */
+  drained(options?: DrainedOptions): Promise<void>
+  /**
+   * Calls back at once, and returns what the callback does; what it sends to this socket leaves in as few writes as possible. Calls may
+   * be nested. Of an asynchronous callback, only what runs before its first `await` is put together.
+   */
+  cork<R>(callback: (socket: this) => R): R
+  /**
+   * Stops reading from this client, so that it must wait: no message, ping or pong reaches a handler until `resume`. What had been read
+   * already is kept, no more than one read of the network brings. Meanwhile the client is not heard in any way: its silence is no
+   * reason to drop it (`idleTimeout`), and that it has closed or gone shows only after `resume`, or when something cannot be written to
+   * it. If the connection ends meanwhile, what was kept is delivered first. `close` and `terminate` end the pause.
+   */
+  pause(): void
+  /** Ends a pause: what was kept is delivered as soon as the current handler has returned, then reading goes on. */
+  resume(): void
   /** Sends a Ping frame with up to 125 bytes (RFC 6455, section 5.5.2). Returns what `send` returns; throws OptionError. */
   ping(data?: Data): number
   /**
@@ -281,6 +300,14 @@ export interface Socket<T = undefined> {
    * subscribes, or this socket is not open. `compress` is as with `send`, for every subscriber here.
    */
   publish(topic: string, data: Data, compress?: boolean): boolean
+}
+
+/** What `Socket.drained` waits for. */
+export interface DrainedOptions {
+  /** Bytes: 0 to 2^31-1. Default 0. */
+  threshold?: number
+  /** Ends the wait. */
+  signal?: AbortSignal
 }
 
 /**
@@ -332,6 +359,12 @@ export interface WebSocketHandlers<T, P extends string = string> {
   message?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
   /** After `send` answered -1 or 0: the queue is empty, or has room again. */
   drain?(socket: Socket<T>): Awaitable<void>
+  /**
+   * A message to this client, sent or published, that was not taken because its queue would have exceeded `maxBackpressure`. Called
+   * after `send` or `publish` has returned. Bytes are those that were given to `send`, or a copy that several sockets share: not to be
+   * changed.
+   */
+  dropped?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
   /** The client sent a Ping; the Pong is sent for you. */
   ping?(socket: Socket<T>, data: Buffer): Awaitable<void>
   /** The client sent a Pong: the answer to a Ping of yours or of `sendPings`, or one that nobody asked for. */
@@ -355,6 +388,11 @@ export interface WebSocketHandlers<T, P extends string = string> {
   maxPayloadLength?: number
   /** Bytes queued for one client before `send` answers 0. 1 to 2^31-1. Default 16 MiB. */
   maxBackpressure?: number
+  /**
+   * Cut a client (as `terminate` does, since it would not read a Close frame) when a message cannot be taken for it, after `dropped` was
+   * called. Default false.
+   */
+  closeOnBackpressureLimit?: boolean
   /** Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. Default 120. */
   idleTimeout?: number
   /** Seconds after which a connection is closed, whatever it does, with 1000 and `maximum lifetime reached`: 0 (never) or 60 to 14,400. Default 0. */

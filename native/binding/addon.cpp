@@ -46,6 +46,22 @@ void send(const Napi::CallbackInfo &info) {
   }
 }
 
+/// (id)
+void pause(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (auto *entry = connection(info, environment)) {
+    entry->owner->pause(entry->socket);
+  }
+}
+
+/// (id)
+void resume(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (auto *entry = connection(info, environment)) {
+    entry->owner->resume(entry->socket);
+  }
+}
+
 /// (id, topic) => boolean
 Napi::Value subscribe(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
@@ -91,6 +107,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("attach", Napi::Function::New<attach>(env, "attach"));
   exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
   exports.Set("send", Napi::Function::New<send>(env, "send"));
+  exports.Set("pause", Napi::Function::New<pause>(env, "pause"));
+  exports.Set("resume", Napi::Function::New<resume>(env, "resume"));
   exports.Set("subscribe", Napi::Function::New<subscribe>(env, "subscribe"));
   exports.Set("unsubscribe", Napi::Function::New<unsubscribe>(env, "unsubscribe"));
   exports.Set("isSubscribed", Napi::Function::New<is_subscribed>(env, "isSubscribed"));

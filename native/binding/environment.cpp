@@ -186,6 +186,15 @@ bool Environment::deliver() {
   }
   if (inbox_is_empty()) {
     attachment_count_ = 0;
+    if (!dropped_.empty()) {
+      // JavaScript has left these where they are: somebody else might have been meant by them too.
+      dropped_.clear();
+      Napi::HandleScope scope(env_);
+      napi_value none;
+      if (napi_create_uint32(env_, 0, &none) == napi_ok) {
+        napi_set_named_property(env_, attachments_.Value(), "length", none);
+      }
+    }
     for (ConnectionId id : closed_connections_) {
       connections_->release(id);
     }
@@ -237,21 +246,20 @@ void Environment::push(std::uint32_t kind, std::uint32_t id, std::string_view pa
   }
 }
 
-bool Environment::attach(std::uint32_t kind, std::uint32_t id, std::string_view payload, bool is_binary) {
+std::optional<std::uint32_t> Environment::attach_message(std::string_view payload, bool is_binary) {
   Napi::HandleScope scope(env_);
   napi_value value;
   napi_status status = is_binary ? napi_create_buffer_copy(env_, payload.length(), payload.data(), nullptr, &value)
                                  : napi_create_string_utf8(env_, payload.data(), payload.length(), &value);
-  if (status != napi_ok || napi_set_element(env_, attachments_.Value(), attachment_count_, value) != napi_ok) {
-    bool pending = false;
-    napi_value ignored;
-    if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
-      napi_get_and_clear_last_exception(env_, &ignored);
-    }
-    return false;
+  if (status == napi_ok && napi_set_element(env_, attachments_.Value(), attachment_count_, value) == napi_ok) {
+    return attachment_count_++;
   }
-  write(kind, id, attachment_count_++, {});
-  return true;
+  bool pending = false;
+  napi_value ignored;
+  if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
+    napi_get_and_clear_last_exception(env_, &ignored);
+  }
+  return std::nullopt;
 }
 
 bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary) {
@@ -263,6 +271,30 @@ bool Environment::push_message(ConnectionId id, std::string_view payload, bool i
   }
   write(is_binary ? protocol::binary : protocol::text, id, payload.length(), payload);
   return true;
+}
+
+bool Environment::attach(std::uint32_t kind, std::uint32_t id, std::string_view payload, bool is_binary) {
+  std::optional<std::uint32_t> attachment = attach_message(payload, is_binary);
+  if (attachment) {
+    write(kind, id, *attachment, {});
+  }
+  return attachment.has_value();
+}
+
+void Environment::push_dropped(ConnectionId id, std::string_view payload, bool is_binary,
+                               const DroppedMessages::key_type &message) {
+  if (ended_) {
+    return;
+  }
+  auto known = dropped_.find(message);
+  if (known == dropped_.end()) {
+    std::optional<std::uint32_t> attachment = attach_message(payload, is_binary);
+    if (!attachment) {
+      return;
+    }
+    known = dropped_.emplace(message, *attachment).first;
+  }
+  write(is_binary ? protocol::dropped_binary : protocol::dropped_text, id, known->second, {});
 }
 
 bool Environment::push_body(std::uint32_t server, ExchangeId exchange, std::string_view content, bool is_last) {
@@ -353,6 +385,10 @@ void HostedServer::on_message(const SocketData &socket, std::string_view payload
       entry->owner->fail(entry->socket, 1009);
     }
   }
+}
+
+void HostedServer::on_dropped(const SocketData &socket, std::string_view payload, bool is_binary, std::uint32_t publication) {
+  environment_.push_dropped(socket.id, payload, is_binary, {number_, publication});
 }
 
 void HostedServer::on_descriptors_exhausted() { environment_.push(tagged(protocol::descriptors_exhausted), 0, {}); }

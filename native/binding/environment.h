@@ -7,12 +7,14 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "protocol.h"
@@ -22,6 +24,10 @@ namespace nws {
 
 /// One server, and the events that it puts into the inbox.
 class HostedServer;
+
+/// Messages that are attached because somebody was not sent them: the server and its number for the message, and the index of the
+/// attachment.
+using DroppedMessages = std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t>;
 
 /// Made when the module is loaded. `attach` brings it to life; Node's clean-up hook ends it: JavaScript is never called again,
 /// every handle is closed, and only then may the environment go on. Lives on the environment's thread.
@@ -65,6 +71,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
   /// Likewise, for a piece of a request's body.
   bool push_body(std::uint32_t server, ExchangeId exchange, std::string_view content, bool is_last);
+  /// As push_message, for a message that somebody was not sent: attached once for all of them.
+  void push_dropped(ConnectionId id, std::string_view payload, bool is_binary, const DroppedMessages::key_type &message);
   void push_close(ConnectionId id, std::uint16_t code, std::string_view reason);
   /// Finishes the connection when everything that is in the inbox now has been delivered and answered.
   void finish_later(ConnectionId id) { ending_connections_.push_back(id); }
@@ -83,6 +91,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// Calls JavaScript until the inbox is empty. False when it cannot be called (any more).
   bool deliver();
   bool call_deliver();
+  /// The index of a new attachment; none when it cannot be represented in JavaScript.
+  std::optional<std::uint32_t> attach_message(std::string_view payload, bool is_binary);
   void begin_cleanup(napi_async_cleanup_hook_handle handle);
 
   Napi::Env env_;
@@ -90,6 +100,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   Napi::FunctionReference deliver_;
   Napi::ObjectReference attachments_;
   std::uint32_t attachment_count_ = 0;
+  DroppedMessages dropped_;
 
   // Memory of ArrayBuffers, which the references keep alive. An ArrayBuffer's memory does not move.
   std::array<Napi::ObjectReference, 4> memory_;
@@ -124,6 +135,8 @@ class HostedServer final : public ServerEvents {
   void on_open(const SocketData &) override {}  // `accept` has returned the id
   void on_message(const SocketData &socket, std::string_view payload, bool is_binary) override;
   void on_drain(const SocketData &socket) override { environment_.push(protocol::drain, socket.id, {}); }
+  void on_buffer_low(const SocketData &socket) override { environment_.push(protocol::buffer_low, socket.id, {}); }
+  void on_dropped(const SocketData &socket, std::string_view payload, bool is_binary, std::uint32_t publication) override;
   void on_ping(const SocketData &socket, std::string_view payload) override {
     environment_.push(protocol::ping, socket.id, payload);
   }

@@ -80,7 +80,8 @@ ServerOptions server_options(const Napi::Object &given) {
                               .max_backpressure = number(route.Get("maxBackpressure")),
                               .idle_timeout = static_cast<std::uint16_t>(number(route.Get("idleTimeout"))),
                               .send_pings = boolean(route.Get("sendPings")),
-                              .compression = compression_options(route.Get("compression"))});
+                              .compression = compression_options(route.Get("compression")),
+                              .report_drops = boolean(route.Get("reportDrops"))});
   }
   return options;
 }

@@ -23,36 +23,42 @@ enum Control : std::size_t {
   control_words = 4,
 };
 
-/// Kinds of inbox records; `id` is a connection, or an exchange of the server whose number is in the kind's upper 24 bits.
+/// Kinds of inbox records; `id` is a connection, or from `request` on an exchange of the server whose number is in the kind's
+/// upper 24 bits.
 enum Event : std::uint32_t {
   text = 1,
   binary = 2,
-  /// As above, but attached (is_attached).
-  text_attached = 3,
-  binary_attached = 4,
-  drain = 5,
-  ping = 6,
-  pong = 7,
+  drain = 3,
+  ping = 4,
+  pong = 5,
   /// The close code in the kind's upper 16 bits, the reason as bytes.
-  close = 8,
+  close = 6,
+  buffer_low = 7,
+
+  /// From here to `request`, `length` is an index into the array of attachments, and no bytes follow. First messages that are
+  /// long.
+  text_attached = 16,
+  binary_attached = 17,
+  /// Published messages that were left out; several records may share an attachment.
+  dropped_text = 18,
+  dropped_binary = 19,
+
+  /// From here on it is about a server. A long piece of a request's body, attached like a long message.
+  body_attached = 31,
   /// Lines (ISO 8859-1): method, url, remote and proxied address, "1" when a body follows, then header names and values in turn.
-  request = 9,
-  abort = 10,
-  descriptors_exhausted = 11,
+  request = 32,
+  abort = 33,
+  descriptors_exhausted = 34,
   /// The last of a server: everything that it had to say came before.
-  server_closed = 12,
-  /// A piece of a request's body, and the last one; a long piece is attached like a long message.
-  body = 20,
-  body_end = 21,
-  body_attached = 22,
-  writable = 23,
+  server_closed = 35,
+  /// A piece of a request's body, and the last one.
+  body = 36,
+  body_end = 37,
+  writable = 38,
 };
 
 /// Whether a record's `length` is an index into the array of attachments, and no bytes follow.
-constexpr bool is_attached(std::uint32_t kind) {
-  std::uint32_t event = kind & 0xff;
-  return event == text_attached || event == binary_attached || event == body_attached;
-}
+constexpr bool is_attached(std::uint32_t kind) { return (kind & 0xff) >= text_attached && (kind & 0xff) < request; }
 
 /// Kinds of outbox records; `id` is a connection.
 enum Command : std::uint32_t {

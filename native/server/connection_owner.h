@@ -21,10 +21,15 @@ class ConnectionOwner {
   /// Ends the connection as an error of the peer would: nothing more is delivered, on_ending is raised. The one call that an
   /// event may make.
   virtual void fail(void *socket, std::uint16_t code) = 0;
-  /// Ends a connection for which on_ending was raised: a Close frame, the close event, and FIN when everything is written.
+  /// Ends a connection for which on_ending was raised: a Close frame, the close event, and FIN when everything is written. While
+  /// the connection is paused nothing happens: `resume` raises on_ending once more.
   virtual void finish(void *socket) = 0;
   /// Cuts the connection; its close event comes before this returns.
   virtual void terminate(void *socket) = 0;
+  /// Stops reading, until `resume` or `close`: the peer is not heard, and its silence does not count. An ending that has begun
+  /// waits.
+  virtual void pause(void *socket) = 0;
+  virtual void resume(void *socket) = 0;
   /// Runs `step(argument)`, whose sends to this socket leave together.
   virtual void cork(void *socket, void (*step)(void *), void *argument) = 0;
 

@@ -16,7 +16,7 @@ ConnectionId ConnectionTable::open(void *socket, ConnectionOwner *owner, std::ui
   Slot &taken = slots_[slot];
   taken.entry = {socket, owner};
   ConnectionId id = make_id(slot, taken.generation);
-  accounts_[slot] = Account{.buffered = 0, .pending = 0, .limit = limit, .answers = 0, .id = id, .reserved = {}};
+  accounts_[slot] = Account{.buffered = 0, .pending = 0, .limit = limit, .answers = 0, .id = id, .watch = 0, .reserved = {}};
   return id;
 }
 

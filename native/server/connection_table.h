@@ -25,7 +25,9 @@ struct Account {
   std::uint32_t answers;
   /// The connection that has this slot; 0 when it is free, or when no more may be sent.
   ConnectionId id;
-  std::uint32_t reserved[3];
+  /// Bytes that `buffered` is to be below, for on_buffer_low; 0 when nobody asks. Written by the sender, cleared by the server.
+  std::uint32_t watch;
+  std::uint32_t reserved[2];
 
   static constexpr std::uint32_t answered_backpressure = 1;
   static constexpr std::uint32_t answered_dropped = 2;

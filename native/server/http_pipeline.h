@@ -12,6 +12,8 @@
 #error "http_pipeline.h must be included before App.h"
 #endif
 
+#include "reading.h"  // has to come before App.h, too
+
 #include <libusockets.h>
 
 #include <cstddef>

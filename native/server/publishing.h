@@ -6,9 +6,11 @@
 #include <string_view>
 #include <vector>
 
+#include "buffered_amount.h"
 #include "connection_table.h"
 #include "counters.h"
 #include "uws_specializations.h"
+#include "websocket_server.h"
 
 namespace nws {
 
@@ -18,8 +20,8 @@ class Publishing {
   using WebSocket = frames::WebSocket<SSL>;
 
  public:
-  Publishing(ConnectionTable &connections, Counters &counters, SharedCompression &compression)
-      : connections_(connections), counters_(counters), compressed_(compression) {}
+  Publishing(ConnectionTable &connections, ServerEvents &events, Counters &counters, SharedCompression &compression)
+      : connections_(connections), events_(events), counters_(counters), compressed_(compression) {}
 
   /// Makes the tree, which its user deletes. Our own, rather than the one that App makes: so that we know when a subscriber's
   /// queue has grown, and so that nothing is left in µWebSockets' lists of loop handlers, which must not change while they run.
@@ -136,12 +138,15 @@ class Publishing {
   bool send_published(uWS::Subscriber *subscriber, std::string_view payload, int packed) {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
+    auto [op_code, compress, number] = Publication::unpack(packed);
     if (ws->getBufferedAmount() + payload.length() > data->route->max_backpressure) {
       counters_.publishes_dropped++;
+      if (data->route->report_drops && !data->closing) {
+        events_.on_dropped(*data, payload, op_code == uWS::OpCode::BINARY, number);
+      }
       return false;
     }
     counters_.sent(payload.length());
-    auto [op_code, compress, number] = Publication::unpack(packed);
     Compression *compression = data->compression.get();
     if (compression && compression->wants(payload.length(), compress)) {
       auto window = compression->shared_window();
@@ -151,7 +156,7 @@ class Publishing {
     } else {
       ws->send(payload, op_code);
     }
-    connections_.account(data->id).buffered = ws->getBufferedAmount();
+    note_buffered<SSL>(ws, data, connections_);
     return true;
   }
 
@@ -169,12 +174,13 @@ class Publishing {
     if (last && corked_by_delivery_) {
       corked_by_delivery_ = false;
       corkable->uncork();
-      connections_.account(ws->getUserData()->id).buffered = ws->getBufferedAmount();
+      note_buffered<SSL>(ws, ws->getUserData(), connections_);
     }
     return false;
   }
 
   ConnectionTable &connections_;
+  ServerEvents &events_;
   Counters &counters_;
   TopicTree *tree_ = nullptr;
   bool corked_by_delivery_ = false;

@@ -12,10 +12,12 @@
 
 namespace nws {
 
-/// Is told by the frame parser that a connection's end has begun (uws_specializations.h).
+/// Is told that a connection's end has begun: by the frame parser (uws_specializations.h), or where a paused one is written to.
 class EndingObserver {
  public:
   virtual void ending(void *socket) = 0;
+  /// The connection was reset while it was paused.
+  virtual void reset(void *socket) = 0;
 
  protected:
   ~EndingObserver() = default;
@@ -35,6 +37,8 @@ struct RouteOptions {
   bool send_pings;
   /// Where it may be agreed on.
   std::optional<CompressionOptions> compression = {};
+  /// Whether ServerEvents::on_dropped is asked for.
+  bool report_drops = false;
 };
 
 /// Gives a subscriber back to its tree, which unlinks it everywhere.
@@ -72,6 +76,8 @@ struct SocketData {
   bool finishing = false;
   /// The message that is being received is compressed.
   bool receiving_compressed = false;
+  /// Nothing is read until ConnectionOwner::resume.
+  bool paused = false;
 };
 
 }  // namespace nws

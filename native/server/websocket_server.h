@@ -81,6 +81,11 @@ class ServerEvents {
   /// After an answer of "backpressure" or "dropped": the queue is empty, or has room again.
   virtual void on_drain(const SocketData &socket) = 0;
   /// The Pong is for whoever handles this to send.
+  /// The queue is below what Account::watch asked for.
+  virtual void on_buffer_low(const SocketData &socket) = 0;
+  /// A published message was left out for a connection whose queue is full; only on routes that ask for it. `publication` tells
+  /// the server's messages apart that are on their way.
+  virtual void on_dropped(const SocketData &socket, std::string_view payload, bool is_binary, std::uint32_t publication) = 0;
   virtual void on_ping(const SocketData &socket, std::string_view payload) = 0;
   virtual void on_pong(const SocketData &socket, std::string_view payload) = 0;
   /// The peer has sent its Close frame, or a frame that ends the connection. Whoever handles this calls ConnectionOwner::finish

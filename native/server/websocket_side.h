@@ -2,6 +2,7 @@
 #pragma once
 
 #include "http_pipeline.h"  // before App.h
+#include "reading.h"        // likewise
 
 #include <algorithm>
 #include <chrono>
@@ -29,7 +30,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
         routes_(std::move(routes)),
         events_(events),
         counters_(counters),
-        publishing_(connections, counters, compression_) {}
+        publishing_(connections, events, counters, compression_) {}
 
   /// After `close`.
   ~WebSocketSide() {
@@ -110,6 +111,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   void close(void *socket, std::uint16_t code, std::string_view reason) override {
     auto *ws = static_cast<WebSocket *>(socket);
     ConnectionId id = ws->getUserData()->id;
+    read_again(ws);
     ws->end(code, reason);
     if (connections_.find(id)) {
       note_buffered(ws, ws->getUserData());
@@ -126,6 +128,9 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   void finish(void *socket) override {
     auto *ws = static_cast<WebSocket *>(socket);
     ConnectionId id = ws->getUserData()->id;
+    if (ws->getUserData()->paused) {
+      return;
+    }
     ws->end();
     if (connections_.find(id)) {
       note_buffered(ws, ws->getUserData());
@@ -133,6 +138,21 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   }
 
   void terminate(void *socket) override { static_cast<WebSocket *>(socket)->close(); }
+
+  void pause(void *socket) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    if (SocketData *data = ws->getUserData(); !data->closing) {
+      data->paused = true;
+      Reading::stop(SSL, ws);
+    }
+  }
+
+  void resume(void *socket) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    if (read_again(ws) && ws->getUserData()->ending) {
+      events_.on_ending(*ws->getUserData());
+    }
+  }
 
   void cork(void *socket, void (*step)(void *), void *argument) override {
     auto *ws = static_cast<WebSocket *>(socket);
@@ -192,6 +212,16 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     context->closeHandler = [this](WebSocket *ws, int, std::string_view) { closed(ws); };
   }
 
+  /// False when it was not paused.
+  bool read_again(WebSocket *ws) {
+    SocketData *data = ws->getUserData();
+    if (!std::exchange(data->paused, false)) {
+      return false;
+    }
+    Reading::start(SSL, ws, frames::context_data<SSL>(ws)->idleTimeoutComponents.first);
+    return true;
+  }
+
   void drained(WebSocket *ws) {
     SocketData *data = ws->getUserData();
     note_buffered(ws, data);
@@ -200,12 +230,19 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
       return;
     }
     Account &account = connections_.account(data->id);
+    if (account.buffered < account.watch) {
+      account.watch = 0;
+      events_.on_buffer_low(*data);
+    }
     bool has_room = (account.answers & Account::answered_dropped) && account.buffered < account.limit;
     if (account.answers && (account.buffered == 0 || has_room)) {
       account.answers = 0;
       events_.on_drain(*data);
     }
   }
+
+  /// What the kernel still has is read, then the end is met with.
+  void reset(void *socket) override { resume(socket); }
 
   void ending(void *socket) override { events_.on_ending(*static_cast<WebSocket *>(socket)->getUserData()); }
 
@@ -217,7 +254,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
                      data->close_reason ? *data->close_reason : std::string_view());
   }
 
-  void note_buffered(WebSocket *ws, SocketData *data) { connections_.account(data->id).buffered = ws->getBufferedAmount(); }
+  void note_buffered(WebSocket *ws, SocketData *data) { nws::note_buffered<SSL>(ws, data, connections_); }
 
   static std::int64_t epoch_milliseconds() {
     using namespace std::chrono;
@@ -235,5 +272,22 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   /// What the open handler made during `open`.
   ConnectionId opened_ = 0;
 };
+
+template <bool SSL>
+us_socket_t *write_websocket(us_socket_t *socket) {
+  socket = Reading::registered(SSL).websocket(socket);
+  // One that was shut down has no SocketData any more.
+  if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {
+    auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
+    if (ws->getUserData()->paused) {
+      if (Reading::is_reset(ws)) {
+        ws->getUserData()->owner->reset(ws);
+      } else {
+        Reading::stop(SSL, ws);
+      }
+    }
+  }
+  return socket;
+}
 
 }  // namespace nws

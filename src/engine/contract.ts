@@ -10,6 +10,8 @@
  * Lifetime. A connection id is valid from the return of `accept` until its `onClose` has been delivered; after that
  * every call with it is a defined no-op (`0`, `false`). The same holds for an exchange id, which ends with `respond`, `endResponse`,
  * `accept`, `abort`, or the `aborted` event; the rest of its body may be read after the answer.
+ *
+ * Long because it is one interface, and every sentence in it binds two engines.
  */
 import type { Buffer } from 'node:buffer'
 
@@ -76,6 +78,8 @@ export interface EngineRoute {
   readonly idleTimeout: number
   /** Ping shortly before `idleTimeout` strikes. */
   readonly sendPings: boolean
+  /** Whether `onDropped` is asked for. */
+  readonly reportDrops: boolean
   /** Undefined where none is to be agreed on. */
   readonly compression: CompressionSettings | undefined
 }
@@ -113,6 +117,13 @@ export interface ConnectionEvents {
   onDrain(): void
   onPing(data: Buffer): void
   onPong(data: Buffer): void
+  /** After `watchBuffer` answered true: `bufferedAmount` is at most the threshold. Once for each such answer, unless `close` comes first. */
+  onBufferLow(): void
+  /**
+   * A published message was not taken for this connection: its queue would have exceeded `maxBackpressure`. Only on a route that asks for
+   * it (`reportDrops`). What `send` refuses is in its answer, and not reported here. All who missed a message may get the same memory.
+   */
+  onDropped(data: string | Buffer, isBinary: boolean): void
   /**
    * The end. `code` is what the peer's Close frame said (1005 when it had no code), or the code of the error that ended
    * the connection (1002, 1007, 1009), or 1006 when there was no closing handshake.
@@ -252,6 +263,22 @@ export interface EngineServer {
   terminate(id: ConnectionId): void
   /** Bytes accepted by `send` and not yet given to the kernel. */
   bufferedAmount(id: ConnectionId): number
+  /**
+   * Asks for `onBufferLow` when `bufferedAmount` is at most `threshold`; another call replaces the threshold. False, and nothing follows,
+   * when it is so already or the connection is closed.
+   */
+  watchBuffer(id: ConnectionId, threshold: number): boolean
+  /** Whether messages can be sent: from `accept` to `close`, `terminate` or the end. */
+  isOpen(id: ConnectionId): boolean
+  /** Calls back at once; what is sent to this connection meanwhile leaves in as few writes as possible. */
+  cork<R>(id: ConnectionId, callback: () => R): R
+
+  /**
+   * Stops reading from the client. What has been read already may still come. Until `resume`, or `close`, the client is not heard:
+   * neither its Close frame nor its silence (`idleTimeout`) ends the connection, only a write that fails does.
+   */
+  pause(id: ConnectionId): void
+  resume(id: ConnectionId): void
 
   /** False when it was subscribed already, or is closed. Topics are exact strings. */
   subscribe(id: ConnectionId, topic: string): boolean

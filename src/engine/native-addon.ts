@@ -56,6 +56,8 @@ export interface AddonServer {
 
 export interface Addon extends RingAddon {
   WebSocketServer: new (number: number, options: ListenAddress & EngineServerOptions) => AddonServer
+  pause(id: ConnectionId): void
+  resume(id: ConnectionId): void
   subscribe(id: ConnectionId, topic: string): boolean
   unsubscribe(id: ConnectionId, topic: string): boolean
   isSubscribed(id: ConnectionId, topic: string): boolean

@@ -165,6 +165,26 @@ class NativeServer implements EngineServer, ServerRecords {
     return this.#engine.rings.bufferedAmount(id)
   }
 
+  watchBuffer(id: ConnectionId, threshold: number): boolean {
+    return this.#engine.rings.watchBuffer(id, threshold)
+  }
+
+  isOpen(id: ConnectionId): boolean {
+    return this.#engine.rings.isOpen(id)
+  }
+
+  cork<R>(_id: ConnectionId, callback: () => R): R {
+    return this.#engine.rings.cork(callback)
+  }
+
+  pause(id: ConnectionId): void {
+    if (this.#engine.rings.isOpen(id)) this.#engine.addon.pause(id)
+  }
+
+  resume(id: ConnectionId): void {
+    if (this.#engine.rings.isOpen(id)) this.#engine.addon.resume(id)
+  }
+
   subscribe(id: ConnectionId, topic: string): boolean {
     return this.#engine.rings.isOpen(id) && this.#engine.addon.subscribe(id, topic)
   }

@@ -3,7 +3,7 @@ import { Buffer, constants } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
-import { byteLengthOf } from '../bytes.js'
+import { bufferOver, byteLengthOf } from '../bytes.js'
 import type { ConnectionEvents, EngineRoute, Payload } from './contract.js'
 
 /** Close codes of the errors of `ws` that are no protocol error (1002): RFC 6455, section 7.4.1. */
@@ -49,6 +49,10 @@ export class PortableConnection {
   /** An answer of -1 owes `onDrain` when the queue is empty, an answer of 0 when there is room. */
   #owesDrainWhenEmpty = false
   #owesDrainWhenRoom = false
+  /** What `bufferedAmount` is to come down to, for `onBufferLow`. */
+  #watched: number | undefined
+  /** What waited when the outermost `cork` began: what is sent since waits for nothing but its end. */
+  #waitingAtCork: number | undefined
   #errorCode: number | undefined
   #isRefused = false
   #bytesRead: number
@@ -130,6 +134,42 @@ export class PortableConnection {
     return answer
   }
 
+  /** A message of several. */
+  publish(data: Payload, choice: boolean | undefined): void {
+    if (this.send(data, choice) !== 0 || !this.#limits.reportDrops || !this.isOpen) return
+    const isBinary = typeof data !== 'string'
+    const message = isBinary ? bufferOver(data) : data
+    queueMicrotask(() => this.#events.onDropped(message, isBinary))
+  }
+
+  watchBuffer(threshold: number): boolean {
+    if (!this.isOpen || this.bufferedAmount <= threshold) return false
+    this.#watched = threshold
+    return true
+  }
+
+  cork<R>(callback: () => R): R {
+    const outer = this.#waitingAtCork
+    this.#waitingAtCork ??= this.bufferedAmount
+    this.#stream.cork()
+    try {
+      return callback()
+    } finally {
+      this.#stream.uncork()
+      this.#waitingAtCork = outer
+    }
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#lastHeard = performance.now()
+    this.#hasPinged = false
+    this.#socket.resume()
+  }
+
   ping(data: Payload): number {
     return this.isOpen ? this.#queue(sizeOf(data), (done) => this.#socket.ping(data, false, done)) : 0
   }
@@ -150,13 +190,17 @@ export class PortableConnection {
       this.#settleDrain()
       if (this.#isRefused) this.#endWhenSent()
     })
-    if (waiting <= this.#unreported) return size || 1
+    if ((this.#waitingAtCork ?? waiting) <= this.#unreported) return size || 1
     this.#owesDrainWhenEmpty = true
     return -1
   }
 
   #settleDrain(): void {
     const waiting = this.bufferedAmount
+    if (this.#watched !== undefined && waiting <= this.#watched) {
+      this.#watched = undefined
+      if (this.isOpen) this.#events.onBufferLow()
+    }
     const isEmpty = waiting === 0
     const isDue = (this.#owesDrainWhenEmpty && isEmpty) || (this.#owesDrainWhenRoom && waiting < this.#limits.maxBackpressure)
     if (!isDue) return
@@ -179,6 +223,8 @@ export class PortableConnection {
   }
 
   close(code: number, reason: string): void {
+    // The answer is to be heard.
+    if (this.#socket.isPaused) this.#socket.resume()
     if (code === 1005) this.#socket.close()
     else this.#socket.close(code, reason)
   }
@@ -193,7 +239,7 @@ export class PortableConnection {
    */
   checkSilence(now: number): void {
     const { idleTimeout, sendPings } = this.#limits
-    if (idleTimeout === 0 || !this.isOpen) return
+    if (idleTimeout === 0 || !this.isOpen || this.#socket.isPaused) return
     if (this.#stream.bytesRead !== this.#bytesRead) {
       this.#bytesRead = this.#stream.bytesRead
       this.#lastHeard = now

@@ -181,6 +181,27 @@ class PortableServer implements EngineServer {
     return this.#connections.get(id)?.bufferedAmount ?? 0
   }
 
+  watchBuffer(id: ConnectionId, threshold: number): boolean {
+    return this.#connections.get(id)?.watchBuffer(threshold) ?? false
+  }
+
+  isOpen(id: ConnectionId): boolean {
+    return this.#connections.get(id)?.isOpen ?? false
+  }
+
+  cork<R>(id: ConnectionId, callback: () => R): R {
+    const connection = this.#connections.get(id)
+    return connection === undefined ? callback() : connection.cork(callback)
+  }
+
+  pause(id: ConnectionId): void {
+    this.#connections.get(id)?.pause()
+  }
+
+  resume(id: ConnectionId): void {
+    this.#connections.get(id)?.resume()
+  }
+
   subscribe(id: ConnectionId, topic: string): boolean {
     return (this.#connections.get(id)?.isOpen ?? false) && this.#topics.subscribe(id, topic)
   }
@@ -203,7 +224,7 @@ class PortableServer implements EngineServer {
     for (const id of this.#topics.subscribers(topic)) {
       if (id === except) continue
       hasSubscriber = true
-      this.#connections.get(id)?.send(payload, compress)
+      this.#connections.get(id)?.publish(payload, compress)
     }
     return hasSubscriber
   }

@@ -15,20 +15,25 @@ export enum Control {
 export enum Event {
   text = 1,
   binary = 2,
-  textAttached = 3,
-  binaryAttached = 4,
-  drain = 5,
-  ping = 6,
-  pong = 7,
-  close = 8,
-  request = 9,
-  abort = 10,
-  descriptorsExhausted = 11,
-  serverClosed = 12,
-  body = 20,
-  bodyEnd = 21,
-  bodyAttached = 22,
-  writable = 23,
+  drain = 3,
+  ping = 4,
+  pong = 5,
+  close = 6,
+  bufferLow = 7,
+  /** From here to `request`, `length` is an index of an attachment, and no bytes follow. */
+  textAttached = 16,
+  binaryAttached = 17,
+  droppedText = 18,
+  droppedBinary = 19,
+  /** From here on it is about a server. */
+  bodyAttached = 31,
+  request = 32,
+  abort = 33,
+  descriptorsExhausted = 34,
+  serverClosed = 35,
+  body = 36,
+  bodyEnd = 37,
+  writable = 38,
 }
 
 export enum Command {
@@ -65,6 +70,8 @@ export enum Account {
   answers = 3,
   /** The connection that has this slot; 0 when it is free or may send no more. */
   id = 4,
+  /** Bytes that `buffered` is to be below, for the event bufferLow; 0 when nobody asks. */
+  watch = 5,
 }
 export const ANSWERED_BACKPRESSURE = 1
 export const ANSWERED_DROPPED = 2
@@ -82,3 +89,5 @@ export const INBOX_SIZE = 256 * 1024
 export const OUTBOX_SIZE = 256 * 1024
 /** A message longer than this (bytes, or UTF-16 units of a string) is not copied into the outbox but sent from the caller's memory. */
 export const MAX_COPIED_MESSAGE = 4 * 1024
+/** As above, while a callback is corked: as much as µWebSockets puts together for one write. */
+export const MAX_CORKED_MESSAGE = 16 * 1024

@@ -1,7 +1,7 @@
 /**
  * What passes in batches between JavaScript and C++: events in one ring, commands in the other (`ring-layout.ts`).
  *
- * Long because both directions share the accounts, and each depends on what the other has noted there.
+ * Long because reading and writing share the accounts and one loop, and a call across modules would cost on every message.
  */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../bytes.js'
@@ -22,6 +22,7 @@ import {
   INBOX_SIZE,
   KIND_MASK,
   MAX_COPIED_MESSAGE,
+  MAX_CORKED_MESSAGE,
   OUTBOX_SIZE,
   SLOT_MASK,
 } from './ring-layout.js'
@@ -66,6 +67,8 @@ export class Rings {
   /** By slot: whose entry that is. */
   readonly #ids: ConnectionId[] = []
   readonly #attachments: unknown[] = []
+  /** Bytes; more than MAX_COPIED_MESSAGE while a callback is corked. */
+  #longestCopied = 0
 
   // Nobody else ever sees these two: C++ writes and reads them for as long as the thread lives, so they must not be detached.
   readonly #inbox = newMemory(INBOX_SIZE)
@@ -102,6 +105,28 @@ export class Rings {
     return accounts[account + Account.id] === id
       ? at(accounts, account + Account.buffered) + at(accounts, account + Account.pending)
       : 0
+  }
+
+  /** As EngineServer.watchBuffer. */
+  watchBuffer(id: ConnectionId, threshold: number): boolean {
+    const accounts = this.#accounts
+    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
+    // Only what was handed over can tell when it has left.
+    if (accounts[account + Account.pending] !== 0) this.#addon.drain()
+    if (accounts[account + Account.id] !== id || at(accounts, account + Account.buffered) <= threshold) return false
+    accounts[account + Account.watch] = threshold + 1
+    return true
+  }
+
+  /** As EngineServer.cork. Short messages of one turn leave together in any case; here longer ones do. */
+  cork<R>(callback: () => R): R {
+    const before = this.#longestCopied
+    this.#longestCopied = MAX_CORKED_MESSAGE
+    try {
+      return callback()
+    } finally {
+      this.#longestCopied = before
+    }
   }
 
   /** As EngineServer.send. */
@@ -187,6 +212,8 @@ export class Rings {
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
     if (accounts[account + Account.id] !== id) return 0
     const length = typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
+    if (length <= this.#longestCopied)
+      return this.#put(id, typeof data === 'string' ? Command.sendText : Command.sendBinary, data)
     if (accounts[account + Account.pending] !== 0) {
       this.#addon.drain()
       if (accounts[account + Account.id] !== id) return 0
@@ -236,8 +263,7 @@ export class Rings {
       const length = at(words, record + 2)
       const start = record + HEADER_WORDS
       const event = kind & KIND_MASK
-      const isAttached = event === Event.textAttached || event === Event.binaryAttached || event === Event.bodyAttached
-      record = start + (isAttached ? 0 : (length + 3) >>> 2)
+      record = start + (event >= Event.textAttached && event < Event.request ? 0 : (length + 3) >>> 2)
       control[Control.inboxRead] = record
       this.#dispatch(id, kind, event, start * 4, length)
     }
@@ -246,7 +272,7 @@ export class Rings {
   }
 
   #dispatch(id: number, kind: number, event: Event, start: number, length: number): void {
-    if (event >= Event.request) {
+    if (event >= Event.bodyAttached) {
       this.#dispatchToServer(id, kind, event, start, length)
       return
     }
@@ -276,6 +302,16 @@ export class Rings {
       case Event.pong:
         connection.onPong(readBytes(this.#inbox, start, length))
         break
+      case Event.bufferLow:
+        connection.onBufferLow()
+        break
+      case Event.droppedText:
+      case Event.droppedBinary: {
+        // The two kinds say which of the two it is. It stays, since others may be about to get the same one.
+        const attachment = this.#attachments[length]
+        connection.onDropped(attachment as string | Buffer, event === Event.droppedBinary)
+        break
+      }
       case Event.close: {
         this.#connections[slot] = undefined
         connection.onClose(kind >>> 16, readText(this.#inbox, start, length))

@@ -1,7 +1,7 @@
 /** Handlers and limits of a WebSocket route: the home of their defaults and ranges. */
 import type { CompressionSettings, EngineRoute } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
-import type { CompressionOptions, CompressorSize, WebSocketHandlers } from '../types.js'
+import type { CompressionOptions, CompressorSize, DrainedOptions, WebSocketHandlers } from '../types.js'
 import {
   checkBoolean,
   checkFunction,
@@ -16,12 +16,18 @@ import {
 const MEBIBYTE = 1024 * 1024
 
 /** The limits of a WebSocket route that names none. */
-const ROUTE_DEFAULTS: EngineRoute = {
+const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'reportDrops'> = {
   maxPayloadLength: 16 * MEBIBYTE,
   maxBackpressure: 16 * MEBIBYTE,
   idleTimeout: 120,
   sendPings: true,
+  closeOnBackpressureLimit: false,
   compression: undefined,
+}
+
+/** What a route is made of besides its handlers. */
+export interface ResolvedRoute extends EngineRoute {
+  readonly closeOnBackpressureLimit: boolean
 }
 
 /** Bytes: what `ws` takes too. */
@@ -43,14 +49,26 @@ const SIZES: Readonly<Record<CompressorSize, readonly [compressorBits: number, m
     '256KB': [15, 8, 15],
   }
 
+const DRAINED_OPTION_NAMES: Names<DrainedOptions> = ['threshold', 'signal']
 const COMPRESSION_OPTION_NAMES: Names<CompressionOptions> = ['compressor', 'decompressor', 'threshold']
 
-const HANDLER_NAMES = ['upgrade', 'open', 'message', 'drain', 'ping', 'pong', 'subscription', 'close', 'error'] as const
+const HANDLER_NAMES = [
+  'upgrade',
+  'open',
+  'message',
+  'drain',
+  'dropped',
+  'ping',
+  'pong',
+  'subscription',
+  'close',
+  'error',
+] as const
 
 const WEBSOCKET_OPTION_NAMES: readonly string[] = [...HANDLER_NAMES, ...Object.keys(ROUTE_DEFAULTS), 'maxLifetime']
 
 /** Checks the handlers of a WebSocket route, and takes its limits. */
-export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T, P>): EngineRoute {
+export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T, P>): ResolvedRoute {
   // The methods of a class are handlers too, and its fields are its own business: only literals are checked for names.
   const isLiteral = handlers !== null && typeof handlers === 'object' && isPlain(handlers)
   checkObject('handlers', handlers, isLiteral ? WEBSOCKET_OPTION_NAMES : undefined)
@@ -62,6 +80,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     maxBackpressure = ROUTE_DEFAULTS.maxBackpressure,
     idleTimeout = ROUTE_DEFAULTS.idleTimeout,
     sendPings = ROUTE_DEFAULTS.sendPings,
+    closeOnBackpressureLimit = ROUTE_DEFAULTS.closeOnBackpressureLimit,
     compression = false,
   } = handlers
   checkInteger('maxPayloadLength', maxPayloadLength, 1, MAX_INT32, ' bytes')
@@ -70,7 +89,16 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     throw new OptionError('idleTimeout', idleTimeout, '0 (never) or an integer from 8 to 960 seconds')
   }
   checkBoolean('sendPings', sendPings)
-  return { maxPayloadLength, maxBackpressure, idleTimeout, sendPings, compression: resolveCompression(compression) }
+  checkBoolean('closeOnBackpressureLimit', closeOnBackpressureLimit)
+  return {
+    maxPayloadLength,
+    maxBackpressure,
+    idleTimeout,
+    sendPings,
+    closeOnBackpressureLimit,
+    reportDrops: closeOnBackpressureLimit || handlers.dropped !== undefined,
+    compression: resolveCompression(compression),
+  }
 }
 
 function resolveCompression(compression: false | CompressionOptions): CompressionSettings | undefined {
@@ -100,4 +128,17 @@ export function resolveMaxLifetime<T, P extends string>({ maxLifetime = 0 }: Web
     throw new OptionError('maxLifetime', maxLifetime, '0 (never) or an integer from 60 to 14400 seconds')
   }
   return maxLifetime
+}
+
+/** Options of `Socket.drained`. */
+export function resolveDrained(options: DrainedOptions): { threshold: number; signal: AbortSignal | undefined } {
+  checkObject('options', options, DRAINED_OPTION_NAMES)
+  const { threshold = 0, signal } = options
+  checkInteger('threshold', threshold, 0, MAX_INT32, ' bytes')
+  if (signal !== undefined) checkSignal(signal)
+  return { threshold, signal }
+}
+
+function checkSignal(signal: AbortSignal): void {
+  if (!(signal instanceof AbortSignal)) throw new OptionError('signal', signal, 'an AbortSignal')
 }

@@ -1,7 +1,6 @@
 /** From the request for a WebSocket connection to the connection, or to the answer that refuses it. */
 import type {
   CompressionAgreement,
-  CompressionSettings,
   EngineResponse,
   EngineRoute,
   EngineServer,
@@ -15,6 +14,7 @@ import { isResponse, plainResponse, readResponse, type StreamingResponse } from 
 import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Counters } from '../metrics.js'
 import type { OriginCheck } from '../options/origins.js'
+import type { ResolvedRoute } from '../options/websocket.js'
 import { ServerSocket, type SocketOwner } from '../socket.js'
 import { isThenable } from '../thenable.js'
 import type { WebSocketHandlers } from '../types.js'
@@ -46,7 +46,7 @@ interface Route {
   /** Its place among the engine's routes. */
   readonly index: number
   readonly handlers: WebSocketHandlers<unknown>
-  readonly compression: CompressionSettings | undefined
+  readonly settings: ResolvedRoute
   readonly lifetime: LifetimeLimit<ServerSocket<unknown>> | undefined
 }
 
@@ -76,13 +76,12 @@ export class Upgrades {
   }
 
   /** `maxLifetime` in seconds, 0 for none. */
-  addRoute<T, P extends string>(path: P, handlers: WebSocketHandlers<T, P>, engineRoute: EngineRoute, maxLifetime: number): void {
+  addRoute<T, P extends string>(path: P, handlers: WebSocketHandlers<T, P>, settings: ResolvedRoute, maxLifetime: number): void {
     const lifetime = maxLifetime === 0 ? undefined : new LifetimeLimit<ServerSocket<unknown>>(maxLifetime)
     // One table holds routes of all data types. What a route's handlers get is what its own `upgrade` returned, and its own parameters.
     const erased = handlers as unknown as WebSocketHandlers<unknown>
-    const { compression } = engineRoute
-    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, compression, lifetime })
-    this.engineRoutes.push(engineRoute)
+    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, lifetime })
+    this.engineRoutes.push(settings)
     if (lifetime !== undefined) this.#lifetimes.push(lifetime)
   }
 
@@ -127,7 +126,8 @@ export class Upgrades {
     const status = this.#reachedLimit(head)
     if (status !== undefined) return plainResponse(status)
     const { value: route } = match
-    const compression = route.compression && agreeOnCompression(extensionOffersOf(head) ?? [], route.compression)
+    const { compression: wanted } = route.settings
+    const compression = wanted && agreeOnCompression(extensionOffersOf(head) ?? [], wanted)
     const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, this.#scheme, protocols))
     return request === undefined ? plainResponse(400) : { route, request, compression }
   }
@@ -201,7 +201,7 @@ export class Upgrades {
       return
     }
     const { remoteAddress } = request
-    const socket = new ServerSocket(this.#owner, engine, route.handlers, { data, protocol, remoteAddress })
+    const socket = new ServerSocket(this.#owner, engine, route.handlers, route.settings, { data, protocol, remoteAddress })
     const connection = engine.accept(exchange, route.index, protocol, headers, compression, socket)
     if (connection === 0) return
     counters.connectionsAccepted += 1

@@ -204,14 +204,20 @@ describe('listen options', () => {
 describe('a WebSocket route', () => {
   test('has default limits', () => {
     const limits = { maxPayloadLength: 16_777_216, maxBackpressure: 16_777_216, idleTimeout: 120, sendPings: true }
-    expect(resolveRoute({})).toEqual(limits)
+    expect(resolveRoute({})).toEqual({ ...limits, closeOnBackpressureLimit: false, reportDrops: false })
   })
 
   test('takes the limits that it is given', () => {
-    const limits = { maxPayloadLength: 1, maxBackpressure: 2_147_483_647, idleTimeout: 8, sendPings: false }
-    expect(resolveRoute({ ...limits, message() {} })).toEqual(limits)
+    const numbers = { maxPayloadLength: 1, maxBackpressure: 2_147_483_647, idleTimeout: 8 }
+    const limits = { ...numbers, sendPings: false, closeOnBackpressureLimit: true }
+    expect(resolveRoute({ ...limits, message() {} })).toEqual({ ...limits, reportDrops: true })
     expect(resolveRoute({ idleTimeout: 0 }).idleTimeout).toBe(0)
     expect(resolveRoute({ idleTimeout: 960 }).idleTimeout).toBe(960)
+  })
+
+  test('asks the engine for what it drops only where somebody wants to know', () => {
+    expect(resolveRoute({ drain() {} }).reportDrops).toBe(false)
+    expect(resolveRoute({ dropped() {} }).reportDrops).toBe(true)
   })
 
   test('may be an object of a class, with methods for handlers and fields of its own', () => {
@@ -254,6 +260,8 @@ describe('a WebSocket route', () => {
         (size): Wrong => [{ compression: { [option]: size } }, `compression.${option}`],
       ),
     ),
+    [{ closeOnBackpressureLimit: 1 }, 'closeOnBackpressureLimit'],
+    [{ dropped: true }, 'dropped'],
   ])('%j is refused for %s', (handlers, name) => {
     expect(refusal(() => resolveRoute(untyped(handlers))).option).toBe(name)
   })

@@ -1,0 +1,78 @@
+// Lets a WebSocket stop reading its peer. µSockets starts to read again by itself in two cases: whenever a write fails, it polls
+// for both directions; and when the socket is writable, µWebSockets arms the idle timeout. So whatever writes to a paused socket
+// calls Reading::stop afterwards; and what µWebSockets does when a socket is writable is followed by it too.
+//
+// It gets there by taking the place of us_socket_context_on_writable while µWebSockets' headers are compiled, as http_pipeline.h
+// does with the data. Include this before App.h.
+#pragma once
+
+#ifdef UWS_APP_H
+#error "reading.h must be included before App.h"
+#endif
+
+#include <libusockets.h>
+#include <poll.h>
+#include <uv.h>
+
+namespace nws {
+
+class Reading {
+ public:
+  using OnWritable = us_socket_t *(*)(us_socket_t *);
+
+  /// What µWebSockets has registered on this thread, for plain connections or for TLS.
+  struct Registered {
+    OnWritable http = nullptr;
+    OnWritable websocket = nullptr;
+  };
+  static Registered &registered(bool ssl) {
+    static thread_local Registered of[2];
+    return of[ssl];
+  }
+
+  /// The peer is not read, and its silence does not count.
+  static void stop(bool ssl, void *socket) {
+    auto *s = static_cast<us_socket_t *>(socket);
+    change(ssl, s, us_poll_events(reinterpret_cast<us_poll_t *>(s)) & UV_WRITABLE);
+    us_socket_timeout(ssl, s, 0);
+  }
+  /// `timeout`: seconds of silence, from now on.
+  static void start(bool ssl, void *socket, unsigned timeout) {
+    auto *s = static_cast<us_socket_t *>(socket);
+    change(ssl, s, us_poll_events(reinterpret_cast<us_poll_t *>(s)) | UV_READABLE);
+    us_socket_timeout(ssl, s, timeout);
+  }
+
+  /// Whether the connection has been reset. Then it counts as writable, over and over.
+  static bool is_reset(void *socket) {
+    pollfd descriptor{us_poll_fd(static_cast<us_poll_t *>(socket)), 0, 0};
+    return ::poll(&descriptor, 1, 0) == 1 && (descriptor.revents & (POLLERR | POLLHUP));
+  }
+
+ private:
+  static void change(bool ssl, us_socket_t *s, int events) {
+    if (!us_socket_is_closed(ssl, s)) {
+      us_poll_change(reinterpret_cast<us_poll_t *>(s), us_socket_context_loop(ssl, us_socket_context(ssl, s)), events);
+    }
+  }
+};
+
+/// Defined in websocket_side.h: writes what waits for a WebSocket's peer.
+template <bool SSL>
+us_socket_t *write_websocket(us_socket_t *socket);
+
+/// Stands in for us_socket_context_on_writable. The first handler of a kind is HttpContext's: it is there before any WebSocket.
+inline void register_on_writable(int ssl, us_socket_context_t *context, Reading::OnWritable handler) {
+  Reading::Registered &registered = Reading::registered(ssl != 0);
+  if (!registered.http || registered.http == handler) {
+    registered.http = handler;
+  } else {
+    registered.websocket = handler;
+    handler = ssl ? write_websocket<true> : write_websocket<false>;
+  }
+  us_socket_context_on_writable(ssl, context, handler);
+}
+
+}  // namespace nws
+
+#define us_socket_context_on_writable nws::register_on_writable

@@ -1,0 +1,66 @@
+/** Those who wait until a socket's queue is short enough: the promises of `Socket.drained`. */
+import type { ConnectionId, EngineServer } from './engine/contract.js'
+import { ClosedError } from './errors.js'
+
+interface Waiter {
+  readonly threshold: number
+  /** Without a reason it resolves. */
+  settle(reason?: { readonly error: unknown }): void
+}
+
+export class BufferWaiters {
+  readonly #engine: EngineServer
+  readonly #connection: ConnectionId
+  readonly #waiters = new Set<Waiter>()
+  /** The threshold that the engine watches; none that is waited for is above it. */
+  #watched = -1
+
+  constructor(engine: EngineServer, connection: ConnectionId) {
+    this.#engine = engine
+    this.#connection = connection
+  }
+
+  wait(threshold: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const abort = () => waiter.settle({ error: signal?.reason })
+      const waiter: Waiter = {
+        threshold,
+        settle: (failure) => {
+          this.#waiters.delete(waiter)
+          signal?.removeEventListener('abort', abort)
+          if (failure === undefined) resolve()
+          else reject(failure.error)
+        },
+      }
+      this.#waiters.add(waiter)
+      signal?.addEventListener('abort', abort)
+      if (threshold > this.#watched) this.#watch()
+    })
+  }
+
+  /** The engine says that what it watches for has come. */
+  bufferIsLow(): void {
+    this.#watch()
+  }
+
+  /** The socket is closing: what waits will not come. */
+  end(): void {
+    for (const waiter of this.#waiters) waiter.settle({ error: new ClosedError('the socket has closed') })
+  }
+
+  /** Settles who need not wait any longer, and has the engine watch for the next. */
+  #watch(): void {
+    this.#watched = -1
+    while (this.#waiters.size > 0) {
+      let highest = 0
+      for (const { threshold } of this.#waiters) highest = Math.max(highest, threshold)
+      if (this.#engine.watchBuffer(this.#connection, highest)) {
+        this.#watched = highest
+        return
+      }
+      // What waits for a connection that has ended does not come: `end` follows.
+      if (!this.#engine.isOpen(this.#connection)) return
+      for (const waiter of this.#waiters) if (waiter.threshold === highest) waiter.settle()
+    }
+  }
+}

@@ -122,7 +122,7 @@ export class PortableConnection {
   send(data: Payload, choice: boolean | undefined): number {
     if (!this.isOpen) return 0
     const size = sizeOf(data)
-    // ws makes nonsense of an empty message that it is to compress.
+    // There is nothing to compress in an empty message.
     const compress = this.#compresses && size > 0 && (choice ?? size >= (this.#limits.compression?.threshold ?? 0))
     const answer = this.#queue(size, (done) => this.#socket.send(data, { binary: typeof data !== 'string', compress }, done))
     if (answer === 0) {

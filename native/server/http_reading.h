@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "address_text.h"
-#include "counters.h"
 #include "http_answer.h"
 #include "socket_polling.h"
 #include "websocket_server.h"
@@ -44,12 +43,11 @@ class HttpReading {
 
   using Exchange = HttpExchange<SSL>;
 
-  HttpReading(ServerEvents &events, Counters &counters) : events_(events), counters_(counters) {}
+  explicit HttpReading(ServerEvents &events) : events_(events) {}
 
   void set_up(App &app) {
     app.filter([this](HttpResponse *http, int change) {
       if (change > 0) {
-        counters_.tcp_connections++;
         connections_.try_emplace(http).first->second.proxied_address = std::exchange(announced_address_, {});
       } else {
         closed(http);
@@ -304,7 +302,6 @@ class HttpReading {
   }
 
   ServerEvents &events_;
-  Counters &counters_;
   std::unordered_map<ExchangeId, Exchange> exchanges_;
   /// Every connection that is not a WebSocket yet.
   std::unordered_map<void *, Connection> connections_;

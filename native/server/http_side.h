@@ -23,8 +23,7 @@ class HttpSide {
   using Connection = typename Reading::Connection;
 
  public:
-  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events, Counters &counters)
-      : websockets_(websockets), events_(events), reading_(events, counters) {}
+  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events) : websockets_(websockets), events_(events), reading_(events) {}
 
   Reading &reading() { return reading_; }
 

@@ -61,7 +61,7 @@ template <bool SSL>
 class ServerCore final : public WebSocketServer::Core {
  public:
   ServerCore(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
-      : websockets_(connections, std::move(routes), events, counters), http_(websockets_, events, counters) {
+      : websockets_(connections, std::move(routes), events, counters), http_(websockets_, events) {
     if (app_.constructorFailed()) {
       return;
     }

@@ -622,10 +622,15 @@ TEST("what was published arrives once, in order with what was sent, and not at t
       CHECK(receiver->read_frame().payload == expected);
     }
     CHECK(sender->read_frame().payload == "5");
+    const nws::Counters &counters = fixture.server->counters();
+    CHECK(counters.messages_sent == 6 && counters.bytes_sent == 20'005 && counters.publishes_dropped == 0);
+    CHECK(fixture.server->publish("news", std::string((16 << 20) + 1, 'x'), true, 0));
+    CHECK(counters.messages_sent == 6 && counters.publishes_dropped == 2);
     receiver->close();
     fixture.wait([&] { return fixture.server->subscribers("news") == 1; }, "the subscription's end");
     auto *from = fixture.table.find(sender_id);
     CHECK(from->owner->topics(from->socket).size() == 1);
+    CHECK(from->owner->is_subscribed(from->socket, "news") && !from->owner->is_subscribed(from->socket, "new"));
     CHECK(from->owner->unsubscribe(from->socket, "news") && !from->owner->unsubscribe(from->socket, "news"));
     CHECK(fixture.server->subscribers("news") == 0);
   });

@@ -1,6 +1,7 @@
 // Random calls of the public interface. Each may come at any moment: before `listen`, inside a handler, on what has long been closed.
 import { Buffer } from 'node:buffer'
 import { setImmediate as turn } from 'node:timers/promises'
+import { tls } from '../fixtures/peers.mjs'
 
 /** What our own handlers throw, and only they: wherever it comes out, it has come from there. */
 export class FuzzError extends Error {}
@@ -78,6 +79,11 @@ const SERVER_CALLS = [
   [1, (server) => [server.engine, server.engineReason, server.connections, server.sockets && [...server.sockets()].length]],
   [1, (server) => server.ref()],
   [1, (server) => server.unref()],
+  [
+    0.5,
+    (server, random) =>
+      server.reloadTls?.(or(random, random.chance(0.5) ? tls() : [tls(), { ...tls(), serverName: or(random, 'a.example.org') }])),
+  ],
   [1, (server, random) => server.ws(or(random, '/late'), or(random, {}))],
   [
     1,

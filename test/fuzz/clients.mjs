@@ -29,17 +29,17 @@ const ORIGINS = ['http://good.example', 'http://bad.example', 'null']
 /** Milliseconds that a connection lasts at most. */
 const LIFETIME = 250
 
-const connect = ({ port, host, path, secure }, options = {}) => {
-  const where = path === undefined ? { port, host } : { path }
+const connect = ({ port, host, unix, secure }, options = {}) => {
+  const where = unix === undefined ? { port, host } : { path: unix }
   return secure ? connectTls({ ...where, rejectUnauthorized: false, ...options }) : connectTcp({ ...where, ...options })
 }
 
 /** The client of the `ws` package, which sends nothing that is wrong. */
 export function politeClient(random, target) {
-  const { secure, path, host, port } = target
-  const authority = path === undefined ? `${host}:${port}` : `unix:${path}:`
-  const url =
-    path === undefined ? `${secure ? 'wss' : 'ws'}://${authority}${random.pick(PATHS)}` : `ws+${authority}${random.pick(PATHS)}`
+  const { secure, unix, host, port } = target
+  const scheme = secure ? 'wss' : 'ws'
+  const origin = unix === undefined ? `${scheme}://${host}:${port}` : `${scheme}+unix:${unix}:`
+  const url = `${origin}${random.pick(PATHS)}`
   const protocols = random.chance(0.3) ? ['chat', 'superchat'].slice(random.int(2)) : []
   const client = new WebSocket(url, protocols, {
     rejectUnauthorized: false,
@@ -72,7 +72,7 @@ export function politeClient(random, target) {
 /** A client made of bytes: requests and frames, some of them broken, cut anywhere, ended in every way. */
 export function rawClient(random, target) {
   const parts = []
-  if (random.chance(0.05)) parts.push(proxyHeader(random))
+  if (random.chance(target.proxied ? 0.9 : 0.03)) parts.push(proxyHeader(random))
   for (let count = random.chance(0.8) ? 0 : random.int(6); count > 0; count--) parts.push(httpRequest(random))
   if (parts.length === 0 || random.chance(0.7)) {
     parts.push(Buffer.from(handshake(random)))
@@ -81,11 +81,11 @@ export function rawClient(random, target) {
   const bytes = Buffer.concat(parts)
   if (random.chance(0.3))
     for (let count = random.int(6); count > 0; count--) bytes[random.int(bytes.length || 1)] = random.int(256)
-  return talk(random, connect(target, { allowHalfOpen: random.chance(0.3) }), bytes)
+  return talk(random, connect(target, { allowHalfOpen: random.chance(0.3) }), bytes, target.unix === undefined)
 }
 
 /** Bytes on a connection, in pieces. */
-function talk(random, socket, bytes) {
+function talk(random, socket, bytes, isTcp) {
   return new Promise((resolve) => {
     let over = false
     const end = () => socket.destroy()
@@ -108,7 +108,7 @@ function talk(random, socket, bytes) {
       const how = random.int(5)
       if (how === 0) socket.end()
       else if (how === 1) end()
-      else if (how === 2 && !socket.encrypted) socket.resetAndDestroy()
+      else if (how === 2 && isTcp && !socket.encrypted) socket.resetAndDestroy()
       else setTimeout(end, random.int(100))
     })
   })

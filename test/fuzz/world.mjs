@@ -1,4 +1,8 @@
 // What is there at a moment: servers of every age, their sockets and requests, and what must hold for all of them.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
 import { setImmediate as turn } from 'node:timers/promises'
 import { ERROR_CODES, WebSocketServer, WebSocketServerError } from '../../dist/index.js'
 import { tls } from '../fixtures/peers.mjs'
@@ -19,6 +23,10 @@ function known(names, make) {
   })
 }
 
+/** For unix sockets. */
+const FOLDER = mkdtempSync(join(tmpdir(), 'nws-fuzz-'))
+process.on('exit', () => rmSync(FOLDER, { recursive: true, force: true }))
+
 /** How many of the past are kept, to be called once more. */
 const KEPT = 60
 /** Calls within calls within calls. */
@@ -33,7 +41,7 @@ export class World {
   sockets = []
   requests = []
   failures = []
-  counts = { calls: 0, refused: 0, servers: 0, opened: 0, messages: 0, requests: 0, errors: 0, deliveries: 0 }
+  counts = { calls: 0, refused: 0, servers: 0, opened: 0, messages: 0, requests: 0, errors: 0, deliveries: 0, unix: 0 }
   #depth = 0
   #options
   #routeOptions
@@ -112,16 +120,17 @@ export class World {
     const has = (name, probability) => this.#options.includes(name) && random.chance(probability)
     const secure = random.chance(0.2)
     const reports = random.chance(0.8)
-    const state = { secure, opened: 0, closed: 0, topics: new Map() }
+    const proxied = has('proxyProtocol', 0.15)
+    const state = { secure, proxied, opened: 0, closed: 0, topics: new Map() }
     const options = {
       engine: this.engine,
-      ...(secure && { tls: tls() }),
+      ...(secure && { tls: random.chance(0.5) ? tls() : [tls(), { ...tls(), serverName: '*.example.org' }] }),
       ...(reports && { onError: (error) => this.reported(error, 'onError') }),
       ...(has('backplane', 0.4) && { backplane: this.#backplane() }),
       ...(has('maxRequestBodySize', 0.5) && { maxRequestBodySize: random.int(5000) + 1 }),
       ...(has('maxConnections', 0.2) && { maxConnections: 1 + random.int(40) }),
       ...(has('allowedOrigins', 0.2) && { allowedOrigins: random.chance(0.5) ? ['http://good.example'] : () => this.#opinion() }),
-      ...(has('proxyProtocol', 0.1) && { proxyProtocol: true }),
+      ...(proxied && { proxyProtocol: true }),
     }
     if (random.chance(0.2)) {
       const name = random.pick(['engine', 'tls', 'health', 'onError', ...this.#options])
@@ -289,12 +298,15 @@ export class World {
 
   /** Listens somewhere; undefined when that was refused, as it may be. */
   async listen(state) {
+    const { random } = this
+    const { secure, proxied } = state
     try {
-      const { port } = await state.server.listen({
-        port: 0,
-        host: this.random.pick(['127.0.0.1', '::1', undefined]) ?? '127.0.0.1',
-      })
-      return { port, host: this.random.chance(0.9) ? '127.0.0.1' : 'localhost', secure: state.secure }
+      if (random.chance(0.2)) {
+        this.counts.unix += 1
+        return { ...(await state.server.listen({ unix: join(FOLDER, `${this.counts.unix}`) })), secure, proxied }
+      }
+      const { port } = await state.server.listen({ port: 0, ...(random.chance(0.7) && { host: '127.0.0.1' }) })
+      return { port, host: '127.0.0.1', secure, proxied }
     } catch (error) {
       this.check(error, 'listen')
       return undefined

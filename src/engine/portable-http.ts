@@ -149,6 +149,7 @@ export class PortableHttp {
   #receiveUpgrade(request: IncomingMessage, stream: NetSocket, head: Buffer): void {
     // What goes wrong with the stream ends in 'close'.
     stream.on('error', () => {})
+    if (this.#lingering.has(stream)) return
     const isBusy = (this.#streams.get(stream)?.size ?? 0) > 0
     if (isBusy || hasBody(request)) {
       // Node has let go of the connection at once: answers to earlier requests would end up behind the handshake, and a body cannot

@@ -101,32 +101,37 @@ const SERVER_CALLS = [
 ]
 const METHODS = ['get', 'post', 'put', 'patch', 'delete', 'any']
 
+/** What reading a body may come to: the Fetch standard's errors, the signal's reason, a limit. */
+export async function reading(request, promise) {
+  try {
+    await promise
+  } catch (error) {
+    if (error === request.signal.reason || error instanceof SyntaxError) return
+    if (error instanceof TypeError && /^(Body is unusable|the request was answered|Invalid state)/.test(error.message)) return
+    throw error
+  }
+}
+
 const REQUEST_CALLS = [
   [
     3,
-    (request) => [
-      request.method,
-      request.url,
-      request.path,
-      request.params,
-      request.query,
-      request.headers,
-      request.remoteAddress,
-      request.proxiedAddress,
+    ({ method, url, path, params, query, headers, remoteAddress, proxiedAddress }) => [
+      method,
+      url,
+      path,
+      params,
+      query,
+      headers,
+      remoteAddress,
+      proxiedAddress,
     ],
   ],
   [1, (request) => request.signal.aborted],
-  [1, (request) => request.text?.()],
-  [1, (request) => request.bytes?.()],
-  [
-    1,
-    (request) =>
-      request.json?.().catch((error) => {
-        if (!(error instanceof SyntaxError)) throw error
-      }),
-  ],
+  [1, (request) => reading(request, request.text?.())],
+  [1, (request) => reading(request, request.bytes?.())],
+  [1, (request) => reading(request, request.json?.())],
   [1, (request) => request.body?.locked],
-  [1, (request, random) => request.body && readSome(request.body, random)],
+  [1, (request, random) => request.body && reading(request, readSome(request.body, random))],
 ]
 
 function choose(random, calls) {

@@ -38,7 +38,8 @@ const connect = ({ port, host, unix, secure }, options = {}) => {
 export function politeClient(random, target) {
   const { secure, unix, host, port } = target
   const scheme = secure ? 'wss' : 'ws'
-  const origin = unix === undefined ? `${scheme}://${host}:${port}` : `${scheme}+unix:${unix}:`
+  // Over a unix socket it speaks no TLS, which such a server has to bear.
+  const origin = unix === undefined ? `${scheme}://${host}:${port}` : `ws+unix:${unix}:`
   const url = `${origin}${random.pick(PATHS)}`
   const protocols = random.chance(0.3) ? ['chat', 'superchat'].slice(random.int(2)) : []
   const client = new WebSocket(url, protocols, {

@@ -5,6 +5,7 @@ import { politeClient, rawClient } from './clients.mjs'
 import { Random } from './random.mjs'
 import { World } from './world.mjs'
 
+Error.stackTraceLimit = 20
 const [engine = 'native', seconds = '60', seed = '1'] = process.argv.slice(2)
 
 /** Connections that are kept busy, to the servers of one generation. */

@@ -6,7 +6,7 @@ import process from 'node:process'
 import { setImmediate as turn } from 'node:timers/promises'
 import { ERROR_CODES, WebSocketServer, WebSocketServerError } from '../../dist/index.js'
 import { tls } from '../fixtures/peers.mjs'
-import { FuzzError, randomCall, randomResponse } from './calls.mjs'
+import { FuzzError, randomCall, randomResponse, reading } from './calls.mjs'
 
 const OPTIONS = ['backplane', 'maxRequestBodySize', 'maxConnections', 'allowedOrigins', 'proxyProtocol']
 const ROUTE_OPTIONS = ['upgrade', 'dropped', 'compression', 'maxLifetime', 'closeOnBackpressureLimit']
@@ -251,7 +251,7 @@ export class World {
     this.counts.requests += 1
     this.keep(this.requests, request)
     if (random.chance(0.2)) await turn()
-    if (random.chance(0.5) && request.text) await request.text().catch((error) => this.check(error, 'text()'))
+    if (random.chance(0.5) && request.text) await reading(request, request.text()).catch((error) => this.check(error, 'text()'))
     await this.misbehave()
     return randomResponse(random)
   }
@@ -341,6 +341,6 @@ function isOurs(error) {
 
 /** A route or an upgrade handler has answered with what is no answer; Node's own checks of headers say so likewise. */
 function isAboutAnswer(error) {
-  if (/^(a route|a handler|upgrade|the health|Received non-Uint8Array chunk)\b/.test(error.message)) return true
+  if (/^(a route|a handler|the body of a Response|upgrade|the health|Received non-Uint8Array chunk)\b/.test(error.message)) return true
   return ['ERR_INVALID_CHAR', 'ERR_INVALID_HTTP_TOKEN', 'ERR_INVALID_ARG_TYPE', 'ERR_INVALID_STATE'].includes(error.code)
 }

@@ -3,7 +3,7 @@
  * the next begins must never be in doubt, or one client's body becomes another's request.
  */
 import { expect, test } from 'vitest'
-import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
 import { http } from './support/http.js'
 import { closeFrame, handshake, RawClient, text } from './support/raw-client.js'
 import { Deferred, Queue, turns, within } from './support/waiting.js'
@@ -15,14 +15,14 @@ interface Recorded {
 }
 
 /** Answers every request with its method and path, later for lower numbers in the path, so that order is not by chance. */
-async function recording(engine: EngineName): Promise<Recorded> {
+async function recording(engine: EngineName, options: ServeOptions['server'] = {}): Promise<Recorded> {
   const seen: string[] = []
   const served = await serve(
     engine,
     { message: (socket, message) => void socket.send(message) },
     {
       path: '/socket',
-      server: { onError: () => {} },
+      server: { onError: () => {}, ...options },
       routes: (server) =>
         server.any('/*', async ({ method, path }) => {
           seen.push(`${method} ${path}`)
@@ -191,6 +191,19 @@ describeEngines('requests that do not wait for answers', (engine) => {
       if (status === 101) expect((await client.frame()).payload.toString()).toBe('welcome')
     })
   }
+
+  test('behind a body that is too large are never looked at, a handshake neither', async () => {
+    const errors: Error[] = []
+    const { served } = await recording(engine, { maxRequestBodySize: 10, onError: (error) => errors.push(error) })
+    const client = await RawClient.connect(served)
+    client.write(request('POST', '/1', 'Content-Length: 1000'))
+    expect((await client.response()).status).toBe(413)
+    client.write('x'.repeat(1000), get('/2'), handshake({ path: '/nowhere' }), handshake({ path: '/socket' }))
+    client.end()
+    expect((await client.rest()).toString('latin1')).toBe('')
+    expect(errors).toEqual([])
+    expect((await http(served, '/health')).status).toBe(200)
+  })
 
   test('end with "Connection: close": what follows it is never looked at', async () => {
     const { served, seen } = await recording(engine)

@@ -341,6 +341,7 @@ function isOurs(error) {
 
 /** A route or an upgrade handler has answered with what is no answer; Node's own checks of headers say so likewise. */
 function isAboutAnswer(error) {
-  if (/^(a route|a handler|the body of a Response|upgrade|the health|Received non-Uint8Array chunk)\b/.test(error.message)) return true
+  if (/^(a route|a handler|the body of a Response|upgrade|the health|Received non-Uint8Array chunk)\b/.test(error.message))
+    return true
   return ['ERR_INVALID_CHAR', 'ERR_INVALID_HTTP_TOKEN', 'ERR_INVALID_ARG_TYPE', 'ERR_INVALID_STATE'].includes(error.code)
 }

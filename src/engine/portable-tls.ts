@@ -39,9 +39,8 @@ export class PortableTls {
 }
 
 function makeServer(entry: EngineTls, onSecure: (stream: TLSSocket) => void): Server {
-  // Node takes a resumed session of TLS 1.3 as proof of a certificate that it has not seen, so that those who must have one get no
-  // sessions to resume.
-  const secureOptions = entry.requestCert ? constants.SSL_OP_NO_TICKET : 0
+  // Node does not look at a certificate again when a session is resumed: one that has expired since would still count.
+  const secureOptions = entry.requestCert && entry.rejectUnauthorized ? constants.SSL_OP_NO_TICKET : 0
   try {
     const server = createServer({ ...entry, secureOptions, ALPNProtocols: ['http/1.1'] }, onSecure)
     server.on('tlsClientError', (_error, stream) => stream.destroy())

@@ -1,6 +1,6 @@
 /** Keys and certificates for the tests, made anew by the `openssl` command for each process that asks, and never kept. */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -21,14 +21,88 @@ export function localhostCertificate(): Certificate {
 
 /** A fresh P-256 key (quick to make) with a certificate for localhost, 127.0.0.1 and ::1. */
 export function makeCertificate(): Certificate {
+  return inFolder((file) => {
+    openssl(`req -x509 ${NEW_KEY} -days 2 -subj /CN=localhost`, ...LOCAL_NAMES, '-keyout', file('key'), '-out', file('cert'))
+    return { key: readFileSync(file('key'), 'utf8'), cert: readFileSync(file('cert'), 'utf8') }
+  })
+}
+
+export interface CertificateRequest {
+  /** The subject's name, by which tests tell certificates apart. */
+  readonly name: string
+  /** Host names. Default: none, as for clients. */
+  readonly hosts?: readonly string[]
+  /** Default: in two days. */
+  readonly expires?: Date
+  /** May sign others. Default false. */
+  readonly isAuthority?: boolean
+}
+
+/** What signs certificates: one that everybody has to trust, or that another has made an authority. */
+export class Authority implements Certificate {
+  readonly key: string
+  readonly cert: string
+
+  constructor({ key, cert }: Certificate) {
+    this.key = key
+    this.cert = cert
+  }
+
+  /** A new one, which signs for itself. */
+  static make(name: string): Authority {
+    return inFolder((file) => {
+      openssl(`req -x509 ${NEW_KEY} -days 2`, '-subj', `/CN=${name}`, '-keyout', file('key'), '-out', file('cert'))
+      return new Authority({ key: readFileSync(file('key'), 'utf8'), cert: readFileSync(file('cert'), 'utf8') })
+    })
+  }
+
+  /** A key with a certificate that this authority has signed. */
+  issue({ name, hosts = [], expires = new Date(Date.now() + TWO_DAYS), isAuthority = false }: CertificateRequest): Certificate {
+    return inFolder((file) => {
+      writeFileSync(file('ca-key'), this.key)
+      writeFileSync(file('ca-cert'), this.cert)
+      writeFileSync(file('index'), '')
+      const names = hosts.length > 0 ? `subjectAltName=${hosts.map((host) => `DNS:${host}`).join(',')}` : ''
+      // The only command of openssl's that takes a date.
+      const lines = [
+        '[ca]\ndefault_ca=authority',
+        `[authority]\ndatabase=${file('index')}\nnew_certs_dir=${file('.')}\nrand_serial=yes\ndefault_md=sha256\npolicy=policy`,
+        '[policy]\ncommonName=supplied',
+        `[extensions]\nbasicConstraints=critical,CA:${isAuthority}\n${names}`,
+      ]
+      writeFileSync(file('config'), `${lines.join('\n')}\n`)
+      openssl(`req -new ${NEW_KEY}`, '-subj', `/CN=${name}`, '-keyout', file('key'), '-out', file('request'))
+      const signer = [
+        '-config',
+        file('config'),
+        '-cert',
+        file('ca-cert'),
+        '-keyfile',
+        file('ca-key'),
+        '-extensions',
+        'extensions',
+      ]
+      const dates = ['-startdate', '20200101000000Z', '-enddate', `${expires.toISOString().replace(/\D/g, '').slice(0, 14)}Z`]
+      openssl('ca -batch -notext', ...signer, ...dates, '-in', file('request'), '-out', file('cert'))
+      return { key: readFileSync(file('key'), 'utf8'), cert: readFileSync(file('cert'), 'utf8') }
+    })
+  }
+}
+
+const TWO_DAYS = 2 * 24 * 60 * 60 * 1000
+const NEW_KEY = '-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256'
+const LOCAL_NAMES = ['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1']
+
+/** `words` is split at its blanks; what may contain some follows. */
+function openssl(words: string, ...more: string[]): void {
+  execFileSync('openssl', [...words.split(' '), ...more], { stdio: 'pipe' })
+}
+
+/** Gives `work` the names of files in a folder that is gone afterwards. */
+function inFolder<T>(work: (file: (name: string) => string) => T): T {
   const folder = mkdtempSync(join(tmpdir(), 'nws-test-certificate-'))
   try {
-    const keyFile = join(folder, 'key.pem')
-    const certFile = join(folder, 'cert.pem')
-    const command = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 2 -subj /CN=localhost'
-    const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1'
-    execFileSync('openssl', [...command.split(' '), '-addext', names, '-keyout', keyFile, '-out', certFile], { stdio: 'pipe' })
-    return { key: readFileSync(keyFile, 'utf8'), cert: readFileSync(certFile, 'utf8') }
+    return work((name) => join(folder, name))
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

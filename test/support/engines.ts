@@ -1,6 +1,6 @@
 /** The engines under test, and servers that are closed when their test ends. */
 import { describe, onTestFinished, test } from 'vitest'
-import { type ServerOptions, type TlsOptions, type WebSocketHandlers, WebSocketServer } from '../../src/index.js'
+import { type ServerOptions, type WebSocketHandlers, WebSocketServer } from '../../src/index.js'
 import { localhostCertificate } from './certificates.js'
 
 export type EngineName = 'native' | 'portable'
@@ -52,7 +52,7 @@ export type Cleanup = (action: () => Promise<void> | void) => void
 
 export interface ServeOptions {
   /** Options of the server besides the engine. `tls: true` stands for the test certificate. */
-  readonly server?: Omit<ServerOptions, 'engine' | 'tls'> & { tls?: TlsOptions | true }
+  readonly server?: Omit<ServerOptions, 'engine' | 'tls'> & { tls?: ServerOptions['tls'] | true }
   /** Path of the handlers' route. Default `/*`. */
   readonly path?: string
   /** Address to listen on. Default 127.0.0.1. */

@@ -128,7 +128,9 @@ describe('the sizes', () => {
   const REASON = 'Long because '
   const TOP = 40
   const files = [
-    ...['src', 'scripts', 'test/support', 'test/fixtures', 'bench', '.ci'].flatMap((folder) => filesBelow(folder, SCRIPT)),
+    ...['src', 'scripts', 'test/support', 'test/fixtures', 'examples', 'bench', '.ci'].flatMap((folder) =>
+      filesBelow(folder, SCRIPT),
+    ),
     ...['native', 'bench/load', 'bench/limit'].flatMap((folder) => filesBelow(folder, CPP)),
   ]
 

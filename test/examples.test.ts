@@ -1,0 +1,73 @@
+/** The examples, each run as a user runs it, by a real client. */
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { Running } from './support/child.js'
+import { Client, refusal } from './support/client.js'
+import { type Address, addressOf, describeEngines, type EngineName } from './support/engines.js'
+
+/** An example that is ready. */
+async function start(
+  engine: EngineName,
+  name: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ running: Running; address: Address; line: string }> {
+  const file = fileURLToPath(new URL(`../examples/${name}`, import.meta.url))
+  const running = new Running([process.execPath, file], { env: { PORT: '0', NATIVE_WEBSOCKET_SERVER_ENGINE: engine, ...env } })
+  const ended = running.result().then(({ code, stderr }) => {
+    throw new Error(`${name} ended with ${code} instead of listening: ${stderr}`)
+  })
+  ended.catch(() => {}) // later it ends by being killed
+  const line = await Promise.race([running.line('where it listens'), ended])
+  return { running, address: addressOf(Number(/localhost:(\d+)/.exec(line)?.[1]), 'localhost'), line }
+}
+
+const json = async (client: Client): Promise<unknown> => JSON.parse(String(await client.next()))
+
+describeEngines('the example', (engine) => {
+  test('chat: lets people in who have logged in, and keeps rooms apart', async () => {
+    const { address } = await start(engine, 'chat.mjs')
+    const url = address.httpUrl('/')
+    expect(await (await fetch(url)).text()).toContain('<form action="/login" method="post">')
+    expect(await refusal(address, '/chat/lobby')).toBe(401)
+    expect(await refusal(address, '/chat/lobby', { headers: { cookie: 'session=guessed' } })).toBe(401)
+
+    const login = (name: string) =>
+      fetch(`${url}login`, { method: 'POST', body: new URLSearchParams({ name }), redirect: 'manual' })
+    expect((await login('<script>')).status).toBe(400)
+    const enter = async (name: string, room: string) => {
+      const answer = await login(name)
+      expect(answer.status).toBe(303)
+      const cookie = answer.headers.getSetCookie()[0]?.split(';')[0] ?? ''
+      const client = await Client.open(address, `/chat/${room}`, { headers: { cookie } })
+      expect(await json(client)).toEqual({ from: name, event: 'joined' })
+      return client
+    }
+    const ada = await enter('Ada', 'lobby')
+    const bob = await enter('Bob', 'lobby')
+    const eve = await enter('Eve', 'cellar')
+    expect(await json(ada)).toEqual({ from: 'Bob', event: 'joined' })
+    bob.send('hello')
+    for (const client of [ada, bob]) expect(await json(client)).toEqual({ from: 'Bob', text: 'hello' })
+    bob.socket.close()
+    expect(await json(ada)).toEqual({ from: 'Bob', event: 'left' })
+    eve.send('anybody?')
+    expect(await json(eve)).toEqual({ from: 'Eve', text: 'anybody?' })
+    expect(ada.messages.size).toBe(0)
+  })
+
+  test('ticker: sends the prices that were asked for, while somebody listens', async () => {
+    const { address, running } = await start(engine, 'ticker.mjs', { INTERVAL: '20' })
+    const client = await Client.open(address, '/prices')
+    expect(JSON.parse(String(await client.ask('what?')))).toHaveProperty('error')
+    client.send('+ACME')
+    expect(await running.line('the first subscriber')).toBe('Somebody listens to ACME')
+    for (let n = 0; n < 3; n++)
+      expect(await json(client)).toEqual({ symbol: 'ACME', price: expect.stringMatching(/^\d+\.\d\d$/) })
+    client.send('-ACME')
+    expect(await running.line('the end of the prices')).toBe('Nobody listens to ACME any more')
+    client.send('+NEXT')
+    expect(await running.line('the next subscriber')).toBe('Somebody listens to NEXT')
+    client.socket.terminate()
+    expect(await running.line('the end of the client')).toBe('Nobody listens to NEXT any more')
+  })
+})

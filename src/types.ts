@@ -165,8 +165,8 @@ export interface CloseOptions {
  * kept.
  *
  * The body is read as it comes. While nobody reads, the client is not read either after the first 64 KiB, and its leaving is not noticed
- * before reading goes on. After the answer, what had come whole can still be read, and whoever reads already goes on; anything else is
- * thrown away. A GET or HEAD has no body here, as in the Fetch standard: one that is sent is thrown away.
+ * before reading goes on. After the answer, a body of up to 64 KiB can still be read, and whoever reads a longer one already goes on;
+ * anything else is thrown away. A GET or HEAD has no body here, as in the Fetch standard: one that is sent is thrown away.
  */
 export interface ServerRequest<P extends string = string> extends Request {
   /** As sent, for example `GET`. */

@@ -43,7 +43,7 @@ class HttpPipeline {
     return of[ssl];
   }
 
-  /// Bytes that may wait behind a request. A client that sends more is cut.
+  /// Bytes that may wait behind a request before the client is not read any more.
   static constexpr std::size_t max_held = 64 * 1024;
 
   /// What one HTTP connection has to remember.
@@ -60,6 +60,8 @@ class HttpPipeline {
     /// Of the same: until it is answered and its body has come. 0 when there is none.
     std::uint32_t exchange = 0;
     bool body_paused = false;
+    /// So much waits behind a request that the client is not read.
+    bool is_full = false;
     /// The client waits for "100 Continue" before it sends the body.
     bool expects_continue = false;
     /// The connection ends with the answer to this request.

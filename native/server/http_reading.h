@@ -99,8 +99,9 @@ class HttpReading {
     }
     if (found->second.body_paused) {
       set_reading<SSL>(socket, false);
-    } else if (found->second.held.size() - found->second.parsed > HttpPipeline::max_held) {
-      us_socket_close(SSL, socket, 0, nullptr);
+    } else if (waiting(found->second) > HttpPipeline::max_held) {
+      found->second.is_full = true;
+      set_reading<SSL>(socket, false);
     }
     return socket;
   }
@@ -140,7 +141,10 @@ class HttpReading {
   Connection &connection_of(HttpResponse *http) { return connections_.at(http); }
   void erase(ExchangeId id) { exchanges_.erase(id); }
   /// Of a connection that becomes something else.
-  std::string take_held(HttpResponse *http) { return std::move(connections_.extract(http).mapped().held); }
+  std::string take_held(HttpResponse *http) {
+    set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), true);
+    return std::move(connections_.extract(http).mapped().held);
+  }
 
   /// Before anything is written, which may end the connection.
   void answered(ExchangeId id, Exchange &exchange, Connection &connection) {
@@ -164,6 +168,9 @@ class HttpReading {
   /// After a write: one that failed has made µSockets read again, and a whole answer has set the time for the next request.
   void keep_paused(HttpResponse *http) {
     auto found = connections_.find(http);
+    if (found != connections_.end() && found->second.is_full) {
+      set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), false);
+    }
     if (found != connections_.end() && found->second.body_paused) {
       set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), false);
       Answer::time_out(http, Answer::buffered(http) > 0 ? Answer::write_timeout : 0);
@@ -172,30 +179,39 @@ class HttpReading {
 
   /// Gives the parser what waits, as far as it has come, and as far as the connection is free for it.
   void parse_held(us_socket_t *socket) {
-    for (;;) {
-      auto found = connections_.find(socket);
-      if (found == connections_.end() || found->second.is_lingering || found->second.held.size() == found->second.parsed) {
-        return;
-      }
-      Connection &connection = found->second;
-      if (!connection.body.complete()) {
-        if (connection.body_paused) {
-          return;
-        }
-        std::string held = std::exchange(connection.held, {});
-        std::size_t done = read_body(socket, connection, held.data(), held.size());
-        if (found = connections_.find(socket); found != connections_.end()) {
-          found->second.held = held.substr(done);
-        }
-        continue;
-      }
-      if (!reinterpret_cast<HttpResponse *>(socket)->hasResponded() || !parse_head(socket, connection)) {
-        return;
-      }
+    while (parse_next(socket)) {
+    }
+    auto found = connections_.find(socket);
+    if (found != connections_.end() && found->second.is_full && waiting(found->second) <= HttpPipeline::max_held) {
+      found->second.is_full = false;
+      set_reading<SSL>(socket, !found->second.body_paused);
     }
   }
 
  private:
+  static std::size_t waiting(const Connection &connection) { return connection.held.size() - connection.parsed; }
+
+  /// False when no more can be done for now.
+  bool parse_next(us_socket_t *socket) {
+    auto found = connections_.find(socket);
+    if (found == connections_.end() || found->second.is_lingering || waiting(found->second) == 0) {
+      return false;
+    }
+    Connection &connection = found->second;
+    if (connection.body.complete()) {
+      return reinterpret_cast<HttpResponse *>(socket)->hasResponded() && parse_head(socket, connection);
+    }
+    if (connection.body_paused) {
+      return false;
+    }
+    std::string held = std::exchange(connection.held, {});
+    std::size_t done = read_body(socket, connection, held.data(), held.size());
+    if (found = connections_.find(socket); found != connections_.end()) {
+      found->second.held = held.substr(done);
+    }
+    return true;
+  }
+
   /// Seconds in which some more of a body must come while somebody wants it.
   static constexpr unsigned body_timeout = 30;
 

@@ -155,7 +155,7 @@ class RequestBody {
         if (add_digit(byte)) {
           return State::size;
         }
-        return byte == '\r' ? State::size_lf : byte == ';' || byte == ' ' || byte == '\t' ? State::extension : State::failed;
+        return byte == '\r' ? State::size_lf : byte == ';' ? State::extension : State::failed;
       case State::extension:
         return byte == '\r' ? State::size_lf : drop(byte, State::extension);
       case State::size_lf:

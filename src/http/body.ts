@@ -58,7 +58,9 @@ export class IncomingBody {
     if (this.#isDiscarded) return
     if (chunk.byteLength > 0) this.#controller.enqueue(chunk)
     if (isLast) this.#controller.close()
-    else if ((this.#controller.desiredSize ?? 0) <= -HIGH_WATER_MARK) this.#pause()
+    else if ((this.#controller.desiredSize ?? 0) > -HIGH_WATER_MARK) return
+    else if (this.#isAnswered && !this.stream.locked) this.#giveUp()
+    else this.#pause()
   }
 
   /** The client has gone. */
@@ -68,10 +70,13 @@ export class IncomingBody {
     this.#fail(reason)
   }
 
-  /** The request is answered. What came whole, and what somebody is reading, can still be read. */
+  /** The request is answered. Up to HIGH_WATER_MARK bytes, and what somebody is reading, can still be read. */
   answered(): void {
     this.#isAnswered = true
-    if (this.#isComplete || this.stream.locked) return
+    if ((this.#isPaused || this.isTooLarge) && !this.#isComplete && !this.stream.locked) this.#giveUp()
+  }
+
+  #giveUp(): void {
     this.#fail(new TypeError('the request was answered before its body was read'))
     this.#discard()
   }

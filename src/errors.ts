@@ -1,6 +1,6 @@
 /**
  * Every failure that this package reports: one class per kind, one stable `code` per cause. This file is the only home
- * of a code; `docs/errors.md` lists them all, and a test holds the two together.
+ * of a code; docs/api.md lists them all, and a test holds the two together.
  */
 
 /** What each code means. The keys are the codes of every error but ListenError's, which carry the system's own. */

@@ -70,4 +70,16 @@ describeEngines('the example', (engine) => {
     client.socket.terminate()
     expect(await running.line('the end of the client')).toBe('Nobody listens to NEXT any more')
   })
+
+  test('hono: answers over HTTP, and tells over WebSocket', async () => {
+    const { address } = await start(engine, 'hono.mjs')
+    const watcher = await Client.open(address, '/live')
+    const url = address.httpUrl('/api/notes')
+    const note = { id: 1, text: 'water the plants' }
+    const answer = await fetch(url, { method: 'POST', body: JSON.stringify({ text: note.text }) })
+    expect([answer.status, await answer.json()]).toEqual([201, note])
+    expect(await json(watcher)).toEqual(note)
+    expect(await (await fetch(url)).json()).toEqual([note])
+    expect((await fetch(address.httpUrl('/nowhere'))).status).toBe(404)
+  })
 })

@@ -44,9 +44,9 @@ describe('the README', () => {
     const prelude =
       "import { ListenError, WebSocketServer } from 'native-websocket-server'\nconst server = new WebSocketServer()\n"
     const oneLiners = [...README.matchAll(/`(server\.\w+\(.+?\))`/g)].map(([, code = '']) => code)
-    expect(oneLiners).toHaveLength(1)
+    expect(oneLiners).toHaveLength(2)
     const fragments = [...blocks(README, 'ts').slice(1), ...oneLiners]
-    expect(fragments).toHaveLength(3)
+    expect(fragments).toHaveLength(4)
     compile(
       Object.fromEntries(fragments.map((code, index) => [`fragment-${index}.ts`, `${prelude}server.unref()\n{\n${code}\n}\n`])),
     )

@@ -70,6 +70,21 @@ class HttpPipeline {
     bool is_lingering = false;
   };
 
+  /// Empty lines before a request are ignored (RFC 9112, section 2.2). µWebSockets takes them for half of one, and waits.
+  static void drop_empty_lines(std::string &bytes) {
+    std::size_t end = 0;
+    while (bytes.compare(end, 2, "\r\n") == 0) {
+      end += 2;
+    }
+    bytes.erase(0, end);
+  }
+
+  /// Whether the bytes may begin a request, or half of an empty line. A PROXY header does not, although version 1 looks like one.
+  static bool may_begin_request(std::string_view bytes) {
+    unsigned char first = static_cast<unsigned char>(bytes[0]);
+    return ((first > ' ' && first < 127) || bytes == "\r") && !bytes.starts_with("PROXY ");
+  }
+
   /// Bytes of the first request's head, the empty line included; 0 when it has not come yet.
   static std::size_t head_length(std::string_view bytes) {
     std::size_t end = bytes.find("\r\n\r\n");

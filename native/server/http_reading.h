@@ -233,6 +233,19 @@ class HttpReading {
 
   /// False when no more can be done for now.
   bool parse_head(us_socket_t *socket, Connection &connection) {
+    if (connection.parsed == 0) {
+      HttpPipeline::drop_empty_lines(connection.held);
+      if (connection.held.empty()) {
+        return false;
+      }
+      if (!HttpPipeline::may_begin_request(connection.held)) {
+        Answer::refuse(socket, true);
+        return false;
+      }
+      if (connection.held == "\r") {
+        return false;
+      }
+    }
     std::size_t length = HttpPipeline::head_length(connection.held);
     if (length > 0) {
       BodyFraming framing = BodyFraming::of(std::string_view(connection.held).substr(0, length));

@@ -5,6 +5,7 @@ import type { Payload } from './engine/contract.js'
 import { ClosedError, WebSocketServerError } from './errors.js'
 import { checkTopic, toPayload } from './options/arguments.js'
 import { checkBoolean } from './options/checks.js'
+import { isThenable } from './thenable.js'
 import type { Backplane } from './types.js'
 
 export class BackplaneLink {
@@ -47,7 +48,7 @@ export class BackplaneLink {
       // The publisher may change its bytes as soon as its call returns.
       const data = typeof payload === 'string' ? payload : plainView(payload).slice()
       const result: unknown = this.#backplane.publish(topic, data, typeof data !== 'string')
-      Promise.resolve(result).catch((cause: unknown) => this.#report(failure('publish', cause)))
+      if (isThenable(result)) Promise.resolve(result).catch((cause: unknown) => this.#report(failure('publish', cause)))
     } catch (cause) {
       this.#report(failure('publish', cause))
     }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setImmediate as turn } from 'node:timers/promises'
-import { ERROR_CODES, WebSocketServer, WebSocketServerError } from '../../dist/index.js'
+import * as library from '../../dist/index.js'
 import { tls } from '../fixtures/peers.mjs'
 import { FuzzError, randomCall, randomResponse, reading } from './calls.mjs'
 
@@ -22,6 +22,8 @@ function known(names, make) {
     return true
   })
 }
+
+const { ERROR_CODES, WebSocketServer, WebSocketServerError } = library
 
 /** For unix sockets. */
 const FOLDER = mkdtempSync(join(tmpdir(), 'nws-fuzz-'))
@@ -181,6 +183,7 @@ export class World {
         this.counts.opened += 1
         this.keep(this.sockets, socket)
         socket.subscribe('t')
+        if (random.chance(0.1)) this.#adapt(socket)
         return this.misbehave()
       },
       message: (socket, message) => {
@@ -222,6 +225,30 @@ export class World {
       return this.misbehave()
     }
     return handlers
+  }
+
+  /** Hands the socket's messages to an adapter, which reads some of them, all of them, or sends them back. */
+  #adapt(socket) {
+    const { random } = this
+    const { messages, duplex } = library
+    if (messages !== undefined && random.chance(0.5)) {
+      const read = async () => {
+        let left = random.int(20)
+        for await (const message of messages(socket)) {
+          if (random.chance(0.3)) socket.send(message)
+          if (random.chance(0.3)) await turn()
+          left -= 1
+          if (left === 0) break
+        }
+      }
+      read().catch((error) => this.check(error, 'messages'))
+    } else if (duplex !== undefined) {
+      const stream = duplex(socket)
+      stream.on('error', (error) => this.check(error, 'duplex'))
+      if (random.chance(0.7)) stream.pipe(stream)
+      else if (random.chance(0.5)) stream.destroy(random.chance(0.5) ? new FuzzError('destroyed') : undefined)
+      else stream.end(random.text())
+    }
   }
 
   #upgrade(request) {

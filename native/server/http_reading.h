@@ -15,7 +15,7 @@
 
 #include "address_text.h"
 #include "http_answer.h"
-#include "socket_polling.h"
+#include "reading.h"
 #include "websocket_server.h"
 
 namespace nws {
@@ -97,12 +97,8 @@ class HttpReading {
     if (found == connections_.end()) {
       return socket;
     }
-    if (found->second.body_paused) {
-      set_reading<SSL>(socket, false);
-    } else if (waiting(found->second) > HttpPipeline::max_held) {
-      found->second.is_full = true;
-      set_reading<SSL>(socket, false);
-    }
+    found->second.is_full = waiting(found->second) > HttpPipeline::max_held;
+    keep_paused(reinterpret_cast<HttpResponse *>(socket));
     return socket;
   }
 
@@ -133,8 +129,7 @@ class HttpReading {
       http->writeContinue();
     }
     connection.body_paused = false;
-    Answer::time_out(http, body_timeout);
-    set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), true);
+    start_reading(reinterpret_cast<us_socket_t *>(http), connection);
     parse_held(reinterpret_cast<us_socket_t *>(http));
   }
 
@@ -142,7 +137,7 @@ class HttpReading {
   void erase(ExchangeId id) { exchanges_.erase(id); }
   /// Of a connection that becomes something else.
   std::string take_held(HttpResponse *http) {
-    set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), true);
+    Reading::start(SSL, http, 0);
     return std::move(connections_.extract(http).mapped().held);
   }
 
@@ -157,7 +152,7 @@ class HttpReading {
 
   /// Throws away what still comes. The exchange has ended, but for its answer.
   void linger(ExchangeId id, Connection &connection) {
-    set_reading<SSL>(reinterpret_cast<us_socket_t *>(exchanges_.at(id).response), true);
+    Reading::start(SSL, exchanges_.at(id).response, Answer::write_timeout);
     connection.is_lingering = true;
     connection.body_paused = false;
     connection.held.clear();
@@ -165,16 +160,25 @@ class HttpReading {
     exchanges_.erase(id);
   }
 
-  /// After a write: one that failed has made µSockets read again, and a whole answer has set the time for the next request.
+  /// After a write, as reading.h explains; and a whole answer has set the time for the next request.
   void keep_paused(HttpResponse *http) {
     auto found = connections_.find(http);
-    if (found != connections_.end() && found->second.is_full) {
-      set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), false);
-    }
-    if (found != connections_.end() && found->second.body_paused) {
-      set_reading<SSL>(reinterpret_cast<us_socket_t *>(http), false);
+    if (found != connections_.end() && is_paused(found->second)) {
+      Reading::stop(SSL, http);
       Answer::time_out(http, Answer::buffered(http) > 0 ? Answer::write_timeout : 0);
     }
+  }
+
+  /// The socket was writable.
+  us_socket_t *written(us_socket_t *socket) {
+    auto found = connections_.find(socket);
+    if (found != connections_.end() && is_paused(found->second)) {
+      if (Reading::is_reset(socket)) {
+        return us_socket_close(SSL, socket, 0, nullptr);
+      }
+      keep_paused(reinterpret_cast<HttpResponse *>(socket));
+    }
+    return socket;
   }
 
   /// Gives the parser what waits, as far as it has come, and as far as the connection is free for it.
@@ -184,11 +188,21 @@ class HttpReading {
     auto found = connections_.find(socket);
     if (found != connections_.end() && found->second.is_full && waiting(found->second) <= HttpPipeline::max_held) {
       found->second.is_full = false;
-      set_reading<SSL>(socket, !found->second.body_paused);
+      start_reading(socket, found->second);
     }
   }
 
  private:
+  static bool is_paused(const Connection &connection) { return connection.body_paused || connection.is_full; }
+
+  /// Unless there is another reason not to.
+  static void start_reading(us_socket_t *socket, const Connection &connection) {
+    if (!is_paused(connection)) {
+      bool is_idle = reinterpret_cast<HttpResponse *>(socket)->hasResponded();
+      Reading::start(SSL, socket, !connection.body.complete() ? body_timeout : is_idle ? Answer::write_timeout : 0);
+    }
+  }
+
   static std::size_t waiting(const Connection &connection) { return connection.held.size() - connection.parsed; }
 
   /// False when no more can be done for now.

@@ -18,14 +18,13 @@ template <bool SSL>
 class HttpSide {
   using HttpResponse = uWS::HttpResponse<SSL>;
   using Answer = HttpAnswer<SSL>;
-  using Reading = HttpReading<SSL>;
-  using Exchange = typename Reading::Exchange;
-  using Connection = typename Reading::Connection;
+  using Exchange = typename HttpReading<SSL>::Exchange;
+  using Connection = typename HttpReading<SSL>::Connection;
 
  public:
   HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events) : websockets_(websockets), events_(events), reading_(events) {}
 
-  Reading &reading() { return reading_; }
+  HttpReading<SSL> &reading() { return reading_; }
 
   /// From now on nobody should stay for another request: the connection ends with the answer.
   void stop_listening() { is_listening_ = false; }
@@ -66,7 +65,6 @@ class HttpSide {
     connection.is_last = connection.is_last || !is_listening_ || head.closes;
     http->onWritable([this, id, http](std::uintmax_t) {
       Answer::drain(http);
-      reading_.keep_paused(http);
       Exchange *waiting = reading_.find(id);
       if (waiting && waiting->awaits_writable && Answer::buffered(http) == 0) {
         waiting->awaits_writable = false;
@@ -150,7 +148,7 @@ class HttpSide {
  private:
   WebSocketSide<SSL> &websockets_;
   ServerEvents &events_;
-  Reading reading_;
+  HttpReading<SSL> reading_;
   bool is_listening_ = true;
 };
 

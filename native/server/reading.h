@@ -1,4 +1,4 @@
-// Lets a WebSocket stop reading its peer. µSockets starts to read again by itself in two cases: whenever a write fails, it polls
+// Lets a connection stop reading its peer. µSockets starts to read again by itself in two cases: whenever a write fails, it polls
 // for both directions; and when the socket is writable, µWebSockets arms the idle timeout. So whatever writes to a paused socket
 // calls Reading::stop afterwards; and what µWebSockets does when a socket is writable is followed by it too.
 //
@@ -61,11 +61,16 @@ class Reading {
 template <bool SSL>
 us_socket_t *write_websocket(us_socket_t *socket);
 
+/// Defined in websocket_server.cpp: likewise, on an HTTP connection.
+template <bool SSL>
+us_socket_t *write_http(us_socket_t *socket);
+
 /// Stands in for us_socket_context_on_writable. The first handler of a kind is HttpContext's: it is there before any WebSocket.
 inline void register_on_writable(int ssl, us_socket_context_t *context, Reading::OnWritable handler) {
   Reading::Registered &registered = Reading::registered(ssl != 0);
   if (!registered.http || registered.http == handler) {
     registered.http = handler;
+    handler = ssl ? write_http<true> : write_http<false>;
   } else {
     registered.websocket = handler;
     handler = ssl ? write_websocket<true> : write_websocket<false>;

@@ -148,6 +148,13 @@ us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
               : us_socket_close(SSL, socket, 0, nullptr);
 }
 
+template <bool SSL>
+us_socket_t *write_http(us_socket_t *socket) {
+  socket = Reading::registered(SSL).http(socket);
+  ServerCore<SSL> *core = us_socket_is_closed(SSL, socket) ? nullptr : ServerCore<SSL>::of(us_socket_context(SSL, socket));
+  return core ? core->http().reading().written(socket) : socket;
+}
+
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {
   if (!options.tls.empty()) {
     auto core = std::make_unique<ServerCore<true>>(connections, std::move(options.routes), events);

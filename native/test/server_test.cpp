@@ -689,14 +689,99 @@ TEST("frames that come with the upgrade request are not lost") {
   });
 }
 
-TEST("a client that sends requests and takes no answer is cut") {
+TEST("a client that sends requests faster than they are answered is stopped, and gets every answer") {
+  for (bool tls : {false, true}) {
+    Fixture fixture(tls ? Fixture::tls() : Fixture::plain());
+    fixture.listen();
+    fixture.hold_requests = true;
+    auto client = fixture.connect();
+    std::string requests;
+    for (int n = 0; n < 100; n++) {
+      requests += "GET /" + std::to_string(n) + " HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(10'000, 'x') + "\r\n\r\n";
+    }
+    client->send(requests);
+    fixture.wait([&] { return fixture.events.waiting.size() == 1; }, "the first request");
+    for (int n = 0; n < 20; n++) {
+      uv_run(&fixture.loop, UV_RUN_NOWAIT);
+    }
+    fixture.hold_requests = false;
+    for (int n = 0; n < 100; n++) {
+      client->read_until("\r\n\r\n/" + std::to_string(n));
+    }
+    CHECK(fixture.events.aborted.empty());
+  }
+}
+
+TEST("a body is delivered, stopped and resumed, and what is behind it waits") {
+  for (bool tls : {false, true}) {
+    Fixture fixture(tls ? Fixture::tls() : Fixture::plain());
+    fixture.listen();
+    fixture.hold_requests = true;
+    auto client = fixture.connect();
+    client->send("POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    fixture.wait([&] { return fixture.events.body == "abc"; }, "the first chunk");
+    ExchangeId exchange = fixture.events.waiting[0].exchange;
+    fixture.server->pause_body(exchange);
+    client->send("3\r\ndef\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for (int n = 0; n < 20; n++) {
+      uv_run(&fixture.loop, UV_RUN_NOWAIT);
+    }
+    CHECK(fixture.events.body == "abc");
+    fixture.server->resume_body(exchange);
+    fixture.wait([&] { return fixture.events.body == "abcdef|"; }, "the rest of the body");
+    CHECK(fixture.events.waiting.size() == 1);
+    fixture.hold_requests = false;
+    client->read_until("\r\n\r\n/a");
+    client->read_until("\r\n\r\n/b");
+    CHECK(!fixture.server->respond(exchange, {.status = "200 OK", .headers = {}, .content_length = 0, .body = ""}));
+    fixture.server->resume_body(exchange);
+    fixture.server->abort(exchange);
+  }
+}
+
+TEST("an answer in chunks waits for its client, and its end may end the connection") {
+  for (bool tls : {false, true}) {
+    Fixture fixture(tls ? Fixture::tls() : Fixture::plain());
+    fixture.listen();
+    fixture.hold_requests = true;
+    auto client = fixture.connect();
+    client->send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    fixture.wait([&] { return !fixture.events.waiting.empty(); }, "the request");
+    ExchangeId exchange = fixture.events.waiting[0].exchange;
+    CHECK(fixture.server->begin_response(exchange, {.status = "200 OK", .headers = {}, .content_length = {}, .body = {}}));
+    CHECK(!fixture.server->begin_response(exchange, {.status = "200 OK", .headers = {}, .content_length = {}, .body = {}}));
+    client->read_until("Transfer-Encoding: chunked\r\n\r\n");
+    std::string chunk(1'000'000, 'x');
+    int chunks = 1;
+    for (; fixture.server->write(exchange, chunk); chunks++) {
+    }
+    CHECK(!fixture.server->is_flushed());
+    for (int n = 0; n < chunks; n++) {
+      client->read_until("f4240\r\n");
+      client->read_until("x\r\n");
+    }
+    fixture.wait([&] { return fixture.events.writables == 1; }, "room to write");
+    fixture.server->end_response(exchange, true);
+    client->read_until("0\r\n\r\n");
+    client->wait_for_end();
+    CHECK(fixture.events.aborted.empty());
+  }
+}
+
+TEST("a client that is refused in the middle of its body can read the answer") {
   Fixture fixture;
   fixture.listen();
   fixture.hold_requests = true;
   auto client = fixture.connect();
-  client->send("GET /first HTTP/1.1\r\nHost: localhost\r\n\r\n" + std::string(100'000, 'x'));
+  client->send("POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nabc");
+  fixture.wait([&] { return fixture.events.body == "abc"; }, "the body");
+  fixture.server->respond(fixture.events.waiting[0].exchange,
+                          {.status = "413 Too Much", .headers = {}, .content_length = 2, .body = "no", .closes = true});
+  client->send(std::string(999'997, 'x') + "GET /b HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  CHECK(client->read_until("\r\n\r\nno").find("Connection: close") != std::string::npos);
+  client->finish();
   client->wait_for_end();
-  CHECK(fixture.events.waiting.size() == 1 && fixture.events.aborted.size() == 1);
+  CHECK(fixture.events.body == "abc" && fixture.events.waiting.size() == 1 && fixture.events.aborted.empty());
 }
 
 TEST("request headers of up to 16 KiB are accepted") {

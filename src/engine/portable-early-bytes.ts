@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 
-/** Bytes that a client may send before it is answered, as with the native engine (HttpPipeline::max_held). One that sends more is cut. */
+/** Bytes that a client may send before it is answered. One that sends more is cut: the native engine stops to read it (HttpPipeline::max_held). */
 const MAX_EARLY_BYTES = 64 * 1024
 
 /**

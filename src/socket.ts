@@ -12,12 +12,20 @@ import { bufferOver } from './bytes.js'
 import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from './engine/contract.js'
 import { ClosedError } from './errors.js'
 import { type Arrival, type Consumer, Intake, type IntakeSocket } from './intake.js'
+import { abandon, MessageStreams } from './message-streams.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
 import { checkBoolean, checkFunction } from './options/checks.js'
-import { type ResolvedRoute, resolveDrained } from './options/websocket.js'
+import { checkSource, type ResolvedRoute, resolveDrained, resolveStream } from './options/websocket.js'
 import type { Subscriber, Subscriptions } from './subscriptions.js'
 import { isThenable } from './thenable.js'
-import { type Data, type DrainedOptions, SendStatus, type Socket, type WebSocketHandlers } from './types.js'
+import {
+  type Data,
+  type DrainedOptions,
+  SendStatus,
+  type SendStreamOptions,
+  type Socket,
+  type WebSocketHandlers,
+} from './types.js'
 
 const OPEN = 1
 const CLOSING = 2
@@ -63,6 +71,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   /** While messages do not go straight to their handler. */
   #intake: Intake | undefined
   #waiters: BufferWaiters | undefined
+  #streams: MessageStreams | undefined
 
   constructor(
     owner: SocketOwner,
@@ -114,6 +123,23 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     const answer = this.#engine.send(this.#connection, payload, compress)
     if (answer === SendStatus.DROPPED) this.#refused(payload)
     return answer
+  }
+
+  async sendStream(source: AsyncIterable<Data>, options: SendStreamOptions = {}): Promise<void> {
+    checkSource(source)
+    const settings = resolveStream(options)
+    if (this.#readyState !== OPEN || settings.signal?.aborted) {
+      abandon(source)
+      settings.signal?.throwIfAborted()
+      throw new ClosedError('the socket is closed')
+    }
+    this.#streams ??= new MessageStreams({
+      engine: this.#engine,
+      connection: this.#connection,
+      maxFragmentLength: this.#route.maxFragmentLength,
+      fail: () => this.close(1011),
+    })
+    await this.#streams.send(source, settings)
   }
 
   async drained(options: DrainedOptions = {}): Promise<void> {
@@ -214,6 +240,10 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     if (this.#readyState === OPEN) this.#waiters?.bufferIsLow()
   }
 
+  onFragmentDrain(): void {
+    if (this.#readyState === OPEN) this.#streams?.fragmentDrained()
+  }
+
   onDropped(message: string | Buffer, isBinary: boolean): void {
     if (this.#readyState === CLOSED) return
     try {
@@ -303,6 +333,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   #closing(): void {
     this.#owner.subscriptions?.leave(this)
     this.#waiters?.end()
+    this.#streams?.end()
   }
 
   /** `send` was answered with 0. */

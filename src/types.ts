@@ -261,6 +261,20 @@ export interface Socket<T = undefined> {
    */
   send(data: Data, compress?: boolean): number
   /**
+   * Sends one message made of many chunks, as fragments, and takes no more chunks than the client reads: what is in memory is one chunk
+   * and one fragment (at most 64 KiB). Resolves when the last bytes are on their way. The message is text if the first chunk is a
+   * string; `binary` decides otherwise. Strings go into binary messages as UTF-8; bytes in text messages must be UTF-8; both may be cut
+   * anywhere. Without chunks it is an empty message (of text). Streams of one socket take turns in the order of the calls. What is sent
+   * or published meanwhile waits behind them, and counts in `bufferedAmount` and for `maxBackpressure`, of which up to 64 KiB are kept
+   * free for fragments; `ping` and `close` do not wait.
+   *
+   * A message of which something was sent cannot be taken back: when the source fails, gives something else than Data or bytes that are
+   * not UTF-8, or when the signal aborts, the connection ends with 1011. Before that, nothing happens to it. The promise rejects
+   * with the source's error, the signal's reason, OptionError, or ERR_CLOSED when the socket is closed, or starts to close, meanwhile. Then the
+   * source is told to stop: a stream of Node's is destroyed, the `return` of another's iterator called.
+   */
+  sendStream(source: AsyncIterable<Data>, options?: SendStreamOptions): Promise<void>
+  /**
    * Resolves when `bufferedAmount` is at most `threshold` bytes: 0 (the default) to 2^31-1. Any number may wait. Rejects with ERR_CLOSED
    * when the socket is closed, or starts to close, before that; with the signal's reason when that aborts; with OptionError.
    */
@@ -300,6 +314,16 @@ export interface Socket<T = undefined> {
    * subscribes, or this socket is not open. `compress` is as with `send`, for every subscriber here.
    */
   publish(topic: string, data: Data, compress?: boolean): boolean
+}
+
+/** How `Socket.sendStream` sends its message. */
+export interface SendStreamOptions {
+  /** Binary or text. Default: binary if the first chunk is bytes. */
+  binary?: boolean
+  /** As with `send`; without it, the length of the first chunk decides. */
+  compress?: boolean
+  /** Ends the stream, and the connection with it if the message has begun. */
+  signal?: AbortSignal
 }
 
 /** What `Socket.drained` waits for. */

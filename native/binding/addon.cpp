@@ -46,6 +46,41 @@ void send(const Napi::CallbackInfo &info) {
   }
 }
 
+/// (id): a message in fragments begins.
+void begin_message(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (auto *entry = connection(info, environment)) {
+    entry->owner->begin_message(entry->socket);
+  }
+}
+
+/// (id) => boolean
+Napi::Value ready_for_fragment(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  auto *entry = connection(info, environment);
+  return Napi::Boolean::New(info.Env(), !entry || entry->owner->ready_for_fragment(entry->socket));
+}
+
+/// (id, payload: Uint8Array, isBinary, isFirst, isLast, compress: Compress)
+void send_fragment(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (auto *entry = connection(info, environment)) {
+    nws::Fragment fragment{.is_binary = nws::boolean(info[2]),
+                           .is_first = nws::boolean(info[3]),
+                           .is_last = nws::boolean(info[4]),
+                           .compress = nws::compress_choice(info[5])};
+    entry->owner->send_fragment(entry->socket, nws::bytes(info[1]), fragment);
+  }
+}
+
+/// (id)
+void withdraw_message(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (auto *entry = connection(info, environment)) {
+    entry->owner->withdraw_message(entry->socket);
+  }
+}
+
 /// (id)
 void pause(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
@@ -107,6 +142,10 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("attach", Napi::Function::New<attach>(env, "attach"));
   exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
   exports.Set("send", Napi::Function::New<send>(env, "send"));
+  exports.Set("beginMessage", Napi::Function::New<begin_message>(env, "beginMessage"));
+  exports.Set("readyForFragment", Napi::Function::New<ready_for_fragment>(env, "readyForFragment"));
+  exports.Set("sendFragment", Napi::Function::New<send_fragment>(env, "sendFragment"));
+  exports.Set("withdrawMessage", Napi::Function::New<withdraw_message>(env, "withdrawMessage"));
   exports.Set("pause", Napi::Function::New<pause>(env, "pause"));
   exports.Set("resume", Napi::Function::New<resume>(env, "resume"));
   exports.Set("subscribe", Napi::Function::New<subscribe>(env, "subscribe"));

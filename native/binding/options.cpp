@@ -81,6 +81,7 @@ ServerOptions server_options(const Napi::Object &given) {
                               .idle_timeout = static_cast<std::uint16_t>(number(route.Get("idleTimeout"))),
                               .send_pings = boolean(route.Get("sendPings")),
                               .compression = compression_options(route.Get("compression")),
+                              .max_fragment_length = number(route.Get("maxFragmentLength")),
                               .report_drops = boolean(route.Get("reportDrops"))});
   }
   return options;

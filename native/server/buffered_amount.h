@@ -8,10 +8,16 @@
 
 namespace nws {
 
+/// Bytes that wait for the peer, or behind a message in fragments.
+template <bool SSL>
+std::uint32_t buffered_amount(frames::WebSocket<SSL> *ws, const SocketData *data) {
+  return ws->getBufferedAmount() + (data->held ? static_cast<std::uint32_t>(data->held->bytes) : 0);
+}
+
 /// Tells the sender how many bytes wait. A paused connection stays so: a write that fails makes µSockets read.
 template <bool SSL>
 void note_buffered(frames::WebSocket<SSL> *ws, SocketData *data, ConnectionTable &connections) {
-  connections.account(data->id).buffered = ws->getBufferedAmount();
+  connections.account(data->id).buffered = buffered_amount<SSL>(ws, data);
   if (data->paused) {
     Reading::stop(SSL, ws);
   }

@@ -8,6 +8,12 @@
 
 namespace nws {
 
+/// What a fragment is in its message. The first one says what holds for all.
+struct Fragment {
+  bool is_binary, is_first, is_last;
+  Compress compress;
+};
+
 /// Implemented by each server for its own connections. `socket` is what ConnectionTable::find gave, and is used at once:
 /// any call may close it. All of it on the loop's thread.
 class ConnectionOwner {
@@ -26,6 +32,14 @@ class ConnectionOwner {
   virtual void finish(void *socket) = 0;
   /// Cuts the connection; its close event comes before this returns.
   virtual void terminate(void *socket) = 0;
+  /// A message in fragments begins: whatever is sent or published from now on waits behind it. Any number may have begun; the
+  /// calls below concern the one that began first.
+  virtual void begin_message(void *socket) = 0;
+  /// Whether no earlier bytes wait for the peer. If not, on_fragment_drain follows.
+  virtual bool ready_for_fragment(void *socket) = 0;
+  virtual void send_fragment(void *socket, std::string_view payload, const Fragment &fragment) = 0;
+  /// Ends a message of which nothing was sent.
+  virtual void withdraw_message(void *socket) = 0;
   /// Stops reading, until `resume` or `close`: the peer is not heard, and its silence does not count. An ending that has begun
   /// waits.
   virtual void pause(void *socket) = 0;

@@ -139,7 +139,7 @@ class Publishing {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
     auto [op_code, compress, number] = Publication::unpack(packed);
-    if (ws->getBufferedAmount() + payload.length() > data->route->max_backpressure) {
+    if (buffered_amount<SSL>(ws, data) + payload.length() > connections_.account(data->id).limit) {
       counters_.publishes_dropped++;
       if (data->route->report_drops && !data->closing) {
         events_.on_dropped(*data, payload, op_code == uWS::OpCode::BINARY, number);
@@ -147,6 +147,11 @@ class Publishing {
       return false;
     }
     counters_.sent(payload.length());
+    if (data->held) {
+      data->held->add(payload, op_code, compress);
+      note_buffered<SSL>(ws, data, connections_);
+      return true;
+    }
     Compression *compression = data->compression.get();
     if (compression && compression->wants(payload.length(), compress)) {
       auto window = compression->shared_window();

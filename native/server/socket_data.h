@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,8 @@ struct RouteOptions {
   bool send_pings;
   /// Where it may be agreed on.
   std::optional<CompressionOptions> compression = {};
+  /// Of a message that we send. While one is under way, so much of max_backpressure is kept free for it.
+  std::uint32_t max_fragment_length = 0;
   /// Whether ServerEvents::on_dropped is asked for.
   bool report_drops = false;
 };
@@ -45,6 +48,29 @@ struct RouteOptions {
 struct SubscriberDeleter {
   TopicTree *tree = nullptr;
   void operator()(uWS::Subscriber *subscriber) const { tree->freeSubscriber(subscriber); }
+};
+
+/// What waits behind a message that is being sent in fragments.
+struct HeldMessages {
+  struct Message {
+    std::string payload;
+    uWS::OpCode op_code;
+    Compress compress;
+    /// Another message in fragments begins here; nothing else of this means anything.
+    bool is_beginning;
+  };
+  std::deque<Message> messages;
+  /// The sum of their payloads.
+  std::size_t bytes = 0;
+  /// The message under way is compressed.
+  bool compressed = false;
+  /// on_fragment_drain is asked for.
+  bool awaits_drain = false;
+
+  void add(std::string_view payload, uWS::OpCode op_code, Compress compress) {
+    messages.push_back({std::string(payload), op_code, compress, false});
+    bytes += payload.length();
+  }
 };
 
 /// Lives inside the µWebSockets socket, which constructs it at the upgrade and destroys it when the connection ends.
@@ -61,6 +87,8 @@ struct SocketData {
   std::unique_ptr<uWS::Subscriber, SubscriberDeleter> subscriber;
   /// Where compression was agreed on.
   std::unique_ptr<Compression> compression;
+  /// While a message is being sent in fragments.
+  std::unique_ptr<HeldMessages> held;
   /// While `closing`: how long we wait for the peer's Close frame (milliseconds, steady clock).
   std::int64_t close_deadline = 0;
   /// What the connection ends with, once that is known: the peer's Close frame, or the code of an error. Reported in place of

@@ -83,6 +83,8 @@ class ServerEvents {
   /// The Pong is for whoever handles this to send.
   /// The queue is below what Account::watch asked for.
   virtual void on_buffer_low(const SocketData &socket) = 0;
+  /// No bytes wait any more before the next fragment of a message.
+  virtual void on_fragment_drain(const SocketData &socket) = 0;
   /// A published message was left out for a connection whose queue is full; only on routes that ask for it. `publication` tells
   /// the server's messages apart that are on their way.
   virtual void on_dropped(const SocketData &socket, std::string_view payload, bool is_binary, std::uint32_t publication) = 0;

@@ -12,6 +12,7 @@
 
 #include "counters.h"
 #include "publishing.h"
+#include "sending.h"
 #include "uws_specializations.h"
 #include "websocket_server.h"
 
@@ -30,7 +31,8 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
         routes_(std::move(routes)),
         events_(events),
         counters_(counters),
-        publishing_(connections, events, counters, compression_) {}
+        publishing_(connections, events, counters, compression_),
+        sending_(connections, events, counters, compression_, publishing_) {}
 
   /// After `close`.
   ~WebSocketSide() {
@@ -89,24 +91,14 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   // ---- ConnectionOwner ----
 
   void send(void *socket, std::string_view payload, uWS::OpCode op_code, Compress compress) override {
-    auto *ws = static_cast<WebSocket *>(socket);
-    SocketData *data = ws->getUserData();
-    if (data->closing) {
-      return;
-    }
-    publishing_.flush(data);
-    bool is_message = op_code == uWS::OpCode::TEXT || op_code == uWS::OpCode::BINARY;
-    if (is_message) {
-      counters_.sent(payload.length());
-    }
-    if (is_message && data->compression && data->compression->wants(payload.length(), compress)) {
-      frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
-      compression_.deflated.trim();
-    } else {
-      ws->send(payload, op_code);
-    }
-    note_buffered(ws, data);
+    sending_.send(static_cast<WebSocket *>(socket), payload, op_code, compress);
   }
+  void begin_message(void *socket) override { sending_.begin_message(static_cast<WebSocket *>(socket)); }
+  bool ready_for_fragment(void *socket) override { return sending_.ready_for_fragment(static_cast<WebSocket *>(socket)); }
+  void send_fragment(void *socket, std::string_view payload, const Fragment &fragment) override {
+    sending_.send_fragment(static_cast<WebSocket *>(socket), payload, fragment);
+  }
+  void withdraw_message(void *socket) override { sending_.withdraw_message(static_cast<WebSocket *>(socket)); }
 
   void close(void *socket, std::uint16_t code, std::string_view reason) override {
     auto *ws = static_cast<WebSocket *>(socket);
@@ -229,16 +221,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
       ws->end();
       return;
     }
-    Account &account = connections_.account(data->id);
-    if (account.buffered < account.watch) {
-      account.watch = 0;
-      events_.on_buffer_low(*data);
-    }
-    bool has_room = (account.answers & Account::answered_dropped) && account.buffered < account.limit;
-    if (account.answers && (account.buffered == 0 || has_room)) {
-      account.answers = 0;
-      events_.on_drain(*data);
-    }
+    sending_.drained(ws);
   }
 
   /// What the kernel still has is read, then the end is met with.
@@ -267,6 +250,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   Counters &counters_;
   SharedCompression compression_;
   Publishing<SSL> publishing_;
+  Sending<SSL> sending_;
   std::vector<us_socket_context_t *> contexts_;
   std::uint64_t accepted_ = 0;
   /// What the open handler made during `open`.

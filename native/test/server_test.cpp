@@ -94,6 +94,7 @@ class EchoEvents : public nws::ServerEvents {
     to_send.push_back({socket.id, std::string(payload), is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT});
   }
   void on_drain(const nws::SocketData &) override { drains++; }
+  void on_fragment_drain(const nws::SocketData &) override { fragment_drains++; }
   void on_buffer_low(const nws::SocketData &) override { lows++; }
   void on_dropped(const nws::SocketData &, std::string_view payload, bool, std::uint32_t publication) override {
     dropped.emplace_back(payload, publication);
@@ -130,7 +131,7 @@ class EchoEvents : public nws::ServerEvents {
   std::uint64_t user_id = 0;
   std::int64_t connected_at = 0;
   std::vector<std::pair<std::string, std::uint32_t>> dropped;
-  int messages = 0, drains = 0, lows = 0, exhausted = 0, writables = 0;
+  int messages = 0, drains = 0, lows = 0, fragment_drains = 0, exhausted = 0, writables = 0;
   std::string body;
 };
 

@@ -78,6 +78,8 @@ export interface EngineRoute {
   readonly idleTimeout: number
   /** Ping shortly before `idleTimeout` strikes. */
   readonly sendPings: boolean
+  /** Bytes of a fragment of a message that we send. While one is under way, so much of `maxBackpressure` is kept free for it. */
+  readonly maxFragmentLength: number
   /** Whether `onDropped` is asked for. */
   readonly reportDrops: boolean
   /** Undefined where none is to be agreed on. */
@@ -119,6 +121,8 @@ export interface ConnectionEvents {
   onPong(data: Buffer): void
   /** After `watchBuffer` answered true: `bufferedAmount` is at most the threshold. Once for each such answer, unless `close` comes first. */
   onBufferLow(): void
+  /** After `readyForFragment` answered false: it would answer true now. */
+  onFragmentDrain(): void
   /**
    * A published message was not taken for this connection: its queue would have exceeded `maxBackpressure`. Only on a route that asks for
    * it (`reportDrops`). What `send` refuses is in its answer, and not reported here. All who missed a message may get the same memory.
@@ -201,6 +205,14 @@ export interface EngineCounters {
   readonly messagesDropped: number
 }
 
+/** What a fragment is in its message. */
+export interface Fragment {
+  readonly isBinary: boolean
+  readonly isFirst: boolean
+  readonly isLast: boolean
+  readonly compress: boolean | undefined
+}
+
 /** One server of an engine. Every method may be called at any time, from any handler. */
 export interface EngineServer {
   /**
@@ -272,6 +284,22 @@ export interface EngineServer {
   isOpen(id: ConnectionId): boolean
   /** Calls back at once; what is sent to this connection meanwhile leaves in as few writes as possible. */
   cork<R>(id: ConnectionId, callback: () => R): R
+
+  /**
+   * A message in fragments begins here. Whatever is sent or published to the connection from now on waits behind it, and counts as
+   * queued, until it has ended: by its last fragment, or by `withdrawMessage`. Pings, Pongs and Close go through at once. Any number may
+   * have begun; the calls below concern the one that began first.
+   */
+  beginMessage(id: ConnectionId): void
+  /** Whether no earlier bytes wait for the client. When false, `onFragmentDrain` follows, unless `close` comes first. */
+  readyForFragment(id: ConnectionId): boolean
+  /**
+   * Sends a fragment of at most `maxFragmentLength` bytes, of a text or binary message: the first one says which, and whether to compress
+   * it (undefined: by the first fragment's length). To be called when `readyForFragment` says so.
+   */
+  sendFragment(id: ConnectionId, data: Uint8Array, fragment: Fragment): void
+  /** Ends a message of which nothing was sent. */
+  withdrawMessage(id: ConnectionId): void
 
   /**
    * Stops reading from the client. What has been read already may still come. Until `resume`, or `close`, the client is not heard:

@@ -56,6 +56,10 @@ export interface AddonServer {
 
 export interface Addon extends RingAddon {
   WebSocketServer: new (number: number, options: ListenAddress & EngineServerOptions) => AddonServer
+  beginMessage(id: ConnectionId): void
+  readyForFragment(id: ConnectionId): boolean
+  sendFragment(id: ConnectionId, data: Uint8Array, isBinary: boolean, isFirst: boolean, isLast: boolean, compress: number): void
+  withdrawMessage(id: ConnectionId): void
   pause(id: ConnectionId): void
   resume(id: ConnectionId): void
   subscribe(id: ConnectionId, topic: string): boolean

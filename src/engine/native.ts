@@ -12,6 +12,7 @@ import type {
   EngineServerOptions,
   EngineTls,
   ExchangeId,
+  Fragment,
   ListenAddress,
   Payload,
   ResponseHead,
@@ -175,6 +176,23 @@ class NativeServer implements EngineServer, ServerRecords {
 
   cork<R>(_id: ConnectionId, callback: () => R): R {
     return this.#engine.rings.cork(callback)
+  }
+
+  beginMessage(id: ConnectionId): void {
+    if (this.#engine.rings.isOpen(id)) this.#engine.addon.beginMessage(id)
+  }
+
+  readyForFragment(id: ConnectionId): boolean {
+    return !this.#engine.rings.isOpen(id) || this.#engine.addon.readyForFragment(id)
+  }
+
+  sendFragment(id: ConnectionId, data: Uint8Array, { isBinary, isFirst, isLast, compress }: Fragment): void {
+    if (!this.#engine.rings.isOpen(id)) return
+    this.#engine.addon.sendFragment(id, data, isBinary, isFirst, isLast, compressChoice(compress))
+  }
+
+  withdrawMessage(id: ConnectionId): void {
+    if (this.#engine.rings.isOpen(id)) this.#engine.addon.withdrawMessage(id)
   }
 
   pause(id: ConnectionId): void {

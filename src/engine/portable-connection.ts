@@ -1,34 +1,20 @@
-/** One WebSocket connection of the portable engine: `ws` with the contract's accounting of bytes and silence. */
+/**
+ * One WebSocket connection of the portable engine: `ws` with the contract's accounting of bytes and silence.
+ *
+ * Long because whatever is sent, and whatever waits, is measured by one account.
+ */
 import { Buffer, constants } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import { bufferOver, byteLengthOf } from '../bytes.js'
-import type { ConnectionEvents, EngineRoute, Payload } from './contract.js'
-
-/** Close codes of the errors of `ws` that are no protocol error (1002): RFC 6455, section 7.4.1. */
-const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
-  WS_ERR_INVALID_UTF8: 1007,
-  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
-  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 1009,
-  // A message in more than 16,384 fragments, or 262,144 network chunks: each would cost far more memory than its bytes.
-  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
-  // Compressed data that is none.
-  Z_DATA_ERROR: 1007,
-  Z_NEED_DICT: 1007,
-}
+import type { ConnectionEvents, EngineRoute, Fragment, Payload } from './contract.js'
+import { closeCodeOf } from './portable-errors.js'
+import { type HeldMessage, MessageInFragments } from './portable-fragments.js'
+import type { Traffic } from './portable-traffic.js'
 
 /** Seconds between the ping and the idle timeout: half of it, and at most this. */
 const MAX_PING_MARGIN = 16
-
-/** What the connections of one server count together. */
-export class Traffic {
-  messagesReceived = 0
-  bytesReceived = 0
-  messagesSent = 0
-  bytesSent = 0
-  messagesDropped = 0
-}
 
 export class PortableConnection {
   readonly #socket: WebSocket
@@ -51,6 +37,8 @@ export class PortableConnection {
   #owesDrainWhenRoom = false
   /** What `bufferedAmount` is to come down to, for `onBufferLow`. */
   #watched: number | undefined
+  /** While a message is being sent in fragments. */
+  #fragments: MessageInFragments | undefined
   /** What waited when the outermost `cork` began: what is sent since waits for nothing but its end. */
   #waitingAtCork: number | undefined
   #errorCode: number | undefined
@@ -99,8 +87,7 @@ export class PortableConnection {
       if (this.#errorCode === undefined) events.onPong(data)
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      const code = ERROR_CLOSE_CODES[error.code ?? '']
-      if (code !== undefined || error.code?.startsWith('WS_ERR_')) this.#errorCode ??= code ?? 1002
+      this.#errorCode ??= closeCodeOf(error)
     })
     socket.on('close', (code, reason) => {
       onEnd()
@@ -115,16 +102,21 @@ export class PortableConnection {
   get bufferedAmount(): number {
     // The callbacks of writes come late, but empty queues, of the stream and of what is to be compressed first, say the same at once.
     if (this.#socket.bufferedAmount === 0) this.#flushed = this.#taken
-    return this.#taken - this.#flushed
+    return this.#taken - this.#flushed + (this.#fragments?.heldBytes ?? 0)
+  }
+
+  /** Fragments have a share of their own. */
+  get #limit(): number {
+    const { maxBackpressure, maxFragmentLength } = this.#limits
+    return this.#fragments === undefined ? maxBackpressure : maxBackpressure - maxFragmentLength
   }
 
   /** The bytes belong to the connection from here on: they may wait in Node. */
   send(data: Payload, choice: boolean | undefined): number {
     if (!this.isOpen) return 0
     const size = sizeOf(data)
-    // There is nothing to compress in an empty message.
-    const compress = this.#compresses && size > 0 && (choice ?? size >= (this.#limits.compression?.threshold ?? 0))
-    const answer = this.#queue(size, (done) => this.#socket.send(data, { binary: typeof data !== 'string', compress }, done))
+    const message = { data, size, compress: choice }
+    const answer = this.#take(size, () => (this.#fragments === undefined ? this.#give(message) : this.#fragments.hold(message)))
     if (answer === 0) {
       this.#traffic.messagesDropped += 1
     } else {
@@ -132,6 +124,39 @@ export class PortableConnection {
       this.#traffic.bytesSent += size
     }
     return answer
+  }
+
+  beginMessage(): void {
+    if (this.#fragments === undefined) this.#fragments = new MessageInFragments()
+    else this.#fragments.beginAnother()
+  }
+
+  get readyForFragment(): boolean {
+    // What is held waits for the fragments, not they for it.
+    if (this.#fragments === undefined || this.bufferedAmount === this.#fragments.heldBytes) return true
+    this.#fragments.awaitsDrain = true
+    return false
+  }
+
+  /** The bytes belong to the connection from here on. */
+  sendFragment(data: Uint8Array, fragment: Fragment): void {
+    if (!this.isOpen || this.#fragments === undefined) return
+    const wantsCompression = this.#wantsCompression.bind(this)
+    this.#fragments.send(data, fragment, wantsCompression, (bytes, options) =>
+      this.#write(bytes.length, (done) => this.#socket.send(bytes, options, done)),
+    )
+    this.#traffic.bytesSent += data.length
+    if (!fragment.isLast) return
+    this.#traffic.messagesSent += 1
+    this.endMessage()
+  }
+
+  /** What has waited behind the message follows. */
+  endMessage(): void {
+    if (!this.isOpen || this.#fragments === undefined) return
+    if (!this.#fragments.release((message) => this.#give(message))) this.#fragments = undefined
+    // Where nothing was written, nothing will end that could tell of room.
+    setImmediate(() => this.#settleDrain())
   }
 
   /** A message of several. */
@@ -171,18 +196,28 @@ export class PortableConnection {
   }
 
   ping(data: Payload): number {
-    return this.isOpen ? this.#queue(sizeOf(data), (done) => this.#socket.ping(data, false, done)) : 0
+    if (!this.isOpen) return 0
+    const size = sizeOf(data)
+    return this.#take(size, () => this.#write(size, (done) => this.#socket.ping(data, false, done)))
   }
 
-  /** Gives a frame to ws, unless there is no room. */
-  #queue(size: number, give: (done: () => void) => void): number {
+  /** Calls back unless there is no room. The answer is that of `send`. */
+  #take(size: number, put: () => void): number {
     const waiting = this.bufferedAmount
-    if (waiting + size > this.#limits.maxBackpressure) {
+    if (waiting + size > this.#limit) {
       this.#owesDrainWhenRoom = true
       // Larger than the limit itself: no write will end that could tell of room.
       if (waiting === 0) setImmediate(() => this.#settleDrain())
       return 0
     }
+    put()
+    if ((this.#waitingAtCork ?? waiting) <= this.#unreported) return size || 1
+    this.#owesDrainWhenEmpty = true
+    return -1
+  }
+
+  /** Gives a frame to ws. */
+  #write(size: number, give: (done: () => void) => void): void {
     this.#taken += size
     const end = this.#taken
     give(() => {
@@ -190,19 +225,30 @@ export class PortableConnection {
       this.#settleDrain()
       if (this.#isRefused) this.#endWhenSent()
     })
-    if ((this.#waitingAtCork ?? waiting) <= this.#unreported) return size || 1
-    this.#owesDrainWhenEmpty = true
-    return -1
+  }
+
+  #give({ data, size, compress }: HeldMessage): void {
+    const options = { binary: typeof data !== 'string', compress: this.#wantsCompression(size, compress) }
+    this.#write(size, (done) => this.#socket.send(data, options, done))
+  }
+
+  #wantsCompression(size: number, choice: boolean | undefined): boolean {
+    // There is nothing to compress in an empty message.
+    return this.#compresses && size > 0 && (choice ?? size >= (this.#limits.compression?.threshold ?? 0))
   }
 
   #settleDrain(): void {
+    if (this.#fragments?.awaitsDrain && this.readyForFragment) {
+      this.#fragments.awaitsDrain = false
+      if (this.isOpen) this.#events.onFragmentDrain()
+    }
     const waiting = this.bufferedAmount
     if (this.#watched !== undefined && waiting <= this.#watched) {
       this.#watched = undefined
       if (this.isOpen) this.#events.onBufferLow()
     }
     const isEmpty = waiting === 0
-    const isDue = (this.#owesDrainWhenEmpty && isEmpty) || (this.#owesDrainWhenRoom && waiting < this.#limits.maxBackpressure)
+    const isDue = (this.#owesDrainWhenEmpty && isEmpty) || (this.#owesDrainWhenRoom && waiting < this.#limit)
     if (!isDue) return
     this.#owesDrainWhenRoom = false
     if (isEmpty) this.#owesDrainWhenEmpty = false

@@ -2,6 +2,8 @@
 /**
  * The engine that runs everywhere: the `ws` package on `node:http`, behind a listener of its own. Beside serving where no addon can be
  * built, it says in plain code what the contract means.
+ *
+ * Long because the contract has many methods, most of which are a line here: what they do is in the modules beside it.
  */
 import { Buffer } from 'node:buffer'
 import { createServer, type Server } from 'node:http'
@@ -20,17 +22,19 @@ import type {
   EngineServerOptions,
   EngineTls,
   ExchangeId,
+  Fragment,
   ListenAddress,
   Payload,
   ResponseHead,
   ServerEvents,
 } from './contract.js'
 import { compressionOf } from './portable-compression.js'
-import { PortableConnection, Traffic } from './portable-connection.js'
+import { PortableConnection } from './portable-connection.js'
 import { hasDescriptorLeft, isShortage } from './portable-descriptors.js'
 import { PortableHttp } from './portable-http.js'
 import { PortableListener } from './portable-listener.js'
 import { Topics } from './portable-topics.js'
+import { Traffic } from './portable-traffic.js'
 
 /** Milliseconds between two looks at silent connections and at the descriptors that are left. */
 const SWEEP_INTERVAL = 1000
@@ -192,6 +196,22 @@ class PortableServer implements EngineServer {
   cork<R>(id: ConnectionId, callback: () => R): R {
     const connection = this.#connections.get(id)
     return connection === undefined ? callback() : connection.cork(callback)
+  }
+
+  beginMessage(id: ConnectionId): void {
+    this.#connections.get(id)?.beginMessage()
+  }
+
+  readyForFragment(id: ConnectionId): boolean {
+    return this.#connections.get(id)?.readyForFragment ?? true
+  }
+
+  sendFragment(id: ConnectionId, data: Uint8Array, fragment: Fragment): void {
+    this.#connections.get(id)?.sendFragment(Buffer.from(plainView(data)), fragment)
+  }
+
+  withdrawMessage(id: ConnectionId): void {
+    this.#connections.get(id)?.endMessage()
   }
 
   pause(id: ConnectionId): void {

@@ -20,6 +20,7 @@ export enum Event {
   pong = 5,
   close = 6,
   bufferLow = 7,
+  fragmentDrain = 8,
   /** From here to `request`, `length` is an index of an attachment, and no bytes follow. */
   textAttached = 16,
   binaryAttached = 17,

@@ -305,6 +305,9 @@ export class Rings {
       case Event.bufferLow:
         connection.onBufferLow()
         break
+      case Event.fragmentDrain:
+        connection.onFragmentDrain()
+        break
       case Event.droppedText:
       case Event.droppedBinary: {
         // The two kinds say which of the two it is. It stays, since others may be about to get the same one.

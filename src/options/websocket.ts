@@ -1,7 +1,7 @@
 /** Handlers and limits of a WebSocket route: the home of their defaults and ranges. */
 import type { CompressionSettings, EngineRoute } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
-import type { CompressionOptions, CompressorSize, DrainedOptions, WebSocketHandlers } from '../types.js'
+import type { CompressionOptions, CompressorSize, Data, DrainedOptions, SendStreamOptions, WebSocketHandlers } from '../types.js'
 import {
   checkBoolean,
   checkFunction,
@@ -15,8 +15,16 @@ import {
 
 const MEBIBYTE = 1024 * 1024
 
+/** What a stream is asked for. */
+export interface StreamSettings {
+  /** Undefined: as the first chunk is. */
+  readonly binary: boolean | undefined
+  readonly compress: boolean | undefined
+  readonly signal: AbortSignal | undefined
+}
+
 /** The limits of a WebSocket route that names none. */
-const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'reportDrops'> = {
+const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops'> = {
   maxPayloadLength: 16 * MEBIBYTE,
   maxBackpressure: 16 * MEBIBYTE,
   idleTimeout: 120,
@@ -29,6 +37,9 @@ const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'reportDrops'> = {
 export interface ResolvedRoute extends EngineRoute {
   readonly closeOnBackpressureLimit: boolean
 }
+
+/** Bytes: many enough for the cost of a fragment not to matter, and few enough to be kept for each client. */
+const MAX_FRAGMENT_LENGTH = 64 * 1024
 
 /** Bytes: what `ws` takes too. */
 const DEFAULT_THRESHOLD = 1024
@@ -49,6 +60,7 @@ const SIZES: Readonly<Record<CompressorSize, readonly [compressorBits: number, m
     '256KB': [15, 8, 15],
   }
 
+const STREAM_OPTION_NAMES: Names<SendStreamOptions> = ['binary', 'compress', 'signal']
 const DRAINED_OPTION_NAMES: Names<DrainedOptions> = ['threshold', 'signal']
 const COMPRESSION_OPTION_NAMES: Names<CompressionOptions> = ['compressor', 'decompressor', 'threshold']
 
@@ -96,6 +108,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     idleTimeout,
     sendPings,
     closeOnBackpressureLimit,
+    maxFragmentLength: Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2)),
     reportDrops: closeOnBackpressureLimit || handlers.dropped !== undefined,
     compression: resolveCompression(compression),
   }
@@ -137,6 +150,21 @@ export function resolveDrained(options: DrainedOptions): { threshold: number; si
   checkInteger('threshold', threshold, 0, MAX_INT32, ' bytes')
   if (signal !== undefined) checkSignal(signal)
   return { threshold, signal }
+}
+
+export function checkSource(source: AsyncIterable<Data>): void {
+  const isIterable = typeof source === 'object' && source !== null && typeof source[Symbol.asyncIterator] === 'function'
+  if (!isIterable) throw new OptionError('source', source, 'an async iterable')
+}
+
+/** Options of `Socket.sendStream`. */
+export function resolveStream(options: SendStreamOptions): StreamSettings {
+  checkObject('options', options, STREAM_OPTION_NAMES)
+  const { binary, compress, signal } = options
+  if (binary !== undefined) checkBoolean('binary', binary)
+  if (compress !== undefined) checkBoolean('compress', compress)
+  if (signal !== undefined) checkSignal(signal)
+  return { binary, compress, signal }
 }
 
 function checkSignal(signal: AbortSignal): void {

@@ -204,13 +204,18 @@ describe('listen options', () => {
 describe('a WebSocket route', () => {
   test('has default limits', () => {
     const limits = { maxPayloadLength: 16_777_216, maxBackpressure: 16_777_216, idleTimeout: 120, sendPings: true }
-    expect(resolveRoute({})).toEqual({ ...limits, closeOnBackpressureLimit: false, reportDrops: false })
+    expect(resolveRoute({})).toEqual({
+      ...limits,
+      closeOnBackpressureLimit: false,
+      maxFragmentLength: 65_536,
+      reportDrops: false,
+    })
   })
 
   test('takes the limits that it is given', () => {
     const numbers = { maxPayloadLength: 1, maxBackpressure: 2_147_483_647, idleTimeout: 8 }
     const limits = { ...numbers, sendPings: false, closeOnBackpressureLimit: true }
-    expect(resolveRoute({ ...limits, message() {} })).toEqual({ ...limits, reportDrops: true })
+    expect(resolveRoute({ ...limits, message() {} })).toEqual({ ...limits, maxFragmentLength: 65_536, reportDrops: true })
     expect(resolveRoute({ idleTimeout: 0 }).idleTimeout).toBe(0)
     expect(resolveRoute({ idleTimeout: 960 }).idleTimeout).toBe(960)
   })
@@ -218,6 +223,17 @@ describe('a WebSocket route', () => {
   test('asks the engine for what it drops only where somebody wants to know', () => {
     expect(resolveRoute({ drain() {} }).reportDrops).toBe(false)
     expect(resolveRoute({ dropped() {} }).reportDrops).toBe(true)
+  })
+
+  test('keeps no more than half of the queue free for fragments', () => {
+    for (const [maxBackpressure, length] of [
+      [1, 1],
+      [1001, 501],
+      [131_072, 65_536],
+      [131_074, 65_536],
+    ]) {
+      expect(resolveRoute({ maxBackpressure: maxBackpressure ?? 0 }).maxFragmentLength).toBe(length)
+    }
   })
 
   test('may be an object of a class, with methods for handlers and fields of its own', () => {

@@ -1,0 +1,164 @@
+// Messages to one connection: whole ones, and those in fragments with what waits behind them.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "buffered_amount.h"
+#include "connection_owner.h"
+#include "connection_table.h"
+#include "counters.h"
+#include "publishing.h"
+#include "uws_specializations.h"
+#include "websocket_server.h"
+
+namespace nws {
+
+/// Lives on its loop's thread. The caller knows that a WebSocket is open. See ConnectionOwner.
+template <bool SSL>
+class Sending {
+  using WebSocket = frames::WebSocket<SSL>;
+
+ public:
+  Sending(ConnectionTable &connections, ServerEvents &events, Counters &counters, SharedCompression &compression,
+          Publishing<SSL> &publishing)
+      : connections_(connections), events_(events), counters_(counters), compression_(compression), publishing_(publishing) {}
+
+  void send(WebSocket *ws, std::string_view payload, uWS::OpCode op_code, Compress compress) {
+    SocketData *data = ws->getUserData();
+    if (data->closing) {
+      return;
+    }
+    publishing_.flush(data);
+    bool is_message = op_code == uWS::OpCode::TEXT || op_code == uWS::OpCode::BINARY;
+    if (is_message) {
+      counters_.sent(payload.length());
+    }
+    if (is_message && data->held) {
+      data->held->add(payload, op_code, compress);
+    } else {
+      write(ws, data, payload, op_code, is_message ? compress : Compress::never);
+    }
+    note_buffered(ws, data);
+  }
+
+  void begin_message(WebSocket *ws) {
+    SocketData *data = ws->getUserData();
+    if (data->closing) {
+      return;
+    }
+    publishing_.flush(data);
+    if (data->held) {
+      data->held->messages.push_back({{}, {}, {}, true});
+    } else {
+      data->held = std::make_unique<HeldMessages>();
+      connections_.account(data->id).limit -= data->route->max_fragment_length;
+    }
+  }
+
+  bool ready_for_fragment(WebSocket *ws) {
+    HeldMessages *held = ws->getUserData()->held.get();
+    if (!held || ws->getBufferedAmount() == 0) {
+      return true;
+    }
+    held->awaits_drain = true;
+    return false;
+  }
+
+  void send_fragment(WebSocket *ws, std::string_view payload, const Fragment &fragment) {
+    SocketData *data = ws->getUserData();
+    if (data->closing || !data->held) {
+      return;
+    }
+    uWS::OpCode op_code = uWS::OpCode::CONTINUATION;
+    if (fragment.is_first) {
+      op_code = fragment.is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT;
+      data->held->compressed = data->compression && data->compression->wants(payload.length(), fragment.compress);
+    }
+    counters_.bytes_sent += payload.length();
+    if (data->held->compressed) {
+      auto form = data->compression->compress_fragment(payload, fragment.is_last);
+      ws->send(form, fragment.is_first ? frames::compressed(op_code) : op_code, false, fragment.is_last);
+      compression_.deflated.trim();
+    } else {
+      ws->send(payload, op_code, false, fragment.is_last);
+    }
+    if (fragment.is_last) {
+      counters_.messages_sent++;
+      next_message(ws, data);
+    }
+    note_buffered(ws, data);
+  }
+
+  void withdraw_message(WebSocket *ws) {
+    if (SocketData *data = ws->getUserData(); data->held && !data->closing) {
+      next_message(ws, data);
+    }
+  }
+
+  /// Some of what waited has been written.
+  void drained(WebSocket *ws) {
+    SocketData *data = ws->getUserData();
+    if (data->held && data->held->awaits_drain && ws->getBufferedAmount() == 0) {
+      data->held->awaits_drain = false;
+      events_.on_fragment_drain(*data);
+    }
+    tell_of_room(data);
+  }
+
+ private:
+  /// Sends what waits behind a message in fragments that has ended, up to the next of that kind.
+  void next_message(WebSocket *ws, SocketData *data) {
+    publishing_.flush(data);
+    bool another = false;
+    while (!another && !data->held->messages.empty()) {
+      HeldMessages::Message message = std::move(data->held->messages.front());
+      data->held->messages.pop_front();
+      another = message.is_beginning;
+      if (!another) {
+        data->held->bytes -= message.payload.length();
+        write(ws, data, message.payload, message.op_code, message.compress);
+      }
+    }
+    if (!another) {
+      data->held.reset();
+      connections_.account(data->id).limit += data->route->max_fragment_length;
+    }
+    note_buffered(ws, data);
+    tell_of_room(data);
+  }
+
+  void write(WebSocket *ws, SocketData *data, std::string_view payload, uWS::OpCode op_code, Compress compress) {
+    if (data->compression && data->compression->wants(payload.length(), compress)) {
+      frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
+      compression_.deflated.trim();
+    } else {
+      ws->send(payload, op_code);
+    }
+  }
+
+  /// Raises the events that are asked for when the queue is this short.
+  void tell_of_room(SocketData *data) {
+    Account &account = connections_.account(data->id);
+    if (account.buffered < account.watch) {
+      account.watch = 0;
+      events_.on_buffer_low(*data);
+    }
+    bool has_room = (account.answers & Account::answered_dropped) && account.buffered < account.limit;
+    if (account.answers && (account.buffered == 0 || has_room)) {
+      account.answers = 0;
+      events_.on_drain(*data);
+    }
+  }
+
+  void note_buffered(WebSocket *ws, SocketData *data) { nws::note_buffered<SSL>(ws, data, connections_); }
+
+  ConnectionTable &connections_;
+  ServerEvents &events_;
+  Counters &counters_;
+  SharedCompression &compression_;
+  Publishing<SSL> &publishing_;
+};
+
+}  // namespace nws

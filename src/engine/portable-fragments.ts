@@ -1,0 +1,71 @@
+/** Messages in fragments, for `ws`: the one that is being sent, and what waits behind it. */
+import type { Fragment, Payload } from './contract.js'
+
+export interface HeldMessage {
+  readonly data: Payload
+  readonly size: number
+  /** As the sender chose. */
+  readonly compress: boolean | undefined
+}
+
+/** What `ws` is told of a fragment. */
+export interface WsFragment {
+  readonly binary: boolean
+  readonly compress: boolean
+  readonly fin: boolean
+}
+
+export class MessageInFragments {
+  /** Undefined where another message in fragments begins. */
+  readonly #held: (HeldMessage | undefined)[] = []
+  #heldBytes = 0
+  #compress = false
+  /** ws cannot end a compressed message with an empty fragment: each one waits for the next, since it may be the last. */
+  #last: Uint8Array | undefined
+  /** Whether its sender waits. */
+  awaitsDrain = false
+
+  /** The sum of the payloads of what waits. */
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
+  hold(message: HeldMessage): void {
+    this.#held.push(message)
+    this.#heldBytes += message.size
+  }
+
+  beginAnother(): void {
+    this.#held.push(undefined)
+  }
+
+  /** Calls back with each fragment that can go. `wantsCompression` decides with the first one. */
+  send(
+    data: Uint8Array,
+    { isBinary, isFirst, isLast, compress }: Fragment,
+    wantsCompression: (size: number, choice: boolean | undefined) => boolean,
+    write: (data: Uint8Array, options: WsFragment) => void,
+  ): void {
+    if (isFirst) this.#compress = wantsCompression(data.length, compress)
+    const options = { binary: isBinary, compress: this.#compress, fin: isLast }
+    if (!this.#compress) {
+      write(data, options)
+      return
+    }
+    const isMere = isLast && data.length === 0
+    if (this.#last !== undefined) write(this.#last, { ...options, fin: isMere })
+    this.#last = isLast ? undefined : data
+    if (isLast && !isMere) write(data, options)
+  }
+
+  /** Gives what has waited, up to the next message in fragments. False when there is none of that kind. */
+  release(send: (message: HeldMessage) => void): boolean {
+    while (this.#held.length > 0) {
+      const message = this.#held.shift()
+      if (message === undefined) return true
+      this.#heldBytes -= message.size
+      send(message)
+    }
+    return false
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * Messages that are sent from many chunks, in fragments: `Socket.sendStream`. The streams of one socket take turns, in the order of the
+ * calls; what is sent or published meanwhile waits behind them in the engine.
+ */
+import { Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { ChunkEncoder } from './chunk-encoder.js'
+import type { ConnectionId, EngineServer } from './engine/contract.js'
+import { ClosedError } from './errors.js'
+import { toPayload } from './options/arguments.js'
+import type { StreamSettings } from './options/websocket.js'
+import type { Data } from './types.js'
+
+/** Bytes after which others get their turn of the event loop, however fast source and client are. */
+const MAX_BURST = 1024 * 1024
+/** What a fragment counts for at least: it costs more than its bytes. */
+const MIN_FRAGMENT_COST = 1024
+
+/** What the streams of one socket have in common. */
+interface Target {
+  readonly engine: EngineServer
+  readonly connection: ConnectionId
+  readonly maxFragmentLength: number
+  /** A message that was begun cannot be completed. */
+  fail(): void
+}
+
+export class MessageStreams {
+  readonly #target: Target
+  /** The first one has its turn. */
+  readonly #streams: MessageStream[] = []
+
+  constructor(target: Target) {
+    this.#target = target
+  }
+
+  async send(source: AsyncIterable<Data>, settings: StreamSettings): Promise<void> {
+    const stream = new MessageStream(this.#target, source, settings)
+    this.#target.engine.beginMessage(this.#target.connection)
+    this.#streams.push(stream)
+    stream.onEnd = () => this.#advance()
+    if (this.#streams.length === 1) stream.begin()
+    await stream.done
+  }
+
+  #advance(): void {
+    this.#streams.shift()
+    while (this.#streams[0]?.begin() === false) {
+      this.#target.engine.withdrawMessage(this.#target.connection)
+      this.#streams.shift()
+    }
+  }
+
+  /** The engine can take the next fragment. */
+  fragmentDrained(): void {
+    this.#streams[0]?.proceed()
+  }
+
+  /** The socket is closing. */
+  end(): void {
+    for (const stream of [...this.#streams]) stream.interrupt(new ClosedError('the socket has closed'))
+  }
+}
+
+/**
+ * Whoever makes the chunks may stop. Nobody waits for that: it may be waiting for something itself. The iterators of Node's streams do not
+ * listen while they wait for a chunk, or before they are asked for the first one.
+ */
+export function abandon(source: AsyncIterable<Data>, iterator = source[Symbol.asyncIterator]()): void {
+  if (source instanceof Readable) source.destroy()
+  else void (async () => iterator.return?.())().catch(() => {})
+}
+
+class MessageStream {
+  readonly done: Promise<void>
+  /** Called at the end of its turn. */
+  onEnd: () => void = () => {}
+  readonly #target: Target
+  readonly #source: AsyncIterable<Data>
+  readonly #iterator: AsyncIterator<Data>
+  readonly #settings: StreamSettings
+  readonly #encoder: ChunkEncoder
+  #hasBegun = false
+  #begin: () => void = () => {}
+  /** Whether the source may still have something to give up. */
+  #isSourceOpen = true
+  #isFirst = true
+  #burst = 0
+  #interruption: { readonly error: unknown } | undefined
+  /** Settle what is being waited for. */
+  #reject: (error: unknown) => void = () => {}
+  #resolve: () => void = () => {}
+
+  constructor(target: Target, source: AsyncIterable<Data>, settings: StreamSettings) {
+    this.#target = target
+    this.#source = source
+    this.#iterator = source[Symbol.asyncIterator]()
+    this.#settings = settings
+    this.#encoder = new ChunkEncoder(settings.binary)
+    const turn = new Promise<void>((resolve) => {
+      this.#begin = resolve
+    })
+    this.done = this.#run(turn)
+  }
+
+  /** Its turn has come. False when it was over before that: then it has no turn. */
+  begin(): boolean {
+    if (this.#interruption !== undefined) return false
+    this.#hasBegun = true
+    this.#begin()
+    return true
+  }
+
+  proceed(): void {
+    this.#resolve()
+  }
+
+  interrupt(error: unknown): void {
+    this.#interruption ??= { error }
+    this.#reject(error)
+  }
+
+  async #run(turn: Promise<void>): Promise<void> {
+    const { signal } = this.#settings
+    const abort = () => this.interrupt(signal?.reason)
+    signal?.addEventListener('abort', abort)
+    try {
+      await this.#unlessInterrupted(turn)
+      for (let result = await this.#next(); !result.done; result = await this.#next()) {
+        await this.#sendAll(this.#encoder.encode(toPayload(result.value)))
+      }
+      await this.#send(this.#encoder.end(), true)
+      this.onEnd()
+    } catch (error) {
+      this.#release()
+      this.interrupt(error)
+      if (!this.#isFirst) this.#target.fail()
+      else if (this.#hasBegun) this.#withdraw()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  async #next(): Promise<IteratorResult<Data>> {
+    try {
+      const result = await this.#unlessInterrupted(this.#iterator.next())
+      if (result.done) this.#isSourceOpen = false
+      return result
+    } catch (error) {
+      // What has thrown by itself is not asked to stop.
+      if (this.#interruption === undefined) this.#isSourceOpen = false
+      throw error
+    }
+  }
+
+  #release(): void {
+    if (!this.#isSourceOpen) return
+    this.#isSourceOpen = false
+    abandon(this.#source, this.#iterator)
+  }
+
+  #withdraw(): void {
+    this.#target.engine.withdrawMessage(this.#target.connection)
+    this.onEnd()
+  }
+
+  async #sendAll(bytes: Uint8Array): Promise<void> {
+    const { maxFragmentLength } = this.#target
+    for (let start = 0; start < bytes.length; start += maxFragmentLength) {
+      await this.#send(bytes.subarray(start, start + maxFragmentLength), false)
+    }
+  }
+
+  async #send(data: Uint8Array, isLast: boolean): Promise<void> {
+    const { engine, connection } = this.#target
+    while (!engine.readyForFragment(connection)) {
+      await this.#unlessInterrupted(
+        new Promise<void>((resolve) => {
+          this.#resolve = resolve
+        }),
+      )
+      this.#burst = 0
+    }
+    if (this.#burst > MAX_BURST) {
+      this.#burst = 0
+      await this.#unlessInterrupted(nextTurn())
+      await this.#send(data, isLast)
+      return
+    }
+    this.#burst += Math.max(data.length, MIN_FRAGMENT_COST)
+    const { isBinary } = this.#encoder
+    engine.sendFragment(connection, data, { isBinary, isFirst: this.#isFirst, isLast, compress: this.#settings.compress })
+    this.#isFirst = false
+  }
+
+  /** As the promise, unless `interrupt` comes first. Unlike Promise.race, it leaves nothing behind in a promise that lives long. */
+  #unlessInterrupted<R>(promise: Promise<R>): Promise<R> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject
+      if (this.#interruption !== undefined) reject(this.#interruption.error)
+      // An iterator may give something else than the promise that it should.
+      Promise.resolve(promise).then(resolve, reject)
+    })
+  }
+}

@@ -19,7 +19,7 @@ template <bool SSL>
 void note_buffered(frames::WebSocket<SSL> *ws, SocketData *data, ConnectionTable &connections) {
   connections.account(data->id).buffered = buffered_amount<SSL>(ws, data);
   if (data->paused) {
-    Reading::stop<SSL>(ws);
+    Reading::stop(SSL, ws);
   }
 }
 

@@ -12,8 +12,7 @@
 
 #include <libusockets.h>
 #include <poll.h>
-
-#include "socket_polling.h"
+#include <uv.h>
 
 namespace nws {
 
@@ -32,15 +31,18 @@ class Reading {
   }
 
   /// The peer is not read, and its silence does not count.
-  template <bool SSL>
-  static void stop(void *socket) {
-    change<SSL>(static_cast<us_socket_t *>(socket), false, 0);
+  static void stop(bool ssl, void *socket) {
+    auto *s = static_cast<us_socket_t *>(socket);
+    change(ssl, s, us_poll_events(reinterpret_cast<us_poll_t *>(s)) & UV_WRITABLE);
+    us_socket_timeout(ssl, s, 0);
   }
   /// `timeout`: seconds of silence, from now on.
-  template <bool SSL>
-  static void start(void *socket, unsigned timeout) {
-    change<SSL>(static_cast<us_socket_t *>(socket), true, timeout);
+  static void start(bool ssl, void *socket, unsigned timeout) {
+    auto *s = static_cast<us_socket_t *>(socket);
+    change(ssl, s, us_poll_events(reinterpret_cast<us_poll_t *>(s)) | UV_READABLE);
+    us_socket_timeout(ssl, s, timeout);
   }
+
   /// Whether the connection has been reset. Then it counts as writable, over and over.
   static bool is_reset(void *socket) {
     pollfd descriptor{us_poll_fd(static_cast<us_poll_t *>(socket)), 0, 0};
@@ -48,11 +50,9 @@ class Reading {
   }
 
  private:
-  template <bool SSL>
-  static void change(us_socket_t *socket, bool reads, unsigned timeout) {
-    if (!us_socket_is_closed(SSL, socket)) {
-      set_reading<SSL>(socket, reads);
-      us_socket_timeout(SSL, socket, timeout);
+  static void change(bool ssl, us_socket_t *s, int events) {
+    if (!us_socket_is_closed(ssl, s)) {
+      us_poll_change(reinterpret_cast<us_poll_t *>(s), us_socket_context_loop(ssl, us_socket_context(ssl, s)), events);
     }
   }
 };

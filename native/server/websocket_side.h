@@ -135,7 +135,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     auto *ws = static_cast<WebSocket *>(socket);
     if (SocketData *data = ws->getUserData(); !data->closing) {
       data->paused = true;
-      Reading::stop<SSL>(ws);
+      Reading::stop(SSL, ws);
     }
   }
 
@@ -210,7 +210,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     if (!std::exchange(data->paused, false)) {
       return false;
     }
-    Reading::start<SSL>(ws, frames::context_data<SSL>(ws)->idleTimeoutComponents.first);
+    Reading::start(SSL, ws, frames::context_data<SSL>(ws)->idleTimeoutComponents.first);
     return true;
   }
 
@@ -267,7 +267,7 @@ us_socket_t *write_websocket(us_socket_t *socket) {
       if (Reading::is_reset(ws)) {
         ws->getUserData()->owner->reset(ws);
       } else {
-        Reading::stop<SSL>(ws);
+        Reading::stop(SSL, ws);
       }
     }
   }

@@ -372,7 +372,8 @@ export interface WebSocketHandlers<T, P extends string = string> {
    * aborts, and the answer is of no interest to anybody. What it throws or rejects with gives the client 500 and goes to `onError`;
    * likewise an answer that is neither (TypeError), a protocol that was not offered, and a header that cannot be sent (OptionError).
    *
-   * Frames that a client sends before it is accepted, against RFC 6455, are kept: up to 64 KiB; one that sends more is cut.
+   * Frames that a client sends before it is accepted, against RFC 6455, are kept, up to 64 KiB. One that sends more
+   * is read no further until it is accepted (native engine), or cut (portable engine).
    *
    * Default: every handshake that is correct is accepted, without a subprotocol.
    */

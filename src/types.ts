@@ -140,7 +140,10 @@ export type Metrics = {
   readonly messagesReceived: number
   /** Bytes of the payloads in `messagesReceived`. */
   readonly bytesReceived: number
-  /** Messages taken for a client: those of `send` that were not answered with 0, and published ones once for each subscriber. */
+  /**
+   * Messages taken for a client: those of `send` that were not answered with 0, and published ones once for each subscriber. One of many
+   * pieces counts with its last piece, and its bytes as they go.
+   */
   readonly messagesSent: number
   /** Bytes of the payloads in `messagesSent`. */
   readonly bytesSent: number

@@ -276,7 +276,7 @@ class HttpReading {
     connection.parsed = length > 0 ? 0 : end;
     parse(socket, head.data(), static_cast<std::size_t>(head.length()));
     if (connections_.find(socket) != connections_.end() && !connection.body.complete()) {
-      us_socket_timeout(SSL, socket, body_timeout);
+      us_socket_timeout(SSL, socket, connection.expects_continue ? 0 : body_timeout);  // the client may be waiting for us
     }
     return length > 0;
   }

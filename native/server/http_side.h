@@ -85,6 +85,9 @@ class HttpSide {
     Answer::chunk(exchange->response, content);
     reading_.keep_paused(exchange->response);
     exchange->awaits_writable = Answer::buffered(exchange->response) > 0;
+    if (exchange->awaits_writable) {
+      Answer::time_out(exchange->response, Answer::write_timeout);
+    }
     return !exchange->awaits_writable;
   }
 

@@ -56,8 +56,9 @@ export class HttpExchanges {
 
   body(exchange: ExchangeId, chunk: Uint8Array<ArrayBuffer>, isLast: boolean): void {
     const body = this.#bodies.get(exchange)
-    if (isLast) this.#bodies.delete(exchange)
     body?.push(chunk, isLast)
+    // One that has become too large after the answer was the end of its connection.
+    if (isLast || (body?.isTooLarge && !this.#requests.has(exchange))) this.#bodies.delete(exchange)
   }
 
   writable(exchange: ExchangeId): void {

@@ -1,17 +1,18 @@
 /** curl against HTTP routes: uploads, downloads, and what it expects in between. Skipped where there is no curl. */
 import { spawn, spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
+import { OTHER_PROGRAM } from './support/child.js'
 import { describeEngines, type ServeOptions, serve } from './support/engines.js'
 import { within } from './support/waiting.js'
 
-const hasCurl = spawnSync('curl', ['--version']).status === 0
+const hasCurl = spawnSync('curl', ['--version'], { env: OTHER_PROGRAM }).status === 0
 
 /** What curl writes to its two outputs. */
 async function curl(
   args: readonly string[],
   input: string | Uint8Array = '',
 ): Promise<{ out: Buffer; log: string; status: number }> {
-  const child = spawn('curl', ['--silent', '--show-error', '--verbose', ...args])
+  const child = spawn('curl', ['--silent', '--show-error', '--verbose', ...args], { env: OTHER_PROGRAM })
   const [out, log]: Buffer[][] = [[], []]
   child.stdout.on('data', (chunk: Buffer) => out?.push(chunk))
   child.stderr.on('data', (chunk: Buffer) => log?.push(chunk))

@@ -1,9 +1,14 @@
 /** Before all tests: `src/` is compiled to `dist/`, which child processes run and to which the package's own name resolves. */
 import { execFileSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 export function setup(): void {
   const root = fileURLToPath(new URL('../..', import.meta.url))
+  // What is left of sources that are gone would be tested, and packed, as if it were there.
+  rmSync(join(root, 'dist'), { recursive: true, force: true })
   execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
     cwd: root,
     stdio: 'inherit',

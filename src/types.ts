@@ -191,7 +191,7 @@ export interface ServerRequest<P extends string = string> extends Request {
    * address of TCP: for its own health checks (LOCAL), for clients on a unix socket.
    */
   readonly proxiedAddress?: string
-  /** Aborts when the client goes away before the whole answer was given. A clone's does not. */
+  /** Aborts when the client goes away before the whole answer was given, or before its body has come whole. A clone's does not. */
   readonly signal: AbortSignal
   /** The body as it comes; null when there is none. Errors with the signal's reason when the client goes away. */
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>> | null

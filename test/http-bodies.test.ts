@@ -409,11 +409,12 @@ describeEngines('a client that goes away in its body', (engine) => {
     await within(served.server.close({ timeout: 60_000 }), 'close, which has nothing to wait for')
   })
 
-  test('rejects the reading after the answer', async () => {
-    const failed = new Queue<unknown>()
+  test('aborts the signal and rejects the reading after the answer', async () => {
+    const failed = new Queue<boolean>()
     const served = await withRoutes(engine, (server) =>
       server.post('/', (incoming) => {
-        void failureOf(incoming.text()).then((error) => failed.push(error))
+        const { signal } = incoming
+        void failureOf(incoming.text()).then((error) => failed.push(signal.aborted && error === signal.reason))
         return new Response('early')
       }),
     )
@@ -421,7 +422,7 @@ describeEngines('a client that goes away in its body', (engine) => {
     client.write(request('POST', '/', 'Content-Length: 100'), 'some')
     expect((await client.response()).body.toString()).toBe('early')
     client.vanish()
-    expect(await failed.next('the failure')).toMatchObject({ name: 'AbortError' })
+    expect(await failed.next('the failure')).toBe(true)
   })
 })
 

@@ -192,6 +192,43 @@ describeEngines('requests that do not wait for answers', (engine) => {
     })
   }
 
+  test('may end in a refused handshake behind answers that were given in another order', async () => {
+    const [first, second] = [Buffer.alloc(2 ** 22, 'first'), Buffer.alloc(2 ** 22, 'second')]
+    const secondAnswered = new Deferred()
+    const bothAnswered = new Deferred()
+    const served = await serve(
+      engine,
+      {},
+      {
+        path: '/socket',
+        routes: (server) =>
+          server
+            .get('/first', async () => {
+              // An engine that takes requests one by one has no second answer to wait for.
+              await Promise.race([secondAnswered.promise, turns(50)])
+              setImmediate(() => bothAnswered.resolve())
+              return new Response(first)
+            })
+            .get('/second', () => {
+              setImmediate(() => secondAnswered.resolve())
+              return new Response(second)
+            }),
+      },
+    )
+    const client = await RawClient.connect(served)
+    client.pause()
+    client.write(get('/first'), get('/second'))
+    await within(Promise.all([bothAnswered.promise, secondAnswered.promise]), 'the answers')
+    await turns()
+    client.write(handshake({ path: '/missing' }))
+    await client.flushed()
+    await turns()
+    client.resume()
+    expect((await client.response()).body.equals(first)).toBe(true)
+    expect((await client.response()).body.equals(second)).toBe(true)
+    expect((await client.response()).status).toBe(404)
+  })
+
   test('behind a body that is too large are never looked at, a handshake neither', async () => {
     const errors: Error[] = []
     const { served } = await recording(engine, { maxRequestBodySize: 10, onError: (error) => errors.push(error) })

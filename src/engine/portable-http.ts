@@ -160,15 +160,19 @@ export class PortableHttp {
     }
     const begin = () => {
       if (stream.destroyed) return
+      // Until Node has written them, the answers before own the stream; and it would set the timeout of an idle connection then. They
+      // were given in any order.
+      const earlier = [...this.#unflushed].find(({ req }) => req.socket === stream)
+      if (earlier !== undefined) {
+        earlier.once('close', begin)
+        return
+      }
       const early = new EarlyBytes(stream, head)
       const parts = { isBodyPending: false, expectsContinue: false, isAnswered: false }
       const id = this.#begin({ request, stream, response: undefined, early, ...parts })
       if (this.#exchanges.has(id)) early.start()
     }
-    // Until Node has written it, the answer before owns the stream; and it would set the timeout of an idle connection then.
-    const earlier = [...this.#unflushed].findLast(({ req }) => req.socket === stream)
-    if (earlier === undefined) begin()
-    else earlier.once('close', begin)
+    begin()
   }
 
   #begin(exchange: Exchange): ExchangeId {

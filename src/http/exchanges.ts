@@ -24,6 +24,12 @@ export interface BodyLimits {
   readonly maxRequestBodySize: number
 }
 
+/** A body that is coming, and whose it is: the request may be answered by then. */
+interface Receiving {
+  readonly body: IncomingBody
+  readonly request: IncomingRequest
+}
+
 export class HttpExchanges {
   readonly #owner: ExchangeOwner
   readonly #scheme: 'http' | 'https'
@@ -32,7 +38,7 @@ export class HttpExchanges {
   /** Requests that are not answered, or not to the end. */
   readonly #requests = new Map<ExchangeId, IncomingRequest>()
   /** Bodies that have not come to their end. */
-  readonly #bodies = new Map<ExchangeId, IncomingBody>()
+  readonly #bodies = new Map<ExchangeId, Receiving>()
   readonly #streams = new Map<ExchangeId, ResponseStream>()
 
   constructor(owner: ExchangeOwner, scheme: 'http' | 'https', { maxRequestBodySize }: BodyLimits) {
@@ -55,7 +61,7 @@ export class HttpExchanges {
   }
 
   body(exchange: ExchangeId, chunk: Uint8Array<ArrayBuffer>, isLast: boolean): void {
-    const body = this.#bodies.get(exchange)
+    const body = this.#bodies.get(exchange)?.body
     body?.push(chunk, isLast)
     // One that has become too large after the answer was the end of its connection.
     if (isLast || (body?.isTooLarge && !this.#requests.has(exchange))) this.#bodies.delete(exchange)
@@ -71,7 +77,7 @@ export class HttpExchanges {
    */
   async stream(exchange: ExchangeId, response: StreamingResponse): Promise<void> {
     const { engine } = this.#owner
-    const body = this.#bodies.get(exchange)
+    const body = this.#bodies.get(exchange)?.body
     if (engine === undefined) {
       response.rest.cancel()
       return
@@ -91,12 +97,12 @@ export class HttpExchanges {
   }
 
   aborted(exchange: ExchangeId): void {
-    const request = this.#requests.get(exchange)
-    const body = this.#bodies.get(exchange)
+    const receiving = this.#bodies.get(exchange)
+    const request = this.#requests.get(exchange) ?? receiving?.request
     this.#bodies.delete(exchange)
     request?.abort()
     const reason: unknown = request?.signal.reason ?? new DOMException('the client has gone', 'AbortError')
-    body?.fail(reason)
+    receiving?.body.fail(reason)
     this.#streams.get(exchange)?.aborted(reason)
     this.#settle(exchange)
   }
@@ -129,14 +135,14 @@ export class HttpExchanges {
       return undefined
     }
     this.#requests.set(exchange, request)
-    if (body !== undefined) this.#bodies.set(exchange, body)
+    if (body !== undefined) this.#bodies.set(exchange, { body, request })
     return request
   }
 
   /** Answers with what a handler gives, or with 500 when it fails. Never rejects. */
   async #answer(exchange: ExchangeId, request: IncomingRequest, response: Awaitable<Response>): Promise<void> {
     const headOnly = request.method === 'HEAD'
-    const body = this.#bodies.get(exchange)
+    const body = this.#bodies.get(exchange)?.body
     try {
       await this.#send(exchange, await response, headOnly, body)
     } catch (error) {

@@ -50,14 +50,15 @@ inline bool boolean(Napi::Value value) {
 /// What the sender of a message wants compressed: as in the outbox (protocol.h).
 inline Compress compress_choice(Napi::Value value) { return static_cast<Compress>(number(value) & protocol::compress_mask); }
 
-/// The bytes of a Uint8Array, valid during the call only; empty for anything else.
+/// The bytes of a Uint8Array, valid during the call only; empty for anything else. Never a null pointer, which memcpy does not
+/// take even for nothing.
 inline std::string_view bytes(Napi::Value value) {
   napi_typedarray_type type;
   std::size_t length = 0;
   void *data = nullptr;
   if (!value.IsTypedArray() || napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
-      type != napi_uint8_array) {
-    return {};
+      type != napi_uint8_array || data == nullptr) {
+    return "";
   }
   return {static_cast<const char *>(data), length};
 }

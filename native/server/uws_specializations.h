@@ -338,7 +338,7 @@ bool begin_compressed(WebSocket<SSL> *ws) {
 /// Marks a message, or the first fragment of one, as compressed already. µWebSockets takes an op code into a frame's first byte
 /// as it is.
 constexpr uWS::OpCode compressed(uWS::OpCode op_code) {
-  return static_cast<uWS::OpCode>(op_code | uWS::protocol::SND_COMPRESSED);
+  return static_cast<uWS::OpCode>(static_cast<int>(op_code) | static_cast<int>(uWS::protocol::SND_COMPRESSED));
 }
 
 /// Sends a whole message in its compressed form, if it has one.

@@ -106,7 +106,7 @@ export async function reading(request, promise) {
   try {
     await promise
   } catch (error) {
-    if (error === request.signal.reason || error instanceof SyntaxError) return
+    if (error === request.signal.reason || error?.name === 'AbortError' || error instanceof SyntaxError) return
     if (error instanceof TypeError && /^(Body is unusable|the request was answered|Invalid state)/.test(error.message)) return
     throw error
   }

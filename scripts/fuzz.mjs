@@ -93,7 +93,14 @@ async function run(engine) {
       name: `the process ends by itself, without a crash or a word on standard error [${engine}]`,
       problem: code === 0 && complaints === '' ? undefined : `${ending}\n${complaints.slice(0, 20_000)}`,
     },
-    ...(sanitized ? [{ name: `nothing that the addon has allocated is left behind [${engine}]`, problem: ownLeaks(leaks) }] : []),
+    ...(sanitized
+      ? [
+          {
+            name: `nothing that the addon has allocated is left behind [${engine}]`,
+            problem: code === 0 ? ownLeaks(leaks) : `not known: ${ending}`,
+          },
+        ]
+      : []),
   ]
 }
 

@@ -1,5 +1,7 @@
 /// <reference types="node" preserve="true" />
 /** The public API, and nothing but. Its types need those of Node, also where a project's configuration names none. */
+export { duplex } from './adapters/duplex.js'
+export { messages } from './adapters/messages.js'
 export type { EngineName } from './engine/contract.js'
 export {
   ClosedError,

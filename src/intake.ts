@@ -89,10 +89,14 @@ export class Intake {
   }
 
   /** The connection has ended: whatever is held comes now, paused or not. */
-  ended(code: number, reason: string): void {
+  flush(): void {
     while (this.#socket.isOpen && this.#deliverNext());
     this.#held = []
     this.#head = 0
+  }
+
+  /** After `flush`. */
+  ended(code: number, reason: string): void {
     this.#consumer?.onClose(code, reason)
   }
 

@@ -27,6 +27,8 @@ import {
   type WebSocketHandlers,
 } from './types.js'
 
+export type { Arrival, Consumer } from './intake.js'
+
 const OPEN = 1
 const CLOSING = 2
 const CLOSED = 3
@@ -283,10 +285,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   onClose(code: number, reason: string): void {
-    this.#intake?.ended(code, reason)
-    this.#intake = undefined
+    this.#intake?.flush()
     this.#readyState = CLOSED
     this.#closing()
+    this.#intake?.ended(code, reason)
+    this.#intake = undefined
     this.#owner.ended(this)
     try {
       this.#watch(this.#handlers.close?.(this, code, reason))
@@ -307,6 +310,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   get isOpen(): boolean {
     return this.#readyState === OPEN
+  }
+
+  /** Bytes of a message that fits into an empty queue, even while a message is being sent in fragments. */
+  get maxSafeMessage(): number {
+    return Math.max(1, this.#route.maxBackpressure - this.#route.maxFragmentLength)
   }
 
   /** From now on the messages go to the consumer. Throws ERR_ATTACHED when another has them. */

@@ -1,0 +1,103 @@
+/** A socket as a stream of `node:stream`. */
+import { Buffer } from 'node:buffer'
+import { Duplex } from 'node:stream'
+import { ClosedError } from '../errors.js'
+import type { Consumer, ServerSocket } from '../socket.js'
+import { SendStatus, type Socket } from '../types.js'
+import { serverSocketOf } from './server-socket.js'
+
+/** Bytes that may wait for the client when another chunk is sent. */
+const MAX_WAITING = 64 * 1024
+
+/** Close codes after which nothing is missing: done (1000), and a Close frame without a code (1005): RFC 6455, section 7.4.1. */
+const COMPLETE: readonly number[] = [1000, 1005]
+
+/**
+ * A socket as a Duplex of bytes, for `pipeline` and everything else that takes streams. The bytes of each message that comes can be read,
+ * text as its UTF-8; each chunk that is written is sent as a binary message (as several when it is longer than half of `maxBackpressure`).
+ * From the call on, messages come here in place of the `message` handler, so call it in `open` (or `message`) to miss none. Reading is
+ * backpressured by `pause` and `resume`, which are not for others to call meanwhile, writing by `drained`.
+ *
+ * - The client closes, with 1000 or without a code: the stream ends. With any other code, or without a closing handshake (1006), part of
+ *   what was meant may be missing: it is destroyed with a ClosedError that names the code.
+ * - `end()` closes with 1000 when all is sent, and `finish` comes when the client has answered that. WebSocket has no half-closed state: what
+ *   the client still sends then is lost, and when the client closes first, what was not written yet fails.
+ * - `destroy(error)` closes with 1011, `destroy()` cuts the connection.
+ *
+ * Throws ERR_ATTACHED while another adapter has the messages, ERR_CLOSED for a closed socket, and OptionError for anything but a socket of
+ * a WebSocketServer.
+ */
+export function duplex<T>(socket: Socket<T>): Duplex {
+  return new SocketDuplex(serverSocketOf(socket))
+}
+
+class SocketDuplex extends Duplex implements Consumer {
+  readonly #socket: ServerSocket<unknown>
+  readonly #maxMessage: number
+  /** Once it is known. */
+  #end: { readonly error: ClosedError | null } | undefined
+  #onEnd: ((error: ClosedError | null) => void) | undefined
+
+  constructor(socket: ServerSocket<unknown>) {
+    if (socket.readyState !== 1) throw new ClosedError('the socket is closed')
+    super({ allowHalfOpen: false })
+    this.#socket = socket
+    this.#maxMessage = socket.maxSafeMessage
+    socket.attach(this)
+  }
+
+  onMessage(message: string | Buffer): void {
+    const bytes = typeof message === 'string' ? Buffer.from(message) : message
+    // An empty chunk would be no chunk.
+    if (bytes.length > 0 && !this.push(bytes)) this.#socket.pause()
+  }
+
+  onClose(code: number): void {
+    const error = COMPLETE.includes(code) ? null : new ClosedError(`the connection has ended with close code ${code}`)
+    this.#end = { error }
+    if (error === null) {
+      this.push(null)
+      this.#onEnd?.(null)
+    } else {
+      this.#onEnd?.(error)
+      this.destroy(error)
+    }
+  }
+
+  override _read(): void {
+    this.#socket.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    // The socket makes no difference between views and Buffers, and checks both.
+    this.#send(chunk).then(
+      () => callback(),
+      (error: unknown) => callback(error instanceof Error ? error : new Error(String(error))),
+    )
+  }
+
+  override _final(callback: (error?: Error | null) => void): void {
+    if (this.#end !== undefined) {
+      callback(this.#end.error)
+      return
+    }
+    this.#onEnd = callback
+    this.#socket.close(1000)
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    if (error !== null) this.#socket.close(1011)
+    else if (this.#end === undefined) this.#socket.terminate()
+    callback(error)
+  }
+
+  async #send(chunk: Buffer): Promise<void> {
+    for (let start = 0; start < chunk.length; start += this.#maxMessage) {
+      const message = chunk.subarray(start, start + this.#maxMessage)
+      // Others may fill the queue, too. What would not be taken is not tried, since it would count as dropped.
+      const threshold = Math.min(MAX_WAITING, this.#maxMessage - message.length)
+      if (this.#socket.bufferedAmount > threshold) await this.#socket.drained({ threshold })
+      if (this.#socket.send(message) === SendStatus.DROPPED) throw new ClosedError('the socket has closed')
+    }
+  }
+}

@@ -1,0 +1,10 @@
+/** What is behind a `Socket`. */
+import { OptionError } from '../errors.js'
+import { ServerSocket } from '../socket.js'
+import type { Socket } from '../types.js'
+
+/** Throws OptionError for anything that only looks like one. */
+export function serverSocketOf<T>(socket: Socket<T>): ServerSocket<T> {
+  if (socket instanceof ServerSocket) return socket
+  throw new OptionError('socket', socket, 'a socket of a WebSocketServer')
+}

@@ -14,7 +14,7 @@ const COMPLETE: readonly number[] = [1000, 1005]
 
 /**
  * A socket as a Duplex of bytes, for `pipeline` and everything else that takes streams. The bytes of each message that comes can be read,
- * text as its UTF-8; each chunk that is written is sent as a binary message (as several when it is longer than half of `maxBackpressure`).
+ * text as its UTF-8; each chunk that is written is sent as a binary message (as several where it is longer than the queue, `maxBackpressure`, has room for).
  * From the call on, messages come here in place of the `message` handler, so call it in `open` (or `message`) to miss none. Reading is
  * backpressured by `pause` and `resume`, which are not for others to call meanwhile, writing by `drained`.
  *

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { ListenError, OptionError, WebSocketServerError } from '../src/index.js'
+import { ListenError, OptionError, type WebSocketServer, WebSocketServerError } from '../src/index.js'
 import { runFixture } from './support/child.js'
 import { Client } from './support/client.js'
 import { AVAILABLE_ENGINES, addressOf, describeEngines, listen, makeServer, serve } from './support/engines.js'
@@ -74,6 +74,14 @@ describeEngines('listening', (engine) => {
     const served = await serve(engine, { message: (socket, message) => void socket.send(message) }, { host: '::1' })
     const client = await Client.open(served)
     expect(await client.ask('six')).toBe('six')
+  })
+
+  test.runIf(hasIpv6)(`TLS works on IPv6 too, and URLs have its brackets${withoutIpv6}`, async () => {
+    const options = { host: '::1', server: { tls: true as const } }
+    const urls = (server: WebSocketServer) => server.get('/url', ({ url, remoteAddress }) => Response.json([url, remoteAddress]))
+    const served = await serve(engine, {}, { ...options, routes: urls })
+    const answer = await http(served, '/url')
+    expect(JSON.parse(answer.body.toString())).toEqual([`https://[::1]:${served.port}/url`, '::1'])
   })
 
   test('on 127.0.0.1 it does not serve other addresses', async () => {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { connect, type SecureVersion, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { TlsError, type TlsOptions, WebSocketServer } from '../src/index.js'
-import { type Certificate, localhostCertificate, makeCertificate } from './support/certificates.js'
+import { Authority, type Certificate, localhostCertificate, makeCertificate } from './support/certificates.js'
 import { Client } from './support/client.js'
 import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
 import { http } from './support/http.js'
@@ -106,6 +106,17 @@ describeEngines('TLS', (engine) => {
       expect((await http(served, '/health')).status).toBe(200)
     })
   }
+
+  test('sends the whole chain, so that clients need to trust nothing but its root', async () => {
+    const root = Authority.make('the root')
+    const intermediate = new Authority(root.issue({ name: 'the intermediate', isAuthority: true }))
+    const { key, cert } = intermediate.issue({ name: 'localhost', hosts: ['localhost'] })
+    const trust = { ca: root.cert, servername: 'localhost' }
+    const served = await serve(engine, echo, { server: { tls: { key, cert: cert + intermediate.cert } } })
+    expect(await (await Client.open(served, '/', trust)).ask('trusted')).toBe('trusted')
+    const broken = await serve(engine, echo, { server: { tls: { key, cert } } })
+    await expect(Client.open(broken, '/', trust)).rejects.toMatchObject({ code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' })
+  })
 
   test('uses the cipher list', async () => {
     const served = await serve(engine, echo, { server: { tls: { ...good, ciphers: 'ECDHE-ECDSA-AES256-GCM-SHA384' } } })
@@ -240,6 +251,9 @@ describeEngines('TLS', (engine) => {
       'ERR_TLS_PASSPHRASE',
       () => ({ key: encryptedKey, cert: good.cert, passphrase: '' }),
     ],
+    ['a file of authorities that is missing', 'ERR_TLS_FILE', () => ({ ...good, caFile: file('none.pem') }), 'none.pem'],
+    ['a file of authorities that is not PEM', 'ERR_TLS_CERTIFICATE', () => ({ ...good, caFile: file('text.pem') }), 'text.pem'],
+    ['authorities that are a key', 'ERR_TLS_CERTIFICATE', () => ({ ...good, ca: good.key })],
     ['a cipher list that means nothing', 'ERR_TLS_CONTEXT', () => ({ ...good, ciphers: 'NO-SUCH-CIPHER' })],
   ]
   for (const [what, code, options, name] of cases) {

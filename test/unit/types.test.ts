@@ -3,11 +3,16 @@ import { expect, expectTypeOf, test } from 'vitest'
 import {
   type Accept,
   type Data,
+  type ListenOptions,
+  type ListenResult,
   type Params,
   SendStatus,
   type ServerOptions,
   type ServerRequest,
   type Socket,
+  type TcpListenResult,
+  type TlsOptions,
+  type UnixListenResult,
   WebSocketServer,
 } from '../../src/index.js'
 
@@ -118,4 +123,24 @@ test('what can be sent is text and bytes, and the answers have names', () => {
 
 test('a request of any route can be passed on', () => {
   expectTypeOf<ServerRequest<'/chat/:room'>>().toExtend<ServerRequest>()
+})
+
+test('a server listens on a port or a unix socket, and the answer says on which', () => {
+  expectTypeOf<{ port: number; host: string; reusePort: boolean }>().toExtend<ListenOptions>()
+  expectTypeOf<{ unix: string }>().toExtend<ListenOptions>()
+  expectTypeOf<{ unix: string; port: number }>().not.toExtend<ListenOptions>()
+  expectTypeOf<{ unix: string; reusePort: boolean }>().not.toExtend<ListenOptions>()
+  const calls = (server: WebSocketServer, either: ListenOptions) => {
+    expectTypeOf(server.listen()).resolves.toEqualTypeOf<TcpListenResult>()
+    expectTypeOf(server.listen({ port: 0 })).resolves.toEqualTypeOf<TcpListenResult>()
+    expectTypeOf(server.listen({ unix: '/run/app.sock' })).resolves.toEqualTypeOf<UnixListenResult>()
+    expectTypeOf(server.listen(either)).resolves.toEqualTypeOf<ListenResult>()
+  }
+  expectTypeOf(calls).toBeFunction()
+})
+
+test('certificates are one entry or several', () => {
+  expectTypeOf<TlsOptions>().toExtend<Parameters<WebSocketServer['reloadTls']>[0]>()
+  expectTypeOf<readonly TlsOptions[]>().toExtend<NonNullable<ServerOptions['tls']>>()
+  expectTypeOf<ServerRequest['proxiedAddress']>().toEqualTypeOf<string | undefined>()
 })

@@ -1,270 +1,28 @@
-// WebSocketServer on a libuv loop of its own, with no Node in sight. Long because its tests share one way to start a server
-// and to look into it.
-#include <openssl/pem.h>
-#include <openssl/x509.h>
+// WebSocketServer on a libuv loop of its own, with no Node in sight. Long because it goes through all that a connection can do,
+// in the order of its life.
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <map>
+#include <fstream>
 
-extern "C" {
-#include "internal/internal.h"  // what no public function tells: the timeout of a socket
-}
-
-#include "harness.h"
-#include "raw_client.h"
-#include "server/websocket_server.h"
+#include "fixture.h"
 
 namespace {
 
 using nws::ConnectionId;
 using nws::ExchangeId;
+using test::EchoEvents;
+using test::expect_close;
+using test::fill;
+using test::Fixture;
+using test::for_plain_and_tls;
 using test::Frame;
+using test::key_pair;
+using test::KeyPair;
+using test::limits;
+using test::make_key_pair;
 using test::RawClient;
 using test::wait_until;
-
-std::string pem(const std::function<void(BIO *)> &write) {
-  BIO *bio = BIO_new(BIO_s_mem());
-  write(bio);
-  char *data = nullptr;
-  long length = BIO_get_mem_data(bio, &data);
-  std::string text(data, static_cast<std::size_t>(length));
-  BIO_free(bio);
-  return text;
-}
-
-struct KeyPair {
-  std::string key, certificate;
-};
-
-/// A fresh key with a certificate of its own.
-KeyPair make_key_pair(const char *passphrase = nullptr) {
-  EVP_PKEY *key = EVP_EC_gen("P-256");
-  X509 *certificate = X509_new();
-  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-  X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-  X509_set_pubkey(certificate, key);
-  X509_NAME *name = X509_get_subject_name(certificate);
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char *>("localhost"), -1, -1, 0);
-  X509_set_issuer_name(certificate, name);
-  X509_sign(certificate, key, EVP_sha256());
-  KeyPair pair;
-  pair.key = pem([&](BIO *bio) {
-    PEM_write_bio_PrivateKey(bio, key, passphrase ? EVP_aes_256_cbc() : nullptr, nullptr, 0, nullptr,
-                             const_cast<char *>(passphrase));
-  });
-  pair.certificate = pem([&](BIO *bio) { PEM_write_bio_X509(bio, certificate); });
-  X509_free(certificate);
-  EVP_PKEY_free(key);
-  return pair;
-}
-
-const KeyPair &key_pair() {
-  static const KeyPair pair = make_key_pair();
-  return pair;
-}
-
-/// Echoes, accepts every upgrade, answers every other request with its path; keeps a record.
-class EchoEvents : public nws::ServerEvents {
- public:
-  void on_request(ExchangeId exchange, const nws::RequestHead &head) override {
-    bool upgrade = false;
-    for (const auto &[name, value] : head.headers) {
-      upgrade = upgrade || name == "upgrade";
-    }
-    remote_address = head.remote_address;
-    waiting.push_back({exchange, upgrade, std::string(head.url)});
-  }
-  bool on_body(ExchangeId, std::string_view content, bool is_last) override {
-    body.append(content).append(is_last ? "|" : "");
-    return true;
-  }
-  void on_writable(ExchangeId) override { writables++; }
-  void on_abort(ExchangeId exchange) override { aborted.push_back(exchange); }
-  void on_open(const nws::SocketData &socket) override {
-    opened.push_back(socket.id);
-    user_id = socket.user_id;
-    connected_at = socket.connected_at;
-  }
-  void on_message(const nws::SocketData &socket, std::string_view payload, bool is_binary) override {
-    messages++;
-    to_send.push_back({socket.id, std::string(payload), is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT});
-  }
-  void on_drain(const nws::SocketData &) override { drains++; }
-  void on_fragment_drain(const nws::SocketData &) override { fragment_drains++; }
-  void on_buffer_low(const nws::SocketData &) override { lows++; }
-  void on_dropped(const nws::SocketData &, std::string_view payload, bool, std::uint32_t publication) override {
-    dropped.emplace_back(payload, publication);
-  }
-  void on_ping(const nws::SocketData &socket, std::string_view payload) override {
-    pings.emplace_back(payload);
-    to_send.push_back({socket.id, std::string(payload), uWS::OpCode::PONG});
-  }
-  void on_pong(const nws::SocketData &, std::string_view payload) override { pongs.emplace_back(payload); }
-  void on_ending(const nws::SocketData &socket) override { to_finish.push_back(socket.id); }
-  void on_close(const nws::SocketData &socket, std::uint16_t code, std::string_view reason) override {
-    closes.push_back({code, std::string(reason)});
-    to_release.push_back(socket.id);
-  }
-  void on_descriptors_exhausted() override { exhausted++; }
-
-  struct ToSend {
-    ConnectionId id;
-    std::string payload;
-    uWS::OpCode op_code;
-  };
-  struct Waiting {
-    ExchangeId exchange;
-    bool upgrade;
-    std::string url;
-  };
-  std::vector<Waiting> waiting;
-  std::vector<ToSend> to_send;
-  std::vector<ExchangeId> aborted;
-  std::vector<ConnectionId> opened, to_finish, to_release;
-  std::vector<std::pair<int, std::string>> closes;
-  std::vector<std::string> pings, pongs;
-  std::string remote_address;
-  std::uint64_t user_id = 0;
-  std::int64_t connected_at = 0;
-  std::vector<std::pair<std::string, std::uint32_t>> dropped;
-  int messages = 0, drains = 0, lows = 0, fragment_drains = 0, exhausted = 0, writables = 0;
-  std::string body;
-};
-
-nws::RouteOptions limits(std::uint32_t max_payload_length = 16 << 20, std::uint16_t idle_timeout = 120, bool send_pings = true) {
-  return {max_payload_length, 16 << 20, idle_timeout, send_pings};
-}
-
-/// A loop, a server on it, and the check that nothing of them is left behind.
-class Fixture {
- public:
-  Fixture() : Fixture(plain()) {}
-  explicit Fixture(nws::ServerOptions options)
-      : accounts_(static_cast<nws::Account *>(std::calloc(nws::ConnectionTable::capacity + 1, sizeof(nws::Account)))),
-        table({accounts_, nws::ConnectionTable::capacity + 1}) {
-    uv_loop_init(&loop);
-    tls_ = !options.tls.empty();
-    event_loop.emplace(&loop);
-    server.emplace(*event_loop, table, std::move(options), events);
-    uv_prepare_init(&loop, &answer_);
-    answer_.data = this;
-    uv_prepare_start(&answer_, [](uv_prepare_t *handle) { static_cast<Fixture *>(handle->data)->answer(); });
-    uv_unref(reinterpret_cast<uv_handle_t *>(&answer_));
-  }
-  ~Fixture() {
-    server.reset();
-    event_loop.reset();
-    uv_close(reinterpret_cast<uv_handle_t *>(&answer_), nullptr);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    if (uv_loop_close(&loop) != 0) {
-      std::fprintf(stderr, "handles were left in the loop\n");
-      std::abort();
-    }
-    std::free(accounts_);
-  }
-
-  static nws::ServerOptions plain(nws::RouteOptions route = limits()) {
-    nws::ServerOptions options;
-    options.address.host = "127.0.0.1";
-    options.routes.push_back(route);
-    return options;
-  }
-  static nws::ServerOptions tls(nws::RouteOptions route = limits()) {
-    nws::ServerOptions options = plain(route);
-    options.tls.emplace_back();
-    options.tls[0].key = key_pair().key;
-    options.tls[0].certificate = key_pair().certificate;
-    return options;
-  }
-
-  int listen() {
-    nws::ListenResult result = server->listen();
-    CHECK(result);
-    return port = result.port;
-  }
-  std::unique_ptr<RawClient> connect() { return std::make_unique<RawClient>(&loop, port, tls_); }
-  std::unique_ptr<RawClient> connect_websocket() {
-    auto client = connect();
-    CHECK(client->open() == "HTTP/1.1 101 Switching Protocols");
-    return client;
-  }
-  void wait(const std::function<bool()> &condition, const char *what) { wait_until(&loop, condition, what); }
-  const nws::ConnectionTable::Entry &only_connection() {
-    auto *entry = table.find(events.opened.back());
-    CHECK(entry);
-    return *entry;
-  }
-
-  uv_loop_t loop{};
-  int port = 0;
-  EchoEvents events;
-
- private:
-  /// What a host does between two iterations: answer requests, give numbers back.
-  void answer() {
-    for (auto &[exchange, upgrade, url] :
-         hold_requests ? std::vector<EchoEvents::Waiting>() : std::exchange(events.waiting, {})) {
-      if (upgrade) {
-        server->accept(exchange, 0, "", {});
-      } else {
-        server->respond(exchange, {.status = "200 OK", .headers = {}, .content_length = url.size(), .body = url});
-      }
-    }
-    for (auto &[id, payload, op_code] : std::exchange(events.to_send, {})) {
-      if (auto *entry = table.find(id)) {
-        entry->owner->send(entry->socket, payload, op_code);
-      }
-    }
-    for (ConnectionId id : std::exchange(events.to_finish, {})) {
-      if (auto *entry = table.find(id)) {
-        entry->owner->finish(entry->socket);
-      }
-    }
-    for (ConnectionId id : std::exchange(events.to_release, {})) {
-      table.release(id);
-    }
-    server->flush();
-  }
-
-  nws::Account *accounts_;
-  uv_prepare_t answer_{};
-  bool tls_ = false;
-
- public:
-  nws::ConnectionTable table;
-  std::optional<nws::EventLoop> event_loop;
-  std::optional<nws::WebSocketServer> server;
-  bool hold_requests = false;
-};
-
-void for_plain_and_tls(const std::function<void(Fixture &)> &run) {
-  for (bool tls : {false, true}) {
-    Fixture fixture(tls ? Fixture::tls() : Fixture::plain());
-    fixture.listen();
-    run(fixture);
-  }
-}
-
-void expect_close(RawClient &client, int code) {
-  Frame frame = client.read_frame();
-  CHECK(frame.op_code == 8);
-  CHECK(frame.close_code() == code);
-}
-
-/// Sends to the only connection until the kernel takes no more; gives how many messages that took.
-int fill(Fixture &fixture, const std::string &payload) {
-  auto &connection = fixture.only_connection();
-  nws::Account &account = fixture.table.account(fixture.events.opened.back());
-  int sent = 0;
-  for (; account.buffered == 0; sent++) {
-    connection.owner->send(connection.socket, payload, uWS::OpCode::BINARY);
-  }
-  return sent;
-}
 
 TEST("a client shakes hands and gets its messages back with their own opcode") {
   for_plain_and_tls([](Fixture &fixture) {

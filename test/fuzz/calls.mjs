@@ -1,6 +1,7 @@
 // Random calls of the public interface. Each may come at any moment: before `listen`, inside a handler, on what has long been closed.
 import { Buffer } from 'node:buffer'
 import { setImmediate as turn } from 'node:timers/promises'
+import { duplex, messages } from '../../dist/index.js'
 import { tls } from '../fixtures/peers.mjs'
 
 /** What our own handlers throw, and only they: wherever it comes out, it has come from there. */
@@ -70,6 +71,8 @@ const SOCKET_CALLS = [
           : or(random, { binary: or(random, random.chance(0.5)), signal: or(random, signal(random)) }),
       ),
   ],
+  [0.5, (socket, random) => iterate(or(random, socket), random)],
+  [0.5, (socket, random) => stream(or(random, socket), random)],
 ]
 
 const SERVER_CALLS = [
@@ -172,6 +175,33 @@ async function* pieces(random) {
     if (random.chance(0.05)) throw new FuzzError('a source that fails')
     yield data(random)
   }
+}
+
+/** Takes some messages, and may leave the rest. */
+async function iterate(socket, random) {
+  let left = random.int(20)
+  for await (const message of messages(socket)) {
+    if (random.chance(0.3)) await turn()
+    if (random.chance(0.5)) socket.send(message)
+    left -= 1
+    if (left < 0) break
+  }
+}
+
+/** Uses a socket as a stream, and ends that in some way or not at all. What it fails with is the connection's end, or ours. */
+function stream(socket, random) {
+  const made = duplex(socket)
+  made.on('error', (error) => {
+    if (!(error instanceof FuzzError) && error.code !== 'ERR_CLOSED') throw error
+  })
+  const dice = random.next()
+  if (dice < 0.4) made.pipe(made)
+  else if (dice < 0.7) made.resume()
+  for (let count = random.int(4); count > 0; count--) made.write(random.bytes(random.int(200_000)))
+  const last = random.next()
+  if (last < 0.2) made.end()
+  else if (last < 0.3) made.destroy()
+  else if (last < 0.4) made.destroy(new FuzzError('destroyed'))
 }
 
 async function readSome(body, random) {

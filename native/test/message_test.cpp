@@ -1,0 +1,208 @@
+// What one connection is sent and hears: pauses, queues, messages in fragments, and what is left out.
+#include "fixture.h"
+
+namespace {
+
+using nws::ConnectionId;
+using test::expect_close;
+using test::fill;
+using test::Fixture;
+using test::for_plain_and_tls;
+using test::fragment_length;
+using test::Frame;
+using test::limits;
+using test::RawClient;
+
+TEST("a paused connection is not heard, and after that in order, its Close frame included") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    auto &connection = fixture.only_connection();
+    connection.owner->pause(connection.socket);
+    client->send_frame(1, "one");
+    client->send_frame(9, "two");
+    client->send(RawClient::frame(8, std::string("\x0f\xa1", 2)));  // 4001
+    for (int turn = 0; turn < 50; turn++) {
+      uv_run(&fixture.loop, UV_RUN_NOWAIT);
+    }
+    CHECK(fixture.events.messages == 0 && fixture.events.pings.empty() && fixture.events.to_finish.empty());
+    connection.owner->resume(connection.socket);
+    CHECK(client->read_frame().payload == "one");
+    CHECK(client->read_frame().payload == "two");
+    expect_close(*client, 4001);
+    fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the close");
+    CHECK(fixture.events.closes[0].first == 4001);
+  });
+}
+
+TEST("a connection that is paused while it ends, ends after resume; one that is closed ends the pause") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    auto &connection = fixture.only_connection();
+    connection.owner->fail(connection.socket, 1009);
+    connection.owner->pause(connection.socket);
+    connection.owner->finish(connection.socket);
+    CHECK(fixture.events.closes.empty());
+    connection.owner->resume(connection.socket);
+    expect_close(*client, 1009);
+
+    auto other = fixture.connect_websocket();
+    auto &closed = fixture.only_connection();
+    closed.owner->pause(closed.socket);
+    closed.owner->close(closed.socket, 4000, "");
+    expect_close(*other, 4000);
+    other->send(RawClient::frame(8, std::string("\x0f\xa0", 2)));
+    fixture.wait([&] { return fixture.events.closes.size() == 2; }, "the close");
+    CHECK(fixture.events.closes[1].first == 4000);
+  });
+}
+
+TEST("a paused connection stays so while it is written to, has no idle timeout, and notices a reset when it cannot be") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    auto &connection = fixture.only_connection();
+    auto *socket = static_cast<us_socket_t *>(connection.socket);
+    connection.owner->pause(connection.socket);
+    client->send_frame(1, "unheard");
+    std::string payload(100000, 'x');
+    int count = fill(fixture, payload);
+    for (int i = 0; i < count; i++) {
+      CHECK(client->read_frame().payload == payload);
+      CHECK(socket->timeout == 255);  // none
+    }
+    CHECK(fixture.events.messages == 0);
+    fill(fixture, payload);
+    client->reset();
+    fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the close");
+    CHECK(fixture.events.closes[0].first == 1006);
+  });
+}
+
+TEST("a short queue is reported once, to who asked for it") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    std::string payload(100000, 'x');
+    int count = fill(fixture, payload);
+    nws::Account &account = fixture.table.account(fixture.events.opened.back());
+    account.watch = account.buffered;
+    for (int i = 0; i < count; i++) {
+      client->read_frame();
+    }
+    fixture.wait([&] { return account.buffered == 0; }, "the queue to be empty");
+    CHECK(fixture.events.lows == 1 && account.watch == 0);
+    CHECK(fixture.events.drains == 0);
+  });
+}
+
+TEST("messages wait behind one in fragments, and behind the next of that kind; control frames do not") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    ConnectionId id = fixture.events.opened.back();
+    auto &connection = fixture.only_connection();
+    nws::Account &account = fixture.table.account(id);
+    std::uint32_t limit = account.limit;
+    auto send = [&](std::string_view payload) { connection.owner->send(connection.socket, payload, uWS::OpCode::TEXT); };
+    auto send_fragment = [&](std::string_view payload, bool is_first, bool is_last) {
+      CHECK(connection.owner->ready_for_fragment(connection.socket));
+      connection.owner->send_fragment(connection.socket, payload, {true, is_first, is_last, nws::Compress::never});
+    };
+    connection.owner->subscribe(connection.socket, "news");
+    fixture.server->publish("news", "before", false, 0);
+    connection.owner->begin_message(connection.socket);
+    CHECK(account.limit == limit - fragment_length);
+    send("first");
+    fixture.server->publish("news", "second", false, 0);
+    connection.owner->begin_message(connection.socket);
+    send("third");
+    connection.owner->begin_message(connection.socket);
+    send("fourth");
+    fixture.server->flush();
+    CHECK(account.buffered == 5 + 6 + 5 + 6);
+    send_fragment("one ", true, false);
+    connection.owner->send(connection.socket, "ping", uWS::OpCode::PING);
+    send_fragment("two", false, false);
+    send_fragment("", false, true);
+    CHECK(account.buffered == 5 + 6);
+    send_fragment("another", true, true);
+    CHECK(account.limit == limit - fragment_length);
+    connection.owner->withdraw_message(connection.socket);
+    CHECK(account.limit == limit && account.buffered == 0);
+    struct Expected {
+      int op_code;
+      bool fin;
+      const char *payload;
+    };
+    for (auto [op_code, fin, payload] : {Expected{1, true, "before"},
+                                         {2, false, "one "},
+                                         {9, true, "ping"},
+                                         {0, false, "two"},
+                                         {0, true, ""},
+                                         {1, true, "first"},
+                                         {1, true, "second"},
+                                         {2, true, "another"},
+                                         {1, true, "third"},
+                                         {1, true, "fourth"}}) {
+      Frame frame = client->read_frame();
+      CHECK(frame.op_code == op_code && frame.fin == fin && frame.payload == payload);
+    }
+  });
+}
+
+TEST("fragments wait for the client, and a connection may end in the middle of a message") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    auto &connection = fixture.only_connection();
+    std::string payload(100000, 'x');
+    int count = fill(fixture, payload);
+    connection.owner->begin_message(connection.socket);
+    CHECK(!connection.owner->ready_for_fragment(connection.socket));
+    for (int i = 0; i < count; i++) {
+      client->read_frame();
+    }
+    fixture.wait([&] { return fixture.events.fragment_drains == 1; }, "room for a fragment");
+    connection.owner->send_fragment(connection.socket, "half", {false, true, false, nws::Compress::never});
+    connection.owner->send(connection.socket, "never sent", uWS::OpCode::TEXT);
+    connection.owner->begin_message(connection.socket);
+    CHECK(client->read_frame().payload == "half");
+    connection.owner->close(connection.socket, 1011, "");
+    connection.owner->send_fragment(connection.socket, "late", {false, false, true, nws::Compress::never});
+    connection.owner->withdraw_message(connection.socket);
+    connection.owner->begin_message(connection.socket);
+    expect_close(*client, 1011);
+    client->close();
+    fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the close");
+  });
+}
+
+TEST("a published message that a full queue has no room for is reported where that is asked for") {
+  for (bool report : {false, true}) {
+    nws::RouteOptions route = limits();
+    route.max_backpressure = 1000;
+    route.report_drops = report;
+    Fixture fixture(Fixture::plain(route));
+    fixture.listen();
+    auto client = fixture.connect_websocket();
+    auto other = fixture.connect_websocket();
+    for (ConnectionId id : fixture.events.opened) {
+      auto *entry = fixture.table.find(id);
+      entry->owner->subscribe(entry->socket, "news");
+    }
+    std::string large(1001, 'x'), larger(20000, 'y');
+    fixture.server->publish("news", large, false, 0);
+    fixture.server->publish("news", "fits", false, 0);
+    fixture.server->publish("news", larger, true, 0);
+    fixture.server->flush();
+    CHECK(fixture.server->counters().publishes_dropped == 4);
+    CHECK(client->read_frame().payload == "fits");
+    CHECK(other->read_frame().payload == "fits");
+    auto &dropped = fixture.events.dropped;
+    CHECK(dropped.size() == (report ? 4 : 0));
+    for (const auto &[payload, publication] : dropped) {
+      CHECK(payload == large || payload == larger);
+      for (const auto &[other_payload, other_publication] : dropped) {
+        CHECK((payload == other_payload) == (publication == other_publication));
+      }
+    }
+  }
+}
+
+}  // namespace

@@ -12,7 +12,9 @@
 #error "http_pipeline.h must be included before App.h"
 #endif
 
-#include "reading.h"  // has to come before App.h, too
+// These have to come before App.h, too.
+#include "read_guard.h"
+#include "reading.h"
 
 #include <libusockets.h>
 
@@ -130,6 +132,12 @@ class Padded {
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length);
 
+/// Takes the data of a WebSocket over TLS.
+inline us_socket_t *receive_frames(us_socket_t *socket, char *data, int length) {
+  ReadGuard guard(true, socket);
+  return HttpPipeline::registered(true).websocket(socket, data, length);
+}
+
 /// Stands in for us_socket_context_on_data. The first handler of a kind is HttpContext's: it is there before any WebSocket.
 inline void register_on_data(int ssl, us_socket_context_t *context, HttpPipeline::OnData handler) {
   HttpPipeline::Registered &registered = HttpPipeline::registered(ssl != 0);
@@ -139,6 +147,7 @@ inline void register_on_data(int ssl, us_socket_context_t *context, HttpPipeline
     handler = ssl ? receive_http<true> : receive_http<false>;
   } else {
     registered.websocket = handler;
+    handler = ssl ? receive_frames : handler;
   }
   us_socket_context_on_data(ssl, context, handler);
 }

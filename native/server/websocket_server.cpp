@@ -141,8 +141,18 @@ class ServerCore final : public WebSocketServer::Core {
 
 }  // namespace
 
+int ReadGuard::write(int ssl, us_socket_t *socket, const char *data, int length, int more) {
+  if (!ssl || socket != guarded() || frames::Corkable<true>::of(socket)->getBufferedAmount() == 0) {
+    return write_to_socket(ssl, socket, data, length, more);
+  }
+  us_poll_change(reinterpret_cast<us_poll_t *>(socket), us_socket_context_loop(ssl, us_socket_context(ssl, socket)),
+                 us_poll_events(reinterpret_cast<us_poll_t *>(socket)) | UV_WRITABLE);
+  return 0;
+}
+
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
+  ReadGuard guard(SSL, socket);
   ServerCore<SSL> *core = ServerCore<SSL>::of(us_socket_context(SSL, socket));
   return core ? core->http().reading().receive(socket, data, static_cast<std::size_t>(length))
               : us_socket_close(SSL, socket, 0, nullptr);

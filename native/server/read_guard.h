@@ -1,0 +1,45 @@
+// Keeps µWebSockets from flushing to a TLS socket while it is being read. A write makes µSockets forget what it has received and
+// not decrypted yet (openssl.c, us_internal_ssl_socket_write), so that the next record fails its check and the connection is
+// lost. Our own events write nothing then, but µWebSockets does, by itself: what waits for the peer goes out when its parser has
+// returned.
+//
+// It gets there by taking the place of us_socket_write while µWebSockets' headers are compiled. Include this before App.h.
+#pragma once
+
+#ifdef UWS_APP_H
+#error "read_guard.h must be included before App.h"
+#endif
+
+#include <libusockets.h>
+
+#include <utility>
+
+namespace nws {
+
+/// While it lives, what waits for the socket's peer goes on waiting, as if the kernel took nothing. Where nothing waits a write
+/// goes through: it is the last word to a peer that made an error. For plain TCP this does nothing. Belongs to the loop's thread.
+class ReadGuard {
+ public:
+  ReadGuard(bool ssl, us_socket_t *socket) : before_(std::exchange(guarded(), ssl ? socket : guarded())) {}
+  ~ReadGuard() { guarded() = before_; }
+  ReadGuard(const ReadGuard &) = delete;
+  ReadGuard &operator=(const ReadGuard &) = delete;
+
+  /// Stands in for us_socket_write. Defined in websocket_server.cpp.
+  static int write(int ssl, us_socket_t *socket, const char *data, int length, int more);
+
+ private:
+  static us_socket_t *&guarded() {
+    static thread_local us_socket_t *socket = nullptr;
+    return socket;
+  }
+
+  us_socket_t *before_;
+};
+
+/// The real one, for whoever stands behind the macro.
+constexpr auto write_to_socket = us_socket_write;
+
+}  // namespace nws
+
+#define us_socket_write nws::ReadGuard::write

@@ -1,6 +1,9 @@
 /** The examples, each run as a user runs it, by a real client. */
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { Running } from './support/child.js'
 import { Client, refusal } from './support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from './support/engines.js'
@@ -69,6 +72,30 @@ describeEngines('the example', (engine) => {
     expect(await running.line('the next subscriber')).toBe('Somebody listens to NEXT')
     client.socket.terminate()
     expect(await running.line('the end of the client')).toBe('Nobody listens to NEXT any more')
+  })
+
+  test('upload: writes the file that was sent, and tells how far it is', async () => {
+    const { address, running, line } = await start(engine, 'upload.mjs')
+    const folder = line.slice(line.lastIndexOf(' ') + 1)
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    expect(await refusal(address, '/files/..%2Fescape')).toBe(400)
+    const client = await Client.open(address, '/files/picture.raw')
+    const file = randomBytes(5 * 1024 * 1024 + 7)
+    const size = 64 * 1024
+    for (let at = 0; at < file.length; at += size) client.send(file.subarray(at, at + size))
+    let received = 0
+    while (received < file.length) {
+      const progress = await json(client)
+      expect(progress).toEqual({ received: expect.any(Number) })
+      const { received: now } = progress as { received: number } // as has just been seen
+      expect(now).toBeGreaterThan(received)
+      received = now
+    }
+    client.socket.close()
+    const [, path = '', bytes, hash] = /^(.+): (\d+) bytes, SHA-256 (\w+)$/.exec(await running.line('what was kept')) ?? []
+    expect({ folder: dirname(path), bytes: Number(bytes) }).toEqual({ folder, bytes: file.length })
+    expect(hash).toBe(createHash('sha256').update(file).digest('hex'))
+    expect(readFileSync(path).equals(file)).toBe(true)
   })
 
   test('hono: answers over HTTP, and tells over WebSocket', async () => {

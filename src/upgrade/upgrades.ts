@@ -53,7 +53,9 @@ interface Route {
 /** A correct request on a route, within the server's limits. */
 interface Wanted {
   readonly route: Route
-  readonly request: IncomingUpgrade
+  readonly remoteAddress: string
+  /** Where the route's handler has its say. */
+  readonly request: IncomingUpgrade | undefined
   /** What client and route agree on. */
   readonly compression: CompressionAgreement | undefined
 }
@@ -97,8 +99,8 @@ export class Upgrades {
     // Nobody is going to read the body.
     const wanted = head.hasBody ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
     if (!('route' in wanted)) this.#refuse(exchange, wanted)
-    else if (wanted.route.handlers.upgrade === undefined) this.#open(exchange, wanted, PLAIN_ACCEPTANCE)
-    else void this.#ask(exchange, wanted)
+    else if (wanted.request === undefined) this.#open(exchange, wanted, PLAIN_ACCEPTANCE)
+    else void this.#ask(exchange, wanted, wanted.request)
   }
 
   /** The client has gone. */
@@ -126,10 +128,13 @@ export class Upgrades {
     const status = this.#reachedLimit(head)
     if (status !== undefined) return plainResponse(status)
     const { value: route } = match
-    const { compression: wanted } = route.settings
-    const compression = wanted && agreeOnCompression(extensionOffersOf(head) ?? [], wanted)
+    const { compression: settings } = route.settings
+    const compression = settings && agreeOnCompression(extensionOffersOf(head) ?? [], settings)
+    const { remoteAddress } = head
+    // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
+    if (route.handlers.upgrade === undefined) return { route, remoteAddress, request: undefined, compression }
     const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, this.#scheme, protocols))
-    return request === undefined ? plainResponse(400) : { route, request, compression }
+    return request === undefined ? plainResponse(400) : { route, remoteAddress, request, compression }
   }
 
   /** The status for a client that one of the server's limits keeps out. */
@@ -151,13 +156,13 @@ export class Upgrades {
   }
 
   /** Lets the route's handler decide; one that answers at once is obeyed at once. */
-  async #ask(exchange: ExchangeId, wanted: Wanted): Promise<void> {
-    const { request, route } = wanted
+  async #ask(exchange: ExchangeId, wanted: Wanted, request: IncomingUpgrade): Promise<void> {
+    const { route } = wanted
     this.#pending.set(exchange, request)
     try {
       const result: unknown = route.handlers.upgrade?.(request)
       const answer: unknown = isThenable(result) ? await result : result
-      if (this.#pending.has(exchange)) await this.#answer(exchange, wanted, toAcceptance(answer, request.protocols))
+      if (this.#pending.has(exchange)) await this.#answer(exchange, wanted, request, toAcceptance(answer, request.protocols))
       else if (isResponse(answer)) discard(answer)
     } catch (error) {
       // A handler that gave up because the client has gone has done well.
@@ -171,7 +176,7 @@ export class Upgrades {
     }
   }
 
-  async #answer(exchange: ExchangeId, wanted: Wanted, answer: Acceptance | Response): Promise<void> {
+  async #answer(exchange: ExchangeId, wanted: Wanted, request: IncomingUpgrade, answer: Acceptance | Response): Promise<void> {
     if (isResponse(answer)) {
       const response = await readResponse(answer, false)
       if (!('rest' in response)) {
@@ -184,7 +189,7 @@ export class Upgrades {
           this.#pending.delete(exchange)
         }
       } else {
-        response.rest.cancel(wanted.request.signal.reason)
+        response.rest.cancel(request.signal.reason)
       }
       return
     }
@@ -192,7 +197,7 @@ export class Upgrades {
     this.#open(exchange, wanted, answer)
   }
 
-  #open(exchange: ExchangeId, { request, route, compression }: Wanted, { data, protocol, headers }: Acceptance): void {
+  #open(exchange: ExchangeId, { route, remoteAddress, compression }: Wanted, { data, protocol, headers }: Acceptance): void {
     const { engine, sockets, counters, isClosing } = this.#owner
     if (engine === undefined) return
     // It may have begun since the request came, by the user's own code too.
@@ -200,7 +205,6 @@ export class Upgrades {
       this.#refuse(exchange, plainResponse(503))
       return
     }
-    const { remoteAddress } = request
     const socket = new ServerSocket(this.#owner, engine, route.handlers, route.settings, { data, protocol, remoteAddress })
     const connection = engine.accept(exchange, route.index, protocol, headers, compression, socket)
     if (connection === 0) return

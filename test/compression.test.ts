@@ -197,6 +197,17 @@ describeEngines('the choice of what is compressed', (engine) => {
     },
   )
 
+  test('holds for what is put together by cork', async () => {
+    const send = (socket: Socket): void => {
+      socket.cork(() => {
+        for (const compress of [false, true, undefined]) socket.send(LONG.repeat(2), compress)
+        for (const compress of [false, true, undefined]) socket.send(Buffer.from(LONG.repeat(2)), compress)
+      })
+    }
+    expect(await compressedOnes({}, send, 6)).toEqual([false, true, true, false, true, true])
+    expect(await compressedOnes({ threshold: 100_000 }, send, 6)).toEqual([false, true, false, false, true, false])
+  })
+
   test('is refused when it is no boolean', async () => {
     const sockets = new Queue<Socket>()
     const served = await serve(engine, { compression: {}, open: (socket) => sockets.push(socket) })

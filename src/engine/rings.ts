@@ -99,12 +99,12 @@ export class Rings {
     return id !== 0 && this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] === id
   }
 
+  /** Also of a connection that is closing. */
   bufferedAmount(id: ConnectionId): number {
-    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
-    const accounts = this.#accounts
-    return accounts[account + Account.id] === id
-      ? at(accounts, account + Account.buffered) + at(accounts, account + Account.pending)
-      : 0
+    const slot = id & SLOT_MASK
+    if (this.#connections[slot] === undefined || this.#ids[slot] !== id) return 0
+    const account = slot << ACCOUNT_SHIFT
+    return at(this.#accounts, account + Account.buffered) + at(this.#accounts, account + Account.pending)
   }
 
   /** As EngineServer.watchBuffer. */
@@ -133,8 +133,7 @@ export class Rings {
   send(id: ConnectionId, data: Payload, compress: boolean | undefined): number {
     const choice = compressChoice(compress)
     if (sizeOf(data) > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice)
-    const command = typeof data === 'string' ? Command.sendText : Command.sendBinary
-    return this.#put(id, command | (choice << COMPRESS_SHIFT), data)
+    return this.#put(id, messageCommand(data, choice), data)
   }
 
   /** As EngineServer.ping. */
@@ -212,8 +211,7 @@ export class Rings {
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
     if (accounts[account + Account.id] !== id) return 0
     const length = typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
-    if (length <= this.#longestCopied)
-      return this.#put(id, typeof data === 'string' ? Command.sendText : Command.sendBinary, data)
+    if (length <= this.#longestCopied) return this.#put(id, messageCommand(data, choice), data)
     if (accounts[account + Account.pending] !== 0) {
       this.#addon.drain()
       if (accounts[account + Account.id] !== id) return 0
@@ -344,4 +342,8 @@ export class Rings {
     // The record's kind says which of the two it is.
     return attachment as string | Buffer
   }
+}
+
+function messageCommand(data: Payload, choice: Compress): number {
+  return (typeof data === 'string' ? Command.sendText : Command.sendBinary) | (choice << COMPRESS_SHIFT)
 }

@@ -211,4 +211,17 @@ describeEngines('a client that does not read', (engine) => {
     expect(served.server.metrics().messagesDropped).toBeGreaterThan(0)
     expect(socket.bufferedAmount).toBeGreaterThan(LIMIT - MiB / 10)
   })
+
+  test.each([3 * KiB, 100 * KiB])('costs no more when it is published and then sent to in one turn (%i bytes)', async (size) => {
+    const { served, socket } = await stuckConnection(engine)
+    // The network is full, and most of the queue is free.
+    while (socket.bufferedAmount === 0) {
+      socket.send(Buffer.alloc(16 * KiB))
+      await turns(2)
+    }
+    for (let n = 0; n < 30; n++) served.server.publish('news', 'x'.repeat(10 * KiB))
+    while (socket.send(Buffer.alloc(size)) !== SendStatus.DROPPED);
+    await turns(2)
+    expect(socket.bufferedAmount).toBeLessThanOrEqual(LIMIT + 10 * 200)
+  })
 })

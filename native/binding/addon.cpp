@@ -42,7 +42,11 @@ void send(const Napi::CallbackInfo &info) {
   if (auto *entry = connection(info, environment)) {
     nws::PayloadArgument payload(info[1]);
     auto op_code = payload.is_binary() ? uWS::OpCode::BINARY : uWS::OpCode::TEXT;
+    // As if it came through the outbox: the room that the sender was promised is not taken by what was published before.
+    nws::Account &account = environment->connections().account(nws::number(info[0]));
+    account.pending = static_cast<std::uint32_t>(payload.view().length());
     entry->owner->send(entry->socket, payload.view(), op_code, nws::compress_choice(info[2]));
+    account.pending = 0;
   }
 }
 

@@ -139,7 +139,9 @@ class Publishing {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
     auto [op_code, compress, number] = Publication::unpack(packed);
-    if (buffered_amount<SSL>(ws, data) + payload.length() > connections_.account(data->id).limit) {
+    // What was sent since, and taken, has its room already.
+    const Account &account = connections_.account(data->id);
+    if (std::size_t{buffered_amount<SSL>(ws, data)} + account.pending + payload.length() > account.limit) {
       counters_.publishes_dropped++;
       if (data->route->report_drops && !data->closing) {
         events_.on_dropped(*data, payload, op_code == uWS::OpCode::BINARY, number);

@@ -174,7 +174,7 @@ class MessageStream {
 
   async #send(data: Uint8Array, isLast: boolean): Promise<void> {
     const { engine, connection } = this.#target
-    while (!engine.readyForFragment(connection)) {
+    while (engine.isOpen(connection) && !engine.readyForFragment(connection)) {
       await this.#unlessInterrupted(
         new Promise<void>((resolve) => {
           this.#resolve = resolve
@@ -189,6 +189,8 @@ class MessageStream {
       return
     }
     this.#burst += Math.max(data.length, MIN_FRAGMENT_COST)
+    // The client has closed, and that is told when what was sent before has left: nothing would follow it.
+    if (!engine.isOpen(connection)) throw new ClosedError('the socket has closed')
     const { isBinary } = this.#encoder
     engine.sendFragment(connection, data, { isBinary, isFirst: this.#isFirst, isLast, compress: this.#settings.compress })
     this.#isFirst = false

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { SendStatus, type Socket } from '../src/index.js'
 import { Client } from './support/client.js'
 import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { OPCODE, RawClient } from './support/raw-client.js'
+import { closeFrame, OPCODE, RawClient, text } from './support/raw-client.js'
 import { Deferred, Queue, turns, within } from './support/waiting.js'
 
 const KiB = 1024
@@ -295,5 +295,40 @@ describeEngines('a socket that is not open', (engine) => {
     expect(socket.bufferedAmount).toBe(0)
     await client.closed()
     expect(client.messages.size).toBe(0)
+  })
+
+  test('takes nothing when its client has closed, even while earlier messages wait for that', async () => {
+    const sockets = new Queue<Socket>()
+    const messages = new Queue<string | Buffer>()
+    const served = await serve(engine, {
+      open: (socket) => sockets.push(socket),
+      message: (_socket, message) => messages.push(message),
+    })
+    const client = await RawClient.open(served)
+    client.pause()
+    const socket = await sockets.next('open')
+    while (socket.bufferedAmount < 4 * MiB) {
+      socket.send(Buffer.alloc(64 * KiB))
+      await turns(1)
+    }
+    client.write(text('the last'), closeFrame(1000))
+    await messages.next('the message before the Close frame')
+    await turns(2)
+    expect([socket.send('x'), socket.send(Buffer.alloc(64 * KiB)), socket.ping()]).toEqual([0, 0, 0])
+    expect(served.server.publish('news', 'x')).toBe(false)
+  })
+
+  test('still has in its queue what was sent before it began to close', async () => {
+    const { socket, client } = await stuckConnection(engine, 16 * MiB)
+    while (socket.bufferedAmount < 4 * MiB) {
+      socket.send(Buffer.alloc(64 * KiB))
+      await turns(1)
+    }
+    const before = socket.bufferedAmount
+    socket.close()
+    expect(socket.bufferedAmount).toBeGreaterThanOrEqual(before)
+    await turns(2)
+    expect(socket.bufferedAmount).toBeGreaterThan(MiB)
+    client.resume()
   })
 })

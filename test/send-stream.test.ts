@@ -13,7 +13,7 @@ import {
 } from '../src/index.js'
 import { Client } from './support/client.js'
 import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { closeCode, closeFrame, frame, OPCODE, RawClient } from './support/raw-client.js'
+import { closeCode, closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
 import { Deferred, Queue, turns, within } from './support/waiting.js'
 
 const KiB = 1024
@@ -352,6 +352,36 @@ describeEngines('a stream that cannot be completed', (engine) => {
     expect(await done).toMatchObject({ code: 'ERR_CLOSED' })
     expect(await queued).toMatchObject({ code: 'ERR_CLOSED' })
     await within(source.returned.promise, 'the source to be told')
+  })
+
+  test('rejects with ERR_CLOSED when the client closes, even while its source goes on', async () => {
+    const { served, sockets } = await open(engine, { message: (socket) => void socket.send('answer') })
+    const client = await RawClient.open(served, {}, { allowHalfOpen: true })
+    const socket = await sockets.next('open')
+    const source = new Source()
+    const done = outcome(socket.sendStream(source))
+    await source.give('half')
+    await client.frame()
+    client.write(closeFrame(1000))
+    expect(closeCode(await client.frame())).toBe(1000)
+    await source.give('more')
+    expect(await done).toMatchObject({ code: 'ERR_CLOSED' })
+  })
+
+  test('rejects with ERR_CLOSED when the client closes, while earlier messages wait for that', async () => {
+    const messages = new Queue<string | Buffer>()
+    const { served, sockets } = await open(engine, { message: (_socket, message) => messages.push(message) })
+    const client = await RawClient.open(served)
+    client.pause()
+    const socket = await sockets.next('open')
+    while (socket.bufferedAmount < 4 * MiB) {
+      socket.send(Buffer.alloc(64 * KiB))
+      await turns(1)
+    }
+    client.write(text('the last'), closeFrame(1000))
+    await messages.next('the message before the Close frame')
+    await turns(2)
+    expect(await outcome(socket.sendStream(from('too late')))).toMatchObject({ code: 'ERR_CLOSED' })
   })
 
   test('rejects at once for a closed socket or an aborted signal, and destroys the stream that it is given', async () => {

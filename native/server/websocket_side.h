@@ -125,6 +125,8 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     }
     ws->end();
     if (connections_.find(id)) {
+      // The Close frame waits behind other bytes. Nothing may follow it, and the sender must know.
+      connections_.account(id).id = 0;
       note_buffered(ws, ws->getUserData());
     }
   }

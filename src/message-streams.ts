@@ -29,6 +29,7 @@ export class MessageStreams {
   readonly #target: Target
   /** The first one has its turn. */
   readonly #streams: MessageStream[] = []
+  #hasEnded = false
 
   constructor(target: Target) {
     this.#target = target
@@ -36,15 +37,21 @@ export class MessageStreams {
 
   async send(source: AsyncIterable<Data>, settings: StreamSettings): Promise<void> {
     const stream = new MessageStream(this.#target, source, settings)
+    // The source's iterator was made here, by the user's own code.
+    if (this.#hasEnded) stream.interrupt(closedMeanwhile())
     this.#target.engine.beginMessage(this.#target.connection)
     this.#streams.push(stream)
     stream.onEnd = () => this.#advance()
-    if (this.#streams.length === 1) stream.begin()
+    if (this.#streams.length === 1) this.#beginFirst()
     await stream.done
   }
 
   #advance(): void {
     this.#streams.shift()
+    this.#beginFirst()
+  }
+
+  #beginFirst(): void {
     while (this.#streams[0]?.begin() === false) {
       this.#target.engine.withdrawMessage(this.#target.connection)
       this.#streams.shift()
@@ -58,8 +65,13 @@ export class MessageStreams {
 
   /** The socket is closing. */
   end(): void {
-    for (const stream of [...this.#streams]) stream.interrupt(new ClosedError('the socket has closed'))
+    this.#hasEnded = true
+    for (const stream of [...this.#streams]) stream.interrupt(closedMeanwhile())
   }
+}
+
+function closedMeanwhile(): ClosedError {
+  return new ClosedError('the socket has closed')
 }
 
 /**

@@ -259,7 +259,7 @@ export interface Socket<T = undefined> {
    * Sends one message. Returns the number of payload bytes (1 for an empty message) when it was taken,
    * `SendStatus.BACKPRESSURE` (-1) when it waits behind earlier bytes, or `SendStatus.DROPPED` (0) when it was not taken.
    * `compress` chooses whether to compress it, where compression was agreed on with the client; without it, the route's `threshold` does.
-   * What counts as bytes, here and for `maxBackpressure`, are those before compression. Throws OptionError when `data` is neither a
+   * What counts as bytes here, and against `maxBackpressure`, are those before compression. Throws OptionError when `data` is neither a
    * string nor bytes, or `compress` is no boolean.
    */
   send(data: Data, compress?: boolean): number
@@ -390,7 +390,7 @@ export interface WebSocketHandlers<T, P extends string = string> {
   /**
    * A message to this client, sent or published, that was not taken because its queue would have exceeded `maxBackpressure`. Called
    * after `send` or `publish` has returned. Bytes are those that were given to `send`, or a copy that several sockets share: not to be
-   * changed.
+   * changed. To send it again from here would have it dropped again, without end: `drain` tells when there is room.
    */
   dropped?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
   /** The client sent a Ping; the Pong is sent for you. */
@@ -414,14 +414,17 @@ export interface WebSocketHandlers<T, P extends string = string> {
 
   /** Bytes of one received message, after decompression, before the connection ends with 1009. 1 to 2^31-1. Default 16 MiB. */
   maxPayloadLength?: number
-  /** Bytes queued for one client before `send` answers 0. 1 to 2^31-1. Default 16 MiB. */
+  /** Bytes queued for one client (`bufferedAmount`) before `send` answers 0. 1 to 2^31-1. Default 16 MiB. */
   maxBackpressure?: number
   /**
    * Cut a client (as `terminate` does, since it would not read a Close frame) when a message cannot be taken for it, after `dropped` was
    * called. Default false.
    */
   closeOnBackpressureLimit?: boolean
-  /** Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. Default 120. */
+  /**
+   * Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. A client is silent that sends nothing; that it reads
+   * counts with the native engine only, and only while something waits for it. Default 120.
+   */
   idleTimeout?: number
   /** Seconds after which a connection is closed, whatever it does, with 1000 and `maximum lifetime reached`: 0 (never) or 60 to 14,400. Default 0. */
   maxLifetime?: number

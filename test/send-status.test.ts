@@ -92,6 +92,14 @@ for (const tls of [false, true]) {
       expect(socket.bufferedAmount).toBeLessThanOrEqual(MiB)
     })
 
+    test('does not take empty messages without end for a client that does not read', async () => {
+      const { socket } = await stuckConnection(engine, 64 * KiB, options)
+      await fill(socket, 16 * KiB)
+      let taken = 0
+      while (socket.send('') !== SendStatus.DROPPED && taken < 200_000) taken++
+      expect(taken).toBeLessThan(200_000)
+    })
+
     test('what was taken arrives, whole and in order; what was dropped does not', async () => {
       const { socket, client } = await stuckConnection(engine, MiB, options)
       const answers = await fill(socket, 50_000)

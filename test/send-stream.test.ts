@@ -201,6 +201,23 @@ describeEngines('while a stream is under way', (engine) => {
     await within(socket.drained(), 'an empty queue')
   })
 
+  test('empty messages that wait behind it are limited, too', async () => {
+    const { served, sockets } = await open(engine, { maxBackpressure: 100 })
+    const client = await Client.open(served)
+    const socket = await sockets.next('open')
+    const source = new Source()
+    const done = socket.sendStream(source)
+    await source.give('begun')
+    let taken = 0
+    for (; socket.send('') !== SendStatus.DROPPED && taken < 1000; taken++) await turns(1)
+    expect(taken).toBeLessThanOrEqual(51) // what is kept free for fragments is not theirs
+    await source.end()
+    await done
+    expect(await client.next()).toBe('begun')
+    for (let index = 0; index < taken; index++) expect(await client.next()).toBe('')
+    while (socket.bufferedAmount > 0) await turns()
+  })
+
   test('another stream takes its turn after it, and what was sent between the two comes between them', async () => {
     const { served, sockets } = await open(engine)
     const client = await Client.open(served)
@@ -395,6 +412,23 @@ describeEngines('a stream that cannot be completed', (engine) => {
     const late = Readable.from(['x'])
     expect(await outcome(socket.sendStream(late))).toMatchObject({ code: 'ERR_CLOSED' })
     expect(late.destroyed).toBe(true)
+  })
+
+  test('rejects with ERR_CLOSED, and asks for no chunk, when making the iterator has closed the socket', async () => {
+    const { served, sockets } = await open(engine)
+    const client = await Client.open(served)
+    const socket = await sockets.next('open')
+    const source = new Source()
+    const closing: AsyncIterable<Data> = {
+      [Symbol.asyncIterator]() {
+        socket.close()
+        return source
+      },
+    }
+    expect(await outcome(socket.sendStream(closing))).toMatchObject({ code: 'ERR_CLOSED' })
+    await within(source.returned.promise, 'the source to be told')
+    expect(source.asked.size).toBe(0)
+    await client.closed()
   })
 
   test('rejects with OptionError for arguments that it cannot use', async () => {

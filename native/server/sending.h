@@ -117,7 +117,7 @@ class Sending {
       data->held->messages.pop_front();
       another = message.is_beginning;
       if (!another) {
-        data->held->bytes -= message.payload.length();
+        data->held->bytes -= message.size();
         write(ws, data, message.payload, message.op_code, message.compress);
       }
     }

@@ -1,6 +1,7 @@
 // What the server keeps for each WebSocket connection, beside what µWebSockets keeps itself.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -58,9 +59,12 @@ struct HeldMessages {
     Compress compress;
     /// Another message in fragments begins here; nothing else of this means anything.
     bool is_beginning;
+
+    /// In bytes. An empty one counts as one byte: otherwise any number of them could wait.
+    std::size_t size() const { return std::max<std::size_t>(payload.length(), 1); }
   };
   std::deque<Message> messages;
-  /// The sum of their payloads.
+  /// The sum of their sizes.
   std::size_t bytes = 0;
   /// The message under way is compressed.
   bool compressed = false;
@@ -69,7 +73,7 @@ struct HeldMessages {
 
   void add(std::string_view payload, uWS::OpCode op_code, Compress compress) {
     messages.push_back({std::string(payload), op_code, compress, false});
-    bytes += payload.length();
+    bytes += messages.back().size();
   }
 };
 

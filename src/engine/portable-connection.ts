@@ -16,6 +16,9 @@ import type { Traffic } from './portable-traffic.js'
 /** Seconds between the ping and the idle timeout: half of it, and at most this. */
 const MAX_PING_MARGIN = 16
 
+/** Bytes that an empty message counts for while it waits: if it were none, any number of them could wait. */
+const MIN_SIZE = 1
+
 export class PortableConnection {
   readonly #socket: WebSocket
   readonly #stream: NetSocket
@@ -114,14 +117,15 @@ export class PortableConnection {
   /** The bytes belong to the connection from here on: they may wait in Node. */
   send(data: Payload, choice: boolean | undefined): number {
     if (!this.isOpen) return 0
-    const size = sizeOf(data)
+    const length = sizeOf(data)
+    const size = length || MIN_SIZE
     const message = { data, size, compress: choice }
     const answer = this.#take(size, () => (this.#fragments === undefined ? this.#give(message) : this.#fragments.hold(message)))
     if (answer === 0) {
       this.#traffic.messagesDropped += 1
     } else {
       this.#traffic.messagesSent += 1
-      this.#traffic.bytesSent += size
+      this.#traffic.bytesSent += length
     }
     return answer
   }
@@ -197,7 +201,7 @@ export class PortableConnection {
 
   ping(data: Payload): number {
     if (!this.isOpen) return 0
-    const size = sizeOf(data)
+    const size = sizeOf(data) || MIN_SIZE
     return this.#take(size, () => this.#write(size, (done) => this.#socket.ping(data, false, done)))
   }
 
@@ -211,7 +215,7 @@ export class PortableConnection {
       return 0
     }
     put()
-    if ((this.#waitingAtCork ?? waiting) <= this.#unreported) return size || 1
+    if ((this.#waitingAtCork ?? waiting) <= this.#unreported) return size
     this.#owesDrainWhenEmpty = true
     return -1
   }
@@ -228,7 +232,7 @@ export class PortableConnection {
   }
 
   #give({ data, size, compress }: HeldMessage): void {
-    const options = { binary: typeof data !== 'string', compress: this.#wantsCompression(size, compress) }
+    const options = { binary: typeof data !== 'string', compress: this.#wantsCompression(data.length && size, compress) }
     this.#write(size, (done) => this.#socket.send(data, options, done))
   }
 

@@ -3,6 +3,7 @@ import type { Fragment, Payload } from './contract.js'
 
 export interface HeldMessage {
   readonly data: Payload
+  /** Bytes; an empty one counts for more than none. */
   readonly size: number
   /** As the sender chose. */
   readonly compress: boolean | undefined
@@ -25,7 +26,7 @@ export class MessageInFragments {
   /** Whether its sender waits. */
   awaitsDrain = false
 
-  /** The sum of the payloads of what waits. */
+  /** The sum of the sizes of what waits. */
   get heldBytes(): number {
     return this.#heldBytes
   }

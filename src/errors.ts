@@ -125,5 +125,10 @@ function describe(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
   if (value === null || typeof value !== 'object') return String(value)
-  return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'Object'})`
+  try {
+    return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'Object'})`
+  } catch {
+    // A revoked proxy, or an accessor that throws: the error to be made is the one that matters.
+    return 'an object'
+  }
 }

@@ -153,6 +153,29 @@ describeEngines('the body of a Response', (engine) => {
     }
   })
 
+  test.each([1, 3])('is measured by its memory, whatever its pieces say of their length: %i pieces', async (count) => {
+    class Boastful extends Uint8Array {
+      override get length(): number {
+        return 1000
+      }
+      override get byteLength(): number {
+        return 1000
+      }
+    }
+    const served = await withRoutes(engine, (server) => {
+      server.get('/', () => {
+        const start = (controller: ReadableStreamDefaultController) => {
+          for (let i = 0; i < count; i++) controller.enqueue(new Boastful(encode('ab')))
+          controller.close()
+        }
+        return new Response(new ReadableStream({ start }))
+      })
+    })
+    const { headers, body } = await http(served, '/')
+    expect(body.toString()).toBe('ab'.repeat(count))
+    expect(headers['content-length']).toBe(String(2 * count))
+  })
+
   test('of other things than bytes is an error', async () => {
     const { served, errors } = await watched(engine, (server) =>
       // The cast lets through what TypeScript would refuse and JavaScript would not.

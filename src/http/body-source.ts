@@ -1,4 +1,5 @@
 /** The body of a Response as a sequence of bytes, whoever's implementation it comes from. */
+import { plainView } from '../bytes.js'
 
 /** Where the pieces come from: a web stream, an async iterable such as a stream of Node's, or one promise of everything. */
 interface Pieces {
@@ -98,7 +99,7 @@ function fromPromise(read: () => Promise<ArrayBuffer>): Pieces {
 }
 
 function toBytes(piece: unknown): Uint8Array {
-  if (piece instanceof Uint8Array) return piece
+  if (piece instanceof Uint8Array) return plainView(piece)
   if (typeof piece === 'string') return new TextEncoder().encode(piece)
   if (ArrayBuffer.isView(piece)) return new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength)
   if (piece instanceof ArrayBuffer) return new Uint8Array(piece)

@@ -1,5 +1,6 @@
 /** Shape of the TLS options. The material itself is read and checked by `src/tls.ts`. */
 import { isIP } from 'node:net'
+import { isUint8Array } from 'node:util/types'
 import { OptionError } from '../errors.js'
 import type { TlsOptions } from '../types.js'
 import { checkBoolean, checkNonEmptyString, checkObject, type Names } from './checks.js'
@@ -76,7 +77,7 @@ function checkMaterial(name: string, tls: TlsOptions, what: 'key' | 'cert' | 'ca
   if (isMissing || (material !== undefined && file !== undefined)) {
     throw new OptionError(`${name}.${what}`, isMissing ? 'neither' : 'both', `given once, as ${what} or as ${what}File`)
   }
-  if (material !== undefined && typeof material !== 'string' && !(material instanceof Uint8Array)) {
+  if (material !== undefined && typeof material !== 'string' && !isUint8Array(material)) {
     throw new OptionError(`${name}.${what}`, typeof material, 'PEM text or bytes')
   }
   if (file !== undefined) checkNonEmptyString(`${name}.${what}File`, file, 'the name of a file')

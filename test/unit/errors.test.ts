@@ -76,4 +76,17 @@ describe('the value in an OptionError is shown on one line and short', () => {
     expect(error.message).toBe(`option must be better, got ${shown}`)
     expect(error).toMatchObject({ option: 'option', value })
   })
+
+  test('as an object where looking closer throws', () => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const guarded = {
+      get constructor(): never {
+        throw new Error('no')
+      },
+    }
+    for (const value of [proxy, guarded, { constructor: { name: Symbol('s') } }]) {
+      expect(new OptionError('option', value, 'better').message).toBe('option must be better, got an object')
+    }
+  })
 })

@@ -87,6 +87,7 @@ describe('server options', () => {
     [{ tls: { ...pem, keyFile: 'k.pem' } }, 'tls.key'],
     [{ tls: { ...pem, certFile: 'c.pem' } }, 'tls.cert'],
     [{ tls: { ...pem, key: 5 } }, 'tls.key'],
+    [{ tls: { ...pem, key: Object.create(Uint8Array.prototype) } }, 'tls.key'],
     [{ tls: { keyFile: '', certFile: 'c.pem' } }, 'tls.keyFile'],
     [{ tls: { keyFile: 'k\0.pem', certFile: 'c.pem' } }, 'tls.keyFile'],
     [{ tls: { ...pem, passphrase: 5 } }, 'tls.passphrase'],

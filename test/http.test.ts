@@ -54,6 +54,20 @@ describeEngines('routes', (engine) => {
     expect(request.headers.get('x-mixed-case')).toBe('Kept As Is')
   })
 
+  test('the handler sees values of headers whole, whatever bytes they begin and end with', async () => {
+    const seen = new Queue<ServerRequest>()
+    const served = await withRoutes(engine, (server) =>
+      server.get('/', (request) => {
+        seen.push(request)
+        return new Response()
+      }),
+    )
+    const client = await RawClient.connect(served)
+    client.write(Buffer.from(get('/', 'X-A: Jos\xe9', 'X-B:\xe9tudes', 'X-C: \xe9 ', 'X-D: \t a:b\t '), 'latin1'))
+    const { headers } = await seen.next('the request')
+    expect(['x-a', 'x-b', 'x-c', 'x-d'].map((name) => headers.get(name))).toEqual(['Jos\xe9', '\xe9tudes', '\xe9', 'a:b'])
+  })
+
   test('the request stays valid after an await', async () => {
     const gate = new Deferred()
     const served = await withRoutes(engine, (server) =>
@@ -367,6 +381,8 @@ describeEngines('connections', (engine) => {
     'what is not HTTP': 'hello server\r\n\r\n',
     'binary noise': Buffer.from([0x16, 0x03, 0x01, 0x00, 0x05, 0, 1, 2, 3, 4, 13, 10, 13, 10]),
     'a header without a colon': 'GET / HTTP/1.1\r\nHost: x\r\nnonsense\r\n\r\n',
+    'a header without a name': 'GET / HTTP/1.1\r\nHost: x\r\n: x\r\n\r\n',
+    'a header with half a line break': 'GET / HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n',
     'a length that is not a number': 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ten\r\n\r\n',
     'headers of 1 MiB': `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(1024 * 1024)}\r\n\r\n`,
   }

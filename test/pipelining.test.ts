@@ -133,6 +133,19 @@ describeEngines('requests that do not wait for answers', (engine) => {
     expect(seen).toEqual(['POST /1', 'GET /2'])
   })
 
+  test('never take a body for a request where nobody can tell that it is one', async () => {
+    const { served, seen } = await recording(engine)
+    const evil = get('/evil')
+    for (const field of [': x', ':', 'X: a\rb', 'X: a\r']) {
+      const client = await RawClient.connect(served)
+      client.write(request('POST', '/1', field, `Content-Length: ${evil.length + 1}`))
+      await client.flushed()
+      client.write(evil)
+      expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 400 /)
+    }
+    expect(seen).toEqual([])
+  })
+
   test('may ask for HEAD', async () => {
     const served = await serve(
       engine,

@@ -320,6 +320,20 @@ class HttpReading {
     return progress.consumed;
   }
 
+  /// The parser takes bytes beyond ASCII at the ends of a value for white space, where char is signed (HttpParser.h, getHeaders).
+  /// The value still stands in its memory, between colon and CR.
+  static std::string_view whole_value(std::string_view value) {
+    const char *begin = value.data();
+    const char *end = begin + value.length();
+    while (begin[-1] != ':') {
+      begin--;
+    }
+    while (*end != '\r') {
+      end++;
+    }
+    return BodyFraming::trimmed({begin, end});
+  }
+
   void receive_request(HttpResponse *http, uWS::HttpRequest *request) {
     ExchangeId id = ++last_exchange_ ? last_exchange_ : ++last_exchange_;
     Exchange &exchange = exchanges_[id];
@@ -332,8 +346,8 @@ class HttpReading {
     connection.is_last = request->getHeader("connection").length() == 5;  // "close", as HttpContext.h reads it
     http->onAborted([] {});                                               // it must be there; `closed` tells who has gone
     headers_.clear();
-    for (auto header : *request) {
-      headers_.emplace_back(header);
+    for (auto [name, value] : *request) {
+      headers_.emplace_back(name, whole_value(value));
     }
     std::string remote_address = address_text(http->getRemoteAddress());
     events_.on_request(id, {.method = request->getCaseSensitiveMethod(),

@@ -24,15 +24,18 @@ struct BodyFraming {
   Kind kind = Kind::none;
   std::uint64_t length = 0;
 
-  /// From a whole head, the empty line included. Whether the rest of it makes sense is for the parser to judge.
+  /// From a whole head, the empty line included. Whether the rest of it makes sense is for the parser to judge, but for two
+  /// things that it is wrong about: a field without a name is the end of the fields to it, and a CR without LF the end of what
+  /// has come.
   static BodyFraming of(std::string_view head) {
     BodyFraming framing;
     std::size_t lengths = 0, codings = 0;
-    bool good = true;
+    bool good = !has_lone_cr(head);
     for (std::size_t line = head.find("\r\n") + 2; line + 2 < head.size(); line = head.find("\r\n", line) + 2) {
       std::string_view field = head.substr(line, head.find("\r\n", line) - line);
       std::size_t colon = std::min(field.find(':'), field.size());
       std::string_view value = trimmed(field.substr(std::min(colon + 1, field.size())));
+      good = good && colon > 0;
       if (equals(field.substr(0, colon), "content-length")) {
         lengths++;
         good = good && read_length(value, framing.length);
@@ -68,6 +71,14 @@ struct BodyFraming {
   }
 
  private:
+  static bool has_lone_cr(std::string_view head) {
+    for (std::size_t at = head.find('\r'); at != std::string_view::npos; at = head.find('\r', at + 1)) {
+      if (head.substr(at + 1, 1) != "\n") {
+        return true;
+      }
+    }
+    return false;
+  }
   static bool read_length(std::string_view digits, std::uint64_t &length) {
     length = 0;
     for (char digit : digits) {

@@ -74,6 +74,10 @@ TEST("a head whose body could be read in two ways is doubtful") {
            "Content-Length: 1, 1\r\n",
            "Content-Length: 1 1\r\n",
            "Content-Length: 1000000000000000000\r\n",
+           ": x\r\nContent-Length: 1\r\n",
+           "Host: x\r\n:\r\n",
+           "X: a\rContent-Length: 1\r\n",
+           "X: a\r\rb\r\n",
        }) {
     CHECK(framing(fields).kind == Kind::doubtful);
   }

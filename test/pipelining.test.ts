@@ -255,6 +255,17 @@ describeEngines('requests that do not wait for answers', (engine) => {
     expect((await http(served, '/health')).status).toBe(200)
   })
 
+  for (const value of ['Close', 'keep-alive, close', 'TE,close', 'close, TE']) {
+    test(`end with "Connection: ${value}", too`, async () => {
+      const { served, seen } = await recording(engine)
+      const client = await RawClient.connect(served)
+      client.write(request('GET', '/8', `Connection: ${value}`))
+      expect((await client.response()).body.toString()).toBe('GET /8')
+      await client.closed()
+      expect(seen).toEqual(['GET /8'])
+    })
+  }
+
   test('end with "Connection: close": what follows it is never looked at', async () => {
     const { served, seen } = await recording(engine)
     const client = await RawClient.connect(served)
@@ -349,6 +360,25 @@ describeEngines('a request whose end is in doubt', (engine) => {
       expect(seen).not.toContain('GET /evil')
       expect(answers).not.toContain('GET /evil')
       expect((await http(served, '/health')).status).toBe(200)
+    })
+  }
+
+  const malformed: Record<string, string> = {
+    'a field without a name': request('POST', '/1', ': x', `Content-Length: ${evil.length}`),
+    'a field without a name, and chunks': request('POST', '/1', ': x', 'Transfer-Encoding: chunked'),
+    'a CR within a field': request('GET', '/1', 'X-Field: a\rContent-Length: 5'),
+    'a CR at the end of a field': request('GET', '/1', 'X-Field: a\r'),
+    'a CR in the request line': request('GET', '/1\r'),
+  }
+  for (const [what, head] of Object.entries(malformed)) {
+    test(`because of ${what} is answered with 400, and what follows is never looked at`, async () => {
+      const { served, seen } = await recording(engine)
+      const client = await RawClient.connect(served)
+      client.write(head)
+      expect((await client.response()).status).toBe(400)
+      client.write(evil)
+      await client.closed()
+      expect(seen).toEqual([])
     })
   }
 })

@@ -18,6 +18,7 @@
 
 #include <libusockets.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -91,6 +92,17 @@ class HttpPipeline {
   static std::size_t head_length(std::string_view bytes) {
     std::size_t end = bytes.find("\r\n\r\n");
     return end == std::string_view::npos ? 0 : end + 4;
+  }
+
+  /// Whether the options of a Connection field, a list, have "close" among them (RFC 9110, section 7.6.1).
+  static bool says_close(std::string_view options) {
+    for (std::size_t end = 0; end != std::string_view::npos; options.remove_prefix(std::min(end + 1, options.size()))) {
+      end = options.find(',');
+      if (BodyFraming::equals(BodyFraming::trimmed(options.substr(0, end)), "close")) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /// Whether a head has "Expect: 100-continue". The parser would answer that at once: so the expectation, which has no case

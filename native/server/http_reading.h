@@ -348,6 +348,7 @@ class HttpReading {
     headers_.clear();
     for (auto [name, value] : *request) {
       headers_.emplace_back(name, whole_value(value));
+      connection.is_last = connection.is_last || (name == "connection" && HttpPipeline::says_close(value));
     }
     std::string remote_address = address_text(http->getRemoteAddress());
     events_.on_request(id, {.method = request->getCaseSensitiveMethod(),

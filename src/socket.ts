@@ -349,7 +349,8 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     if (!this.#route.reportDrops || !this.#engine.isOpen(this.#connection)) return
     const isBinary = typeof payload !== 'string'
     const message = isBinary ? bufferOver(payload) : payload
-    queueMicrotask(() => this.onDropped(message, isBinary))
+    // Not sooner: a handler that sends once more must not keep the event loop from everything else.
+    setImmediate(() => this.onDropped(message, isBinary))
   }
 
   /** Waits for an asynchronous handler's failure. Its success is nobody's business. */

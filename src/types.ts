@@ -389,8 +389,8 @@ export interface WebSocketHandlers<T, P extends string = string> {
   drain?(socket: Socket<T>): Awaitable<void>
   /**
    * A message to this client, sent or published, that was not taken because its queue would have exceeded `maxBackpressure`. Called
-   * after `send` or `publish` has returned. Bytes are those that were given to `send`, or a copy that several sockets share: not to be
-   * changed. To send it again from here would have it dropped again, without end: `drain` tells when there is room.
+   * in a later turn of the event loop, unless the connection has ended by then. Bytes are those that were given to `send`, or a copy that several sockets share: not to be
+   * changed. To send it again from here would most likely have it dropped again: `drain` tells when there is room.
    */
   dropped?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
   /** The client sent a Ping; the Pong is sent for you. */

@@ -225,3 +225,27 @@ describeEngines('a client that does not read', (engine) => {
     expect(socket.bufferedAmount).toBeLessThanOrEqual(LIMIT + 10 * 200)
   })
 })
+
+describeEngines('a dropped handler that sends or publishes the message again', (engine) => {
+  for (const again of ['send', 'publish'] as const) {
+    test(`does not keep the event loop from anything else: ${again}`, async () => {
+      let calls = 0
+      const { served, socket } = await stuckConnection(engine, {
+        dropped(self, message) {
+          calls += 1
+          if (again === 'send') self.send(message)
+          else served.server.publish('news', message)
+        },
+      })
+      await fill(socket)
+      const message = Buffer.alloc(LIMIT)
+      if (again === 'send') socket.send(message)
+      else served.server.publish('news', message)
+      const other = await Client.open(served)
+      other.socket.ping()
+      await within(new Promise((resolve) => other.socket.once('pong', resolve)), 'the pong of another client')
+      expect(calls).toBeGreaterThan(0)
+      socket.terminate()
+    })
+  }
+})

@@ -125,7 +125,7 @@ export interface ConnectionEvents {
   onFragmentDrain(): void
   /**
    * A published message was not taken for this connection: its queue would have exceeded `maxBackpressure`. Only on a route that asks for
-   * it (`reportDrops`). What `send` refuses is in its answer, and not reported here. All who missed a message may get the same memory.
+   * it (`reportDrops`), in a later turn of the event loop. What `send` refuses is in its answer, and not reported here. All who missed a message may get the same memory.
    */
   onDropped(data: string | Buffer, isBinary: boolean): void
   /**

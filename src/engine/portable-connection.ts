@@ -168,7 +168,7 @@ export class PortableConnection {
     if (this.send(data, choice) !== 0 || !this.#limits.reportDrops || !this.isOpen) return
     const isBinary = typeof data !== 'string'
     const message = isBinary ? bufferOver(data) : data
-    queueMicrotask(() => this.#events.onDropped(message, isBinary))
+    setImmediate(() => this.#events.onDropped(message, isBinary))
   }
 
   watchBuffer(threshold: number): boolean {

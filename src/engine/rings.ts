@@ -310,7 +310,8 @@ export class Rings {
       case Event.droppedBinary: {
         // The two kinds say which of the two it is. It stays, since others may be about to get the same one.
         const attachment = this.#attachments[length]
-        connection.onDropped(attachment as string | Buffer, event === Event.droppedBinary)
+        // Not at once: a handler that publishes again would keep this loop going for ever.
+        setImmediate(() => connection.onDropped(attachment as string | Buffer, event === Event.droppedBinary))
         break
       }
       case Event.close: {

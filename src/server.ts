@@ -210,7 +210,7 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code` and `reason`.
+   * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code` and `reason`;
    * an `upgrade` that is under way is answered 503 when its handler accepts. Resolves when all sockets have ended, and all requests are
    * answered and their answers, streams included, written; what is left after `timeout` milliseconds is cut. A route's handler that awaits this waits for itself, until the timeout. Further calls give the same
    * promise. Rejects with OptionError, and then nothing is closed.

@@ -247,6 +247,16 @@ describeEngines('maxRequestBodySize', (engine) => {
     expect((await http(served, '/echo', { method: 'POST', body: 'x'.repeat(1000) })).status).toBe(200)
   })
 
+  test('is told to HEAD without a body', async () => {
+    const { served } = await limited()
+    const client = await RawClient.connect(served)
+    client.write(request('HEAD', '/echo', 'Content-Length: 1001'))
+    const answer = await client.response({ head: true })
+    expect([answer.status, answer.header('connection')]).toEqual([413, 'close'])
+    client.end()
+    expect((await client.rest()).toString()).toBe('')
+  })
+
   test('can be 0', async () => {
     const { served } = await watched(engine, echo, { maxRequestBodySize: 0 })
     expect((await http(served, '/echo', { method: 'POST', body: '' })).status).toBe(200)

@@ -161,6 +161,16 @@ describeEngines('a refused handshake', (engine) => {
     })
   }
 
+  test.each([
+    ['on a route', '/socket', 405],
+    ['elsewhere', '/elsewhere', 404],
+  ])('by HEAD, %s, is answered without a body', async (_where, path, status) => {
+    const client = await RawClient.connect(await serve(engine, {}, { path: '/socket' }))
+    client.write(handshake({ method: 'HEAD', path, headers: ['Connection: close'] }))
+    expect((await client.response({ head: true })).status).toBe(status)
+    expect((await client.rest()).toString()).toBe('')
+  })
+
   test('says 404 to the ws package too', async () => {
     const served = await serve(engine, {}, { path: '/socket' })
     expect(await refusal(served, '/elsewhere')).toBe(404)

@@ -55,7 +55,8 @@ export class HttpExchanges {
   /** `elsewhere` says what to answer where no route has the path. */
   request(exchange: ExchangeId, head: RequestHead, target: Target, elsewhere: (headOnly: boolean) => EngineResponse): void {
     const match = this.routes.find(head.method, target.path)
-    if ((declaredLength(head) ?? 0) > this.#maxBodySize) this.#refuse(exchange, head, plainResponse(413))
+    if ((declaredLength(head) ?? 0) > this.#maxBodySize)
+      this.#refuse(exchange, head, plainResponse(413, [], head.method === 'HEAD'))
     else if (match === undefined) this.#refuse(exchange, head, this.#unroutable(head, target, elsewhere))
     else this.#serve(exchange, head, target, match)
   }

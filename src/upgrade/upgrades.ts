@@ -98,7 +98,7 @@ export class Upgrades {
   request(exchange: ExchangeId, head: RequestHead, target: Target): void {
     // Nobody is going to read the body.
     const wanted = head.hasBody ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
-    if (!('route' in wanted)) this.#refuse(exchange, wanted)
+    if (!('route' in wanted)) this.#refuse(exchange, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
     else if (wanted.request === undefined) this.#open(exchange, wanted, PLAIN_ACCEPTANCE)
     else void this.#ask(exchange, wanted, wanted.request)
   }

@@ -1,12 +1,15 @@
 /**
- * Adds up the reports named on the command line: Vitest's JSON (`.json`) and TAP (`.tap`). Prints a line for each, with the
- * engines whose tests have passed in it, and the sum. Exits 1 when a test failed, or when a report is missing or incomplete.
+ * Adds up the reports named on the command line: Vitest's JSON (`.json`) and TAP (`.tap`). Prints a line for each, with the number
+ * of tests that have passed on each engine and those that have passed on one of them only, and the sum. Exits 1 when a test failed,
+ * or when a report is missing or incomplete.
  */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import process from 'node:process'
 
 /** @typedef {{ passed: number, failed: number, skipped: number, titles: string[] }} Counts titles: of what passed */
+
+const ENGINES = ['native', 'portable']
 
 /** @type {Counts} */
 const sum = { passed: 0, failed: 0, skipped: 0, titles: [] }
@@ -15,8 +18,10 @@ for (const file of process.argv.slice(2)) {
   try {
     const content = readFileSync(file, 'utf8')
     const counts = file.endsWith('.tap') ? countTap(content) : countVitest(JSON.parse(content))
-    const engines = enginesOf(counts)
-    console.log(`${basename(file)}: ${inWords(counts)}${engines && ` (${engines})`}`)
+    const onEach = ENGINES.map((engine) => ({ engine, titles: titlesOn(engine, counts) })).filter(({ titles }) => titles.size > 0)
+    const byEngine = onEach.map(({ engine, titles }) => `${engine}: ${titles.size}`).join(', ')
+    console.log(`${basename(file)}: ${inWords(counts)}${byEngine && ` (${byEngine})`}`)
+    if (onEach.length === ENGINES.length) printDifferences(onEach)
     for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += counts[key]
     sum.titles.push(...counts.titles)
   } catch (error) {
@@ -29,8 +34,30 @@ console.log(inWords(sum))
 process.exit(complete && sum.failed === 0 && sum.passed > 0 ? 0 : 1)
 
 /** @param {Counts} counts */
-function enginesOf({ titles }) {
-  return ['native', 'portable'].filter((engine) => titles.some((title) => title.includes(`[${engine}]`))).join(', ')
+function enginesOf(counts) {
+  return ENGINES.filter((engine) => titlesOn(engine, counts).size > 0).join(', ')
+}
+
+/**
+ * What has passed on one engine, without its name.
+ * @param {string} engine
+ * @param {Counts} counts
+ */
+function titlesOn(engine, { titles }) {
+  const mark = ` [${engine}]`
+  return new Set(titles.filter((title) => title.includes(mark)).map((title) => title.replace(mark, '')))
+}
+
+/**
+ * The engines behave alike but for what docs/engines.md says: a test of one of them alone is such a difference, or a test that was
+ * skipped.
+ * @param {{ engine: string, titles: Set<string> }[]} onEach
+ */
+function printDifferences(onEach) {
+  for (const { engine, titles } of onEach) {
+    const others = onEach.filter((one) => one.engine !== engine)
+    for (const title of titles) if (others.some((one) => !one.titles.has(title))) console.log(`  only ${engine}: ${title}`)
+  }
 }
 
 /** @param {Counts} counts */

@@ -1,4 +1,5 @@
 // What ServerWrap does for requests and their answers.
+#include "options.h"
 #include "server_wrap.h"
 #include "values.h"
 
@@ -20,24 +21,6 @@ std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &sto
     }
   }
   return headers;
-}
-
-CompressionAgreement::Window compression_window(Napi::Value value) {
-  auto object = value.As<Napi::Object>();
-  return {.bits = static_cast<int>(number(object.Get("windowBits"))), .takeover = boolean(object.Get("takeover"))};
-}
-
-std::optional<CompressionAgreement> compression_agreement(Napi::Value value) {
-  if (!value.IsObject()) {
-    return std::nullopt;
-  }
-  auto object = value.As<Napi::Object>();
-  Napi::Value compressor = object.Get("compressor");
-  Napi::Value decompressor = object.Get("decompressor");
-  if (!compressor.IsObject() || !decompressor.IsObject()) {
-    return std::nullopt;
-  }
-  return CompressionAgreement{.compressor = compression_window(compressor), .decompressor = compression_window(decompressor)};
 }
 
 /// The head of an answer, from (exchange, status, headers, closes).

@@ -306,7 +306,7 @@ export interface Socket<T = undefined> {
   /** Cuts the connection without a handshake: both sides see 1006. */
   terminate(): void
 
-  /** Subscribes to a topic (an exact string of 1 to 65,535 bytes, else OptionError). False when it already was, or is closed. */
+  /** Subscribes to a topic (an exact string of 1 to 65,535 bytes, without lone surrogates, else OptionError). False when it already was, or is closed. */
   subscribe(topic: string): boolean
   /** False when it was not subscribed. */
   unsubscribe(topic: string): boolean

@@ -157,6 +157,24 @@ describeEngines('routes', (engine) => {
     expect(answer.headers['set-cookie']).toEqual(['a=1; Path=/', 'b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT'])
   })
 
+  test('headers that speak of the connection, or of trailers, are left out', async () => {
+    const headers = { Connection: 'X-Own', 'Keep-Alive': 'timeout=1', Trailer: 'X-Sum', 'X-Own': 'stays' }
+    const stream = () => ReadableStream.from([new TextEncoder().encode('streamed')])
+    const served = await withRoutes(engine, (server) =>
+      server
+        .get('/whole', () => new Response('whole', { headers }))
+        .get('/streamed', () => new Response(stream(), { headers })),
+    )
+    const client = await RawClient.connect(served)
+    for (const path of ['/whole', '/streamed']) {
+      client.write(get(path))
+      const answer = await client.response()
+      expect([answer.status, answer.header('trailer'), answer.header('x-own')]).toEqual([200, undefined, 'stays'])
+      expect(answer.header('connection') ?? '').not.toContain('X-Own')
+      expect(answer.header('keep-alive') ?? '').not.toBe('timeout=1')
+    }
+  })
+
   test('a binary body arrives byte for byte', async () => {
     const bytes = Buffer.from(Array.from({ length: 1024 }, (_, index) => index & 255))
     const served = await withRoutes(engine, (server) => server.get('/bytes', () => new Response(bytes)))

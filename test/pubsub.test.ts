@@ -304,7 +304,7 @@ describeEngines('subscriptions', (engine) => {
     expect(await received(peer)).toEqual(topics.map((topic) => topic.slice(0, 20)))
   })
 
-  for (const wrong of ['', 'x'.repeat(65_536), 'é'.repeat(40_000), 7, undefined, null]) {
+  for (const wrong of ['', 'x'.repeat(65_536), 'é'.repeat(40_000), 'a\ud83d', '\ude00b', 7, undefined, null]) {
     const name = typeof wrong === 'string' ? `a topic of ${Buffer.byteLength(wrong)} bytes` : `the topic ${wrong}`
     test(`${name} is an OptionError`, async () => {
       const { join } = await room(engine)

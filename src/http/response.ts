@@ -32,8 +32,8 @@ export interface StreamingResponse extends ResponseHead {
 
 /** Statuses whose answer has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
 const BODILESS = new Set([204, 205, 304])
-/** What the engine writes itself, for it owns the connection. */
-const ENGINE_HEADERS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding'])
+/** What the engine writes itself, for it owns the connection; it sends no trailers. */
+const ENGINE_HEADERS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'trailer', 'transfer-encoding'])
 
 /** Bytes of a body in several pieces up to which it is gathered and sent whole, if it is there at once. */
 const GATHERED = 64 * 1024

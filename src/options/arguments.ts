@@ -14,11 +14,12 @@ const MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2
 const MAX_TOPIC_BYTES = 65_535
 
 export function checkTopic(topic: string): void {
-  if (typeof topic === 'string' && topic.length > 0) {
+  // A lone surrogate has no UTF-8: as U+FFFD it would be the same topic as others.
+  if (typeof topic === 'string' && topic.length > 0 && topic.isWellFormed()) {
     // No UTF-16 unit takes more than 3 bytes of UTF-8, so that short topics need no counting.
     if (topic.length * 3 <= MAX_TOPIC_BYTES || utf8Length(topic) <= MAX_TOPIC_BYTES) return
   }
-  throw new OptionError('topic', topic, 'a string of 1 to 65,535 bytes')
+  throw new OptionError('topic', topic, 'a string of 1 to 65,535 bytes, without lone surrogates')
 }
 
 /** Which codes an endpoint may send: RFC 6455, section 7.4, and the IANA registry for 1012 to 1014. */

@@ -23,6 +23,7 @@ import type { ResolvedRoute } from './options/websocket.js'
 import type { ServerSocket } from './socket.js'
 import { Subscriptions } from './subscriptions.js'
 import type { WebSocketHandlers } from './types.js'
+import { throwUncaught } from './uncaught.js'
 import { type UpgradeLimits, type UpgradeOwner, Upgrades } from './upgrade/upgrades.js'
 
 export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
@@ -169,11 +170,4 @@ export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   #checkIdle(): void {
     if (this.sockets.size === 0 && this.#exchanges.size === 0 && this.#upgrades.isIdle) this.#onIdle?.()
   }
-}
-
-/** From a stack of its own, so that nobody catches it by chance. */
-function throwUncaught(error: unknown): void {
-  process.nextTick(() => {
-    throw error
-  })
 }

@@ -4,9 +4,11 @@
  */
 import type { Buffer } from 'node:buffer'
 import { WebSocketServerError } from './errors.js'
+import { throwUncaught } from './uncaught.js'
 
-/** Takes a socket's messages in place of its `message` handler. Must not throw. */
+/** Takes a socket's messages in place of its `message` handler. */
 export interface Consumer {
+  /** What it throws, as listeners of streams may, is an uncaught exception. */
   onMessage(message: string | Buffer, isBinary: boolean): void
   /** The connection has ended; everything that came before it was delivered. */
   onClose(code: number, reason: string): void
@@ -126,11 +128,18 @@ export class Intake {
   #deliver(arrival: Arrival): void {
     if (arrival.kind === 'message') {
       if (this.#consumer === undefined) this.#socket.handleMessage(arrival.data, arrival.isBinary)
-      else this.#consumer.onMessage(arrival.data, arrival.isBinary)
+      else this.#consume(this.#consumer, arrival.data, arrival.isBinary)
     } else if (arrival.kind === 'ping') {
       this.#socket.handlePing(arrival.data)
     } else {
       this.#socket.handlePong(arrival.data)
+    }
+  }
+  #consume(consumer: Consumer, data: string | Buffer, isBinary: boolean): void {
+    try {
+      consumer.onMessage(data, isBinary)
+    } catch (error) {
+      throwUncaught(error)
     }
   }
 }

@@ -422,8 +422,8 @@ export interface WebSocketHandlers<T, P extends string = string> {
    */
   closeOnBackpressureLimit?: boolean
   /**
-   * Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. A client is silent that sends nothing; that it reads
-   * counts with the native engine only, and only while something waits for it. Default 120.
+   * Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. A client is silent that sends nothing; while something
+   * waits for it, reading counts too. Default 120.
    */
   idleTimeout?: number
   /** Seconds after which a connection is closed, whatever it does, with 1000 and `maximum lifetime reached`: 0 (never) or 60 to 14,400. Default 0. */

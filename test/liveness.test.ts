@@ -6,6 +6,8 @@ import { type Cleanup, describeEngines, serve } from './support/engines.js'
 import { closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
 import { Deferred, Queue, within } from './support/waiting.js'
 
+const MiB = 1024 * 1024
+
 describeEngines('pings and pongs', (engine) => {
   const payloads = [
     Buffer.alloc(0),
@@ -169,6 +171,7 @@ describeEngines('silent clients', (engine) => {
     const dropped = new Deferred<[code: number, readyState: number]>()
     const surviving = new Queue<string>()
     const deaf = new Deferred<number>()
+    const heard = new Queue<string | Buffer>()
     const served = await serve(
       engine,
       {
@@ -186,6 +189,12 @@ describeEngines('silent clients', (engine) => {
               idleTimeout: 8,
               pong: () => surviving.push('pong'),
               message: (socket, message) => void socket.send(message),
+            })
+            .ws('/behind', {
+              idleTimeout: 8,
+              maxBackpressure: 64 * MiB,
+              open: (socket) => void socket.send(Buffer.alloc(64 * MiB)),
+              message: (_, message) => heard.push(message),
             })
             .ws('/deaf', { idleTimeout: 8, close: (_, code) => deaf.resolve(code) })
             .ws('/patient', { idleTimeout: 0, sendPings: true, message: (socket, message) => void socket.send(message) }),
@@ -207,6 +216,21 @@ describeEngines('silent clients', (engine) => {
       if (sent === 13) outlived.resolve()
     }, 1000)
     cleanup(() => clearInterval(dripping))
+    // Reads one long message, a piece at a time: what is behind it, a Ping too, it sees much later.
+    const reader = await RawClient.open(served, { path: '/behind' }, { cleanup })
+    let read = 0
+    reader.socket.on('data', (chunk) => {
+      read += chunk.length
+      if (read > MiB) reader.pause()
+    })
+    let pieces = 0
+    const hasReadLong = new Deferred()
+    const reading = setInterval(() => {
+      read = 0
+      reader.resume()
+      if (++pieces === 14) hasReadLong.resolve()
+    }, 1000)
+    cleanup(() => clearInterval(reading))
     const chatter = setInterval(() => busy.send('busy'), 2000)
     cleanup(() => clearInterval(chatter))
 
@@ -223,6 +247,9 @@ describeEngines('silent clients', (engine) => {
     expect(await patient.ask('still here')).toBe('still here')
     expect(patient.pings.size).toBe(0)
     await within(outlived.promise, 'well over 8 seconds without a whole frame', 30_000)
+    await within(hasReadLong.promise, 'well over 8 seconds of reading', 30_000)
+    reader.write(text('still here'))
+    expect(await heard.next('a message from the client that is behind')).toBe('still here')
     clearInterval(dripping)
     slow.write(long.subarray(sent))
     let answer = await slow.frame()

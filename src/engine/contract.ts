@@ -74,7 +74,10 @@ export interface EngineRoute {
   readonly maxPayloadLength: number
   /** Bytes queued for one connection before `send` answers 0. */
   readonly maxBackpressure: number
-  /** Seconds without a frame from the client before the connection is dropped; 0 is never. */
+  /**
+   * Seconds without a byte from the client before the connection is dropped; 0 is never. While bytes wait for it, those that it reads
+   * count too.
+   */
   readonly idleTimeout: number
   /** Ping shortly before `idleTimeout` strikes. */
   readonly sendPings: boolean

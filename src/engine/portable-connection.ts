@@ -11,6 +11,7 @@ import { bufferOver, byteLengthOf } from '../bytes.js'
 import type { ConnectionEvents, EngineRoute, Fragment, Payload } from './contract.js'
 import { closeCodeOf } from './portable-errors.js'
 import { type HeldMessage, MessageInFragments } from './portable-fragments.js'
+import { Silence } from './portable-silence.js'
 import type { Traffic } from './portable-traffic.js'
 
 /** Seconds between the ping and the idle timeout: half of it, and at most this. */
@@ -46,8 +47,7 @@ export class PortableConnection {
   #waitingAtCork: number | undefined
   #errorCode: number | undefined
   #isRefused = false
-  #bytesRead: number
-  #lastHeard = performance.now()
+  readonly #silence: Silence
   #hasPinged = false
 
   constructor(
@@ -65,7 +65,7 @@ export class PortableConnection {
     this.#events = events
     this.#compresses = socket.extensions !== ''
     this.#unreported = stream instanceof TLSSocket || this.#compresses ? stream.writableHighWaterMark : 0
-    this.#bytesRead = stream.bytesRead
+    this.#silence = new Silence(stream)
     // With the default `binaryType`, ws gives every payload as one Buffer, which is what the cast says.
     socket.on('message', (data, isBinary) => {
       const bytes = data as Buffer
@@ -194,7 +194,7 @@ export class PortableConnection {
   }
 
   resume(): void {
-    this.#lastHeard = performance.now()
+    this.#silence.begin()
     this.#hasPinged = false
     this.#socket.resume()
   }
@@ -283,21 +283,15 @@ export class PortableConnection {
     this.#socket.terminate()
   }
 
-  /**
-   * Called every second or so, with the time. Any byte from the client counts as life, so that a large message may take
-   * longer than the timeout. A connection that is closing has the 30 seconds of its handshake instead.
-   */
+  /** Called every second or so, with the time. A connection that is closing has the 30 seconds of its handshake instead. */
   checkSilence(now: number): void {
     const { idleTimeout, sendPings } = this.#limits
     if (idleTimeout === 0 || !this.isOpen || this.#socket.isPaused) return
-    if (this.#stream.bytesRead !== this.#bytesRead) {
-      this.#bytesRead = this.#stream.bytesRead
-      this.#lastHeard = now
+    const isBehind = this.bufferedAmount > this.#unreported
+    const silence = this.#silence.measure(now, this.#flushed, isBehind)
+    if (silence === 0) {
       this.#hasPinged = false
-      return
-    }
-    const silence = (now - this.#lastHeard) / 1000
-    if (silence >= idleTimeout) {
+    } else if (silence >= idleTimeout) {
       this.terminate()
     } else if (sendPings && !this.#hasPinged && silence >= idleTimeout - Math.min(idleTimeout / 2, MAX_PING_MARGIN)) {
       this.#hasPinged = true

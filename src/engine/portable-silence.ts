@@ -1,0 +1,45 @@
+/** How long a client of the portable engine has shown no sign of life: the measure of `idleTimeout`. */
+import type { Socket as NetSocket } from 'node:net'
+
+export class Silence {
+  readonly #stream: NetSocket
+  #since = performance.now()
+  #bytesRead: number
+  /** Of the last look: the bytes that had left, those in the kernel's hands or before it, and whether the client was behind with reading. */
+  #given = 0
+  #queued = 0
+  #wasBehind = false
+
+  constructor(stream: NetSocket) {
+    this.#stream = stream
+    this.#bytesRead = stream.bytesRead
+  }
+
+  /** From now on. */
+  begin(): void {
+    this.#since = performance.now()
+  }
+
+  /**
+   * Seconds of it, until `now`. Any byte from the client ends it, so that a large message may take longer than the timeout. So does every
+   * byte of ours that it reads while others wait (`isBehind`): its Pong cannot come before it has read what is in front of the Ping.
+   * `given` bytes have left.
+   */
+  measure(now: number, given: number, isBehind: boolean): number {
+    const { bytesRead } = this.#stream
+    const queued = writeQueueOf(this.#stream)
+    const hasTaken = this.#wasBehind && (given > this.#given || queued < this.#queued)
+    if (bytesRead !== this.#bytesRead || hasTaken) this.#since = now
+    this.#bytesRead = bytesRead
+    this.#given = given
+    this.#queued = queued
+    this.#wasBehind = isBehind
+    return (now - this.#since) / 1000
+  }
+}
+
+/** What is left of the write that is under way. Node measures its own timeouts by it (net.Socket's `_onTimeout`), but has no other name for it. */
+function writeQueueOf(stream: NetSocket): number {
+  const { _handle: handle } = stream as { _handle?: { writeQueueSize?: number } | null }
+  return handle?.writeQueueSize ?? 0
+}

@@ -259,8 +259,8 @@ export interface Socket<T = undefined> {
    * Sends one message. Returns the number of payload bytes (1 for an empty message) when it was taken,
    * `SendStatus.BACKPRESSURE` (-1) when it waits behind earlier bytes, or `SendStatus.DROPPED` (0) when it was not taken.
    * `compress` chooses whether to compress it, where compression was agreed on with the client; without it, the route's `threshold` does.
-   * What counts as bytes here, and against `maxBackpressure`, are those before compression. Throws OptionError when `data` is neither a
-   * string nor bytes, or `compress` is no boolean.
+   * A message's bytes, here and where it is measured against `maxBackpressure`, are those before compression. Throws OptionError when
+   * `data` is neither a string nor bytes, or `compress` is no boolean.
    */
   send(data: Data, compress?: boolean): number
   /**

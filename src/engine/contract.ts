@@ -266,8 +266,8 @@ export interface EngineServer {
    * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when it was taken
    * while earlier bytes wait for the client (an `onDrain` follows), 0 when it was not taken, because the connection is closed
    * or closing or because the queue would exceed `maxBackpressure` (then an `onDrain` follows too). `compress` left undefined leaves it to
-   * the route's threshold; it means nothing where no compression was agreed on, or for an empty message. All lengths here are those
-   * before compression.
+   * the route's threshold; it means nothing where no compression was agreed on, or for an empty message. The message's length is
+   * the one before compression.
    */
   send(id: ConnectionId, data: Payload, compress?: boolean): number
   /** Like `send`. The payload is at most 125 bytes (RFC 6455, section 5.5). */

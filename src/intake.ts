@@ -135,6 +135,7 @@ export class Intake {
       this.#socket.handlePong(arrival.data)
     }
   }
+
   #consume(consumer: Consumer, data: string | Buffer, isBinary: boolean): void {
     try {
       consumer.onMessage(data, isBinary)

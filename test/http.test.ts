@@ -161,9 +161,7 @@ describeEngines('routes', (engine) => {
     const headers = { Connection: 'X-Own', 'Keep-Alive': 'timeout=1', Trailer: 'X-Sum', 'X-Own': 'stays' }
     const stream = () => ReadableStream.from([new TextEncoder().encode('streamed')])
     const served = await withRoutes(engine, (server) =>
-      server
-        .get('/whole', () => new Response('whole', { headers }))
-        .get('/streamed', () => new Response(stream(), { headers })),
+      server.get('/whole', () => new Response('whole', { headers })).get('/streamed', () => new Response(stream(), { headers })),
     )
     const client = await RawClient.connect(served)
     for (const path of ['/whole', '/streamed']) {

@@ -3,6 +3,10 @@
 
 #include <uv.h>
 
+#include <memory>
+
+#include "socket_set.h"
+
 namespace uWS {
 struct Loop;
 }
@@ -24,6 +28,8 @@ class EventLoop {
 
  private:
   uv_loop_t *uv_;
+  /// Null where there is none.
+  std::unique_ptr<SocketSet> sockets_;
   uWS::Loop *loop_;
 };
 

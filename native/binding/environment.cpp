@@ -366,14 +366,15 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
 // ---- a server's events ----
 
 void HostedServer::on_request(ExchangeId exchange, const RequestHead &head) {
-  std::string lines;
-  lines.append(head.method).append("\n").append(head.url).append("\n").append(head.remote_address);
-  lines.append("\n").append(head.proxied_address);
-  lines.append(head.has_body ? "\n1" : "\n");
-  for (const Header &header : head.headers) {
-    lines.append("\n").append(header.first).append("\n").append(header.second);
+  lines_.clear();
+  for (std::string_view line : {head.method, head.url, head.remote_address, head.proxied_address}) {
+    lines_.append(line).append("\n");
   }
-  environment_.push(tagged(protocol::request), exchange, lines);
+  lines_.append(head.has_body ? "1\n" : "\n");
+  for (const Header &header : head.headers) {
+    lines_.append(header.first).append(":").append(header.second).append("\n");
+  }
+  environment_.push(tagged(protocol::request), exchange, lines_);
 }
 
 void HostedServer::on_abort(ExchangeId exchange) { environment_.push(tagged(protocol::abort), exchange, {}); }

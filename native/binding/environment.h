@@ -155,6 +155,8 @@ class HostedServer final : public ServerEvents {
 
   Environment &environment_;
   std::uint32_t number_;
+  /// Of on_request, kept for its memory.
+  std::string lines_;
 
  public:
   WebSocketServer server;

@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -16,8 +17,14 @@ inline std::string address_text(std::string_view bytes) {
     bytes.remove_prefix(12);
   }
   if (bytes.length() == 4) {
-    uv_inet_ntop(AF_INET, bytes.data(), text, sizeof text);
-  } else if (bytes.length() == 16) {
+    char *end = text;
+    for (char byte : bytes) {
+      end = std::to_chars(end, end + 3, static_cast<unsigned char>(byte)).ptr;
+      *end++ = '.';
+    }
+    return {text, end - 1};
+  }
+  if (bytes.length() == 16) {
     uv_inet_ntop(AF_INET6, bytes.data(), text, sizeof text);
   }
   return text;

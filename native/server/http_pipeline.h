@@ -56,6 +56,8 @@ class HttpPipeline {
     std::string held;
     /// So many of them the parser has seen already: it may find an incomplete head wrong.
     std::size_t parsed = 0;
+    /// In text; empty until somebody asks, where accepting has not told.
+    std::string remote_address;
     /// What the PROXY header has told; empty without one.
     std::string proxied_address;
     /// Of the request that was let through last.
@@ -86,6 +88,11 @@ class HttpPipeline {
   static bool may_begin_request(std::string_view bytes) {
     unsigned char first = static_cast<unsigned char>(bytes[0]);
     return ((first > ' ' && first < 127) || bytes == "\r") && !bytes.starts_with("PROXY ");
+  }
+
+  /// Whether this is the head of one request, from the first byte to the last.
+  static bool is_whole_head(std::string_view bytes) {
+    return !bytes.empty() && may_begin_request(bytes) && head_length(bytes) == bytes.size();
   }
 
   /// Bytes of the first request's head, the empty line included; 0 when it has not come yet.

@@ -48,7 +48,9 @@ class HttpReading {
   void set_up(App &app) {
     app.filter([this](HttpResponse *http, int change) {
       if (change > 0) {
-        connections_.try_emplace(http).first->second.proxied_address = std::exchange(announced_address_, {});
+        Connection &connection = connections_.try_emplace(http).first->second;
+        connection.remote_address = std::exchange(announced_remote_, {});
+        connection.proxied_address = std::exchange(announced_proxied_, {});
       } else {
         closed(http);
       }
@@ -56,8 +58,12 @@ class HttpReading {
     app.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request); });
   }
 
-  /// Of the connection that comes next: what the PROXY header has told.
-  void announce(std::string_view proxied_address) { announced_address_ = proxied_address; }
+  /// Of the connection that comes next: the bytes of the peer's address, where they are known, and what the PROXY header has
+  /// told.
+  void announce(std::string_view remote_address, std::string_view proxied_address) {
+    announced_remote_ = address_text(remote_address);
+    announced_proxied_ = proxied_address;
+  }
 
   /// By our own list: a TLS socket that waits for its turn to shake hands is in none of µWebSockets' (loop.c, low priority).
   void close() {
@@ -91,8 +97,12 @@ class HttpReading {
       data += done;
       length -= done;
     }
-    found->second.held.append(data, length);
-    parse_held(socket);
+    if (is_free(socket, found->second) && HttpPipeline::is_whole_head({data, length})) {
+      read_head(socket, found->second, data, length);  // as most come: it need not be copied
+    } else {
+      found->second.held.append(data, length);
+      parse_held(socket);
+    }
     found = connections_.find(socket);
     if (found == connections_.end()) {
       return socket;
@@ -203,6 +213,11 @@ class HttpReading {
     }
   }
 
+  /// Whether a request may be read as it comes.
+  static bool is_free(us_socket_t *socket, const Connection &connection) {
+    return connection.held.empty() && connection.body.complete() && reinterpret_cast<HttpResponse *>(socket)->hasResponded();
+  }
+
   static std::size_t waiting(const Connection &connection) { return connection.held.size() - connection.parsed; }
 
   /// False when no more can be done for now.
@@ -261,24 +276,41 @@ class HttpReading {
       }
     }
     std::size_t length = HttpPipeline::head_length(connection.held);
-    if (length > 0) {
-      BodyFraming framing = BodyFraming::of(std::string_view(connection.held).substr(0, length));
-      if (framing.kind == BodyFraming::Kind::doubtful) {
-        Answer::refuse(socket, true);
-        return false;
-      }
-      connection.body = RequestBody(framing);
-      connection.expects_continue = HttpPipeline::take_expectation(connection.held.data(), length) && !connection.body.complete();
+    if (length > 0 && !frame_body(socket, connection, connection.held.data(), length)) {
+      return false;
     }
     std::size_t end = length > 0 ? length : connection.held.size();
     Padded head(std::string_view(connection.held).substr(connection.parsed, end - connection.parsed));
     connection.held.erase(0, length);
     connection.parsed = length > 0 ? 0 : end;
-    parse(socket, head.data(), static_cast<std::size_t>(head.length()));
+    parse_framed(socket, connection, head.data(), static_cast<std::size_t>(head.length()));
+    return length > 0;
+  }
+
+  /// A whole head, in memory with the room around it that the parser needs.
+  void read_head(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
+    if (frame_body(socket, connection, head, length)) {
+      parse_framed(socket, connection, head, length);
+    }
+  }
+
+  /// Finds out what follows a head. False: nobody can tell, and the connection has been refused.
+  static bool frame_body(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
+    BodyFraming framing = BodyFraming::of(std::string_view(head, length));
+    if (framing.kind == BodyFraming::Kind::doubtful) {
+      Answer::refuse(socket, true);
+      return false;
+    }
+    connection.body = RequestBody(framing);
+    connection.expects_continue = HttpPipeline::take_expectation(head, length) && !connection.body.complete();
+    return true;
+  }
+
+  void parse_framed(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
+    parse(socket, head, length);
     if (connections_.find(socket) != connections_.end() && !connection.body.complete()) {
       us_socket_timeout(SSL, socket, connection.expects_continue ? 0 : body_timeout);  // the client may be waiting for us
     }
-    return length > 0;
   }
 
   /// Returns how much of the data is done with. The connection may be gone afterwards.
@@ -350,10 +382,12 @@ class HttpReading {
       headers_.emplace_back(name, whole_value(value));
       connection.is_last = connection.is_last || (name == "connection" && HttpPipeline::says_close(value));
     }
-    std::string remote_address = address_text(http->getRemoteAddress());
+    if (connection.remote_address.empty()) {
+      connection.remote_address = address_text(http->getRemoteAddress());
+    }
     events_.on_request(id, {.method = request->getCaseSensitiveMethod(),
                             .url = request->getFullUrl(),
-                            .remote_address = remote_address,
+                            .remote_address = connection.remote_address,
                             .proxied_address = connection.proxied_address,
                             .headers = headers_,
                             .has_body = !connection.body.complete()});
@@ -364,7 +398,8 @@ class HttpReading {
   /// Every connection that is not a WebSocket yet.
   std::unordered_map<void *, Connection> connections_;
   std::vector<Header> headers_;
-  std::string announced_address_;
+  std::string announced_remote_;
+  std::string announced_proxied_;
   ExchangeId last_exchange_ = 0;
 };
 

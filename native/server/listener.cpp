@@ -35,11 +35,26 @@ int prepare_descriptor(int descriptor) {
   return descriptor;
 }
 int new_socket(int family) { return prepare_descriptor(socket(family, SOCK_STREAM, 0)); }
-int accept_one(int listening) { return prepare_descriptor(accept(listening, nullptr, nullptr)); }
+int accept_one(int listening, sockaddr *address, socklen_t *length) {
+  return prepare_descriptor(accept(listening, address, length));
+}
 #else
 int new_socket(int family) { return socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }
-int accept_one(int listening) { return accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }
+int accept_one(int listening, sockaddr *address, socklen_t *length) {
+  return accept4(listening, address, length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
 #endif
+
+/// The bytes of a numeric address, in its own memory; empty for any other.
+std::string_view bytes_of(const sockaddr_storage &address) {
+  if (address.ss_family == AF_INET) {
+    return {reinterpret_cast<const char *>(&reinterpret_cast<const sockaddr_in *>(&address)->sin_addr), sizeof(in_addr)};
+  }
+  if (address.ss_family == AF_INET6) {
+    return {reinterpret_cast<const char *>(&reinterpret_cast<const sockaddr_in6 *>(&address)->sin6_addr), sizeof(in6_addr)};
+  }
+  return {};
+}
 
 /// Binds and listens on the descriptor. 0, or an errno.
 int bind_and_listen_unix(int descriptor, const std::string &path) {
@@ -172,10 +187,13 @@ void Listener::pause() {
 
 void Listener::accept_pending() {
   for (int i = 0; i < accept_budget; i++) {
-    int descriptor = accept_one(handles_->descriptor);
+    sockaddr_storage address;
+    socklen_t length = sizeof address;
+    address.ss_family = AF_UNSPEC;
+    int descriptor = accept_one(handles_->descriptor, reinterpret_cast<sockaddr *>(&address), &length);
     if (descriptor >= 0) {
       exhausted_ = false;
-      callbacks_.accepted(descriptor);
+      callbacks_.accepted(descriptor, bytes_of(address));
     } else if (is_shortage(errno)) {
       pause();
       if (!exhausted_) {

@@ -33,8 +33,8 @@ struct ListenResult {
 class Listener {
  public:
   struct Callbacks {
-    /// Takes over the descriptor.
-    std::function<void(int descriptor)> accepted;
+    /// Takes over the descriptor. `remote_address` are the 4 or 16 bytes of the peer's; empty for a unix socket.
+    std::function<void(int descriptor, std::string_view remote_address)> accepted;
     /// accept(2) has failed for want of descriptors or memory: said once, until accepting has worked again.
     std::function<void()> exhausted;
   };

@@ -27,7 +27,8 @@ namespace nws {
 class WebSocketServer::Core {
  public:
   virtual ~Core() = default;
-  virtual void adopt(int descriptor, std::string_view proxied_address) = 0;
+  /// `remote_address`: the bytes of the peer's, where they are known.
+  virtual void adopt(int descriptor, std::string_view remote_address, std::string_view proxied_address) = 0;
   virtual bool respond(ExchangeId exchange, const Response &response) = 0;
   virtual bool begin_response(ExchangeId exchange, const Response &head) = 0;
   virtual bool write(ExchangeId exchange, std::string_view chunk) = 0;
@@ -87,8 +88,8 @@ class ServerCore final : public WebSocketServer::Core {
   ssl_ctx_st *native_tls() { return static_cast<ssl_ctx_st *>(app_.getNativeHandle()); }
   bool failed() { return app_.constructorFailed(); }
 
-  void adopt(int descriptor, std::string_view proxied_address) override {
-    http_.reading().announce(proxied_address);
+  void adopt(int descriptor, std::string_view remote_address, std::string_view proxied_address) override {
+    http_.reading().announce(remote_address, proxied_address);
     app_.adoptSocket(descriptor);
   }
 
@@ -182,16 +183,16 @@ WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, 
   core_->address = std::move(options.address);
   if (options.proxy_protocol) {
     core_->proxies = std::make_unique<ProxyStage>(
-        loop.uv(), [core = core_.get()](int descriptor, std::string_view address) { core->adopt(descriptor, address); });
+        loop.uv(), [core = core_.get()](int descriptor, std::string_view address) { core->adopt(descriptor, {}, address); });
   }
   core_->listener = std::make_unique<Listener>(Listener::Callbacks{
       .accepted =
-          [core = core_.get()](int descriptor) {
+          [core = core_.get()](int descriptor, std::string_view remote_address) {
             core->counters.tcp_connections++;
             if (core->proxies) {
               core->proxies->take(descriptor);
             } else {
-              core->adopt(descriptor, {});
+              core->adopt(descriptor, remote_address, {});
             }
           },
       .exhausted = [&events] { events.on_descriptors_exhausted(); },

@@ -104,8 +104,12 @@ export interface RequestHead {
   readonly method: string
   /** Path and query as sent, for example `/chat/7?since=3`. */
   readonly url: string
-  /** Lower-case name, value, name, value … in the order in which they came; each byte of a value is one character (Latin-1). */
-  readonly headers: readonly string[]
+  /**
+   * The header fields as they came, each a line `name:value`, with a line break before the first and after each. Names are in lower case,
+   * values without white space around them; each byte of a value is one character (Latin-1). One string, because most fields of most
+   * requests are never looked at.
+   */
+  readonly fields: string
   /** Whether content follows, in `body` events; the last of them says so. Not so for `Content-Length: 0`. */
   readonly hasBody: boolean
   /** Numeric address of the peer; an IPv4 peer of a dual-stack socket appears as IPv4. Empty when unknown. */

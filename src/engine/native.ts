@@ -1,5 +1,5 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import { ClosedError, ListenError } from '../errors.js'
 import type {
   CompressionAgreement,
@@ -19,6 +19,7 @@ import type {
   ServerEvents,
 } from './contract.js'
 import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './native-addon.js'
+import { requestHeadOf } from './native-request.js'
 import { compressChoice } from './ring-layout.js'
 import { Rings, type ServerRecords } from './rings.js'
 
@@ -258,11 +259,7 @@ class NativeServer implements EngineServer, ServerRecords {
   // ---- what the rings deliver ----
 
   requested(exchange: ExchangeId, lines: string): void {
-    const [method = '', url = '', remoteAddress = '', proxiedAddress = '', hasBody = '', ...headers] = lines.split('\n')
-    // A piece of `lines` would keep all of it for as long as the socket remembers its address.
-    const own = (text: string) => Buffer.from(text, 'latin1').toString('latin1')
-    const addresses = { remoteAddress: own(remoteAddress), proxiedAddress: own(proxiedAddress) }
-    this.#events.request(exchange, { method, url, headers, hasBody: hasBody !== '', ...addresses })
+    this.#events.request(exchange, requestHeadOf(lines))
   }
 
   body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {

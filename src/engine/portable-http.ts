@@ -267,7 +267,7 @@ function headOf(
   return {
     method,
     url,
-    headers: rawHeaders.map((text, index) => (index % 2 === 0 ? text.toLowerCase() : text)),
+    fields: rawHeaders.reduce((fields, text, index) => fields + (index % 2 === 0 ? `${text.toLowerCase()}:` : `${text}\n`), '\n'),
     hasBody,
     remoteAddress: withoutMapping(socket.remoteAddress ?? ''),
     proxiedAddress,

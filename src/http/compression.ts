@@ -19,9 +19,11 @@ const OFFER = new RegExp(`^${TOKEN}(?:[ \\t]*;[ \\t]*${TOKEN}(?:=(?:${TOKEN}|"${
 /** What the client offers, in its order of preference. Undefined when the header is malformed (RFC 6455, section 9.1). */
 export function extensionOffersOf(head: RequestHead): ExtensionOffer[] | undefined {
   const offers: ExtensionOffer[] = []
+  const value = headerOf(head, 'sec-websocket-extensions')
+  if (value === undefined) return offers
   // No token has a comma or semicolon in it, quoted or not, so that these always separate. Empty elements of a list are void
   // (RFC 9110, section 5.6.1).
-  for (const text of (headerOf(head, 'sec-websocket-extensions') ?? '').split(',')) {
+  for (const text of value.split(',')) {
     const element = text.trim().replace(/\\(.)/g, '$1')
     if (element === '') continue
     if (!OFFER.test(element)) return undefined

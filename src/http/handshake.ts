@@ -6,7 +6,10 @@ import { plainResponse } from './response.js'
 
 /** Whether a comma-separated header contains a token, in any case. */
 function hasToken(value: string | undefined, token: string): boolean {
-  return (value ?? '').split(',').some((part) => part.trim().toLowerCase() === token)
+  if (value === undefined) return false
+  const list = value.toLowerCase()
+  // Most lists have one element.
+  return list === token || list.split(',').some((part) => part.trim() === token)
 }
 
 /** Whether the client asks for the WebSocket protocol. An Upgrade that Connection does not name is void (RFC 9110, section 7.8). */

@@ -29,8 +29,7 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   /** Throws TypeError when a web-standard Request cannot be made of it: URL, method or header names are malformed. */
   constructor(head: RequestHead, target: Target, params: Params<string>, scheme: 'http' | 'https', body?: IncomingBody) {
     const method = NOT_FOR_REQUEST.has(head.method) ? 'GET' : head.method
-    const headers: [string, string][] = []
-    for (let i = 0; i + 1 < head.headers.length; i += 2) headers.push([head.headers[i] ?? '', head.headers[i + 1] ?? ''])
+    const headers = fieldsOf(head)
     const isReadable = body !== undefined && method !== 'GET' && method !== 'HEAD'
     super(urlOf(head, target, scheme), { method, headers, ...(isReadable && { body: body.stream, duplex: 'half' }) })
     this.path = target.path
@@ -97,7 +96,8 @@ export interface Target {
 }
 
 export function parseTarget(url: string): Target {
-  const absolute = /^https?:\/\/([^/?]*)/i.exec(url)
+  // Nearly all begin with a slash.
+  const absolute = url.startsWith('/') ? null : /^https?:\/\/([^/?]*)/i.exec(url)
   const rest = absolute === null ? url : url.slice(absolute[0].length)
   const queryAt = rest.indexOf('?')
   const path = queryAt === -1 ? rest : rest.slice(0, queryAt)
@@ -108,11 +108,27 @@ export function parseTarget(url: string): Target {
   }
 }
 
+/** All header fields, in their order. */
+function fieldsOf({ fields }: RequestHead): [name: string, value: string][] {
+  const all: [string, string][] = []
+  for (let start = 1; start < fields.length; ) {
+    const colon = fields.indexOf(':', start)
+    const end = fields.indexOf('\n', colon)
+    all.push([fields.slice(start, colon), fields.slice(colon + 1, end)])
+    start = end + 1
+  }
+  return all
+}
+
 /** The value of a header, repeated ones joined (RFC 9110, section 5.3). */
-export function headerOf({ headers }: RequestHead, name: string): string | undefined {
+export function headerOf({ fields }: RequestHead, name: string): string | undefined {
   let value: string | undefined
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (headers[i] === name) value = value === undefined ? headers[i + 1] : `${value}, ${headers[i + 1]}`
+  const line = `\n${name}:`
+  for (let at = fields.indexOf(line); at !== -1; at = fields.indexOf(line, at)) {
+    const start = at + line.length
+    at = fields.indexOf('\n', start)
+    const more = fields.slice(start, at)
+    value = value === undefined ? more : `${value}, ${more}`
   }
   return value
 }

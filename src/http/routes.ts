@@ -65,46 +65,48 @@ export class RouteTable<V> {
 
   /** The best match. HEAD is served by GET's routes (RFC 9110, section 9.3.2). */
   find(method: string, path: string): Match<V> | undefined {
-    for (const [entries, values] of placesOf(this.#root, path)) {
+    return visit(this.#root, path, (entries, values) => {
       const entry = entries.get(method) ?? (method === 'HEAD' ? entries.get('GET') : undefined) ?? entries.get(ANY_METHOD)
-      if (entry === undefined) continue
-      return { value: entry.value, params: entry.names.map((name, index) => [name, values[index] ?? '']) }
-    }
-    return undefined
+      return entry && { value: entry.value, params: entry.names.map((name, index) => [name, values[index] ?? '']) }
+    })
   }
 
   /** The methods that the path has routes for, once `find` has found none: what the Allow header says. OPTIONS is answered for all. */
   allowed(path: string): string[] {
     const methods = new Set<string>()
-    for (const [entries] of placesOf(this.#root, path)) {
+    visit(this.#root, path, (entries) => {
       for (const method of entries.keys()) {
         methods.add(method)
         if (method === 'GET') methods.add('HEAD')
       }
-    }
+      return undefined
+    })
     if (methods.size > 0) methods.add('OPTIONS')
     return [...methods]
   }
 }
 
-type Place<V> = readonly [entries: Entries<V>, values: readonly string[]]
+/** Looks at one place in the tree. Anything but undefined ends the search, and is its result. */
+type Visitor<V, R> = (entries: Entries<V>, values: readonly string[]) => R | undefined
 
-/** All places in the tree that match the path, best first. */
-function* placesOf<V>(root: Node<V>, path: string): Generator<Place<V>> {
-  if (path.startsWith('/')) yield* walk(root, segmentsOf(path), 0, [])
+/** Looks at all places in the tree that match the path, best first. */
+function visit<V, R>(root: Node<V>, path: string, look: Visitor<V, R>): R | undefined {
+  return path.startsWith('/') ? walk(root, path, 1, [], look) : undefined
 }
 
-function* walk<V>(node: Node<V>, segments: readonly string[], index: number, values: readonly string[]): Generator<Place<V>> {
-  const segment = segments[index]
-  if (segment === undefined) {
-    yield [node.here, values]
-    return
-  }
+/** `start` is where the segment that is next begins; beyond the path when none is left. */
+function walk<V, R>(node: Node<V>, path: string, start: number, values: readonly string[], look: Visitor<V, R>): R | undefined {
+  if (start > path.length) return look(node.here, values)
+  const slash = path.indexOf('/', start)
+  const end = slash === -1 ? path.length : slash
+  const segment = path.slice(start, end)
   const literal = node.literals.get(segment)
-  if (literal !== undefined) yield* walk(literal, segments, index + 1, values)
+  let result = literal && walk(literal, path, end + 1, values, look)
   // An empty segment is no value for a parameter: `/chat/` is not `/chat/:room`.
-  if (node.parameter !== undefined && segment !== '') yield* walk(node.parameter, segments, index + 1, [...values, segment])
-  yield [node.beyond, values]
+  if (node.parameter !== undefined && segment !== '') {
+    result ??= walk(node.parameter, path, end + 1, [...values, segment], look)
+  }
+  return result ?? look(node.beyond, values)
 }
 
 function segmentsOf(path: string): string[] {
@@ -113,6 +115,7 @@ function segmentsOf(path: string): string[] {
 
 /** The parameters of a match, percent-decoded. Undefined when the encoding is broken. */
 export function decodeParams(params: Match<unknown>['params']): Record<string, string> | undefined {
+  if (params.length === 0) return {}
   try {
     return Object.fromEntries(params.map(([name, encoded]) => [name, decodeURIComponent(encoded)]))
   } catch {

@@ -6,7 +6,7 @@ import { agreeOnCompression, extensionOffersOf } from '../../src/http/compressio
 const head = (...values: string[]): RequestHead => ({
   method: 'GET',
   url: '/',
-  headers: values.flatMap((value) => ['sec-websocket-extensions', value]),
+  fields: ['', ...values.map((value) => `sec-websocket-extensions:${value}`), ''].join('\n'),
   hasBody: false,
   remoteAddress: '',
   proxiedAddress: '',

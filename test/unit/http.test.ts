@@ -6,7 +6,8 @@ import { headerOf, IncomingRequest, parseTarget } from '../../src/http/request.j
 import { plainResponse, readResponse } from '../../src/http/response.js'
 
 function head(headers: readonly string[] = [], overrides: Partial<RequestHead> = {}): RequestHead {
-  return { method: 'GET', url: '/', headers, hasBody: false, remoteAddress: '192.0.2.1', proxiedAddress: '', ...overrides }
+  const fields = headers.reduce((text, part, index) => text + part + (index % 2 === 0 ? ':' : '\n'), '\n')
+  return { method: 'GET', url: '/', fields, hasBody: false, remoteAddress: '192.0.2.1', proxiedAddress: '', ...overrides }
 }
 
 /** The headers of a correct handshake, with some replaced (or left out: undefined). */

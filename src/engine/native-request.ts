@@ -1,0 +1,28 @@
+/** The head of a request as C++ tells of it (native/binding/environment.cpp, on_request). */
+import { Buffer } from 'node:buffer'
+import type { RequestHead } from './contract.js'
+
+/** V8 copies a piece of a string only when it is shorter (SlicedString::kMinLength); a longer one refers to the whole. */
+const LEAST_SLICED = 13
+
+/** Method, URL, addresses, and anything for a body, each in a line of its own; then the fields. */
+export function requestHeadOf(lines: string): RequestHead {
+  const methodEnd = lines.indexOf('\n')
+  const urlEnd = lines.indexOf('\n', methodEnd + 1)
+  const remoteEnd = lines.indexOf('\n', urlEnd + 1)
+  const proxiedEnd = lines.indexOf('\n', remoteEnd + 1)
+  const bodyEnd = lines.indexOf('\n', proxiedEnd + 1)
+  return {
+    method: lines.slice(0, methodEnd),
+    url: lines.slice(methodEnd + 1, urlEnd),
+    remoteAddress: ownText(lines.slice(urlEnd + 1, remoteEnd)),
+    proxiedAddress: ownText(lines.slice(remoteEnd + 1, proxiedEnd)),
+    hasBody: bodyEnd > proxiedEnd + 1,
+    fields: lines.slice(bodyEnd),
+  }
+}
+
+/** A piece that does not keep the whole head for as long as a socket remembers its address. */
+function ownText(piece: string): string {
+  return piece.length < LEAST_SLICED ? piece : Buffer.from(piece, 'latin1').toString('latin1')
+}

@@ -18,6 +18,7 @@ import { type BodyLimits, type ExchangeOwner, HttpExchanges, type HttpHandler } 
 import { isWebSocketUpgrade, upgradeRequired } from './http/handshake.js'
 import { parseTarget, type Target } from './http/request.js'
 import { plainResponse, type StreamingResponse } from './http/response.js'
+import { Members } from './members.js'
 import { Counters } from './metrics.js'
 import type { ResolvedRoute } from './options/websocket.js'
 import type { ServerSocket } from './socket.js'
@@ -30,7 +31,7 @@ export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   /** Where answers go: the engine's server that reports the events. */
   engine: EngineServer | undefined
   isClosing = false
-  readonly sockets = new Set<ServerSocket<unknown>>()
+  readonly sockets = new Members<ServerSocket<unknown>>()
   readonly counters = new Counters()
   /** Where there is one: it hears of everything that is published here. */
   backplane: BackplaneLink | undefined

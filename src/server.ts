@@ -98,7 +98,7 @@ export class WebSocketServer implements AsyncDisposable {
    * iterate: those that come are visited too, those that have ended are not. `data` is whatever their route's is.
    */
   sockets(): IterableIterator<Socket<unknown>> {
-    return this.#dispatcher.sockets.values()
+    return this.#dispatcher.sockets[Symbol.iterator]()
   }
 
   /**

@@ -12,6 +12,7 @@ import { bufferOver } from './bytes.js'
 import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from './engine/contract.js'
 import { ClosedError } from './errors.js'
 import { type Arrival, type Consumer, Intake, type IntakeSocket } from './intake.js'
+import type { Member } from './members.js'
 import { abandon, MessageStreams } from './message-streams.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
 import { checkBoolean, checkFunction } from './options/checks.js'
@@ -58,7 +59,7 @@ export interface SocketOrigin<T> {
   readonly remoteAddress: string
 }
 
-export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber, IntakeSocket {
+export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber, IntakeSocket, Member {
   data: T
   readonly connectedAt = Date.now()
   readonly protocol: string
@@ -68,6 +69,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   readonly #handlers: WebSocketHandlers<T>
   readonly #route: ResolvedRoute
   #connection: ConnectionId = 0
+  #place = 0
   #readyState: 1 | 2 | 3 = OPEN
   #id: string | undefined
   /** While messages do not go straight to their handler. */
@@ -99,6 +101,15 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  /** Among the sockets of its server. */
+  get place(): number {
+    return this.#place
+  }
+
+  set place(place: number) {
+    this.#place = place
   }
 
   get id(): string {

@@ -80,10 +80,6 @@ struct HeldMessages {
 /// Lives inside the µWebSockets socket, which constructs it at the upgrade and destroys it when the connection ends.
 struct SocketData {
   ConnectionId id = 0;
-  /// Counts the connections of its server, from 1.
-  std::uint64_t user_id = 0;
-  /// Milliseconds since the Unix epoch.
-  std::int64_t connected_at = 0;
   /// These two belong to the server, and outlive the connection.
   const RouteOptions *route = nullptr;
   EndingObserver *owner = nullptr;

@@ -5,7 +5,6 @@
 #include "reading.h"        // likewise
 
 #include <algorithm>
-#include <chrono>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -68,8 +67,6 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
         http->writeHeader(header.first, header.second);
       }
       SocketData data;
-      data.user_id = ++accepted_;
-      data.connected_at = epoch_milliseconds();
       data.route = &routes_[route];
       data.owner = this;
       if (const auto &options = routes_[route].compression; options && compression) {
@@ -241,11 +238,6 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
 
   void note_buffered(WebSocket *ws, SocketData *data) { nws::note_buffered<SSL>(ws, data, connections_); }
 
-  static std::int64_t epoch_milliseconds() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-  }
-
   ConnectionTable &connections_;
   std::vector<RouteOptions> routes_;  // never changes: connections point into it
   ServerEvents &events_;
@@ -254,7 +246,6 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   Publishing<SSL> publishing_;
   Sending<SSL> sending_;
   std::vector<us_socket_context_t *> contexts_;
-  std::uint64_t accepted_ = 0;
   /// What the open handler made during `open`.
   ConnectionId opened_ = 0;
 };

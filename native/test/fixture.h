@@ -80,11 +80,7 @@ class EchoEvents : public nws::ServerEvents {
   }
   void on_writable(ExchangeId) override { writables++; }
   void on_abort(ExchangeId exchange) override { aborted.push_back(exchange); }
-  void on_open(const nws::SocketData &socket) override {
-    opened.push_back(socket.id);
-    user_id = socket.user_id;
-    connected_at = socket.connected_at;
-  }
+  void on_open(const nws::SocketData &socket) override { opened.push_back(socket.id); }
   void on_message(const nws::SocketData &socket, std::string_view payload, bool is_binary) override {
     messages++;
     to_send.push_back({socket.id, std::string(payload), is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT});
@@ -124,8 +120,6 @@ class EchoEvents : public nws::ServerEvents {
   std::vector<std::pair<int, std::string>> closes;
   std::vector<std::string> pings, pongs;
   std::string remote_address;
-  std::uint64_t user_id = 0;
-  std::int64_t connected_at = 0;
   std::vector<std::pair<std::string, std::uint32_t>> dropped;
   int messages = 0, drains = 0, lows = 0, fragment_drains = 0, exhausted = 0, writables = 0;
   std::string body;

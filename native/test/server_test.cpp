@@ -27,8 +27,6 @@ using test::wait_until;
 TEST("a client shakes hands and gets its messages back with their own opcode") {
   for_plain_and_tls([](Fixture &fixture) {
     auto client = fixture.connect_websocket();
-    CHECK(fixture.events.user_id == 1);
-    CHECK(fixture.events.connected_at > 1'600'000'000'000);
     CHECK(fixture.events.remote_address == "127.0.0.1");
     for (std::size_t size : {0u, 1u, 125u, 126u, 65535u, 65536u, 1'000'000u}) {
       std::string payload(size, 'x');

@@ -120,14 +120,17 @@ function fieldsOf({ fields }: RequestHead): [name: string, value: string][] {
   return all
 }
 
+const LINE_BREAK = 10
+const COLON = 58
+
 /** The value of a header, repeated ones joined (RFC 9110, section 5.3). */
 export function headerOf({ fields }: RequestHead, name: string): string | undefined {
   let value: string | undefined
-  const line = `\n${name}:`
-  for (let at = fields.indexOf(line); at !== -1; at = fields.indexOf(line, at)) {
-    const start = at + line.length
-    at = fields.indexOf('\n', start)
-    const more = fields.slice(start, at)
+  for (let at = fields.indexOf(name); at !== -1; at = fields.indexOf(name, at)) {
+    const isWhole = fields.charCodeAt(at - 1) === LINE_BREAK && fields.charCodeAt(at + name.length) === COLON
+    at += name.length
+    if (!isWhole) continue
+    const more = fields.slice(at + 1, fields.indexOf('\n', at))
     value = value === undefined ? more : `${value}, ${more}`
   }
   return value

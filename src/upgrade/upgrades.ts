@@ -12,6 +12,7 @@ import { offeredProtocols, refusalOf } from '../http/handshake.js'
 import { headerOf, type Target, unlessMalformed } from '../http/request.js'
 import { isResponse, plainResponse, readResponse, type StreamingResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
+import type { Members } from '../members.js'
 import type { Counters } from '../metrics.js'
 import type { OriginCheck } from '../options/origins.js'
 import type { ResolvedRoute } from '../options/websocket.js'
@@ -35,7 +36,7 @@ export interface UpgradeOwner extends SocketOwner {
   readonly isClosing: boolean
   readonly counters: Counters
   /** Those that have not ended. A new one is added here. */
-  readonly sockets: Set<ServerSocket<unknown>>
+  readonly sockets: Members<ServerSocket<unknown>>
   /** Answers in pieces. Resolves also when the client has gone; rejects with the body's error, and has then cut the connection. */
   stream(exchange: ExchangeId, response: StreamingResponse): Promise<void>
   /** An upgrade is under way no longer. */

@@ -1,8 +1,8 @@
 /** Pings, pongs, and what becomes of silent clients. */
 import { expect, test } from 'vitest'
-import type { Socket } from '../src/index.js'
+import type { Socket, WebSocketServer } from '../src/index.js'
 import { Client } from './support/client.js'
-import { type Cleanup, describeEngines, serve } from './support/engines.js'
+import { type Address, type Cleanup, describeEngines, serve } from './support/engines.js'
 import { closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
 import { Deferred, Queue, within } from './support/waiting.js'
 
@@ -162,6 +162,26 @@ describeEngines('pings and pongs', (engine) => {
   })
 })
 
+/** Reads a MiB each second, 14 times, and then says something. */
+async function readSlowly(address: Address, cleanup: Cleanup): Promise<void> {
+  const reader = await RawClient.open(address, { path: '/behind' }, { cleanup })
+  let read = 0
+  reader.socket.on('data', (chunk) => {
+    read += chunk.length
+    if (read > MiB) reader.pause()
+  })
+  let pieces = 0
+  const enough = new Deferred()
+  const reading = setInterval(() => {
+    read = 0
+    reader.resume()
+    if (++pieces === 14) enough.resolve()
+  }, 1000)
+  cleanup(() => clearInterval(reading))
+  await enough.promise
+  reader.write(text('still here'))
+}
+
 describeEngines('silent clients', (engine) => {
   // Real seconds must pass here; the cases share them.
   test.concurrent('one without pings is dropped, and one that answers or sends stays', { timeout: 60_000 }, async ({
@@ -172,6 +192,13 @@ describeEngines('silent clients', (engine) => {
     const surviving = new Queue<string>()
     const deaf = new Deferred<number>()
     const heard = new Queue<string | Buffer>()
+    const behind = (server: WebSocketServer) =>
+      server.ws('/behind', {
+        idleTimeout: 8,
+        maxBackpressure: 64 * MiB,
+        open: (socket) => void socket.send(Buffer.alloc(64 * MiB)),
+        message: (_, message) => heard.push(message),
+      })
     const served = await serve(
       engine,
       {
@@ -184,17 +211,11 @@ describeEngines('silent clients', (engine) => {
         path: '/silent',
         cleanup,
         routes: (server) =>
-          server
+          behind(server)
             .ws('/pinged', {
               idleTimeout: 8,
               pong: () => surviving.push('pong'),
               message: (socket, message) => void socket.send(message),
-            })
-            .ws('/behind', {
-              idleTimeout: 8,
-              maxBackpressure: 64 * MiB,
-              open: (socket) => void socket.send(Buffer.alloc(64 * MiB)),
-              message: (_, message) => heard.push(message),
             })
             .ws('/deaf', { idleTimeout: 8, close: (_, code) => deaf.resolve(code) })
             .ws('/patient', { idleTimeout: 0, sendPings: true, message: (socket, message) => void socket.send(message) }),
@@ -216,21 +237,10 @@ describeEngines('silent clients', (engine) => {
       if (sent === 13) outlived.resolve()
     }, 1000)
     cleanup(() => clearInterval(dripping))
-    // Reads one long message, a piece at a time: what is behind it, a Ping too, it sees much later.
-    const reader = await RawClient.open(served, { path: '/behind' }, { cleanup })
-    let read = 0
-    reader.socket.on('data', (chunk) => {
-      read += chunk.length
-      if (read > MiB) reader.pause()
-    })
-    let pieces = 0
-    const hasReadLong = new Deferred()
-    const reading = setInterval(() => {
-      read = 0
-      reader.resume()
-      if (++pieces === 14) hasReadLong.resolve()
-    }, 1000)
-    cleanup(() => clearInterval(reading))
+    // What is behind a long message, a Ping too, its client sees much later. Over TLS the native engine cannot tell: docs/engines.md.
+    const readers = [served]
+    if (engine === 'portable') readers.push(await serve(engine, {}, { server: { tls: true }, routes: behind, cleanup }))
+    const hasReadLong = readers.map((address) => readSlowly(address, cleanup))
     const chatter = setInterval(() => busy.send('busy'), 2000)
     cleanup(() => clearInterval(chatter))
 
@@ -247,9 +257,9 @@ describeEngines('silent clients', (engine) => {
     expect(await patient.ask('still here')).toBe('still here')
     expect(patient.pings.size).toBe(0)
     await within(outlived.promise, 'well over 8 seconds without a whole frame', 30_000)
-    await within(hasReadLong.promise, 'well over 8 seconds of reading', 30_000)
-    reader.write(text('still here'))
-    expect(await heard.next('a message from the client that is behind')).toBe('still here')
+    await within(Promise.all(hasReadLong), 'well over 8 seconds of reading', 30_000)
+    const messages = await heard.take(readers.length, 'messages from the clients that are behind')
+    expect(messages).toEqual(readers.map(() => 'still here'))
     clearInterval(dripping)
     slow.write(long.subarray(sent))
     let answer = await slow.frame()

@@ -38,8 +38,14 @@ export class Silence {
   }
 }
 
+interface Handle {
+  readonly writeQueueSize?: number
+  /** Of TLS: what it writes to. */
+  readonly _parent?: Handle
+}
+
 /** What is left of the write that is under way. Node measures its own timeouts by it (net.Socket's `_onTimeout`), but has no other name for it. */
 function writeQueueOf(stream: NetSocket): number {
-  const { _handle: handle } = stream as { _handle?: { writeQueueSize?: number } | null }
-  return handle?.writeQueueSize ?? 0
+  const { _handle: handle } = stream as { _handle?: Handle | null }
+  return (handle?._parent ?? handle)?.writeQueueSize ?? 0
 }

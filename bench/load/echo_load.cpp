@@ -23,10 +23,10 @@ class EchoLoad final : public Load {
     figures.unit = "messages";
     std::string request = upgrade_request(options_, options_.socket_io ? socket_io::path : "/");
     open_all(options_.connections, [&](std::uint32_t) -> const std::string & { return request; });
-    std::function<std::uint64_t()> step;
+    std::function<void()> step;
     if (options_.rate > 0) {
       due_ = static_cast<double>(now());
-      step = [&] { return send_due(); };
+      step = [&] { send_due(); };
     } else {
       std::uint64_t at = now();
       for (auto &channel : channels_) {
@@ -69,8 +69,7 @@ class EchoLoad final : public Load {
   }
 
   /// Sends what is due by now, with the moment at which it was due as its start: a server that stalls is charged for the wait.
-  /// Returns the nanoseconds to the next.
-  std::uint64_t send_due() {
+  void send_due() {
     double interval = 1e9 / options_.rate;
     auto at = static_cast<double>(now());
     for (; due_ <= at; due_ += interval) {
@@ -86,7 +85,6 @@ class EchoLoad final : public Load {
       send(channel, static_cast<std::uint64_t>(due_));
       channel.flush();
     }
-    return static_cast<std::uint64_t>(due_ - at);
   }
 
   void on_open(Channel &channel) override {

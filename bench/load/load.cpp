@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +21,8 @@ constexpr std::uint64_t second = 1'000'000'000;
 constexpr std::uint32_t max_opening = 200;
 /// Seconds without any progress after which a server is given up.
 constexpr std::uint64_t patience = 20;
+/// Events that are handled before the clock is looked at again.
+constexpr std::size_t max_events = 64;
 
 }  // namespace
 
@@ -53,7 +54,6 @@ Load::Load(const Options &options) : options_(options) {
     endpoint_.inflater = inflater_.get();
   }
   endpoint_.epoll = epoll_create1(EPOLL_CLOEXEC);
-  prctl(PR_SET_TIMERSLACK, 1000UL);  // nanoseconds: what is due is sent when it is due
 }
 
 Load::~Load() {
@@ -85,7 +85,7 @@ void Load::open_all(std::uint32_t count, const std::function<const std::string &
 }
 
 bool Load::poll(std::uint64_t nanoseconds) {
-  epoll_event events[512];
+  epoll_event events[max_events];
   timespec timeout{static_cast<time_t>(nanoseconds / second), static_cast<long>(nanoseconds % second)};
   int count = epoll_pwait2(endpoint_.epoll, events, std::size(events), &timeout, nullptr);
   if (count < 0 && errno != EINTR) {
@@ -97,18 +97,17 @@ bool Load::poll(std::uint64_t nanoseconds) {
   return count > 0;
 }
 
-void Load::run_for(double seconds, const std::function<std::uint64_t()> &step) {
+void Load::run_for(double seconds, const std::function<void()> &step) {
   std::uint64_t end = now() + static_cast<std::uint64_t>(seconds * 1e9);
-  std::uint64_t wait = longest_wait;
   for (std::uint64_t at = now(); at < end; at = now()) {
-    poll(std::min({end - at, wait, longest_wait}));
+    poll(step ? 0 : std::min(end - at, longest_wait));
     if (step) {
-      wait = step();
+      step();
     }
   }
 }
 
-void Load::measure(Figures &figures, const std::function<void()> &start, const std::function<std::uint64_t()> &step) {
+void Load::measure(Figures &figures, const std::function<void()> &start, const std::function<void()> &step) {
   run_for(options_.warm_up, step);
   start();
   double server_before = options_.watched_process ? process_cpu_seconds(options_.watched_process) : -1;

@@ -37,6 +37,9 @@ const CLOSED = 3
 /** Bytes of a socket's id: 96 bits, so that neither chance nor a guess finds another's. */
 const ID_BYTES = 12
 
+/** Times are kept relative to this: V8 keeps small numbers inside of an object, and gives others 16 bytes of their own. */
+const EPOCH = Date.now()
+
 /** What a socket's server does for it. */
 export interface SocketOwner {
   /** Undefined where no handler asks for them. */
@@ -51,6 +54,23 @@ export interface SocketOwner {
   ended(socket: ServerSocket<unknown>): void
 }
 
+/** What the sockets of a route have in common: one field in each of them instead of four. */
+export interface SocketHome<T> {
+  readonly owner: SocketOwner
+  readonly engine: EngineServer
+  readonly handlers: WebSocketHandlers<T>
+  readonly route: ResolvedRoute
+}
+
+/** What most sockets never need, and an idle one should not have room for. */
+class Extras {
+  id: string | undefined
+  /** While messages do not go straight to their handler. */
+  intake: Intake | undefined
+  waiters: BufferWaiters | undefined
+  streams: MessageStreams | undefined
+}
+
 /** What a socket owes to its handshake. */
 export interface SocketOrigin<T> {
   readonly data: T
@@ -61,33 +81,18 @@ export interface SocketOrigin<T> {
 
 export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber, IntakeSocket, Member {
   data: T
-  readonly connectedAt = Date.now()
   readonly protocol: string
   readonly remoteAddress: string
-  readonly #owner: SocketOwner
-  readonly #engine: EngineServer
-  readonly #handlers: WebSocketHandlers<T>
-  readonly #route: ResolvedRoute
+  readonly #home: SocketHome<T>
+  /** Milliseconds since EPOCH. */
+  readonly #connectedAt = Date.now() - EPOCH
   #connection: ConnectionId = 0
   #place = 0
   #readyState: 1 | 2 | 3 = OPEN
-  #id: string | undefined
-  /** While messages do not go straight to their handler. */
-  #intake: Intake | undefined
-  #waiters: BufferWaiters | undefined
-  #streams: MessageStreams | undefined
+  #extras: Extras | undefined
 
-  constructor(
-    owner: SocketOwner,
-    engine: EngineServer,
-    handlers: WebSocketHandlers<T>,
-    route: ResolvedRoute,
-    origin: SocketOrigin<T>,
-  ) {
-    this.#owner = owner
-    this.#engine = engine
-    this.#handlers = handlers
-    this.#route = route
+  constructor(home: SocketHome<T>, origin: SocketOrigin<T>) {
+    this.#home = home
     this.data = origin.data
     this.protocol = origin.protocol
     this.remoteAddress = origin.remoteAddress
@@ -97,7 +102,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   opened(connection: ConnectionId): void {
     this.#connection = connection
     try {
-      this.#watch(this.#handlers.open?.(this))
+      this.#watch(this.#home.handlers.open?.(this))
     } catch (error) {
       this.#fail(error)
     }
@@ -112,9 +117,14 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     this.#place = place
   }
 
+  get connectedAt(): number {
+    return EPOCH + this.#connectedAt
+  }
+
   get id(): string {
-    this.#id ??= randomBytes(ID_BYTES).toString('base64url')
-    return this.#id
+    const extras = this.#extend()
+    extras.id ??= randomBytes(ID_BYTES).toString('base64url')
+    return extras.id
   }
 
   get readyState(): 1 | 2 | 3 {
@@ -122,18 +132,18 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   get bufferedAmount(): number {
-    return this.#readyState === CLOSED ? 0 : this.#engine.bufferedAmount(this.#connection)
+    return this.#readyState === CLOSED ? 0 : this.#home.engine.bufferedAmount(this.#connection)
   }
 
   get topics(): readonly string[] {
-    return this.#readyState === OPEN ? this.#engine.topics(this.#connection) : []
+    return this.#readyState === OPEN ? this.#home.engine.topics(this.#connection) : []
   }
 
   send(data: Data, compress?: boolean): number {
     const payload = toPayload(data)
     if (compress !== undefined) checkBoolean('compress', compress)
     if (this.#readyState !== OPEN) return SendStatus.DROPPED
-    const answer = this.#engine.send(this.#connection, payload, compress)
+    const answer = this.#home.engine.send(this.#connection, payload, compress)
     if (answer === SendStatus.DROPPED) this.#refused(payload)
     return answer
   }
@@ -146,94 +156,96 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
       settings.signal?.throwIfAborted()
       throw new ClosedError('the socket is closed')
     }
-    this.#streams ??= new MessageStreams({
-      engine: this.#engine,
+    const extras = this.#extend()
+    extras.streams ??= new MessageStreams({
+      engine: this.#home.engine,
       connection: this.#connection,
-      maxFragmentLength: this.#route.maxFragmentLength,
+      maxFragmentLength: this.#home.route.maxFragmentLength,
       fail: () => this.close(1011),
     })
-    await this.#streams.send(source, settings)
+    await extras.streams.send(source, settings)
   }
 
   async drained(options: DrainedOptions = {}): Promise<void> {
     const { threshold, signal } = resolveDrained(options)
     signal?.throwIfAborted()
     if (this.#readyState !== OPEN) throw new ClosedError('the socket is closed')
-    this.#waiters ??= new BufferWaiters(this.#engine, this.#connection)
-    await this.#waiters.wait(threshold, signal)
+    const extras = this.#extend()
+    extras.waiters ??= new BufferWaiters(this.#home.engine, this.#connection)
+    await extras.waiters.wait(threshold, signal)
   }
 
   cork<R>(callback: (socket: this) => R): R {
     checkFunction('callback', callback)
-    return this.#readyState === OPEN ? this.#engine.cork(this.#connection, () => callback(this)) : callback(this)
+    return this.#readyState === OPEN ? this.#home.engine.cork(this.#connection, () => callback(this)) : callback(this)
   }
 
   pause(): void {
     if (this.#readyState !== OPEN) return
-    this.#intake ??= new Intake(this)
-    this.#intake.pause()
+    this.#takeIn().pause()
   }
 
   resume(): void {
-    this.#intake?.resume()
+    this.#extras?.intake?.resume()
   }
 
   ping(data: Data = ''): number {
     const payload = toPayload(data)
     checkPingLength(payload)
-    return this.#readyState === OPEN ? this.#engine.ping(this.#connection, payload) : SendStatus.DROPPED
+    return this.#readyState === OPEN ? this.#home.engine.ping(this.#connection, payload) : SendStatus.DROPPED
   }
 
   close(code = 1000, reason = ''): void {
     checkCloseFrame(code, reason)
     if (this.#readyState !== OPEN) return
     this.#readyState = CLOSING
-    this.#engine.close(this.#connection, code, reason)
+    this.#home.engine.close(this.#connection, code, reason)
     this.#closing()
   }
 
   terminate(): void {
     if (this.#readyState === CLOSED) return
     this.#readyState = CLOSING
-    this.#engine.terminate(this.#connection)
+    this.#home.engine.terminate(this.#connection)
     this.#closing()
   }
 
   subscribe(topic: string): boolean {
     checkTopic(topic)
-    if (this.#readyState !== OPEN || !this.#engine.subscribe(this.#connection, topic)) return false
-    this.#owner.subscriptions?.add(this, topic)
+    if (this.#readyState !== OPEN || !this.#home.engine.subscribe(this.#connection, topic)) return false
+    this.#home.owner.subscriptions?.add(this, topic)
     return true
   }
 
   unsubscribe(topic: string): boolean {
     checkTopic(topic)
-    if (this.#readyState !== OPEN || !this.#engine.unsubscribe(this.#connection, topic)) return false
-    this.#owner.subscriptions?.remove(this, topic)
+    if (this.#readyState !== OPEN || !this.#home.engine.unsubscribe(this.#connection, topic)) return false
+    this.#home.owner.subscriptions?.remove(this, topic)
     return true
   }
 
   isSubscribed(topic: string): boolean {
     checkTopic(topic)
-    return this.#readyState === OPEN && this.#engine.isSubscribed(this.#connection, topic)
+    return this.#readyState === OPEN && this.#home.engine.isSubscribed(this.#connection, topic)
   }
 
   publish(topic: string, data: Data, compress?: boolean): boolean {
     checkTopic(topic)
     const payload = toPayload(data)
     if (compress !== undefined) checkBoolean('compress', compress)
-    return this.#readyState === OPEN && this.#owner.publish(topic, payload, this.#connection, compress)
+    return this.#readyState === OPEN && this.#home.owner.publish(topic, payload, this.#connection, compress)
   }
 
   onMessage(message: string | Buffer, isBinary: boolean): void {
     if (this.#readyState !== OPEN) return
-    if (this.#intake === undefined) this.handleMessage(message, isBinary)
-    else this.#intake.arrived({ kind: 'message', data: message, isBinary })
+    const intake = this.#extras?.intake
+    if (intake === undefined) this.handleMessage(message, isBinary)
+    else intake.arrived({ kind: 'message', data: message, isBinary })
   }
 
   handleMessage(message: string | Buffer, isBinary: boolean): void {
     try {
-      const result = this.#handlers.message?.(this, message, isBinary)
+      const result = this.#home.handlers.message?.(this, message, isBinary)
       if (result !== undefined) this.#watch(result)
     } catch (error) {
       this.#fail(error)
@@ -243,39 +255,40 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   onDrain(): void {
     if (this.#readyState !== OPEN) return
     try {
-      this.#watch(this.#handlers.drain?.(this))
+      this.#watch(this.#home.handlers.drain?.(this))
     } catch (error) {
       this.#fail(error)
     }
   }
 
   onBufferLow(): void {
-    if (this.#readyState === OPEN) this.#waiters?.bufferIsLow()
+    if (this.#readyState === OPEN) this.#extras?.waiters?.bufferIsLow()
   }
 
   onFragmentDrain(): void {
-    if (this.#readyState === OPEN) this.#streams?.fragmentDrained()
+    if (this.#readyState === OPEN) this.#extras?.streams?.fragmentDrained()
   }
 
   onDropped(message: string | Buffer, isBinary: boolean): void {
     if (this.#readyState === CLOSED) return
     try {
-      this.#watch(this.#handlers.dropped?.(this, message, isBinary))
+      this.#watch(this.#home.handlers.dropped?.(this, message, isBinary))
     } catch (error) {
       this.#fail(error)
     }
-    if (this.#route.closeOnBackpressureLimit) this.terminate()
+    if (this.#home.route.closeOnBackpressureLimit) this.terminate()
   }
 
   onPing(data: Buffer): void {
     if (this.#readyState !== OPEN) return
-    if (this.#intake === undefined) this.handlePing(data)
-    else this.#intake.arrived({ kind: 'ping', data })
+    const intake = this.#extras?.intake
+    if (intake === undefined) this.handlePing(data)
+    else intake.arrived({ kind: 'ping', data })
   }
 
   handlePing(data: Buffer): void {
     try {
-      this.#watch(this.#handlers.ping?.(this, data))
+      this.#watch(this.#home.handlers.ping?.(this, data))
     } catch (error) {
       this.#fail(error)
     }
@@ -283,27 +296,30 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   onPong(data: Buffer): void {
     if (this.#readyState !== OPEN) return
-    if (this.#intake === undefined) this.handlePong(data)
-    else this.#intake.arrived({ kind: 'pong', data })
+    const intake = this.#extras?.intake
+    if (intake === undefined) this.handlePong(data)
+    else intake.arrived({ kind: 'pong', data })
   }
 
   handlePong(data: Buffer): void {
     try {
-      this.#watch(this.#handlers.pong?.(this, data))
+      this.#watch(this.#home.handlers.pong?.(this, data))
     } catch (error) {
       this.#fail(error)
     }
   }
 
   onClose(code: number, reason: string): void {
-    this.#intake?.flush()
+    this.#extras?.intake?.flush()
     this.#readyState = CLOSED
     this.#closing()
-    this.#intake?.ended(code, reason)
-    this.#intake = undefined
-    this.#owner.ended(this)
+    if (this.#extras?.intake !== undefined) {
+      this.#extras.intake.ended(code, reason)
+      this.#extras.intake = undefined
+    }
+    this.#home.owner.ended(this)
     try {
-      this.#watch(this.#handlers.close?.(this, code, reason))
+      this.#watch(this.#home.handlers.close?.(this, code, reason))
     } catch (error) {
       this.#fail(error)
     }
@@ -311,7 +327,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   onSubscription(topic: string, subscribers: number, before: number): void {
     try {
-      this.#watch(this.#handlers.subscription?.(this, topic, subscribers, before))
+      this.#watch(this.#home.handlers.subscription?.(this, topic, subscribers, before))
     } catch (error) {
       this.#fail(error)
     }
@@ -325,39 +341,49 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   /** Bytes of a message that fits into an empty queue, even while a message is being sent in fragments. */
   get maxSafeMessage(): number {
-    return Math.max(1, this.#route.maxBackpressure - this.#route.maxFragmentLength)
+    return Math.max(1, this.#home.route.maxBackpressure - this.#home.route.maxFragmentLength)
   }
 
   /** From now on the messages go to the consumer. Throws ERR_ATTACHED when another has them. */
   attach(consumer: Consumer): void {
-    this.#intake ??= new Intake(this)
-    this.#intake.attach(consumer)
+    this.#takeIn().attach(consumer)
   }
 
   /** The `message` handler gets the messages again, first the unused ones. */
   detach(consumer: Consumer, unused: readonly Arrival[]): void {
-    this.#intake?.detach(consumer, unused)
+    this.#extras?.intake?.detach(consumer, unused)
   }
 
   stopReading(): void {
-    this.#engine.pause(this.#connection)
+    this.#home.engine.pause(this.#connection)
   }
 
   startReading(): void {
-    this.#engine.resume(this.#connection)
-    if (this.#intake?.isIdle) this.#intake = undefined
+    this.#home.engine.resume(this.#connection)
+    if (this.#extras?.intake?.isIdle) this.#extras.intake = undefined
+  }
+
+  #extend(): Extras {
+    this.#extras ??= new Extras()
+    return this.#extras
+  }
+
+  #takeIn(): Intake {
+    const extras = this.#extend()
+    extras.intake ??= new Intake(this)
+    return extras.intake
   }
 
   /** Nothing is sent any more. */
   #closing(): void {
-    this.#owner.subscriptions?.leave(this)
-    this.#waiters?.end()
-    this.#streams?.end()
+    this.#home.owner.subscriptions?.leave(this)
+    this.#extras?.waiters?.end()
+    this.#extras?.streams?.end()
   }
 
   /** `send` was answered with 0. */
   #refused(payload: Payload): void {
-    if (!this.#route.reportDrops || !this.#engine.isOpen(this.#connection)) return
+    if (!this.#home.route.reportDrops || !this.#home.engine.isOpen(this.#connection)) return
     const isBinary = typeof payload !== 'string'
     const message = isBinary ? bufferOver(payload) : payload
     // Not sooner: a handler that sends once more must not keep the event loop from everything else.
@@ -371,16 +397,16 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   #fail(error: unknown): void {
-    this.#owner.failed()
-    if (this.#handlers.error === undefined) {
-      this.#owner.report(error)
+    this.#home.owner.failed()
+    if (this.#home.handlers.error === undefined) {
+      this.#home.owner.report(error)
     } else {
       try {
         // Typed as void, but nothing keeps a user from an async function.
-        const result: unknown = this.#handlers.error(error, this)
-        if (isThenable(result)) Promise.resolve(result).catch((second: unknown) => this.#owner.report(second))
+        const result: unknown = this.#home.handlers.error(error, this)
+        if (isThenable(result)) Promise.resolve(result).catch((second: unknown) => this.#home.owner.report(second))
       } catch (second) {
-        this.#owner.report(second)
+        this.#home.owner.report(second)
       }
     }
     this.close(1011)

@@ -15,11 +15,19 @@ export function requestHeadOf(lines: string): RequestHead {
   return {
     method: lines.slice(0, methodEnd),
     url: lines.slice(methodEnd + 1, urlEnd),
-    remoteAddress: ownText(lines.slice(urlEnd + 1, remoteEnd)),
+    remoteAddress: ownAddress(lines.slice(urlEnd + 1, remoteEnd)),
     proxiedAddress: ownText(lines.slice(remoteEnd + 1, proxiedEnd)),
     hasBody: bodyEnd > proxiedEnd + 1,
     fields: lines.slice(bodyEnd),
   }
+}
+
+/** Of the request before. Behind a proxy all have the same one, and a single string then serves all their sockets. */
+let lastAddress = ''
+
+function ownAddress(piece: string): string {
+  if (piece !== lastAddress) lastAddress = ownText(piece)
+  return lastAddress
 }
 
 /** A piece that does not keep the whole head for as long as a socket remembers its address. */

@@ -16,7 +16,7 @@ import type { Members } from '../members.js'
 import type { Counters } from '../metrics.js'
 import type { OriginCheck } from '../options/origins.js'
 import type { ResolvedRoute } from '../options/websocket.js'
-import { ServerSocket, type SocketOwner } from '../socket.js'
+import { ServerSocket, type SocketHome, type SocketOwner } from '../socket.js'
 import { isThenable } from '../thenable.js'
 import type { WebSocketHandlers } from '../types.js'
 import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
@@ -49,6 +49,8 @@ interface Route {
   readonly handlers: WebSocketHandlers<unknown>
   readonly settings: ResolvedRoute
   readonly lifetime: LifetimeLimit<ServerSocket<unknown>> | undefined
+  /** From the first socket on. */
+  home: SocketHome<unknown> | undefined
 }
 
 /** A correct request on a route, within the server's limits. */
@@ -83,7 +85,7 @@ export class Upgrades {
     const lifetime = maxLifetime === 0 ? undefined : new LifetimeLimit<ServerSocket<unknown>>(maxLifetime)
     // One table holds routes of all data types. What a route's handlers get is what its own `upgrade` returned, and its own parameters.
     const erased = handlers as unknown as WebSocketHandlers<unknown>
-    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, lifetime })
+    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, lifetime, home: undefined })
     this.engineRoutes.push(settings)
     if (lifetime !== undefined) this.#lifetimes.push(lifetime)
   }
@@ -206,7 +208,11 @@ export class Upgrades {
       this.#refuse(exchange, plainResponse(503))
       return
     }
-    const socket = new ServerSocket(this.#owner, engine, route.handlers, route.settings, { data, protocol, remoteAddress })
+    // An attempt to listen that failed has left no sockets, but another engine.
+    if (route.home?.engine !== engine) {
+      route.home = { owner: this.#owner, engine, handlers: route.handlers, route: route.settings }
+    }
+    const socket = new ServerSocket(route.home, { data, protocol, remoteAddress })
     const connection = engine.accept(exchange, route.index, protocol, headers, compression, socket)
     if (connection === 0) return
     counters.connectionsAccepted += 1

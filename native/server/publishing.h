@@ -143,7 +143,7 @@ class Publishing {
     const Account &account = connections_.account(data->id);
     if (std::size_t{buffered_amount<SSL>(ws, data)} + account.pending + payload.length() > account.limit) {
       counters_.publishes_dropped++;
-      if (data->route->report_drops && !data->closing) {
+      if (data->route->options.report_drops && !data->closing) {
         events_.on_dropped(*data, payload, op_code == uWS::OpCode::BINARY, number);
       }
       return false;

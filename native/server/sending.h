@@ -53,7 +53,7 @@ class Sending {
       data->held->messages.push_back({{}, {}, {}, true});
     } else {
       data->held = std::make_unique<HeldMessages>();
-      connections_.account(data->id).limit -= data->route->max_fragment_length;
+      connections_.account(data->id).limit -= data->route->options.max_fragment_length;
     }
   }
 
@@ -123,7 +123,7 @@ class Sending {
     }
     if (!another) {
       data->held.reset();
-      connections_.account(data->id).limit += data->route->max_fragment_length;
+      connections_.account(data->id).limit += data->route->options.max_fragment_length;
     }
     note_buffered(ws, data);
     tell_of_room(data);

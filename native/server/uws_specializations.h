@@ -78,14 +78,12 @@ template <bool SSL>
 void begin_ending(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
   SocketData *data = ws->getUserData();
   data->ending = true;
-  data->close_code = code;
-  if (!reason.empty()) {
-    data->close_reason = std::make_unique<std::string>(reason);
-  }
-  data->owner->ending(ws);
+  data->end().code = code;
+  data->end().reason = reason;
+  data->route->owner->ending(ws);
 }
 
-/// Closes the socket; the close handler reports `close_code`, else 1006.
+/// Closes the socket; the close handler reports what is known of its end, else 1006.
 template <bool SSL>
 void cut(WebSocket<SSL> *ws) {
   us_socket_close(SSL, reinterpret_cast<us_socket_t *>(ws), 0, nullptr);
@@ -101,7 +99,7 @@ bool has_ended(WebSocket<SSL> *ws, bool shutting_down) {
 /// back, after which the connection is cut rather than pinged first. True: the time was up already.
 template <bool SSL>
 bool enforce_deadline(WebSocket<SSL> *ws, bool &timed_out) {
-  std::int64_t left = ws->getUserData()->close_deadline - steady_milliseconds();
+  std::int64_t left = ws->getUserData()->end().deadline - steady_milliseconds();
   if (left <= 0) {
     cut<SSL>(ws);
     return true;
@@ -116,7 +114,7 @@ template <bool SSL>
 void start_deadline(WebSocket<SSL> *ws, bool &timed_out) {
   SocketData *data = ws->getUserData();
   data->closing = true;
-  data->close_deadline = steady_milliseconds() + close_timeout * 1000;
+  data->end().deadline = steady_milliseconds() + close_timeout * 1000;
   enforce_deadline<SSL>(ws, timed_out);
 }
 
@@ -134,7 +132,7 @@ void complete(WebSocket<SSL> *ws, bool &shutting_down) {
 template <bool SSL>
 void finish(WebSocket<SSL> *ws, bool &shutting_down, bool &timed_out) {
   SocketData *data = ws->getUserData();
-  send_close_frame<SSL>(ws, data->close_code, data->close_reason ? *data->close_reason : std::string_view());
+  send_close_frame<SSL>(ws, data->end().code, data->end().reason);
   Corkable<SSL>::of(ws)->uncork();
   if (ws->getBufferedAmount() == 0) {
     complete<SSL>(ws, shutting_down);
@@ -211,8 +209,8 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_
   SocketData *data = ws->getUserData();
   if (data->closing) {
     // The answer to our own: the handshake is complete, and the server closes the transport first (section 7.1.1).
-    data->close_code = code;
-    data->close_reason = std::make_unique<std::string>(reason);
+    data->end().code = code;
+    data->end().reason = reason;
     us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
     cut<SSL>(ws);
   } else {
@@ -257,7 +255,7 @@ bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payloa
   SocketData *data = ws->getUserData();
   data->receiving_compressed = false;
   ScratchBuffer &buffer = data->compression->shared().inflated;
-  Inflated message = data->compression->decompress(payload, data->route->max_payload_length);
+  Inflated message = data->compression->decompress(payload, data->route->options.max_payload_length);
   bool stop = true;
   if (message.failure == Inflated::Failure::none) {
     stop = receive_message<SSL>(ws, op_code, message.data, shutting_down);
@@ -305,7 +303,7 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     return fail<SSL>(ws, protocol_error, shutting_down), true;
   }
   bool compressed = data->receiving_compressed;
-  std::size_t limit = data->route->max_payload_length;
+  std::size_t limit = data->route->options.max_payload_length;
   if (fragments.length() + piece.length() + remaining > (compressed ? max_compressed_length(limit) : limit)) {
     return fail<SSL>(ws, message_too_big, shutting_down), true;
   }

@@ -27,11 +27,14 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
  public:
   WebSocketSide(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events, Counters &counters)
       : connections_(connections),
-        routes_(std::move(routes)),
         events_(events),
         counters_(counters),
         publishing_(connections, events, counters, compression_),
-        sending_(connections, events, counters, compression_, publishing_) {}
+        sending_(connections, events, counters, compression_, publishing_) {
+    for (RouteOptions &route : routes) {
+      routes_.push_back({std::move(route), this});
+    }
+  }
 
   /// After `close`.
   ~WebSocketSide() {
@@ -43,8 +46,8 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
 
   /// A WebSocket route here is a set of limits: which route a request takes is decided by whoever handles on_request.
   void set_up(us_socket_context_t *http_context, TopicTree *topics) {
-    for (const RouteOptions &route : routes_) {
-      contexts_.push_back(make_context(route, http_context, topics));
+    for (const Route &route : routes_) {
+      contexts_.push_back(make_context(route.options, http_context, topics));
     }
   }
 
@@ -68,8 +71,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
       }
       SocketData data;
       data.route = &routes_[route];
-      data.owner = this;
-      if (const auto &options = routes_[route].compression; options && compression) {
+      if (const auto &options = routes_[route].options.compression; options && compression) {
         data.compression = std::make_unique<Compression>(compression_, *compression, *options);
       }
       http->template upgrade<SocketData>(std::move(data), key, protocol, {}, contexts_[route]);
@@ -190,7 +192,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     }
     context->openHandler = [this](WebSocket *ws) {
       SocketData *data = ws->getUserData();
-      data->id = opened_ = connections_.open(ws, this, data->route->max_backpressure);
+      data->id = opened_ = connections_.open(ws, this, data->route->options.max_backpressure);
       events_.on_open(*data);
     };
     context->messageHandler = [this](WebSocket *ws, std::string_view payload, uWS::OpCode op_code) {
@@ -232,14 +234,15 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     SocketData *data = ws->getUserData();
     data->subscriber.reset();
     connections_.close(data->id);
-    events_.on_close(*data, data->close_code ? data->close_code : 1006,
-                     data->close_reason ? *data->close_reason : std::string_view());
+    const Ending *ending = data->ending_data.get();
+    events_.on_close(*data, ending && ending->code ? ending->code : 1006,
+                     ending ? std::string_view(ending->reason) : std::string_view());
   }
 
   void note_buffered(WebSocket *ws, SocketData *data) { nws::note_buffered<SSL>(ws, data, connections_); }
 
   ConnectionTable &connections_;
-  std::vector<RouteOptions> routes_;  // never changes: connections point into it
+  std::vector<Route> routes_;  // never changes: connections point into it
   ServerEvents &events_;
   Counters &counters_;
   SharedCompression compression_;
@@ -258,7 +261,7 @@ us_socket_t *write_websocket(us_socket_t *socket) {
     auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
     if (ws->getUserData()->paused) {
       if (Reading::is_reset(ws)) {
-        ws->getUserData()->owner->reset(ws);
+        ws->getUserData()->route->owner->reset(ws);
       } else {
         Reading::stop(SSL, ws);
       }

@@ -259,12 +259,18 @@ us_socket_t *write_websocket(us_socket_t *socket) {
   // One that was shut down has no SocketData any more.
   if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {
     auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
-    if (ws->getUserData()->paused) {
+    SocketData *data = ws->getUserData();
+    if (data->paused) {
       if (Reading::is_reset(ws)) {
-        ws->getUserData()->route->owner->reset(ws);
+        data->route->owner->reset(ws);
       } else {
         Reading::stop(SSL, ws);
       }
+    } else if (!data->closing) {
+      // The peer has read, for the kernel has room again. µWebSockets goes by what still waits, and there it does not see every
+      // byte leave: OpenSSL tells of none before all that it was given have left. A Ping may wait there too: time for both.
+      auto [before_ping, after_ping] = frames::context_data<SSL>(ws)->idleTimeoutComponents;
+      us_socket_timeout(SSL, socket, before_ping == 0 ? 0 : before_ping + after_ping);
     }
   }
   return socket;

@@ -1,5 +1,6 @@
 /** Results as Markdown tables. */
 import { contenderNamed } from './contenders.mjs'
+import { toGoals } from './goals.mjs'
 import { spread } from './statistics.mjs'
 import { workNamed } from './works.mjs'
 
@@ -19,6 +20,7 @@ const PLURALS = { message: 'messages', delivery: 'deliveries', handshake: 'hands
 /** @param {Results} results */
 export function toMarkdown(results) {
   const { machine, settings, versions } = results
+  const goals = toGoals(results)
   return [
     `Measured ${results.finished.slice(0, 10)} on ${machine.cpu}, ${machine.cores} cores, ${machine.kernel}; Node.js ${machine.node} (OpenSSL ${machine.nodeOpenSsl}), ` +
       `${machine.openSsl} for C++ and the addon, ${machine.compiler}. ${settings.rounds} rounds of ${settings.seconds} s each. ${Object.values(
@@ -26,6 +28,7 @@ export function toMarkdown(results) {
       )
         .filter((version, i, all) => all.indexOf(version) === i)
         .join(', ')}.`,
+    ...(goals ? [`### This server's goals\n\nThe native engine's figure as a ratio to others'. Bold: not met.\n\n${goals}`] : []),
     ...results.works.map(({ id, outcomes }) => `### ${workNamed(id).title}\n\n${table(workNamed(id), outcomes)}`),
     ...partakers(results),
   ].join('\n\n')

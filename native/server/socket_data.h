@@ -125,8 +125,7 @@ struct SocketData {
     return *ending_data;
   }
 };
-// With this, a WebSocket takes as much memory as the HTTP connection that it was: the upgrade then moves nothing, and leaves no
-// hole in the heap.
+// With this, a WebSocket takes as much memory as the HTTP connection that it was, and the upgrade moves nothing.
 static_assert(sizeof(SocketData) <= 64);
 
 }  // namespace nws

@@ -1,5 +1,9 @@
 #include "socket_set.h"
 
+#include <libusockets.h>
+
+#include "internal/internal.h"  // what no public function tells: whether a socket waits for its turn to shake hands
+
 #ifdef __linux__
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -111,6 +115,31 @@ int SocketSet::watch(uv_poll_t *, int) { return 0; }
 
 // ---- what µSockets calls (eventing/libuv.c) ----
 
+namespace {
+
+/// Whether µSockets holds this socket back, so that not too many shake hands in one iteration (loop.c, low priority). One that
+/// has had its turn is first put at the head of its context's list, and polled then.
+bool waits_for_its_turn(us_poll_t *poll) {
+  if (!poll || (poll->poll_type & POLL_TYPE_CALLBACK) > POLL_TYPE_SOCKET_SHUT_DOWN) {  // two bits say what it is
+    return false;
+  }
+  auto *socket = reinterpret_cast<us_socket_t *>(poll);
+  return socket->low_prio_state == 1 && socket->context->head_sockets != socket;
+}
+
+/// µSockets polls for both directions when a write fails (socket.c), of a socket that waits for its turn, too. Were it read then,
+/// µSockets would put it among the waiting a second time, and lose its lists.
+int readable_at_its_turn(uv_poll_t *handle, int events) {
+  auto *poll = static_cast<us_poll_t *>(handle->data);
+  if ((events & UV_READABLE) && waits_for_its_turn(poll)) {
+    events &= ~UV_READABLE;
+    poll->poll_type &= static_cast<unsigned char>(~POLL_TYPE_POLLING_IN);  // so that it is polled when its turn comes
+  }
+  return events;
+}
+
+}  // namespace
+
 extern "C" {
 
 int nws_poll_init_socket(uv_loop_t *loop, uv_poll_t *poll, uv_os_sock_t descriptor) {
@@ -125,6 +154,7 @@ int nws_poll_init_socket(uv_loop_t *loop, uv_poll_t *poll, uv_os_sock_t descript
 }
 
 int nws_poll_start(uv_poll_t *poll, int events, uv_poll_cb callback) {
+  events = readable_at_its_turn(poll, events);
   if (!nws::SocketSet::current()) {
     return uv_poll_start(poll, events, callback);
   }

@@ -131,7 +131,8 @@ bool waits_for_its_turn(us_poll_t *poll) {
 /// µSockets would put it among the waiting a second time, and lose its lists.
 int readable_at_its_turn(uv_poll_t *handle, int events) {
   auto *poll = static_cast<us_poll_t *>(handle->data);
-  if ((events & UV_READABLE) && waits_for_its_turn(poll)) {
+  bool is_new = !handle->poll_cb;  // µSockets then has not filled in the rest yet
+  if ((events & UV_READABLE) && !is_new && waits_for_its_turn(poll)) {
     events &= ~UV_READABLE;
     poll->poll_type &= static_cast<unsigned char>(~POLL_TYPE_POLLING_IN);  // so that it is polled when its turn comes
   }

@@ -4,9 +4,12 @@
  * collection, with their members: of a server that does nothing but handshakes that was a fifth of all that it allocated.
  */
 
+/** A name that nothing of a user's can have: sockets are members, and carry whatever their users give them. */
+export const PLACE = Symbol('place')
+
 export interface Member {
   /** Written by `Members` alone, of which it may be in one at a time. */
-  place: number
+  [PLACE]: number
 }
 
 /** Gaps that are left where they are, beside as many as there are members. */
@@ -27,29 +30,36 @@ export class Members<M extends Member> {
 
   add(member: M): void {
     this.#lastPlace += 1
-    member.place = this.#lastPlace
+    member[PLACE] = this.#lastPlace
     this.#places.push(this.#lastPlace)
     this.#members.push(member)
     this.#size += 1
   }
 
   delete(member: M): void {
-    const index = this.#indexOf(member.place)
+    const index = this.#indexOf(member[PLACE])
     if (this.#members[index] !== member) return
     this.#members[index] = undefined
     this.#size -= 1
     if (this.#members.length > 2 * this.#size + FEW_GAPS) this.#closeGaps()
   }
 
-  /** As with a Set: those that come meanwhile are visited too, those that have gone are not. */
-  *[Symbol.iterator](): Generator<M, undefined> {
-    for (let place = 1; place <= this.#lastPlace; place += 1) {
-      let index = this.#indexOf(place)
+  /** As with a Set: those that come meanwhile are visited too, those that have gone are not, and who leaves a loop may go on later. */
+  [Symbol.iterator](): IterableIterator<M, undefined> {
+    let place = 0
+    const next = (): IteratorResult<M, undefined> => {
+      let index = this.#indexOf(place + 1)
       while (index < this.#members.length && this.#members[index] === undefined) index += 1
       const member = this.#members[index]
-      if (member === undefined) return
-      place = member.place
-      yield member
+      // Once at its end it stays there.
+      place = member === undefined ? Number.POSITIVE_INFINITY : (this.#places[index] as number) // beside the member
+      return member === undefined ? { done: true, value: undefined } : { done: false, value: member }
+    }
+    return {
+      next,
+      [Symbol.iterator]() {
+        return this
+      },
     }
   }
 
@@ -72,7 +82,7 @@ export class Members<M extends Member> {
     for (const member of this.#members) {
       if (member === undefined) continue
       this.#members[count] = member
-      this.#places[count] = member.place
+      this.#places[count] = member[PLACE]
       count += 1
     }
     this.#members.length = count

@@ -12,7 +12,7 @@ import { bufferOver } from './bytes.js'
 import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from './engine/contract.js'
 import { ClosedError } from './errors.js'
 import { type Arrival, type Consumer, Intake, type IntakeSocket } from './intake.js'
-import type { Member } from './members.js'
+import { type Member, PLACE } from './members.js'
 import { abandon, MessageStreams } from './message-streams.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
 import { checkBoolean, checkFunction } from './options/checks.js'
@@ -37,7 +37,7 @@ const CLOSED = 3
 /** Bytes of a socket's id: 96 bits, so that neither chance nor a guess finds another's. */
 const ID_BYTES = 12
 
-/** Times are kept relative to this: V8 keeps small numbers inside of an object, and gives others 16 bytes of their own. */
+/** Times are kept relative to this: V8 keeps small numbers (for 24 days) inside of an object, and gives others 16 bytes of their own. */
 const EPOCH = Date.now()
 
 /** What a socket's server does for it. */
@@ -109,11 +109,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   /** Among the sockets of its server. */
-  get place(): number {
+  get [PLACE](): number {
     return this.#place
   }
 
-  set place(place: number) {
+  set [PLACE](place: number) {
     this.#place = place
   }
 

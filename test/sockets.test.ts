@@ -25,6 +25,18 @@ describeEngines('sockets()', (engine) => {
     expect(served.server.connections).toBe(3)
   })
 
+  test('may have any property of a user, and are still found and let go', async () => {
+    const ends = new Queue<number>()
+    const open = (socket: Socket<unknown>) => void Object.assign(socket, { place: 1 })
+    const served = await serve(engine, { open, close: (_, code) => ends.push(code) })
+    const [first] = await Client.openMany(served, 3)
+    expect([...served.server.sockets()].length).toBe(3)
+    first?.socket.terminate()
+    await ends.take(1, 'close')
+    expect(served.server.connections).toBe(2)
+    expect([...served.server.sockets()].length).toBe(2)
+  })
+
   test('may be closed and cut while they are walked through', async () => {
     const ends = new Queue<number>()
     const served = await serve(engine, { close: (_, code) => ends.push(code) })

@@ -266,11 +266,13 @@ us_socket_t *write_websocket(us_socket_t *socket) {
       } else {
         Reading::stop(SSL, ws);
       }
-    } else if (!data->closing) {
+    } else if (!data->closing && ws->getBufferedAmount() > 0) {
       // The peer has read, for the kernel has room again. µWebSockets goes by what still waits, and there it does not see every
-      // byte leave: OpenSSL tells of none before all that it was given have left. A Ping may wait there too: time for both.
-      auto [before_ping, after_ping] = frames::context_data<SSL>(ws)->idleTimeoutComponents;
-      us_socket_timeout(SSL, socket, before_ping == 0 ? 0 : before_ping + after_ping);
+      // byte leave: OpenSSL tells of none before all that it was given have left. A Ping may wait there too: time for both, which
+      // together are the idle timeout.
+      auto *context = frames::context_data<SSL>(ws);
+      auto [before_ping, after_ping] = context->idleTimeoutComponents;
+      us_socket_timeout(SSL, socket, before_ping > 0 && context->sendPingsAutomatically ? before_ping + after_ping : before_ping);
     }
   }
   return socket;

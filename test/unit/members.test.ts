@@ -1,9 +1,9 @@
 /** What is there, in its order. */
 import { describe, expect, test } from 'vitest'
-import { Members } from '../../src/members.js'
+import { Members, PLACE } from '../../src/members.js'
 
 class Named {
-  place = 0
+  [PLACE] = 0
   readonly name: number
   constructor(name: number) {
     this.name = name
@@ -47,6 +47,15 @@ describe('members', () => {
     for (const member of members) members.delete(member)
     expect(members.size).toBe(0)
     expect(names(members)).toEqual([])
+  })
+
+  test('are walked on with by an iterator whose loop was left, to the end and no further', () => {
+    const { members } = filled(3)
+    const iterator = members[Symbol.iterator]()
+    for (const { name } of iterator) if (name === 0) break
+    expect(names(iterator)).toEqual([1, 2])
+    members.add(new Named(3))
+    expect(names(iterator)).toEqual([])
   })
 
   test('go once, and strangers do not go at all', () => {

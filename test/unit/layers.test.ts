@@ -38,7 +38,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'the native server',
     files: /^native\/server\//,
-    mayUse: /^(native\/server\/|<(?!napi|node|js_native_api|v8))/,
+    mayUse: /^(native\/server\/|"internal\/internal\.h"|<(?!napi|node|js_native_api|v8))/,
   },
   {
     name: 'the addon',
@@ -81,8 +81,9 @@ describe('the layers', () => {
 
   test('have no gap: each import and #include of a project’s file finds it', () => {
     for (const { from, to } of imports) if (to.startsWith('src/')) expect(modules, from).toContain(to)
-    const unknown = includes.filter(({ to }) => to.startsWith('"')).map(({ to }) => to)
-    expect(unknown).toEqual(['"internal/internal.h"']) // µSockets' own, for a test
+    // What no public header of µSockets tells is asked for in two places.
+    const unknown = includes.filter(({ to }) => to.startsWith('"')).map(({ from, to }) => `${from} ${to}`)
+    expect(unknown.sort()).toEqual(['native/server/socket_set.cpp', 'native/test/fixture.h'].map((file) => `${file} "internal/internal.h"`))
     const statements = modules.flatMap((file) => contentOf(file).match(/^import\b|^export\b.* from /gm) ?? [])
     expect(imports.length).toBeGreaterThanOrEqual(statements.length)
   })

@@ -10,6 +10,9 @@ import { workNamed } from './works.mjs'
  * @property {number} [allowance] bytes beyond the first rival's, instead of a ratio
  */
 
+/** Columns of the table. */
+const RIVALS = ['limit-epoll', 'uwebsockets', 'bun', 'ws', 'portable']
+
 /** @type {readonly Goal[]} */
 const GOALS = [
   { works: ['ws-20-binary', 'ws-20-text'], against: rivals(1.08, 0.82, 0.9) },
@@ -46,7 +49,7 @@ export function toGoals({ works }) {
     /** @param {string} rival */
     const measured = (rival) => outcomes.find(({ contender, rounds }) => contender === rival && rounds.length > 0)
     if (!own?.figure || !(goal?.against.some(([rival]) => measured(rival)) || measured('portable'))) return []
-    const cells = ['limit-epoll', 'uwebsockets', 'bun', 'ws', 'portable'].map((rival) => {
+    const cells = RIVALS.map((rival) => {
       const other = measured(rival)
       if (!other?.figure) return ''
       const most = rival === 'portable' ? 1 : goal?.against.find(([name]) => name === rival)?.[1]
@@ -61,8 +64,7 @@ export function toGoals({ works }) {
     return [[workNamed(id).title, ...cells]]
   })
   if (rows.length === 0) return ''
-  const names = ['limit-epoll', 'uwebsockets', 'bun', 'ws', 'portable'].map((id) => `to ${contenderNamed(id).title}`)
-  const head = ['', ...names]
+  const head = ['', ...RIVALS.map((id) => `to ${contenderNamed(id).title}`)]
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 

@@ -1,5 +1,5 @@
 // Waits for many sockets at a lower price than libuv's: to poll a socket, from its beginning to its end, takes libuv six calls of
-// epoll_ctl, and here two. That is a sixth of what the kernel does for a WebSocket handshake.
+// epoll_ctl, and here two. docs/performance.md has what that saves.
 #pragma once
 
 #include <uv.h>

@@ -26,6 +26,7 @@ export const ERROR_CODES = {
   ERR_TLS_MISMATCH: 'The private key does not belong to the certificate.',
   ERR_TLS_CONTEXT: 'OpenSSL refused the TLS settings, for example the cipher list.',
   ERR_BODY_TOO_LARGE: 'A request body was larger than `maxRequestBodySize`: reading it rejects with this.',
+  ERR_CONTENT_LENGTH: 'The Content-Length of a Response is no length, or its body turned out to be longer or shorter.',
   ERR_ENGINE_UNAVAILABLE: 'The engine that was asked for cannot be loaded; the message says why.',
 } as const satisfies Record<string, string>
 
@@ -96,6 +97,17 @@ export class TlsError extends WebSocketServerError {
   constructor(code: ErrorCode, message: string, file?: string, options?: ErrorOptions) {
     super(code, message, options)
     this.file = file
+  }
+}
+
+/**
+ * A handler's Response cannot be sent as its Content-Length says. Nothing beyond the announced length is sent, and
+ * the connection ends: with status 500 while nothing was sent yet, otherwise in the middle of the answer, so that the
+ * client does not take it for whole.
+ */
+export class ContentLengthError extends WebSocketServerError {
+  constructor(message: string) {
+    super('ERR_CONTENT_LENGTH', message)
   }
 }
 

@@ -5,6 +5,7 @@ export { messages } from './adapters/messages.js'
 export type { EngineName } from './engine/contract.js'
 export {
   ClosedError,
+  ContentLengthError,
   EngineError,
   ERROR_CODES,
   type ErrorCode,

@@ -27,7 +27,7 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   void ref(const Napi::CallbackInfo &info);
   /// (exchange, status, headers: string[], closes, contentLength: number | undefined, body: Uint8Array | undefined) => boolean
   Napi::Value respond(const Napi::CallbackInfo &info);
-  /// (exchange, status, headers: string[], closes) => boolean
+  /// (exchange, status, headers: string[], closes, contentLength: number | undefined) => boolean
   Napi::Value begin_response(const Napi::CallbackInfo &info);
   /// (exchange, chunk: Uint8Array) => boolean
   Napi::Value write(const Napi::CallbackInfo &info);

@@ -23,13 +23,17 @@ std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &sto
   return headers;
 }
 
-/// The head of an answer, from (exchange, status, headers, closes).
+/// The head of an answer, from (exchange, status, headers, closes, contentLength).
 struct HeadArguments {
   explicit HeadArguments(const Napi::CallbackInfo &info)
       : exchange(number(info[0])),
         status(latin1(info[1])),
         headers(header_list(info[2], storage)),
-        response{.status = status, .headers = headers, .content_length = {}, .body = {}, .closes = boolean(info[3])} {}
+        response{.status = status, .headers = headers, .content_length = {}, .body = {}, .closes = boolean(info[3])} {
+    if (info[4].IsNumber()) {
+      response.content_length = static_cast<std::size_t>(info[4].As<Napi::Number>().Int64Value());
+    }
+  }
 
   ExchangeId exchange;
   std::string status;
@@ -46,9 +50,6 @@ Napi::Value ServerWrap::respond(const Napi::CallbackInfo &info) {
     return Napi::Boolean::New(info.Env(), false);
   }
   HeadArguments head(info);
-  if (info[4].IsNumber()) {
-    head.response.content_length = static_cast<std::size_t>(info[4].As<Napi::Number>().Int64Value());
-  }
   if (!info[5].IsUndefined()) {
     head.response.body = bytes(info[5]);
   }

@@ -1,9 +1,10 @@
-// Writing answers to HTTP requests: whole ones by µWebSockets, others piece by piece. Internal to websocket_server.cpp.
+// Writing answers to HTTP requests, whole or piece by piece. Internal to websocket_server.cpp.
 #pragma once
 
 #include "http_pipeline.h"  // before App.h
 
 #include <charconv>
+#include <climits>
 #include <cstdint>
 #include <string_view>
 
@@ -12,8 +13,8 @@
 
 namespace nws {
 
-/// What is written piece by piece is not written by HttpResponse::write: it ends a head with the first chunk only, so that a
-/// stream which is silent at first would keep its client waiting for the status.
+/// HttpResponse's own `end` and `write` are not used: they put a Date beside a handler's own, and end a head with the first chunk
+/// only, so that a stream which is silent at first would keep its client waiting for the status.
 template <bool SSL>
 class HttpAnswer {
   using HttpResponse = uWS::HttpResponse<SSL>;
@@ -25,47 +26,27 @@ class HttpAnswer {
 
   /// The whole answer, which ends the exchange. `closes`: and the connection, as soon as it is written.
   static void whole(HttpResponse *http, const Response &response, bool closes) {
-    http->cork([&] {
-      head(http, response);
-      if (response.body) {
-        http->end(*response.body, closes);
-      } else {
-        http->endWithoutBody(response.content_length, closes);
-      }
-    });
+    write_whole(http, response, closes, !closes);
+    if (closes) {
+      close_when_written(http);
+    }
   }
 
   /// The whole answer, after which neither the exchange nor the connection ends for µWebSockets: the request's body is still
   /// coming.
-  static void whole_but_open(HttpResponse *http, const Response &response) {
-    http->cork([&] {
-      head(http, response);
-      http->writeHeader("Date", date(http));
-      http->writeHeader("Connection", "close");
-      if (response.content_length) {
-        http->writeHeader("Content-Length", static_cast<std::uint64_t>(*response.content_length));
-      }
-      write(http, "\r\n");
-      write(http, response.body.value_or(std::string_view()));
-    });
-    time_out(http, write_timeout);
-  }
+  static void whole_but_open(HttpResponse *http, const Response &response) { write_whole(http, response, true, false); }
 
-  /// The head of an answer in chunks.
+  /// The head of an answer in pieces: chunks, unless it has a length.
   static void begin(HttpResponse *http, const Response &response, bool closes) {
-    http->cork([&] {
-      head(http, response);
-      http->writeHeader("Date", date(http));
-      if (closes) {
-        http->writeHeader("Connection", "close");
-      }
-      http->writeHeader("Transfer-Encoding", "chunked");
-      write(http, "\r\n");
-    });
+    http->cork([&] { head(http, response, closes, true); });
   }
 
-  /// One chunk, which is not empty.
-  static void chunk(HttpResponse *http, std::string_view content) {
+  /// A piece, which is not empty.
+  static void piece(HttpResponse *http, std::string_view content, bool is_chunk) {
+    if (!is_chunk) {
+      write(http, content);
+      return;
+    }
     char size[18];
     char *end = std::to_chars(size, size + 16, content.size(), 16).ptr;
     *end++ = '\r';
@@ -77,12 +58,12 @@ class HttpAnswer {
     });
   }
 
-  /// The last chunk. `ends_exchange`: the next request may be read.
-  static void finish(HttpResponse *http, bool ends_exchange) {
+  /// The end of an answer in pieces. `ends_exchange`: the next request may be read.
+  static void finish(HttpResponse *http, bool is_chunked, bool ends_exchange) {
     http->cork([&] {
-      write(http, "0\r\n\r\n");
+      write(http, is_chunked ? "0\r\n\r\n" : "");
       if (ends_exchange) {
-        static_cast<uWS::HttpResponseData<SSL> *>(us_socket_ext(SSL, socket(http)))->markDone();
+        mark_done(http);
       }
     });
     if (!us_socket_is_closed(SSL, socket(http))) {
@@ -131,11 +112,47 @@ class HttpAnswer {
  private:
   static us_socket_t *socket(HttpResponse *http) { return reinterpret_cast<us_socket_t *>(http); }
 
-  static void head(HttpResponse *http, const Response &response) {
+  static void write_whole(HttpResponse *http, const Response &response, bool closes, bool ends_exchange) {
+    http->cork([&] {
+      head(http, response, closes, false);
+      for (std::string_view body = response.body.value_or(""); !body.empty();) {
+        std::string_view part = body.substr(0, INT_MAX);
+        write(http, part);
+        body.remove_prefix(part.size());
+      }
+      if (ends_exchange) {
+        mark_done(http);
+      }
+    });
+    if (!us_socket_is_closed(SSL, socket(http))) {
+      time_out(http, write_timeout);
+    }
+  }
+
+  static void mark_done(HttpResponse *http) {
+    static_cast<uWS::HttpResponseData<SSL> *>(us_socket_ext(SSL, socket(http)))->markDone();
+  }
+
+  /// From the status to the empty line. `has_body`: content follows, in chunks where it has no length.
+  static void head(HttpResponse *http, const Response &response, bool closes, bool has_body) {
     http->writeStatus(response.status);
+    bool has_date = false;
     for (const Header &header : response.headers) {
+      has_date = has_date || BodyFraming::equals(header.first, "date");
       http->writeHeader(header.first, header.second);
     }
+    if (!has_date) {
+      http->writeHeader("Date", date(http));
+    }
+    if (closes) {
+      http->writeHeader("Connection", "close");
+    }
+    if (response.content_length) {
+      http->writeHeader("Content-Length", static_cast<std::uint64_t>(*response.content_length));
+    } else if (has_body) {
+      http->writeHeader("Transfer-Encoding", "chunked");
+    }
+    write(http, "\r\n");
   }
 
   static std::string_view date(HttpResponse *http) {

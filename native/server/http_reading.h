@@ -28,6 +28,8 @@ struct HttpExchange {
   std::string key;
   bool is_answered = false;
   bool is_streaming = false;
+  /// Of a streamed answer: it has no length.
+  bool is_chunked = false;
   bool awaits_writable = false;
 };
 

@@ -60,6 +60,7 @@ class HttpSide {
       return false;
     }
     exchange->is_streaming = true;
+    exchange->is_chunked = !head.content_length;
     HttpResponse *http = exchange->response;
     Connection &connection = reading_.connection_of(http);
     connection.is_last = connection.is_last || !is_listening_ || head.closes;
@@ -82,7 +83,7 @@ class HttpSide {
     if (!exchange || !exchange->is_streaming || content.empty()) {
       return true;
     }
-    Answer::chunk(exchange->response, content);
+    Answer::piece(exchange->response, content, exchange->is_chunked);
     reading_.keep_paused(exchange->response);
     exchange->awaits_writable = Answer::buffered(exchange->response) > 0;
     if (exchange->awaits_writable) {
@@ -99,6 +100,7 @@ class HttpSide {
     HttpResponse *http = exchange->response;
     Connection &connection = reading_.connection_of(http);
     bool body_is_complete = connection.body.complete();
+    bool is_chunked = exchange->is_chunked;
     connection.is_last = connection.is_last || discards;
     bool closes = connection.is_last;
     if (discards && !body_is_complete) {
@@ -106,7 +108,7 @@ class HttpSide {
     } else {
       reading_.answered(id, *exchange, connection);
     }
-    Answer::finish(http, !closes);
+    Answer::finish(http, is_chunked, !closes);
     reading_.keep_paused(http);
     if (!closes) {
       reading_.parse_held(reinterpret_cast<us_socket_t *>(http));

@@ -525,6 +525,32 @@ TEST("an answer in chunks waits for its client, and its end may end the connecti
   }
 }
 
+TEST("an answer in pieces with a length is sent without chunks, and a Date of its own in place of the server's") {
+  for (bool tls : {false, true}) {
+    Fixture fixture(tls ? Fixture::tls() : Fixture::plain());
+    fixture.listen();
+    fixture.hold_requests = true;
+    auto client = fixture.connect();
+    client->send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\nGET /b HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    fixture.wait([&] { return fixture.events.waiting.size() == 1; }, "the first request");
+    ExchangeId first = fixture.events.waiting[0].exchange;
+    nws::Header date("DATE", "Sun, 06 Nov 1994 08:49:37 GMT");
+    CHECK(fixture.server->begin_response(first, {.status = "200 OK", .headers = {&date, 1}, .content_length = 6, .body = {}}));
+    CHECK(client->read_until("\r\n\r\n") ==
+          "HTTP/1.1 200 OK\r\nDATE: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 6\r\n\r\n");
+    fixture.server->write(first, "one");
+    fixture.server->write(first, "two");
+    fixture.server->end_response(first, false);
+    CHECK(client->read_until("two") == "onetwo");
+    fixture.wait([&] { return fixture.events.waiting.size() == 2; }, "the second request");
+    fixture.server->respond(fixture.events.waiting[1].exchange,
+                            {.status = "200 OK", .headers = {&date, 1}, .content_length = 3, .body = "end", .closes = true});
+    CHECK(client->read_until("end").find("Date: ") == std::string::npos);
+    client->wait_for_end();
+    CHECK(fixture.events.aborted.empty());
+  }
+}
+
 TEST("a client that is refused in the middle of its body can read the answer") {
   Fixture fixture;
   fixture.listen();

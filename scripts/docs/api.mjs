@@ -39,6 +39,7 @@ const CHAPTERS = [
       'OptionError',
       'ListenError',
       'TlsError',
+      'ContentLengthError',
       'EngineError',
       'ClosedError',
       'ErrorCode',

@@ -161,10 +161,15 @@ export interface ResponseHead {
   readonly status: number
   readonly statusText: string
   /**
-   * name, value, name, value … without Content-Length, Transfer-Encoding, Connection and Date, which the engine writes
-   * (`Connection: close` once it has stopped listening).
+   * name, value, name, value … without Content-Length, Transfer-Encoding and Connection, which the engine writes
+   * (`Connection: close` once it has stopped listening). It writes a Date unless there is one among them.
    */
   readonly headers: readonly string[]
+  /**
+   * What Content-Length announces. Undefined leaves the field out: a whole answer has no content then (204, 304), one in
+   * pieces is sent in chunks (RFC 9112, section 7.1).
+   */
+  readonly contentLength: number | undefined
   /**
    * Ends the connection with this answer. What still comes of the request's body is read and thrown away for about 10 seconds, so
    * that the client gets to read the answer. No `body` and no `aborted` follows.
@@ -174,9 +179,7 @@ export interface ResponseHead {
 
 /** A whole answer to an exchange. */
 export interface EngineResponse extends ResponseHead {
-  /** What Content-Length announces; undefined leaves it out (204, 304). */
-  readonly contentLength: number | undefined
-  /** As long as that; undefined sends nothing (HEAD, 204, 304). */
+  /** As long as `contentLength`; undefined sends nothing (HEAD, 204, 304). */
   readonly body: Uint8Array | undefined
 }
 
@@ -237,7 +240,10 @@ export interface EngineServer {
 
   /** Answers an exchange. False when it is dead. */
   respond(exchange: ExchangeId, response: EngineResponse): boolean
-  /** Begins an answer in pieces; its head is sent at once. False when the exchange is dead. */
+  /**
+   * Begins an answer in pieces; its head is sent at once. False when the exchange is dead. With a `contentLength`, the
+   * caller writes exactly so many bytes before `endResponse`.
+   */
   beginResponse(exchange: ExchangeId, head: ResponseHead): boolean
   /** Sends a piece. False when it has to wait for the client: a `writable` or `aborted` event follows, and tells when to go on. */
   write(exchange: ExchangeId, chunk: Uint8Array): boolean

@@ -34,7 +34,13 @@ export interface AddonServer {
     contentLength: number | undefined,
     body: Uint8Array | undefined,
   ): boolean
-  beginResponse(exchange: ExchangeId, status: string, headers: readonly string[], closes: boolean): boolean
+  beginResponse(
+    exchange: ExchangeId,
+    status: string,
+    headers: readonly string[],
+    closes: boolean,
+    contentLength: number | undefined,
+  ): boolean
   write(exchange: ExchangeId, chunk: Uint8Array): boolean
   endResponse(exchange: ExchangeId, closes: boolean): void
   abort(exchange: ExchangeId): void

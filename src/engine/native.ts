@@ -106,8 +106,8 @@ class NativeServer implements EngineServer, ServerRecords {
     return this.#addonServer?.respond(exchange, `${status} ${statusText}`, headers, closes, contentLength, body) ?? false
   }
 
-  beginResponse(exchange: ExchangeId, { status, statusText, headers, closes }: ResponseHead): boolean {
-    return this.#addonServer?.beginResponse(exchange, `${status} ${statusText}`, headers, closes) ?? false
+  beginResponse(exchange: ExchangeId, { status, statusText, headers, closes, contentLength }: ResponseHead): boolean {
+    return this.#addonServer?.beginResponse(exchange, `${status} ${statusText}`, headers, closes, contentLength) ?? false
   }
 
   write(exchange: ExchangeId, chunk: Uint8Array): boolean {

@@ -47,8 +47,8 @@ export class PortableHttp {
   readonly #exchanges = new Map<ExchangeId, Exchange>()
   /** The exchanges of each connection, in their order. */
   readonly #streams = new Map<NetSocket, Set<ExchangeId>>()
-  /** Answers that Node has not handed to the kernel yet. */
-  readonly #unflushed = new Set<ServerResponse>()
+  /** Answers that Node has not handed to the kernel yet, by connection. */
+  readonly #unflushed = new Map<NetSocket, Set<ServerResponse>>()
   /** Connections that have got their last answer while a body was still coming. */
   readonly #lingering = new WeakSet<NetSocket>()
   /** Every answer is then the last of its connection. */
@@ -67,10 +67,10 @@ export class PortableHttp {
     return this.#unflushed.size === 0
   }
 
-  respond(id: ExchangeId, { contentLength, body, ...head }: EngineResponse): boolean {
+  respond(id: ExchangeId, { body, ...head }: EngineResponse): boolean {
     const exchange = this.#unanswered(id)
     if (exchange === undefined || exchange.response?.headersSent) return false
-    const response = this.#writeHead(exchange, head, contentLength === undefined ? [] : ['Content-Length', String(contentLength)])
+    const response = this.#writeHead(exchange, head)
     this.#end(id, exchange, response, head.closes, body)
     return true
   }
@@ -78,7 +78,7 @@ export class PortableHttp {
   beginResponse(id: ExchangeId, head: ResponseHead): boolean {
     const exchange = this.#unanswered(id)
     if (exchange === undefined || exchange.response?.headersSent) return false
-    const response = this.#writeHead(exchange, head, [])
+    const response = this.#writeHead(exchange, head)
     response.flushHeaders()
     response.on('drain', () => {
       if (this.#unanswered(id) !== undefined) this.#events.writable(id)
@@ -162,7 +162,7 @@ export class PortableHttp {
       if (stream.destroyed) return
       // Until Node has written them, the answers before own the stream; and it would set the timeout of an idle connection then. They
       // were given in any order.
-      const earlier = [...this.#unflushed].find(({ req }) => req.socket === stream)
+      const [earlier] = this.#unflushed.get(stream) ?? []
       if (earlier !== undefined) {
         earlier.once('close', begin)
         return
@@ -212,6 +212,8 @@ export class PortableHttp {
   #abandon(stream: NetSocket): void {
     const ids = this.#streams.get(stream) ?? []
     this.#streams.delete(stream)
+    // Those behind an answer that was cut have never got as far as the connection, and are not closed with it.
+    this.#unflushed.delete(stream)
     for (const id of ids) if (this.#exchanges.delete(id)) this.#events.aborted(id)
   }
 
@@ -220,10 +222,11 @@ export class PortableHttp {
     this.#streams.get(stream)?.delete(id)
   }
 
-  #writeHead(exchange: Exchange, { status, statusText, headers, closes }: ResponseHead, more: readonly string[]): ServerResponse {
+  #writeHead(exchange: Exchange, { status, statusText, headers, contentLength, closes }: ResponseHead): ServerResponse {
     exchange.early?.discard()
     exchange.response ??= responseTo(exchange.request, exchange.stream)
-    const all = [...headers, ...more]
+    const all = [...headers]
+    if (contentLength !== undefined) all.push('Content-Length', String(contentLength))
     if (closes || this.isStopped || exchange.early !== undefined) all.push('Connection', 'close')
     return exchange.response.writeHead(status, statusText, all)
   }
@@ -232,9 +235,17 @@ export class PortableHttp {
     exchange.isAnswered = true
     if (exchange.isBodyPending) this.#letBodyCome(exchange, closes)
     if (closes || !exchange.isBodyPending) this.#forget(id, exchange)
-    this.#unflushed.add(response)
-    response.once('close', () => this.#unflushed.delete(response))
+    this.#noteUnflushed(exchange.stream, response)
     response.end(body)
+  }
+
+  #noteUnflushed(stream: NetSocket, response: ServerResponse): void {
+    const unflushed = this.#unflushed.get(stream) ?? new Set()
+    this.#unflushed.set(stream, unflushed.add(response))
+    response.once('close', () => {
+      unflushed.delete(response)
+      if (unflushed.size === 0 && this.#unflushed.get(stream) === unflushed) this.#unflushed.delete(stream)
+    })
   }
 
   /**

@@ -49,6 +49,16 @@ export class BodySource {
     return result === LATE ? undefined : this.#take(result)
   }
 
+  /** Whether the source ends within this turn of the event loop. A piece that comes instead is for the next call. */
+  async endsNow(): Promise<boolean> {
+    if (this.isDone) return true
+    const turn = new Promise<typeof LATE>((resolve) => setImmediate(resolve, LATE))
+    const result = await Promise.race([this.#ask(), turn])
+    if (result === LATE || !result.done) return false
+    this.#take(result)
+    return true
+  }
+
   /** Nothing more is read. What this brings about concerns nobody. */
   cancel(reason?: unknown): void {
     if (this.isDone) return

@@ -3,7 +3,14 @@ import type { EngineResponse, EngineServer, ExchangeId, RequestHead } from '../e
 import type { Awaitable } from '../types.js'
 import { IncomingBody } from './body.js'
 import { headerOf, IncomingRequest, type Target, unlessMalformed } from './request.js'
-import { cancelResponse, emptyResponse, plainResponse, readResponse, type StreamingResponse } from './response.js'
+import {
+  cancelResponse,
+  emptyResponse,
+  failureResponse,
+  plainResponse,
+  readResponse,
+  type StreamingResponse,
+} from './response.js'
 import { ResponseStream } from './response-stream.js'
 import { decodeParams, type Match, RouteTable } from './routes.js'
 
@@ -91,6 +98,7 @@ export class HttpExchanges {
       else body?.answered()
     } catch (error) {
       this.#bodies.delete(exchange)
+      body?.fail(error)
       throw error
     } finally {
       this.#streams.delete(exchange)
@@ -150,7 +158,8 @@ export class HttpExchanges {
       // A handler that gave up because the client has gone, or because the body is too large, has done well.
       const hasGivenUp = (request.isAborted && error === request.signal.reason) || body?.isTooLarge
       if (!hasGivenUp) this.#owner.handlerFailed(error)
-      this.#respond(exchange, plainResponse(body?.isTooLarge ? 413 : 500, [], headOnly), body)
+      const failure = body?.isTooLarge ? plainResponse(413, [], headOnly) : failureResponse(error, headOnly)
+      this.#respond(exchange, failure, body)
     }
     this.#settle(exchange)
   }
@@ -173,10 +182,12 @@ export class HttpExchanges {
 
   #respond(exchange: ExchangeId, response: EngineResponse, body: IncomingBody | undefined): void {
     if (!this.#requests.has(exchange)) return
-    const closes = body?.mustClose ?? false
-    if (closes) this.#bodies.delete(exchange)
+    const closes = response.closes || (body?.mustClose ?? false)
     this.#owner.engine?.respond(exchange, closes ? { ...response, closes } : response)
     body?.answered()
+    if (!closes) return
+    this.#bodies.delete(exchange)
+    body?.fail(new TypeError('the connection has ended before the body of the request was read'))
   }
 
   #settle(exchange: ExchangeId): void {

@@ -1,6 +1,6 @@
-/** An answer of unknown length under way: from its source to the engine, no faster than the client reads. */
+/** An answer under way, which was not there at once: from its source to the engine, no faster than the client reads. */
 import type { EngineServer, ExchangeId } from '../engine/contract.js'
-import type { StreamingResponse } from './response.js'
+import { type StreamingResponse, wrongLength } from './response.js'
 
 /** Bytes handed to the engine at once: what the client does not take of them waits in memory. */
 const PIECE = 64 * 1024
@@ -12,6 +12,10 @@ export class ResponseStream {
   readonly #exchange: ExchangeId
   readonly #response: StreamingResponse
   readonly #mustClose: () => boolean
+  /** Bytes that the source has given. */
+  #size = 0
+  /** Of a body with a length: its last byte, until its source has ended. */
+  #last: Uint8Array | undefined
   #isAborted = false
   #goOn: (() => void) | undefined
 
@@ -24,22 +28,23 @@ export class ResponseStream {
   }
 
   /**
-   * Resolves when everything was given to the engine, or when the client has gone, after which `aborted` was called. Rejects with the
-   * source's error; the connection has then been cut, for the client must not take what it got for the whole.
+   * Resolves when everything was given to the engine, or when the client has gone, after which `aborted` was called.
+   * Rejects with the source's error, or with a ContentLengthError; the connection has then been cut, for the client
+   * must not take what it got for the whole.
    */
   async send(): Promise<void> {
     const { chunks, rest, ...head } = this.#response
-    if (!this.#engine.beginResponse(this.#exchange, head)) {
-      rest.cancel()
-      return
-    }
     try {
-      for (const chunk of chunks) await this.#write(chunk)
-      while (!this.#isAborted) {
-        const chunk = await rest.next()
-        if (chunk === undefined) break
-        await this.#write(chunk)
+      // An empty answer is whole with its head: so that waits until the source has turned out to be empty.
+      if (head.contentLength === 0) await this.#readToEnd()
+      if (this.#isAborted) return
+      if (!this.#engine.beginResponse(this.#exchange, head)) {
+        rest.cancel()
+        return
       }
+      for (const chunk of chunks) await this.#take(chunk)
+      await this.#readToEnd()
+      if (this.#last !== undefined) await this.#write(this.#last)
     } catch (error) {
       if (this.#isAborted) return
       this.#engine.abort(this.#exchange)
@@ -60,6 +65,34 @@ export class ResponseStream {
     this.#isAborted = true
     this.#response.rest.cancel(reason)
     this.writable()
+  }
+
+  async #readToEnd(): Promise<void> {
+    const { rest, contentLength } = this.#response
+    while (!this.#isAborted) {
+      const chunk = await rest.next()
+      if (chunk === undefined) break
+      await this.#take(chunk)
+    }
+    if (this.#isAborted || contentLength === undefined || this.#size === contentLength) return
+    throw wrongLength(contentLength, this.#size, true)
+  }
+
+  /**
+   * Sends what the source has given, but for the last byte of an announced length: with that, the client would take
+   * the answer for whole, although the source may have more.
+   */
+  async #take(chunk: Uint8Array): Promise<void> {
+    const { rest, contentLength } = this.#response
+    this.#size += chunk.byteLength
+    if (contentLength !== undefined && this.#size > contentLength) throw wrongLength(contentLength, this.#size, false)
+    const isLast = this.#size === contentLength && chunk.byteLength > 0
+    if (!isLast || (await rest.endsNow())) {
+      await this.#write(chunk)
+    } else {
+      this.#last = chunk.subarray(-1)
+      await this.#write(chunk.subarray(0, -1))
+    }
   }
 
   async #write(chunk: Uint8Array): Promise<void> {

@@ -2,6 +2,7 @@
 import { Buffer } from 'node:buffer'
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
 import type { EngineResponse, ResponseHead } from '../engine/contract.js'
+import { ContentLengthError } from '../errors.js'
 import { BodySource } from './body-source.js'
 
 /** A small answer in plain text: what its status is called. */
@@ -23,7 +24,12 @@ export function emptyResponse(status: 204, headers: readonly string[]): EngineRe
   return { status, statusText: STATUS_CODES[status] ?? '', headers, closes: false, contentLength: undefined, body: undefined }
 }
 
-/** An answer whose length is not known when it begins. */
+/** The answer in place of a Response that was not to be had, or cannot be sent. */
+export function failureResponse(error: unknown, headOnly = false): EngineResponse {
+  return { ...plainResponse(500, [], headOnly), closes: error instanceof ContentLengthError }
+}
+
+/** An answer that has not come to its end when it begins. */
 export interface StreamingResponse extends ResponseHead {
   /** What there is of the body so far. */
   readonly chunks: readonly Uint8Array[]
@@ -33,36 +39,46 @@ export interface StreamingResponse extends ResponseHead {
 /** Statuses whose answer has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
 const BODILESS = new Set([204, 205, 304])
 /** What the engine writes itself, for it owns the connection; it sends no trailers. */
-const ENGINE_HEADERS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'trailer', 'transfer-encoding'])
+const ENGINE_HEADERS: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'trailer', 'transfer-encoding'])
 
 /** Bytes of a body in several pieces up to which it is gathered and sent whole, if it is there at once. */
 const GATHERED = 64 * 1024
 
 /**
- * Takes a Response apart. A body that is there at once, in one piece or in few, is announced with its length; any other is streamed.
- * Rejects with what the body rejects with, and with a TypeError or RangeError when the value is no Response that can be sent.
+ * Takes a Response apart. A body that is there at once, in one piece or in few, is sent whole with its length; any
+ * other is streamed, with the length that the Response announces, if it does. For HEAD and 304 that length is sent
+ * unchecked: it is the one of an answer to GET (RFC 9110, section 8.6).
+ * Rejects with what the body rejects with, with a TypeError or RangeError when the value is no Response that can be
+ * sent, and with a ContentLengthError when its Content-Length is no length, or not that of the body.
  */
 export async function readResponse(response: Response, headOnly: boolean): Promise<EngineResponse | StreamingResponse> {
   if (!isResponse(response)) throw new TypeError(`a route must answer with a Response, got ${describeType(response)}`)
   const source = BodySource.of(response)
   try {
     const head = headOf(response)
-    if (BODILESS.has(head.status)) {
+    const { status, contentLength: announced } = head
+    if (BODILESS.has(status)) {
       source?.cancel()
-      return { ...head, contentLength: head.status === 205 ? 0 : undefined, body: undefined }
+      return { ...head, contentLength: status === 304 ? announced : status === 205 ? 0 : undefined, body: undefined }
     }
-    if (source === undefined) {
-      return { ...head, contentLength: headOnly ? announcedLength(response) : 0, body: undefined }
+    if (headOnly && (source === undefined || announced !== undefined)) {
+      source?.cancel()
+      return { ...head, body: undefined }
     }
-    const chunks = await gather(source)
-    if (source.isDone) {
+    const chunks = source === undefined ? [] : await gather(source)
+    const size = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    const isWhole = source === undefined || source.isDone
+    if (announced !== undefined && (isWhole ? size !== announced : size > announced)) {
+      throw wrongLength(announced, size, isWhole)
+    }
+    if (isWhole) {
       const [first] = chunks
       const body = chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks)
-      return { ...head, contentLength: body.byteLength, body: headOnly ? undefined : body }
+      return { ...head, contentLength: size, body: headOnly || source === undefined ? undefined : body }
     }
     if (!headOnly) return { ...head, chunks, rest: source }
     source.cancel()
-    return { ...head, contentLength: undefined, body: undefined }
+    return { ...head, body: undefined }
   } catch (error) {
     source?.cancel(error)
     throw error
@@ -98,8 +114,15 @@ function headOf(response: Response): ResponseHead {
   const isFinal = Number.isInteger(status) && status >= 200 && status <= 599
   if (!isFinal) throw new RangeError(`a route cannot answer with status ${status}`)
   const headers: string[] = []
+  let contentLength: number | undefined
   for (const [name, value] of response.headers) {
-    if (ENGINE_HEADERS.has(name.toLowerCase())) continue
+    const lower = name.toLowerCase()
+    if (ENGINE_HEADERS.has(lower)) continue
+    if (lower === 'content-length') {
+      if (contentLength !== undefined) throw noLength(`${contentLength}, ${value}`)
+      contentLength = toLength(value)
+      continue
+    }
     // Node's own Headers are checked; those of other implementations could break out of the head.
     validateHeaderName(name)
     validateHeaderValue(name, value)
@@ -107,13 +130,25 @@ function headOf(response: Response): ResponseHead {
   }
   const statusText = response.statusText || (STATUS_CODES[status] ?? '')
   validateHeaderValue('statusText', statusText)
-  return { status, statusText, headers, closes: false }
+  return { status, statusText, headers, contentLength, closes: false }
 }
 
-/** What an answer to HEAD without a body says that a GET would bring. */
-function announcedLength(response: Response): number | undefined {
-  const length = response.headers.get('content-length')
-  return length !== null && /^\d{1,15}$/.test(length) ? Number(length) : undefined
+/** `1*DIGIT` (RFC 9110, section 8.6), as far as numbers are exact. */
+function toLength(value: string): number {
+  const length = /^\d+$/.test(value) ? Number(value) : Number.NaN
+  if (!Number.isSafeInteger(length)) throw noLength(value)
+  return length
+}
+
+function noLength(value: string): ContentLengthError {
+  const shown = JSON.stringify(value.slice(0, 60))
+  return new ContentLengthError(`the Content-Length of a Response must be a number of bytes below 2^53, got ${shown}`)
+}
+
+/** For a body that ended after `size` bytes, or, unless it `hasEnded`, has given so many. */
+export function wrongLength(announced: number, size: number, hasEnded: boolean): ContentLengthError {
+  const found = hasEnded ? `${size} bytes` : `${size} bytes or more`
+  return new ContentLengthError(`the body of a Response has ${found}, but its Content-Length says ${announced}`)
 }
 
 /** By shape rather than by class: frameworks and polyfills bring Response classes of their own. */

@@ -10,7 +10,7 @@ import type {
 import { agreeOnCompression, extensionOffersOf } from '../http/compression.js'
 import { offeredProtocols, refusalOf } from '../http/handshake.js'
 import { headerOf, type Target, unlessMalformed } from '../http/request.js'
-import { isResponse, plainResponse, readResponse, type StreamingResponse } from '../http/response.js'
+import { failureResponse, isResponse, plainResponse, readResponse, type StreamingResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Members } from '../members.js'
 import type { Counters } from '../metrics.js'
@@ -172,7 +172,7 @@ export class Upgrades {
       if (request.isAborted && error === request.signal.reason) return
       this.#owner.failed()
       this.#owner.report(error)
-      if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, plainResponse(500))
+      if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, failureResponse(error))
     } finally {
       this.#pending.delete(exchange)
       this.#owner.settled()

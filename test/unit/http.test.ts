@@ -124,6 +124,8 @@ describe('a handshake', () => {
   })
 })
 
+const encode = (text: string) => new TextEncoder().encode(text)
+
 test('a plain answer says what its status is called', () => {
   const { body, ...rest } = plainResponse(404, ['x-a', '1'])
   expect(rest).toEqual({
@@ -171,16 +173,57 @@ describe('a Response', () => {
     ])
   })
 
-  test('leaves to the engine what the engine writes', async () => {
+  test('leaves to the engine what the engine writes, and may have a Date of its own', async () => {
     const headers = {
       'content-length': '5',
       'transfer-encoding': 'chunked',
       connection: 'close',
       'keep-alive': 'timeout=5',
-      date: 'now',
+      date: 'Sun, 06 Nov 1994 08:49:37 GMT',
       etag: '"1"',
     }
-    expect((await readResponse(new Response(null, { headers }), false)).headers).toEqual(['etag', '"1"'])
+    expect(await readResponse(new Response(encode('12345'), { headers }), false)).toMatchObject({
+      headers: ['date', 'Sun, 06 Nov 1994 08:49:37 GMT', 'etag', '"1"'],
+      contentLength: 5,
+    })
+  })
+
+  test.each(['0', '7', '007', String(Number.MAX_SAFE_INTEGER)])('announces a length: %s', async (value) => {
+    const response = new Response(null, { headers: { 'content-length': value } })
+    expect((await readResponse(response, true)).contentLength).toBe(Number(value))
+  })
+
+  test.each([
+    ['a sign', '+5'],
+    ['a minus', '-5'],
+    ['a space', '5 5'],
+    ['a list', '5, 5'],
+    ['a list of Node’s', '5,5'],
+    ['a fraction', '5.0'],
+    ['an exponent', '5e0'],
+    ['hexadecimal digits', '0x5'],
+    ['letters', 'five'],
+    ['other digits', '\xb2'],
+    ['nothing', ''],
+    ['more than numbers can tell', String(2 ** 53)],
+    ['a hundred thousand digits', '1'.repeat(100_000)],
+  ])('announces no length with %s, for any method and status', async (_what, value) => {
+    const headers = { 'content-length': value }
+    const refused = { name: 'ContentLengthError', code: 'ERR_CONTENT_LENGTH' }
+    await expect(readResponse(new Response(encode('12345'), { headers }), false)).rejects.toMatchObject(refused)
+    await expect(readResponse(new Response(null, { headers }), true)).rejects.toMatchObject(refused)
+    await expect(readResponse(new Response(null, { headers, status: 304 }), false)).rejects.toMatchObject(refused)
+    await expect(readResponse(new Response(null, { headers, status: 204 }), false)).rejects.toMatchObject(refused)
+  })
+
+  test('announces no length with two fields of another implementation', async () => {
+    const fields = [
+      ['Content-Length', '5'],
+      ['content-length', '5'],
+    ]
+    // The shape is what counts; the cast stands for a Response of another class.
+    const foreign = { status: 200, statusText: '', body: null, headers: fields, arrayBuffer: async () => new ArrayBuffer(0) }
+    await expect(readResponse(foreign as unknown as Response, true)).rejects.toMatchObject({ code: 'ERR_CONTENT_LENGTH' })
   })
 
   test('may have a body from a stream, an empty one, or none', async () => {

@@ -1,12 +1,17 @@
 /** The examples, each run as a user runs it, by a real client. */
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { dirname } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import { expect, onTestFinished, test } from 'vitest'
 import { Running } from './support/child.js'
 import { Client, refusal } from './support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from './support/engines.js'
+import { http } from './support/http.js'
 
 /** An example that is ready. */
 async function start(
@@ -108,5 +113,49 @@ describeEngines('the example', (engine) => {
     expect(await json(watcher)).toEqual(note)
     expect(await (await fetch(url)).json()).toEqual([note])
     expect((await fetch(address.httpUrl('/nowhere'))).status).toBe(404)
+  })
+  test('proxy: hands requests and answers on, and leaves out what belongs to one connection', async () => {
+    const seen: { method?: string | undefined; url?: string | undefined; fields: string[]; body: string }[] = []
+    const upstream = createServer(async (request, response) => {
+      const { method, url, headers } = request
+      seen.push({ method, url, fields: Object.keys(headers), body: await text(request) })
+      const body = gzipSync('squeezed')
+      response.setHeaders(
+        new Map([
+          ['connection', 'x-hop, close'],
+          ['x-hop', '1'],
+          ['etag', '"1"'],
+        ]),
+      )
+      if (url === '/moved') response.writeHead(302, { location: '/else' }).end()
+      else response.writeHead(201, { 'content-encoding': 'gzip', 'content-length': body.length }).end(body)
+    })
+    await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => {
+      upstream.close()
+      upstream.closeAllConnections()
+    })
+    // A server that listens on a port has an address of this kind.
+    const { port } = upstream.address() as AddressInfo
+    const { address } = await start(engine, 'proxy.mjs', { UPSTREAM: `http://127.0.0.1:${port}` })
+
+    const answer = await http(address, '//twice/7?since=3', {
+      method: 'POST',
+      headers: { connection: 'x-mine, keep-alive', 'x-mine': '1', 'x-kept': '1', te: 'trailers', 'transfer-encoding': 'chunked' },
+      body: 'sent',
+    })
+    expect([answer.status, answer.body.toString(), answer.headers.etag]).toEqual([201, 'squeezed', '"1"'])
+    expect(['x-hop', 'content-encoding'].filter((name) => name in answer.headers)).toEqual([])
+    expect(seen[0]).toMatchObject({ method: 'POST', url: '//twice/7?since=3', body: 'sent' })
+    expect(seen[0]?.fields).toEqual(expect.arrayContaining(['x-kept', 'x-forwarded-for', 'x-forwarded-host']))
+    expect(seen[0]?.fields.filter((name) => ['x-mine', 'te'].includes(name))).toEqual([])
+
+    const moved = await http(address, '/moved', { method: 'HEAD' })
+    expect([moved.status, moved.headers.location]).toEqual([302, '/else'])
+    const client = await Client.open(address, '/live')
+    expect(String(await client.ask('still here?'))).toBe('still here?')
+    upstream.close()
+    upstream.closeAllConnections()
+    expect((await http(address, '/')).status).toBe(502)
   })
 })

@@ -4,6 +4,7 @@ import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http
 import type { EngineResponse, ResponseHead } from '../engine/contract.js'
 import { ContentLengthError } from '../errors.js'
 import { BodySource } from './body-source.js'
+import { isFetched, untrueFields } from './fetched-response.js'
 
 /** A small answer in plain text: what its status is called. */
 export function plainResponse(status: number, headers: readonly string[] = [], headOnly = false): EngineResponse {
@@ -113,11 +114,12 @@ function headOf(response: Response): ResponseHead {
   // Response.error() has status 0, and other implementations may let more through.
   const isFinal = Number.isInteger(status) && status >= 200 && status <= 599
   if (!isFinal) throw new RangeError(`a route cannot answer with status ${status}`)
+  const untrue = isFetched(response) ? untrueFields(response.headers) : ENGINE_HEADERS
   const headers: string[] = []
   let contentLength: number | undefined
   for (const [name, value] of response.headers) {
     const lower = name.toLowerCase()
-    if (ENGINE_HEADERS.has(lower)) continue
+    if (untrue.has(lower)) continue
     if (lower === 'content-length') {
       if (contentLength !== undefined) throw noLength(`${contentLength}, ${value}`)
       contentLength = toLength(value)

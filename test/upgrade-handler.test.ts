@@ -160,37 +160,19 @@ describeEngines('an upgrade handler', (engine) => {
     })
   }
 
-  // What docs/engines.md lists as a difference.
-  if (engine === 'native') {
-    test('reads no more than it keeps of a client that sends before it is accepted, and then all of it', async () => {
-      const { upgrade, answer, requests } = gatekeeper()
-      const messages = new Queue<string | Buffer>()
-      const served = await serve<unknown>(engine, { upgrade, message: (_socket, message) => messages.push(message) })
-      const client = await RawClient.connect(served)
-      client.write(handshake())
-      await requests.next('the request')
-      const sent = Array.from({ length: 100 }, (_, n) => Buffer.alloc(70_000, n))
-      client.write(...sent.map((bytes) => binary(bytes)))
-      await turns()
-      answer({ data: undefined })
-      for (const bytes of sent) expect(bytes.equals(Buffer.from(await messages.next('a message that was early')))).toBe(true)
-    })
-  } else {
-    test('cuts a client that sends more than 64 KiB before it is accepted', async () => {
-      const { upgrade, answer, requests } = gatekeeper()
-      let opened = 0
-      const served = await serve<unknown>(engine, { upgrade, open: () => void opened++ })
-      const client = await RawClient.connect(served)
-      client.write(handshake())
-      const { signal } = await requests.next('the request')
-      client.write(binary(Buffer.alloc(70_000)))
-      await client.closed()
-      while (!signal.aborted) await turns(1)
-      answer({ data: undefined })
-      await turns()
-      expect(opened).toBe(0)
-    })
-  }
+  test('reads no more than it keeps of a client that sends before it is accepted, and then all of it', async () => {
+    const { upgrade, answer, requests } = gatekeeper()
+    const messages = new Queue<string | Buffer>()
+    const served = await serve<unknown>(engine, { upgrade, message: (_socket, message) => messages.push(message) })
+    const client = await RawClient.connect(served)
+    client.write(handshake())
+    await requests.next('the request')
+    const sent = Array.from({ length: 100 }, (_, n) => Buffer.alloc(70_000, n))
+    client.write(...sent.map((bytes) => binary(bytes)))
+    await turns()
+    answer({ data: undefined })
+    for (const bytes of sent) expect(bytes.equals(Buffer.from(await messages.next('a message that was early')))).toBe(true)
+  })
 
   for (const [when, give] of [
     ['at once', <T>(answer: T) => answer],

@@ -8,14 +8,19 @@ import type { Socket as NetSocket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import { bufferOver, byteLengthOf } from '../bytes.js'
-import type { ConnectionEvents, EngineRoute, Fragment, Payload } from './contract.js'
+import type { CompressionAgreement, ConnectionEvents, EngineRoute, Fragment, Payload } from './contract.js'
 import { closeCodeOf } from './portable-errors.js'
 import { type HeldMessage, MessageInFragments } from './portable-fragments.js'
+import { FrameReader } from './portable-frames.js'
+import type { PacedInput } from './portable-input.js'
 import { Silence } from './portable-silence.js'
 import type { Traffic } from './portable-traffic.js'
 
 /** Seconds between the ping and the idle timeout: half of it, and at most this. */
 const MAX_PING_MARGIN = 16
+
+/** The head of a Close frame whose mask changes nothing, but for its length. */
+const CLOSE_HEAD = [0x88, 0x80, 0, 0, 0, 0]
 
 /** Bytes that an empty message counts for while it waits: if it were none, any number of them could wait. */
 const MIN_SIZE = 1
@@ -23,6 +28,8 @@ const MIN_SIZE = 1
 export class PortableConnection {
   readonly #socket: WebSocket
   readonly #stream: NetSocket
+  readonly #input: PacedInput
+  readonly #frames: FrameReader
   readonly #limits: EngineRoute
   readonly #traffic: Traffic
   readonly #events: ConnectionEvents
@@ -53,49 +60,45 @@ export class PortableConnection {
   constructor(
     socket: WebSocket,
     stream: NetSocket,
+    input: PacedInput,
     limits: EngineRoute,
+    compression: CompressionAgreement | undefined,
     traffic: Traffic,
     events: ConnectionEvents,
     onEnd: () => void,
   ) {
     this.#socket = socket
     this.#stream = stream
+    this.#input = input
     this.#limits = limits
     this.#traffic = traffic
     this.#events = events
     this.#compresses = socket.extensions !== ''
     this.#unreported = stream instanceof TLSSocket || this.#compresses ? stream.writableHighWaterMark : 0
     this.#silence = new Silence(stream)
-    // With the default `binaryType`, ws gives every payload as one Buffer, which is what the cast says.
-    socket.on('message', (data, isBinary) => {
-      const bytes = data as Buffer
-      if (this.#errorCode !== undefined) return
-      if (bytes.length > limits.maxPayloadLength) {
-        this.#refuse(1009)
-        return
-      }
-      traffic.messagesReceived += 1
-      traffic.bytesReceived += bytes.length
-      if (isBinary) events.onMessage(bytes, true)
-      else if (bytes.length <= constants.MAX_STRING_LENGTH) events.onMessage(bytes.toString(), false)
-      else this.#refuse(1009)
-    })
-    socket.on('ping', (data) => {
-      if (this.#errorCode !== undefined) return
-      // Unlike ws itself, which cuts a client that sends 60 at once; one that does not read gets no more than its share.
-      if (this.isOpen && stream.writableLength <= limits.maxBackpressure) socket.pong(Buffer.from(data))
-      events.onPing(data)
-    })
-    socket.on('pong', (data) => {
-      if (this.#errorCode === undefined) events.onPong(data)
+    this.#frames = new FrameReader(input, limits.maxPayloadLength, compression, {
+      onMessage: (bytes, isBinary) => this.#receive(bytes, isBinary),
+      onPing: (data) => {
+        // One that does not read gets no more than its share.
+        if (this.isOpen && stream.writableLength <= limits.maxBackpressure) socket.pong(Buffer.from(data))
+        events.onPing(data)
+      },
+      onPong: (data) => events.onPong(data),
+      onCloseFrame: (payload) => this.#concludeWith(payload),
+      onFailure: (code) => this.#refuse(code),
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       this.#errorCode ??= closeCodeOf(error)
     })
     socket.on('close', (code, reason) => {
-      onEnd()
-      events.onClose(this.#errorCode ?? code, this.#errorCode === undefined ? reason.toString() : '')
+      // What came before the end is delivered before it.
+      input.drain(() => {
+        this.#frames.close()
+        onEnd()
+        events.onClose(this.#errorCode ?? code, this.#errorCode === undefined ? reason.toString() : '')
+      })
     })
+    input.reader = this.#frames
   }
 
   get isOpen(): boolean {
@@ -190,13 +193,13 @@ export class PortableConnection {
   }
 
   pause(): void {
-    this.#socket.pause()
+    if (this.isOpen) this.#input.pause()
   }
 
   resume(): void {
     this.#silence.begin()
     this.#hasPinged = false
-    this.#socket.resume()
+    this.#input.resume()
   }
 
   ping(data: Payload): number {
@@ -259,10 +262,28 @@ export class PortableConnection {
     if (this.isOpen) this.#events.onDrain()
   }
 
+  #receive(bytes: Buffer, isBinary: boolean): void {
+    this.#traffic.messagesReceived += 1
+    this.#traffic.bytesReceived += bytes.length
+    if (isBinary) this.#events.onMessage(bytes, true)
+    else if (bytes.length <= constants.MAX_STRING_LENGTH) this.#events.onMessage(bytes.toString(), false)
+    else this.#refuse(1009)
+  }
+
+  /** The closing handshake is for ws, which gets no other frames. */
+  #concludeWith(payload: Buffer): void {
+    const frame = Buffer.from([...CLOSE_HEAD, ...payload])
+    frame.writeUInt8(0x80 | payload.length, 1)
+    this.#input.give(frame)
+    this.#input.discard()
+  }
+
   /** Ends the connection for an error that ws does not know of, in the way of ws: the client need not answer the Close frame. */
   #refuse(code: number): void {
     this.#errorCode = code
     this.#isRefused = true
+    this.#frames.close()
+    this.#input.discard()
     this.close(code, '')
     this.#endWhenSent()
   }
@@ -274,19 +295,21 @@ export class PortableConnection {
 
   close(code: number, reason: string): void {
     // The answer is to be heard.
-    if (this.#socket.isPaused) this.#socket.resume()
+    if (this.#input.isPaused) this.#input.resume()
     if (code === 1005) this.#socket.close()
     else this.#socket.close(code, reason)
   }
 
   terminate(): void {
+    this.#frames.close()
+    this.#input.discard()
     this.#socket.terminate()
   }
 
   /** Called every second or so, with the time. A connection that is closing has the 30 seconds of its handshake instead. */
   checkSilence(now: number): void {
     const { idleTimeout, sendPings } = this.#limits
-    if (idleTimeout === 0 || !this.isOpen || this.#socket.isPaused) return
+    if (idleTimeout === 0 || !this.isOpen || this.#input.isPaused) return
     const isBehind = this.bufferedAmount > this.#unreported
     const silence = this.#silence.measure(now, this.#flushed, isBehind)
     if (silence === 0) {

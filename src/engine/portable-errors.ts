@@ -3,10 +3,6 @@
 /** Close codes of the errors of `ws` that are no protocol error (1002): RFC 6455, section 7.4.1. */
 const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
   WS_ERR_INVALID_UTF8: 1007,
-  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
-  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 1009,
-  // A message in more than 16,384 fragments, or 262,144 network chunks: each would cost far more memory than its bytes.
-  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
   // Compressed data that is none.
   Z_DATA_ERROR: 1007,
   Z_NEED_DICT: 1007,

@@ -3,12 +3,13 @@
  * Node's own defaults (400, 408, 431; `requestTimeout` and the like).
  */
 import { Buffer } from 'node:buffer'
-import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
 import { plainView } from '../bytes.js'
-import type { EngineResponse, ExchangeId, RequestHead, ResponseHead, ServerEvents } from './contract.js'
-import { EarlyBytes } from './portable-early-bytes.js'
-import { withoutMapping } from './portable-proxy.js'
+import type { EngineResponse, ExchangeId, ResponseHead, ServerEvents } from './contract.js'
+import { type Exchange, HttpConnection } from './portable-http-connection.js'
+import { hasBody, headOf, isMalformed, isNoHandshake, PortableRequest } from './portable-http-request.js'
+import type { PacedInput } from './portable-input.js'
 
 /** Milliseconds for a client to read its last answer while what it still sends is thrown away. As long as the native engine's. */
 const LINGER_TIME = 10_000
@@ -17,54 +18,57 @@ const LINGER_TIME = 10_000
 export interface UpgradeRequest {
   readonly request: IncomingMessage
   readonly stream: NetSocket
-  readonly early: EarlyBytes
+  /** Holds what has come behind the request. */
+  readonly input: PacedInput
 }
 
-/** Lasts until the request is answered and its body has come. */
-interface Exchange {
-  readonly request: IncomingMessage
-  readonly stream: NetSocket
-  /** None for an upgrade, unless it is refused. */
-  response: ServerResponse | undefined
-  /** Of an upgrade. */
-  readonly early: EarlyBytes | undefined
-  isBodyPending: boolean
-  expectsContinue: boolean
-  isAnswered: boolean
-}
-
-/** What PortableHttp needs of its server. */
-export interface HttpContext {
-  /** For exchanges and connections alike. */
-  nextId(): number
-  /** What a proxy has told of the connection; empty without one. */
-  proxiedAddressOf(stream: NetSocket): string
-}
+/** Bytes of the answer to a handshake that cannot be one, as Node answers such a request. */
+const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
 export class PortableHttp {
+  /** Listens nowhere: it is handed the connections. */
+  readonly #server: Server
   readonly #events: ServerEvents
-  readonly #context: HttpContext
+  /** For exchanges and connections alike. */
+  readonly #nextId: () => number
   readonly #exchanges = new Map<ExchangeId, Exchange>()
-  /** The exchanges of each connection, in their order. */
-  readonly #streams = new Map<NetSocket, Set<ExchangeId>>()
-  /** Answers that Node has not handed to the kernel yet, by connection. */
-  readonly #unflushed = new Map<NetSocket, Set<ServerResponse>>()
-  /** Connections that have got their last answer while a body was still coming. */
-  readonly #lingering = new WeakSet<NetSocket>()
+  readonly #connections = new Map<NetSocket, HttpConnection>()
+  /** Responses that Node has not handed to the kernel yet. */
+  #unflushed = 0
   /** Every answer is then the last of its connection. */
   isStopped = false
 
-  constructor(server: Server, events: ServerEvents, context: HttpContext) {
+  constructor(events: ServerEvents, nextId: () => number) {
     this.#events = events
-    this.#context = context
-    server.on('request', (request, response) => this.#receive(request, response, false))
-    server.on('checkContinue', (request, response) => this.#receive(request, response, true))
+    this.#nextId = nextId
+    this.#server = createServer({ IncomingMessage: PortableRequest, insecureHTTPParser: false })
+    this.#server.on('request', (request, response) => this.#receive(request, response, false))
+    this.#server.on('checkContinue', (request, response) => this.#receive(request, response, true))
+    // Expectations other than that may be ignored (RFC 9110, section 10.1.1).
+    this.#server.on('checkExpectation', (request, response) => this.#receive(request, response, false))
     // Both of Node's servers give a socket of node:net or node:tls here.
-    server.on('upgrade', (request, stream, head) => this.#receiveUpgrade(request, stream as NetSocket, head))
+    this.#server.on('upgrade', (request, stream) => this.#receiveUpgrade(request, stream as NetSocket))
+    // An HTTP server begins to watch `headersTimeout` and `requestTimeout` when it listens.
+    this.#server.emit('listening')
+  }
+
+  /** Serves a connection. `proxiedAddress` is empty where no proxy has told one. */
+  serve(stream: NetSocket, proxiedAddress: string): void {
+    const connection = new HttpConnection(stream, proxiedAddress)
+    this.#connections.set(stream, connection)
+    stream.once('close', () => this.#abandon(connection))
+    this.#server.emit('connection', stream)
+    // Node's parser would read past the stream, right from the socket, where it is the only one who listens.
+    stream.on('data', ignore)
+  }
+
+  /** Ends the watch of timeouts. */
+  close(): void {
+    this.#server.close()
   }
 
   isFlushed(): boolean {
-    return this.#unflushed.size === 0
+    return this.#unflushed === 0
   }
 
   respond(id: ExchangeId, { body, ...head }: EngineResponse): boolean {
@@ -101,7 +105,7 @@ export class PortableHttp {
     const exchange = this.#exchanges.get(id)
     if (exchange === undefined) return
     this.#forget(id, exchange)
-    exchange.stream.destroy()
+    exchange.connection.stream.destroy()
   }
 
   pauseBody(id: ExchangeId): void {
@@ -120,9 +124,11 @@ export class PortableHttp {
   /** Ends the exchange of an upgrade, for its connection to be taken over. Undefined when it has ended, or is none. */
   takeUpgrade(id: ExchangeId): UpgradeRequest | undefined {
     const exchange = this.#unanswered(id)
-    if (exchange?.early === undefined) return undefined
+    if (!exchange?.isUpgrade) return undefined
     this.#forget(id, exchange)
-    return { request: exchange.request, stream: exchange.stream, early: exchange.early }
+    const { stream, input } = exchange.connection
+    this.#connections.delete(stream)
+    return { request: exchange.request, stream, input }
   }
 
   #unanswered(id: ExchangeId): Exchange | undefined {
@@ -131,14 +137,19 @@ export class PortableHttp {
   }
 
   #receive(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
-    const stream = request.socket
-    if (this.#lingering.has(stream)) return
+    const connection = this.#connections.get(request.socket)
+    connection?.requests.began(request)
+    if (connection === undefined || connection.isLingering) return
+    if (isMalformed(request)) {
+      response.writeHead(400, ['Connection', 'close', 'Content-Length', '0']).end()
+      return
+    }
     const isBodyPending = hasBody(request)
     const id = this.#begin({
       request,
-      stream,
+      connection,
       response,
-      early: undefined,
+      isUpgrade: false,
       isBodyPending,
       expectsContinue: expectsContinue && isBodyPending,
       isAnswered: false,
@@ -146,47 +157,41 @@ export class PortableHttp {
     if (isBodyPending) this.#readBody(id, request)
   }
 
-  #receiveUpgrade(request: IncomingMessage, stream: NetSocket, head: Buffer): void {
+  #receiveUpgrade(request: IncomingMessage, stream: NetSocket): void {
     // What goes wrong with the stream ends in 'close'.
-    stream.on('error', () => {})
-    if (this.#lingering.has(stream)) return
-    const isBusy = (this.#streams.get(stream)?.size ?? 0) > 0
-    if (isBusy || hasBody(request)) {
-      // Node has let go of the connection at once: answers to earlier requests would end up behind the handshake, and a body cannot
-      // be read any more.
-      if (isBusy) stream.destroy()
-      else stream.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+    stream.on('error', ignore)
+    const connection = this.#connections.get(stream)
+    if (connection === undefined || connection.isLingering) return
+    const { input } = connection
+    // Frames that come early wait for the WebSocket.
+    input.reader = undefined
+    if (isNoHandshake(request)) {
+      input.discard()
+      stream.end(BAD_REQUEST)
+      destroyLater(stream)
       return
     }
     const begin = () => {
       if (stream.destroyed) return
-      // Until Node has written them, the answers before own the stream; and it would set the timeout of an idle connection then. They
-      // were given in any order.
-      const [earlier] = this.#unflushed.get(stream) ?? []
+      // Until Node has written it, the response before owns the stream; and it would set the timeout of an idle
+      // connection then.
+      const [earlier] = connection.unflushed
       if (earlier !== undefined) {
         earlier.once('close', begin)
         return
       }
-      const early = new EarlyBytes(stream, head)
-      const parts = { isBodyPending: false, expectsContinue: false, isAnswered: false }
-      const id = this.#begin({ request, stream, response: undefined, early, ...parts })
-      if (this.#exchanges.has(id)) early.start()
+      const parts = { isUpgrade: true, isBodyPending: false, expectsContinue: false, isAnswered: false }
+      this.#begin({ request, connection, response: undefined, ...parts })
     }
     begin()
   }
 
   #begin(exchange: Exchange): ExchangeId {
-    const id = this.#context.nextId()
-    const { stream, request, isBodyPending } = exchange
+    const id = this.#nextId()
+    const { connection, request, isBodyPending } = exchange
     this.#exchanges.set(id, exchange)
-    const others = this.#streams.get(stream)
-    if (others !== undefined) {
-      others.add(id)
-    } else {
-      this.#streams.set(stream, new Set([id]))
-      stream.once('close', () => this.#abandon(stream))
-    }
-    this.#events.request(id, headOf(request, isBodyPending, this.#context.proxiedAddressOf(stream)))
+    connection.exchanges.set(id, exchange)
+    this.#events.request(id, headOf(request, isBodyPending, connection.proxiedAddress))
     return id
   }
 
@@ -209,25 +214,28 @@ export class PortableHttp {
   }
 
   /** The connection has gone. */
-  #abandon(stream: NetSocket): void {
-    const ids = this.#streams.get(stream) ?? []
-    this.#streams.delete(stream)
-    // Those behind an answer that was cut have never got as far as the connection, and are not closed with it.
-    this.#unflushed.delete(stream)
-    for (const id of ids) if (this.#exchanges.delete(id)) this.#events.aborted(id)
+  #abandon({ stream, input, exchanges, unflushed }: HttpConnection): void {
+    // Another protocol may have taken it over.
+    if (!this.#connections.delete(stream)) return
+    input.discard()
+    // Those behind a response that was cut have never got as far as the connection, and are not closed with it.
+    this.#unflushed -= unflushed.size
+    unflushed.clear()
+    for (const id of exchanges.keys()) if (this.#exchanges.delete(id)) this.#events.aborted(id)
   }
 
-  #forget(id: ExchangeId, { stream }: Exchange): void {
+  #forget(id: ExchangeId, { connection }: Exchange): void {
     this.#exchanges.delete(id)
-    this.#streams.get(stream)?.delete(id)
+    connection.exchanges.delete(id)
   }
 
   #writeHead(exchange: Exchange, { status, statusText, headers, contentLength, closes }: ResponseHead): ServerResponse {
-    exchange.early?.discard()
-    exchange.response ??= responseTo(exchange.request, exchange.stream)
+    const { isUpgrade, connection } = exchange
+    if (isUpgrade) connection.input.discard()
+    exchange.response ??= responseTo(exchange.request, connection.stream)
     const all = [...headers]
     if (contentLength !== undefined) all.push('Content-Length', String(contentLength))
-    if (closes || this.isStopped || exchange.early !== undefined) all.push('Connection', 'close')
+    if (closes || this.isStopped || isUpgrade) all.push('Connection', 'close')
     return exchange.response.writeHead(status, statusText, all)
   }
 
@@ -235,30 +243,30 @@ export class PortableHttp {
     exchange.isAnswered = true
     if (exchange.isBodyPending) this.#letBodyCome(exchange, closes)
     if (closes || !exchange.isBodyPending) this.#forget(id, exchange)
-    this.#noteUnflushed(exchange.stream, response)
-    response.end(body)
-  }
-
-  #noteUnflushed(stream: NetSocket, response: ServerResponse): void {
-    const unflushed = this.#unflushed.get(stream) ?? new Set()
-    this.#unflushed.set(stream, unflushed.add(response))
+    const { connection } = exchange
+    const { unflushed, input } = connection
+    this.#unflushed += 1
+    unflushed.add(response)
     response.once('close', () => {
-      unflushed.delete(response)
-      if (unflushed.size === 0 && this.#unflushed.get(stream) === unflushed) this.#unflushed.delete(stream)
+      if (unflushed.delete(response)) this.#unflushed -= 1
+      input.proceed()
     })
+    response.end(body)
+    // The next request may have waited for this.
+    if (input.holds) input.proceedSoon()
   }
 
   /**
    * Node ends a connection right behind its last answer. A client that is still sending would then see a reset instead of the answer,
    * and whoever reads the body would miss the rest of it.
    */
-  #letBodyCome({ stream, request }: Exchange, discards: boolean): void {
+  #letBodyCome({ connection, request }: Exchange, discards: boolean): void {
+    const { stream } = connection
     if (discards) request.resume()
     stream.destroySoon = () => {
-      this.#lingering.add(stream)
+      connection.isLingering = true
       stream.end()
-      const timer = discards ? setTimeout(() => stream.destroy(), LINGER_TIME).unref() : undefined
-      stream.once('close', () => clearTimeout(timer))
+      if (discards) destroyLater(stream)
       request.once('end', () => stream.destroy())
     }
     // The connection goes on to the next request, and to Node's own method.
@@ -266,23 +274,11 @@ export class PortableHttp {
   }
 }
 
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-}
+function ignore(): void {}
 
-function headOf(
-  { method = '', url = '', rawHeaders, socket }: IncomingMessage,
-  hasBody: boolean,
-  proxiedAddress: string,
-): RequestHead {
-  return {
-    method,
-    url,
-    fields: rawHeaders.reduce((fields, text, index) => fields + (index % 2 === 0 ? `${text.toLowerCase()}:` : `${text}\n`), '\n'),
-    hasBody,
-    remoteAddress: withoutMapping(socket.remoteAddress ?? ''),
-    proxiedAddress,
-  }
+function destroyLater(stream: NetSocket): void {
+  const timer = setTimeout(() => stream.destroy(), LINGER_TIME).unref()
+  stream.once('close', () => clearTimeout(timer))
 }
 
 /** Node makes no response for an upgrade. This one ends the connection, since nothing reads further requests from it. */

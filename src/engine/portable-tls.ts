@@ -1,7 +1,8 @@
 /**
- * TLS of the portable engine: one of Node's own TLS servers for each certificate, none of which listens. Which one a connection is for
- * is read from its ClientHello before any of them sees it. So each keeps its own protocol versions, ciphers, authorities and sessions,
- * where Node's own SNI would choose a certificate only, after everything else has been decided.
+ * TLS of the portable engine: one of Node's own TLS servers for each certificate, none of which listens.
+ * Which one a connection is for is read from its ClientHello before any of them sees it. So each keeps its
+ * own protocol versions, ciphers, authorities and sessions, where Node's own SNI would choose a certificate
+ * only, after everything else has been decided.
  */
 import { Buffer } from 'node:buffer'
 import { constants } from 'node:crypto'
@@ -10,6 +11,8 @@ import { createServer, type Server, type TLSSocket } from 'node:tls'
 import { TlsError } from '../errors.js'
 import type { EngineTls } from './contract.js'
 import { type Prologue, readPrologue } from './portable-prologue.js'
+import { turns, type Waiting } from './portable-turns.js'
+import { MAX_TLS_HANDSHAKES_PER_TURN } from './turn-budget.js'
 
 export class PortableTls {
   readonly #default: Server
@@ -28,8 +31,7 @@ export class PortableTls {
 
   /** Takes a connection on which nothing of TLS has been read. */
   accept(socket: NetSocket): void {
-    if (this.#byName.size === 0) this.#default.emit('connection', socket)
-    else readPrologue(socket, parseServerName, (name) => this.#find(name).emit('connection', socket))
+    readPrologue(socket, parseServerName, (name) => handshakes.begin(socket, () => this.#find(name).emit('connection', socket)))
   }
 
   #find(name: string): Server {
@@ -38,8 +40,45 @@ export class PortableTls {
   }
 }
 
+/**
+ * Handshakes that begin: all that costs time in one, the signature, is done as soon as Node has the whole
+ * ClientHello. So many of them in a turn, and the others in later turns, in their order.
+ */
+class Handshakes implements Waiting {
+  readonly #waiting = new Map<NetSocket, () => void>()
+  #turn = turns.number
+  #begun = 0
+
+  begin(socket: NetSocket, start: () => void): void {
+    this.#waiting.set(socket, start)
+    this.proceed()
+  }
+
+  proceed(): void {
+    if (this.#turn !== turns.number) {
+      this.#turn = turns.number
+      this.#begun = 0
+    }
+    for (const [socket, start] of this.#waiting) {
+      if (this.#begun >= MAX_TLS_HANDSHAKES_PER_TURN) {
+        turns.wait(this)
+        return
+      }
+      this.#waiting.delete(socket)
+      if (socket.destroyed) continue
+      this.#begun += 1
+      if (this.#begun * 2 > MAX_TLS_HANDSHAKES_PER_TURN) turns.watch()
+      start()
+    }
+  }
+}
+
+/** Of all servers of this thread. */
+const handshakes = new Handshakes()
+
 function makeServer(entry: EngineTls, onSecure: (stream: TLSSocket) => void): Server {
-  // Node does not look at a certificate again when a session is resumed: one that has expired since would still count.
+  // Node does not look at a certificate again when a session is resumed: one that has expired since would
+  // still count.
   const secureOptions = entry.requestCert && entry.rejectUnauthorized ? constants.SSL_OP_NO_TICKET : 0
   try {
     const server = createServer({ ...entry, secureOptions, ALPNProtocols: ['http/1.1'] }, onSecure)
@@ -57,7 +96,10 @@ const CLIENT_HELLO = 1
 /** A larger ClientHello goes to the default entry. OpenSSL has a limit of its own. */
 const MAX_HELLO_BYTES = 64 * 1024
 
-/** The name in lower case; empty where there is none, or where the bytes are no ClientHello: that is for OpenSSL to say. */
+/**
+ * The name in lower case; empty where there is none, or where the bytes are no ClientHello: that is for
+ * OpenSSL to say.
+ */
 export function parseServerName(bytes: Buffer): Prologue<string> {
   const hello = helloOf(bytes)
   if (hello === undefined) return undefined

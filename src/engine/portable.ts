@@ -6,8 +6,6 @@
  * Long because the contract has many methods, most of which are a line here: what they do is in the modules beside it.
  */
 import { Buffer } from 'node:buffer'
-import { createServer, type Server } from 'node:http'
-import type { Socket as NetSocket } from 'node:net'
 import { WebSocketServer as WsServer } from 'ws'
 import { plainView } from '../bytes.js'
 import { ClosedError } from '../errors.js'
@@ -39,6 +37,9 @@ import { Traffic } from './portable-traffic.js'
 /** Milliseconds between two looks at silent connections and at the descriptors that are left. */
 const SWEEP_INTERVAL = 1000
 
+/** What has come behind a handshake waits in PacedInput, and not for ws. */
+const NOTHING = Buffer.alloc(0)
+
 export const portableEngine: Engine = {
   name: 'portable',
   createServer: (options, events) => new PortableServer(options, events),
@@ -48,10 +49,6 @@ class PortableServer implements EngineServer {
   readonly #options: EngineServerOptions
   readonly #events: ServerEvents
   readonly #listener: PortableListener
-  /** Listens nowhere: it is handed the connections. */
-  readonly #http: Server = createServer()
-  /** By connection, where a proxy has told one. */
-  readonly #proxiedAddresses = new WeakMap<NetSocket, string>()
   /** One for each route: ws keeps the limits of messages here. */
   readonly #acceptors: readonly WsServer[]
   readonly #exchanges: PortableHttp
@@ -66,20 +63,12 @@ class PortableServer implements EngineServer {
   constructor(options: EngineServerOptions, events: ServerEvents) {
     this.#options = options
     this.#events = events
-    this.#listener = new PortableListener(options, (stream, proxiedAddress) => {
-      if (proxiedAddress !== '') this.#proxiedAddresses.set(stream, proxiedAddress)
-      this.#http.emit('connection', stream)
-    })
-    // An HTTP server begins to watch `headersTimeout` and `requestTimeout` when it listens.
-    this.#http.emit('listening')
+    this.#exchanges = new PortableHttp(events, () => this.#nextId())
+    this.#listener = new PortableListener(options, (stream, proxiedAddress) => this.#exchanges.serve(stream, proxiedAddress))
     // The 30 seconds in which a peer must answer a Close frame are the default of ws.
     this.#acceptors = options.routes.map(
       (route) => new WsServer({ noServer: true, clientTracking: false, autoPong: false, ...compressionOf(route) }),
     )
-    this.#exchanges = new PortableHttp(this.#http, events, {
-      nextId: () => this.#nextId(),
-      proxiedAddressOf: (stream) => this.#proxiedAddresses.get(stream) ?? '',
-    })
   }
 
   async listen(address: ListenAddress): Promise<number> {
@@ -140,7 +129,7 @@ class PortableServer implements EngineServer {
     if (acceptor === undefined || limits === undefined) return 0
     const found = this.#exchanges.takeUpgrade(exchange)
     if (found === undefined) return 0
-    const { request, stream, early } = found
+    const { request, stream, input } = found
     // The handshake was decided above. ws reads these once more, and would choose the first protocol of several.
     request.headers.upgrade = 'websocket'
     if (protocol === '') delete request.headers['sec-websocket-protocol']
@@ -153,13 +142,13 @@ class PortableServer implements EngineServer {
     let connection = 0
     acceptor.once('headers', addHeaders)
     // Calls back before it returns, or not at all when the client has gone.
-    acceptor.handleUpgrade(request, stream, early.take(), (socket) => {
+    acceptor.handleUpgrade(request, stream, NOTHING, (socket) => {
       const id = this.#nextId()
       connection = id
-      this.#connections.set(id, new PortableConnection(socket, stream, limits, this.#traffic, events, () => this.#forget(id)))
+      const forget = () => this.#forget(id)
+      this.#connections.set(id, new PortableConnection(socket, stream, input, limits, compression, this.#traffic, events, forget))
     })
     acceptor.off('headers', addHeaders)
-    stream.resume()
     return connection
   }
 
@@ -272,7 +261,7 @@ class PortableServer implements EngineServer {
   dispose(): void {
     this.stopListening()
     clearInterval(this.#sweeper)
-    this.#http.close() // ends its watch
+    this.#exchanges.close()
     this.#listener.cut()
   }
 

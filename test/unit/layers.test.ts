@@ -17,7 +17,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'the portable engine',
     files: /^src\/engine\/portable/,
-    mayUse: /^(node:|ws$|src\/(bytes|errors)\.ts$|src\/engine\/(contract|portable[\w-]*)\.ts$)/,
+    mayUse: /^(node:|ws$|src\/(bytes|errors)\.ts$|src\/engine\/(contract|turn-budget|portable[\w-]*)\.ts$)/,
   },
   {
     name: 'the choice of the engine, and the native one',

@@ -1,0 +1,81 @@
+/** Bytes that come in pieces, on the portable engine. */
+import { Buffer } from 'node:buffer'
+
+const NOTHING = Buffer.alloc(0)
+
+/** Bytes of the smallest memory that is made for pieces. */
+const MIN_CAPACITY = 256
+
+/**
+ * Bytes in one piece of memory, which grows with them: at most twice as large as they are. However small the
+ * pieces are that they come in, all of them together cost linear time, and nothing is kept of each.
+ */
+export class GrowingBuffer {
+  #memory: Buffer = NOTHING
+  #start = 0
+  #end = 0
+  /** Whether bytes may be written behind the end: memory that was given is somebody else's there. */
+  #isOwn = false
+
+  get length(): number {
+    return this.#end - this.#start
+  }
+
+  /** All of it; valid until the next call that changes something. */
+  get view(): Buffer {
+    return this.#start === 0 && this.#end === this.#memory.length ? this.#memory : this.#memory.subarray(this.#start, this.#end)
+  }
+
+  /**
+   * Puts bytes at the end. The memory of the first ones is kept as it is, and belongs to this object from
+   * then on.
+   */
+  append(bytes: Buffer): void {
+    if (this.length === 0) {
+      this.#memory = bytes
+      this.#start = 0
+      this.#end = bytes.length
+      this.#isOwn = false
+    } else {
+      this.copy(bytes, Number.POSITIVE_INFINITY)
+    }
+  }
+
+  /**
+   * Puts a copy of bytes at the end. Where there will be `total` at most, no more memory is made than for
+   * them.
+   */
+  copy(bytes: Buffer, total: number): void {
+    const needed = this.length + bytes.length
+    if (!this.#isOwn || this.#end + bytes.length > this.#memory.length) {
+      const memory = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(Math.max(2 * needed, MIN_CAPACITY), total)))
+      memory.set(this.view)
+      this.#end = this.length
+      this.#start = 0
+      this.#memory = memory
+      this.#isOwn = true
+    }
+    this.#memory.set(bytes, this.#end)
+    this.#end += bytes.length
+  }
+
+  /** Takes bytes from the front. */
+  drop(length: number): void {
+    this.#start += length
+    if (this.#start === this.#end) this.clear()
+  }
+
+  /** Gives all of it away. */
+  take(): Buffer {
+    const { view } = this
+    this.clear()
+    return view
+  }
+
+  clear(): void {
+    this.#memory = NOTHING
+    this.#start = 0
+    this.#end = 0
+    this.#isOwn = false
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * What a client sends, on its way from the socket to who reads it: HTTP first, then frames. Each turn of the
+ * event loop takes no more of it than the budget of its connection; the rest waits here, and with too much of
+ * it the socket is not read.
+ */
+import type { Buffer } from 'node:buffer'
+import type { Socket as NetSocket } from 'node:net'
+import process from 'node:process'
+import { GrowingBuffer } from './portable-buffer.js'
+import { TurnBudget, turns, type Waiting } from './portable-turns.js'
+import { MAX_HELD_BYTES } from './turn-budget.js'
+
+/**
+ * Bytes that wait, from which on the socket is not read. With fewer it is, or a client that goes away would
+ * not be noticed. One read more of Node, of 64 KiB at most, comes on top: what waits has no more than 80 KiB.
+ */
+const PAUSE_AT = MAX_HELD_BYTES / 4
+
+/**
+ * Bytes that the smallest read counts for: a client may send single bytes, or records of TLS with one byte in
+ * each.
+ */
+const MIN_READ = 256
+
+/** Takes the bytes of a connection, in their order. */
+export interface InputReader {
+  /**
+   * Answers how many it has taken. With none it waits for something else than its turn, and tells of it by
+   * `PacedInput.proceed`.
+   */
+  read(bytes: Buffer, budget: TurnBudget): number
+  /** Whether it still works on bytes that it has taken. */
+  readonly isBusy: boolean
+  /** Whether the bytes that it has not taken mean nothing any more when the client has ended its side. */
+  readonly forgetsRest: boolean
+}
+
+/**
+ * Of a connection from which nothing is wanted any more. It is read nevertheless: to close it with unread
+ * bytes would reset it.
+ */
+const DISCARDING: InputReader = { read: (bytes) => bytes.length, isBusy: false, forgetsRest: true }
+
+/**
+ * Stands between a socket and its stream: takes the place of `push`, by which the socket gives what was read,
+ * and of `_read`, by which the stream asks for more (the two methods that Node documents for those who
+ * implement a stream).
+ */
+export class PacedInput implements Waiting {
+  readonly #stream: NetSocket
+  readonly #give: (bytes: Buffer | null) => boolean
+  readonly #readSocket: () => void
+  readonly #held = new GrowingBuffer()
+  readonly #budget = new TurnBudget()
+  #reader: InputReader | undefined
+  #isPaused = false
+  #isRunning = false
+  /** Whether the client has ended its side, and whether the stream was told. */
+  #hasEnded = false
+  #hasGivenEnd = false
+  #onDrained: (() => void) | undefined
+
+  /**
+   * Nobody has read from the stream yet; what is in it already comes first. Until there is a reader,
+   * everything waits.
+   */
+  constructor(stream: NetSocket) {
+    this.#stream = stream
+    const first: Buffer | null = stream.read()
+    if (first !== null) this.#held.append(first)
+    this.#give = stream.push.bind(stream)
+    const readSocket = stream._read.bind(stream)
+    this.#readSocket = () => readSocket(0)
+    stream.push = (chunk: Buffer | null) => this.#arrived(chunk)
+    stream._read = () => {
+      // Nothing is given from inside: the stream would keep it for later.
+      if (this.#held.length === 0 && !this.#hasEnded) this.#readOn()
+      else this.proceedSoon()
+    }
+    // It may have asked before it was paused, and then does not ask again.
+    stream.on('resume', () => this.proceed())
+    stream.once('close', () => turns.forget(this))
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused
+  }
+
+  /** Whether something waits. */
+  get holds(): boolean {
+    return this.#held.length > 0 || (this.#hasEnded && !this.#hasGivenEnd)
+  }
+
+  /** Undefined lets everything wait. A client that ends its side then has its connection cut. */
+  set reader(reader: InputReader | undefined) {
+    this.#reader = reader
+    this.proceedSoon()
+  }
+
+  /** Throws away what waits and what is still to come. */
+  discard(): void {
+    this.#isPaused = false
+    this.reader = DISCARDING
+    // Its end is to be noticed.
+    this.#stream.resume()
+  }
+
+  /** Neither reads nor gives anything until `resume`. */
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    this.proceedSoon()
+  }
+
+  /**
+   * Calls back when the reader has taken all that waits, turn by turn, though the connection may have gone.
+   */
+  drain(callback: () => void): void {
+    this.#isPaused = false
+    if (this.#isIdle) {
+      callback()
+    } else {
+      this.#onDrained = callback
+      this.proceedSoon()
+    }
+  }
+
+  /** Puts bytes into the stream. */
+  give(bytes: Buffer): void {
+    this.#give(bytes)
+  }
+
+  /** Goes on, when the call that is under way has returned. */
+  proceedSoon(): void {
+    if (this.#isRunning) return
+    process.nextTick(() => this.proceed())
+  }
+
+  /** Gives the reader what waits, as much as the turn allows. */
+  proceed(): void {
+    if (this.#isRunning) return
+    this.#isRunning = true
+    this.#budget.renew()
+    try {
+      this.#run()
+    } catch (error) {
+      // Nobody can tell how much was taken.
+      this.#held.clear()
+      this.#stream.destroy()
+      throw error
+    } finally {
+      this.#isRunning = false
+    }
+    this.#settle()
+  }
+
+  #arrived(chunk: Buffer | null): boolean {
+    if (chunk === null) {
+      this.#hasEnded = true
+      this.proceed()
+      return false
+    }
+    this.#held.append(chunk)
+    this.proceed()
+    this.#budget.bytes += Math.max(chunk.length, MIN_READ)
+    if (this.#budget.hasReadAll) turns.wait(this)
+    this.#budget.settle()
+    return this.#mayRead
+  }
+
+  #run(): void {
+    while (this.#held.length > 0 && !this.#isPaused && !this.#budget.isSpent) {
+      const reader = this.#reader
+      if (reader === undefined) return
+      const taken = reader.read(this.#held.view, this.#budget)
+      this.#held.drop(taken)
+      if (taken === 0 && reader === this.#reader) return
+    }
+  }
+
+  #settle(): void {
+    if (this.#onDrained !== undefined && this.#isIdle) {
+      const callback = this.#onDrained
+      this.#onDrained = undefined
+      callback()
+    }
+    if (this.#hasEnded && !this.#hasGivenEnd && !this.#isPaused) this.#end()
+    if (this.#held.length > 0 && this.#reader !== undefined && !this.#isPaused && this.#budget.isSpent) turns.wait(this)
+    this.#budget.settle()
+    this.#readOn()
+  }
+
+  get #isIdle(): boolean {
+    return this.#held.length === 0 && !this.#reader?.isBusy
+  }
+
+  #end(): void {
+    const reader = this.#reader
+    if (reader === undefined) {
+      this.#hasGivenEnd = true
+      this.#stream.destroy()
+    } else if (this.#isIdle || reader.forgetsRest) {
+      this.#hasGivenEnd = true
+      this.#held.clear()
+      this.#give(null)
+      this.#stream.read(0)
+    }
+  }
+
+  get #mayRead(): boolean {
+    return !this.#hasEnded && !this.#isPaused && this.#held.length < PAUSE_AT && !this.#budget.hasReadAll
+  }
+
+  /** Does nothing where the socket is being read. */
+  #readOn(): void {
+    if (this.#mayRead && !this.#stream.destroyed) this.#readSocket()
+  }
+}

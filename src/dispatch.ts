@@ -16,8 +16,8 @@ import type {
 import { WebSocketServerError } from './errors.js'
 import { type BodyLimits, type ExchangeOwner, HttpExchanges, type HttpHandler } from './http/exchanges.js'
 import { isWebSocketUpgrade, upgradeRequired } from './http/handshake.js'
-import { parseTarget, type Target } from './http/request.js'
 import { plainResponse, type StreamingResponse } from './http/response.js'
+import { readTarget, type Target } from './http/target.js'
 import { Members } from './members.js'
 import { Counters } from './metrics.js'
 import type { ResolvedRoute } from './options/websocket.js'
@@ -37,14 +37,16 @@ export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   backplane: BackplaneLink | undefined
   /** From the first route that has a `subscription` handler. */
   subscriptions: Subscriptions | undefined
+  readonly #scheme: 'http' | 'https'
   readonly #onError: ((error: Error) => void) | undefined
   readonly #exchanges: HttpExchanges
   readonly #upgrades: Upgrades
   #onIdle: (() => void) | undefined
 
   constructor(scheme: 'http' | 'https', limits: UpgradeLimits & BodyLimits, onError: ((error: Error) => void) | undefined) {
-    this.#exchanges = new HttpExchanges(this, scheme, limits)
-    this.#upgrades = new Upgrades(this, scheme, limits)
+    this.#scheme = scheme
+    this.#exchanges = new HttpExchanges(this, limits)
+    this.#upgrades = new Upgrades(this, limits)
     this.#onError = onError
   }
 
@@ -82,13 +84,14 @@ export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   }
 
   request(exchange: ExchangeId, head: RequestHead): void {
-    const target = parseTarget(head.url)
+    const target = readTarget(head, this.#scheme)
     if (isWebSocketUpgrade(head)) {
       this.#upgrades.request(exchange, head, target)
       return
     }
     this.counters.httpRequests += 1
-    this.#exchanges.request(exchange, head, target, (headOnly) => this.#unroutable(head, target, headOnly))
+    if (target === undefined) this.#exchanges.refuseMalformed(exchange, head)
+    else this.#exchanges.request(exchange, head, target, (headOnly) => this.#unroutable(head, target, headOnly))
   }
 
   body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {

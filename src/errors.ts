@@ -63,6 +63,9 @@ export class OptionError extends WebSocketServerError {
 /** Where `listen` was to listen. */
 export type ListenTarget = { readonly host: string; readonly port: number } | { readonly unix: string }
 
+/** For workers of node:cluster above all: Node's own servers share a port there without being told to. */
+const SHARING_ADVICE = ' Processes and threads that are to share it must each listen with reusePort: true.'
+
 /** `listen` failed. `code` is the system's error code where there is one. */
 export class ListenError extends WebSocketServerError {
   /** What was asked for: a name, a numeric address, or all addresses as `::`. `undefined` for a unix socket. */
@@ -73,8 +76,9 @@ export class ListenError extends WebSocketServerError {
   readonly unix: string | undefined
 
   constructor(code: ErrorCode, target: ListenTarget, options?: ErrorOptions) {
-    super(code, `cannot listen on ${nameOf(target)}: ${ERROR_CODES[code]} (${code})`, options)
     const isUnix = 'unix' in target
+    const advice = code === 'EADDRINUSE' && !isUnix ? SHARING_ADVICE : ''
+    super(code, `cannot listen on ${nameOf(target)}: ${ERROR_CODES[code]}${advice} (${code})`, options)
     this.host = isUnix ? undefined : target.host
     this.port = isUnix ? undefined : target.port
     this.unix = isUnix ? target.unix : undefined

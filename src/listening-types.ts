@@ -46,7 +46,12 @@ export interface TcpListenOptions {
   port?: number
   /** A name or address of this machine. Default: all addresses, IPv6 and IPv4. */
   host?: string
-  /** Share the port with other processes that ask for it too (SO_REUSEPORT). Default false. */
+  /**
+   * Share the port with other servers that ask for it too (SO_REUSEPORT), in this process, in other threads or processes of the same
+   * user; Linux spreads new connections over them, macOS does not. Workers of `node:cluster` need it: without it the second one gets
+   * EADDRINUSE, since each server has a listening socket of its own. On the portable engine it needs Node.js 22.12, or 23.1; with an
+   * earlier one it is an OptionError. Default false.
+   */
   reusePort?: boolean
   /** Not with a port. */
   unix?: never

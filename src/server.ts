@@ -103,7 +103,7 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * Serves WebSocket connections on a path: literal segments, `:name` for one segment, `*` as the last segment for all that
-   * follows. Of several paths that match, a literal segment is preferred to a `:name`, and that to `*`. What sockets carry (`T`) is
+   * follows. Literal segments may be written as they are read (`/café`) or percent-encoded. Of several paths that match, a literal segment is preferred to a `:name`, and that to `*`. What sockets carry (`T`) is
    * taken from what `upgrade` returns, when that is the first of the handlers. Throws OptionError; after `listen` ERR_LISTENING,
    * after `close` ClosedError.
    */

@@ -174,11 +174,19 @@ export interface CloseOptions {
 export interface ServerRequest<P extends string = string> extends Request {
   /** As sent, for example `GET`. */
   readonly method: string
-  /** Absolute: scheme, host (from the Host header), path and query, normalised as `new URL` does. */
+  /**
+   * Absolute: scheme, host, `path` and query, as `new URL` writes them. The host is that of a target in absolute form, else the Host header;
+   * `localhost` where that is empty or missing. It never changes the path: a Host that is no `host` or `host:port` is answered
+   * with 400.
+   */
   readonly url: string
-  /** The path as sent, still percent-encoded. */
+  /**
+   * The path in the form that routes are compared with, the same as the `pathname` of `url`. It is percent-encoded where RFC 3986 asks for
+   * that, in upper case; letters, digits and `-_.~!'()*` never are; `.` and `..` segments are resolved (`/a/%2e%2E/b` is `/b`). A
+   * target with a backslash or `#` in its path, with a `%` that encodes nothing, or with bytes beyond ASCII is answered with 400.
+   */
   readonly path: string
-  /** The route's parameters, percent-decoded. */
+  /** The route's parameters, segments of `path`, percent-decoded. */
   readonly params: Params<P>
   /** What follows the `?`, parsed. */
   readonly query: URLSearchParams
@@ -211,7 +219,10 @@ export interface ServerRequest<P extends string = string> extends Request {
 export interface UpgradeRequest<P extends string = string> extends ServerRequest<P> {
   /** The Origin header as sent. Browsers always send one, other clients need not. */
   readonly origin: string | undefined
-  /** The subprotocols that the client offered, in its order of preference. */
+  /**
+   * The subprotocols that the client offered, in its order of preference. They are tokens (RFC 9110, section 5.6.2): a client that offers
+   * something else, like `v1/a` or `a b`, or the same one twice, is answered with 400 (RFC 6455, section 4.1).
+   */
   readonly protocols: readonly string[]
 }
 
@@ -219,7 +230,7 @@ export interface UpgradeRequest<P extends string = string> extends ServerRequest
 export interface Accept<T> {
   /** Becomes the socket's `data`. */
   data: T
-  /** The subprotocol: one of those that the client offered, or none. */
+  /** The subprotocol: one of those that the client offered, or none. A token, as they all are: no `/`, blanks, `:`, `@` or quotes. */
   protocol?: string | undefined
   /**
    * More headers of the answer, with values of printable ASCII: an object (an array gives one header for each of its values, as

@@ -18,9 +18,12 @@ async function start(
   engine: EngineName,
   name: string,
   env: NodeJS.ProcessEnv = {},
+  args: readonly string[] = [],
 ): Promise<{ running: Running; address: Address; line: string }> {
   const file = fileURLToPath(new URL(`../examples/${name}`, import.meta.url))
-  const running = new Running([process.execPath, file], { env: { PORT: '0', NATIVE_WEBSOCKET_SERVER_ENGINE: engine, ...env } })
+  const running = new Running([process.execPath, file, ...args], {
+    env: { PORT: '0', NATIVE_WEBSOCKET_SERVER_ENGINE: engine, ...env },
+  })
   const ended = running.result().then(({ code, stderr }) => {
     throw new Error(`${name} ended with ${code} instead of listening: ${stderr}`)
   })
@@ -31,7 +34,24 @@ async function start(
 
 const json = async (client: Client): Promise<unknown> => JSON.parse(String(await client.next()))
 
+// Node's own servers can share a port from 22.12 on.
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+const sharesOnPortable = major > 22 || (major === 22 && minor >= 12)
+
 describeEngines('the example', (engine) => {
+  const canShare = process.platform === 'linux' && (engine === 'native' || sharesOnPortable)
+  const lack = canShare ? '' : ' (skipped: this system does not spread connections, or this Node cannot share a port)'
+  for (const threads of [[], ['--threads']]) {
+    test.runIf(lack === '')(`cores ${threads}: two servers share a port${lack}`, async () => {
+      const { address, line } = await start(engine, 'cores.mjs', { WORKERS: '2' }, threads)
+      expect(line).toMatch(/^2 servers on /)
+      const seen = new Set<string>()
+      // The system chooses by the ports of both sides: that it should always choose the same one is beyond all odds.
+      for (let client = 0; client < 200 && seen.size < 2; client++) seen.add(String(await (await Client.open(address)).next()))
+      expect(seen.size).toBe(2)
+    })
+  }
+
   test('chat: lets people in who have logged in, and keeps rooms apart', async () => {
     const { address } = await start(engine, 'chat.mjs')
     const url = address.httpUrl('/')

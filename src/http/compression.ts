@@ -3,7 +3,7 @@
  * not depend on the engine.
  */
 import type { CompressionAgreement, CompressionSettings, CompressionWindow, RequestHead } from '../engine/contract.js'
-import { headerOf } from './request.js'
+import { elementsOf, headerOf, withoutBlanks } from './request.js'
 
 /** One element of Sec-WebSocket-Extensions: a name, and parameters, `true` where they have no value. */
 export interface ExtensionOffer {
@@ -11,23 +11,20 @@ export interface ExtensionOffer {
   readonly parameters: readonly (readonly [name: string, value: string | true])[]
 }
 
-/** RFC 9110, section 5.6.2. */
-const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
+/** A token (RFC 9110, section 5.6.2). */
+const NAME = /^[!#$%&'*+.^_`|~\w-]+$/
 /** A quoted value must be a token when it is unquoted (RFC 6455, section 9.1). Backslashes are dealt with before. */
-const OFFER = new RegExp(`^${TOKEN}(?:[ \\t]*;[ \\t]*${TOKEN}(?:=(?:${TOKEN}|"${TOKEN}"))?)*$`)
+const PARAMETER = /^[!#$%&'*+.^_`|~\w-]+(?:=(?:[!#$%&'*+.^_`|~\w-]+|"[!#$%&'*+.^_`|~\w-]+"))?$/
 
 /** What the client offers, in its order of preference. Undefined when the header is malformed (RFC 6455, section 9.1). */
 export function extensionOffersOf(head: RequestHead): ExtensionOffer[] | undefined {
   const offers: ExtensionOffer[] = []
   const value = headerOf(head, 'sec-websocket-extensions')
   if (value === undefined) return offers
-  // No token has a comma or semicolon in it, quoted or not, so that these always separate. Empty elements of a list are void
-  // (RFC 9110, section 5.6.1).
-  for (const text of value.split(',')) {
-    const element = text.trim().replace(/\\(.)/g, '$1')
-    if (element === '') continue
-    if (!OFFER.test(element)) return undefined
-    const [name = '', ...parameters] = element.split(';').map((part) => part.trim())
+  // No token has a comma or semicolon in it, quoted or not, so that these always separate.
+  for (const element of elementsOf(value)) {
+    const [name = '', ...parameters] = element.replace(/\\(.)/g, '$1').split(';').map(withoutBlanks)
+    if (!NAME.test(name) || !parameters.every((parameter) => PARAMETER.test(parameter))) return undefined
     offers.push({ name: name.toLowerCase(), parameters: parameters.map(parameterOf) })
   }
   return offers

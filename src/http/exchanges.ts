@@ -2,7 +2,7 @@
 import type { EngineResponse, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
 import type { Awaitable } from '../types.js'
 import { IncomingBody } from './body.js'
-import { headerOf, IncomingRequest, type Target, unlessMalformed } from './request.js'
+import { headerOf, IncomingRequest, unlessMalformed } from './request.js'
 import {
   cancelResponse,
   emptyResponse,
@@ -13,6 +13,7 @@ import {
 } from './response.js'
 import { ResponseStream } from './response-stream.js'
 import { decodeParams, type Match, RouteTable } from './routes.js'
+import type { Target } from './target.js'
 
 export type HttpHandler = (request: IncomingRequest) => Awaitable<Response>
 
@@ -39,7 +40,6 @@ interface Receiving {
 
 export class HttpExchanges {
   readonly #owner: ExchangeOwner
-  readonly #scheme: 'http' | 'https'
   readonly #maxBodySize: number
   readonly routes = new RouteTable<HttpHandler>()
   /** Requests that are not answered, or not to the end. */
@@ -48,9 +48,8 @@ export class HttpExchanges {
   readonly #bodies = new Map<ExchangeId, Receiving>()
   readonly #streams = new Map<ExchangeId, ResponseStream>()
 
-  constructor(owner: ExchangeOwner, scheme: 'http' | 'https', { maxRequestBodySize }: BodyLimits) {
+  constructor(owner: ExchangeOwner, { maxRequestBodySize }: BodyLimits) {
     this.#owner = owner
-    this.#scheme = scheme
     this.#maxBodySize = maxRequestBodySize
   }
 
@@ -66,6 +65,11 @@ export class HttpExchanges {
       this.#refuse(exchange, head, plainResponse(413, [], head.method === 'HEAD'))
     else if (match === undefined) this.#refuse(exchange, head, this.#unroutable(head, target, elsewhere))
     else this.#serve(exchange, head, target, match)
+  }
+
+  /** Answers a request without a proper target or Host, and ends the connection: where such a client's next request begins is a guess. */
+  refuseMalformed(exchange: ExchangeId, head: RequestHead): void {
+    this.#owner.engine?.respond(exchange, { ...plainResponse(400, [], head.method === 'HEAD'), closes: true })
   }
 
   body(exchange: ExchangeId, chunk: Uint8Array<ArrayBuffer>, isLast: boolean): void {
@@ -138,7 +142,7 @@ export class HttpExchanges {
     if (engine === undefined) return undefined
     const body = head.hasBody ? new IncomingBody(engine, exchange, this.#maxBodySize, expectsContinue(head)) : undefined
     const decoded = decodeParams(params)
-    const request = decoded && unlessMalformed(() => new IncomingRequest(head, target, decoded, this.#scheme, body))
+    const request = decoded && unlessMalformed(() => new IncomingRequest(head, target, decoded, body))
     if (request === undefined) {
       this.#refuse(exchange, head, plainResponse(400, [], head.method === 'HEAD'))
       return undefined

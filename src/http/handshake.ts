@@ -1,7 +1,6 @@
 /** The opening handshake of RFC 6455, as far as it can be judged from the request's head. */
 import type { EngineResponse, RequestHead } from '../engine/contract.js'
-import { extensionOffersOf } from './compression.js'
-import { headerOf } from './request.js'
+import { elementsOf, headerOf } from './request.js'
 import { plainResponse } from './response.js'
 
 /** Whether a comma-separated header contains a token, in any case. */
@@ -9,7 +8,7 @@ function hasToken(value: string | undefined, token: string): boolean {
   if (value === undefined) return false
   const list = value.toLowerCase()
   // Most lists have one element.
-  return list === token || list.split(',').some((part) => part.trim() === token)
+  return list === token || elementsOf(list).includes(token)
 }
 
 /** Whether the client asks for the WebSocket protocol. An Upgrade that Connection does not name is void (RFC 9110, section 7.8). */
@@ -17,13 +16,12 @@ export function isWebSocketUpgrade(head: RequestHead): boolean {
   return hasToken(headerOf(head, 'upgrade'), 'websocket') && hasToken(headerOf(head, 'connection'), 'upgrade')
 }
 
-/** Why a handshake cannot be completed (RFC 6455, section 4.2.1), or undefined when it can. */
+/** Why a handshake cannot be completed (RFC 6455, section 4.2.1), but for its lists; undefined when it can. */
 export function refusalOf(head: RequestHead): EngineResponse | undefined {
   if (head.method !== 'GET') return plainResponse(405, ['allow', 'GET'])
   if (headerOf(head, 'sec-websocket-version') !== '13') return plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE])
   // 16 bytes in Base64.
   if (!/^[A-Za-z0-9+/]{22}==$/.test(headerOf(head, 'sec-websocket-key') ?? '')) return plainResponse(400)
-  if (extensionOffersOf(head) === undefined) return plainResponse(400)
   // What came behind the head would be taken for frames.
   if (head.hasBody) return plainResponse(400)
   return undefined
@@ -34,15 +32,12 @@ const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
 
 /**
  * The subprotocols that the client offers, in its order: none without the header, undefined when it is no list of tokens, or names one
- * twice (RFC 6455, section 4.1). Empty elements are ignored, as RFC 9110 asks (section 5.6.1.2).
+ * twice (RFC 6455, section 4.1).
  */
 export function offeredProtocols(head: RequestHead): string[] | undefined {
   const value = headerOf(head, 'sec-websocket-protocol')
   if (value === undefined) return []
-  const offered = value
-    .split(',')
-    .map((element) => element.replace(/^[ \t]+|[ \t]+$/g, ''))
-    .filter((element) => element !== '')
+  const offered = elementsOf(value)
   const isList = offered.length > 0 && offered.every((element) => TOKEN.test(element))
   return isList && new Set(offered).size === offered.length ? offered : undefined
 }

@@ -2,9 +2,10 @@
 import type { RequestHead } from '../engine/contract.js'
 import type { Params, ServerRequest } from '../types.js'
 import type { IncomingBody } from './body.js'
+import type { Target } from './target.js'
 
 /** Methods that a web-standard Request refuses: the one underneath is told GET, and ours says what was sent. */
-const NOT_FOR_REQUEST = new Set(['CONNECT', 'TRACE', 'TRACK'])
+const NOT_FOR_REQUEST = new Set(['TRACE', 'TRACK'])
 
 type Overridden = 'bytes' | 'json' | 'method' | 'signal'
 // The types of Node describe methods and accessors as properties, which no class could override; the class itself has no such trouble.
@@ -27,11 +28,11 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   isAborted = false
 
   /** Throws TypeError when a web-standard Request cannot be made of it: URL, method or header names are malformed. */
-  constructor(head: RequestHead, target: Target, params: Params<string>, scheme: 'http' | 'https', body?: IncomingBody) {
+  constructor(head: RequestHead, target: Target, params: Params<string>, body?: IncomingBody) {
     const method = NOT_FOR_REQUEST.has(head.method) ? 'GET' : head.method
     const headers = fieldsOf(head)
     const isReadable = body !== undefined && method !== 'GET' && method !== 'HEAD'
-    super(urlOf(head, target, scheme), { method, headers, ...(isReadable && { body: body.stream, duplex: 'half' }) })
+    super(target.url, { method, headers, ...(isReadable && { body: body.stream, duplex: 'half' }) })
     this.path = target.path
     this.params = params
     this.remoteAddress = head.remoteAddress
@@ -72,39 +73,12 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   }
 }
 
-function urlOf(head: RequestHead, { authority, path, search }: Target, scheme: string): string {
-  // HTTP/1.0 has no Host header.
-  return `${scheme}://${authority ?? headerOf(head, 'host') ?? 'localhost'}${path}${search}`
-}
-
 /** What `make` gives; undefined when it throws, as the constructor of a request does for one that is malformed. */
 export function unlessMalformed<T>(make: () => T): T | undefined {
   try {
     return make()
   } catch {
     return undefined
-  }
-}
-
-/** A request target (RFC 9112, section 3.2). */
-export interface Target {
-  readonly path: string
-  /** With its `?`, or empty. */
-  readonly search: string
-  /** Given by the absolute form only; it takes precedence over the Host header. */
-  readonly authority: string | undefined
-}
-
-export function parseTarget(url: string): Target {
-  // Nearly all begin with a slash.
-  const absolute = url.startsWith('/') ? null : /^https?:\/\/([^/?]*)/i.exec(url)
-  const rest = absolute === null ? url : url.slice(absolute[0].length)
-  const queryAt = rest.indexOf('?')
-  const path = queryAt === -1 ? rest : rest.slice(0, queryAt)
-  return {
-    path: path === '' && absolute !== null ? '/' : path,
-    search: queryAt === -1 ? '' : rest.slice(queryAt),
-    authority: absolute?.[1],
   }
 }
 
@@ -122,6 +96,27 @@ function fieldsOf({ fields }: RequestHead): [name: string, value: string][] {
 
 const LINE_BREAK = 10
 const COLON = 58
+
+/** The elements of a comma-separated header in which no comma is quoted. Empty ones are void (RFC 9110, section 5.6.1.2). */
+export function elementsOf(value: string): string[] {
+  return value
+    .split(',')
+    .map(withoutBlanks)
+    .filter((element) => element !== '')
+}
+
+/** Without blanks around it: `OWS` of RFC 9110, section 5.6.3, where `trim` knows many more. */
+export function withoutBlanks(text: string): string {
+  let [start, end] = [0, text.length]
+  while (isBlank(text.charCodeAt(start))) start += 1
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1
+  return text.slice(start, end)
+}
+
+/** Space or horizontal tab. */
+function isBlank(code: number): boolean {
+  return code === 32 || code === 9
+}
 
 /** The value of a header, repeated ones joined (RFC 9110, section 5.3). */
 export function headerOf({ fields }: RequestHead, name: string): string | undefined {

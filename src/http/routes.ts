@@ -3,6 +3,7 @@
  * to a final `*`, whatever the order of registration; a dead end falls back to the next best.
  */
 import { OptionError } from '../errors.js'
+import { normalizeSegment } from './target.js'
 
 /** Registers for every method; a route for the method itself is preferred. */
 export const ANY_METHOD = '*'
@@ -29,7 +30,7 @@ class Node<V> {
   readonly beyond: Entries<V> = new Map()
 }
 
-/** Values by method and path pattern. Segments are compared as sent, without percent-decoding. */
+/** Values by method and path pattern. Literal segments are compared in the form that `normalizePath` gives to the paths of requests. */
 export class RouteTable<V> {
   readonly #root = new Node<V>()
 
@@ -52,8 +53,9 @@ export class RouteTable<V> {
         node.parameter ??= new Node()
         node = node.parameter
       } else {
-        const next = node.literals.get(segment) ?? new Node()
-        node.literals.set(segment, next)
+        const literal = normalizeSegment(segment) ?? segment
+        const next = node.literals.get(literal) ?? new Node()
+        node.literals.set(literal, next)
         node = next
       }
     }

@@ -1,5 +1,6 @@
 /** Checks of single values, with the option's name in every refusal. */
 import { OptionError } from '../errors.js'
+import { normalizeSegment } from '../http/target.js'
 
 /** The largest value of a signed 32-bit integer: what both engines, and Node's timers, can count to. */
 export const MAX_INT32 = 2 ** 31 - 1
@@ -12,6 +13,14 @@ export function checkPath(option: string, path: string, alternative = ''): void 
   if (typeof path !== 'string' || !path.startsWith('/')) throw new OptionError(option, path, expected)
   if (/[?#]/.test(path)) throw new OptionError(option, path, `${expected}, without query or fragment`)
   const segments = path.split('/')
+  const impossible = segments.find((segment) => normalizeSegment(segment) === undefined)
+  if (impossible !== undefined) {
+    throw new OptionError(
+      option,
+      path,
+      `${expected}, with segments that a request can have, unlike ${JSON.stringify(impossible)}`,
+    )
+  }
   const names = segments.filter((segment) => segment.startsWith(':'))
   if (names.some((name) => !/^:[A-Za-z_]\w*$/.test(name)) || new Set(names).size < names.length) {
     throw new OptionError(option, path, `${expected}, with parameters like ':room', each named once`)

@@ -1,14 +1,15 @@
 /** The request for a WebSocket connection as users see it. */
 import type { RequestHead } from '../engine/contract.js'
-import { headerOf, IncomingRequest, type Target } from '../http/request.js'
+import { headerOf, IncomingRequest } from '../http/request.js'
+import type { Target } from '../http/target.js'
 import type { Params, UpgradeRequest } from '../types.js'
 
 export class IncomingUpgrade extends IncomingRequest implements UpgradeRequest {
   readonly origin: string | undefined
   readonly protocols: readonly string[]
 
-  constructor(head: RequestHead, target: Target, params: Params<string>, scheme: 'http' | 'https', protocols: readonly string[]) {
-    super(head, target, params, scheme)
+  constructor(head: RequestHead, target: Target, params: Params<string>, protocols: readonly string[]) {
+    super(head, target, params)
     this.origin = headerOf(head, 'origin')
     this.protocols = protocols
   }

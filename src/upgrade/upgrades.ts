@@ -9,9 +9,10 @@ import type {
 } from '../engine/contract.js'
 import { agreeOnCompression, extensionOffersOf } from '../http/compression.js'
 import { offeredProtocols, refusalOf } from '../http/handshake.js'
-import { headerOf, type Target, unlessMalformed } from '../http/request.js'
+import { headerOf, unlessMalformed } from '../http/request.js'
 import { failureResponse, isResponse, plainResponse, readResponse, type StreamingResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
+import type { Target } from '../http/target.js'
 import type { Members } from '../members.js'
 import type { Counters } from '../metrics.js'
 import type { OriginCheck } from '../options/origins.js'
@@ -67,16 +68,14 @@ export class Upgrades {
   /** What the engine must know of the routes, in its order. */
   readonly engineRoutes: EngineRoute[] = []
   readonly #owner: UpgradeOwner
-  readonly #scheme: 'http' | 'https'
   readonly #limits: UpgradeLimits
   readonly #routes = new RouteTable<Route>()
   readonly #lifetimes: LifetimeLimit<ServerSocket<unknown>>[] = []
   /** Those whose handler, or whose refusal, is under way. */
   readonly #pending = new Map<ExchangeId, IncomingUpgrade>()
 
-  constructor(owner: UpgradeOwner, scheme: 'http' | 'https', limits: UpgradeLimits) {
+  constructor(owner: UpgradeOwner, limits: UpgradeLimits) {
     this.#owner = owner
-    this.#scheme = scheme
     this.#limits = limits
   }
 
@@ -98,9 +97,10 @@ export class Upgrades {
     return this.#pending.size === 0
   }
 
-  request(exchange: ExchangeId, head: RequestHead, target: Target): void {
-    // Nobody is going to read the body.
-    const wanted = head.hasBody ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
+  /** `target` is undefined where the request has none, or no Host. */
+  request(exchange: ExchangeId, head: RequestHead, target: Target | undefined): void {
+    // Nobody is going to read the body; and a client without a proper target is not to be trusted with another request.
+    const wanted = head.hasBody || target === undefined ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
     if (!('route' in wanted)) this.#refuse(exchange, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
     else if (wanted.request === undefined) this.#open(exchange, wanted, PLAIN_ACCEPTANCE)
     else void this.#ask(exchange, wanted, wanted.request)
@@ -125,18 +125,20 @@ export class Upgrades {
     if (this.#owner.isClosing) return plainResponse(503)
     const refusal = refusalOf(head)
     if (refusal !== undefined) return refusal
-    const protocols = offeredProtocols(head)
-    const params = decodeParams(match.params)
-    if (protocols === undefined || params === undefined) return plainResponse(400)
+    // Before anything that is in proportion to what the client has sent.
     const status = this.#reachedLimit(head)
     if (status !== undefined) return plainResponse(status)
+    const protocols = offeredProtocols(head)
+    const extensions = extensionOffersOf(head)
+    const params = decodeParams(match.params)
+    if (protocols === undefined || extensions === undefined || params === undefined) return plainResponse(400)
     const { value: route } = match
     const { compression: settings } = route.settings
-    const compression = settings && agreeOnCompression(extensionOffersOf(head) ?? [], settings)
+    const compression = settings && agreeOnCompression(extensions, settings)
     const { remoteAddress } = head
     // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
     if (route.handlers.upgrade === undefined) return { route, remoteAddress, request: undefined, compression }
-    const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, this.#scheme, protocols))
+    const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols))
     return request === undefined ? plainResponse(400) : { route, remoteAddress, request, compression }
   }
 

@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import type { RequestHead } from '../../src/engine/contract.js'
 import { isWebSocketUpgrade, refusalOf } from '../../src/http/handshake.js'
-import { headerOf, IncomingRequest, parseTarget } from '../../src/http/request.js'
+import { elementsOf, headerOf, IncomingRequest } from '../../src/http/request.js'
 import { plainResponse, readResponse } from '../../src/http/response.js'
+import { readTarget } from '../../src/http/target.js'
 
 function head(headers: readonly string[] = [], overrides: Partial<RequestHead> = {}): RequestHead {
   const fields = headers.reduce((text, part, index) => text + part + (index % 2 === 0 ? ':' : '\n'), '\n')
@@ -23,22 +24,11 @@ function handshake(replaced: Record<string, string | undefined> = {}): RequestHe
   return head(Object.entries(headers).flatMap(([name, value]) => (value === undefined ? [] : [name, value])))
 }
 
-const incoming = (request: RequestHead, scheme: 'http' | 'https' = 'http') =>
-  new IncomingRequest(request, parseTarget(request.url), { room: 'a b' }, scheme)
-
-test.each([
-  ['/', '/', '', undefined],
-  ['/a/b?c=d&e', '/a/b', '?c=d&e', undefined],
-  ['/a?b?c', '/a', '?b?c', undefined],
-  ['//a', '//a', '', undefined],
-  ['/http://a/b', '/http://a/b', '', undefined],
-  ['http://example.com', '/', '', 'example.com'],
-  ['HTTPS://example.com:8080/a?b', '/a', '?b', 'example.com:8080'],
-  ['http://example.com?b', '/', '?b', 'example.com'],
-  ['*', '*', '', undefined],
-])('the target %s', (url, path, search, authority) => {
-  expect(parseTarget(url)).toEqual({ path, search, authority })
-})
+function incoming(request: RequestHead, scheme: 'http' | 'https' = 'http'): IncomingRequest {
+  const target = readTarget(request, scheme)
+  if (target === undefined) throw new Error('no proper target')
+  return new IncomingRequest(request, target, { room: 'a b' })
+}
 
 describe('a request', () => {
   test('shows what was sent', () => {
@@ -77,6 +67,11 @@ test('a repeated header is joined, and a missing one is undefined', () => {
   expect(headerOf(head(['a', '1', 'b', '2', 'a', '3']), 'a')).toBe('1, 3')
   expect(headerOf(head(['a', '']), 'a')).toBe('')
   expect(headerOf(head(['a', '1']), 'b')).toBeUndefined()
+})
+
+test('a list has its elements without blanks around them, and no empty ones', () => {
+  expect(elementsOf(' a\t,,b b , ,\u00a0c')).toEqual(['a', 'b b', '\u00a0c'])
+  expect(elementsOf(' ')).toEqual([])
 })
 
 describe('a handshake', () => {

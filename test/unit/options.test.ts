@@ -339,16 +339,37 @@ describe('a WebSocket route', () => {
 })
 
 describe('a path', () => {
-  test.each(['/', '/a', '/a/', '/a//b', '/*', '/a/*', '/:a', '/:a/:b', '/:a/b/:c1/*', '/caf%C3%A9'])('%s is one', (path) => {
-    expect(() => checkPath('path', path)).not.toThrow()
-  })
-
-  test.each(['', 'a', '*', '/a?b=1', '/a#b', '/*/a', '/a*', '/*a', '/:', '/:1', '/:a-b', '/:a/:a', null, 5])(
-    '%s is none',
+  test.each(['/', '/a', '/a/', '/a//b', '/*', '/a/*', '/:a', '/:a/:b', '/:a/b/:c1/*', '/caf%C3%A9', '/café', '/a b', '/a.b/...'])(
+    '%s is one',
     (path) => {
-      expect(refusal(() => checkPath('path', untyped(path)))).toMatchObject({ option: 'path', value: path })
+      expect(() => checkPath('path', path)).not.toThrow()
     },
   )
+
+  test.each([
+    '',
+    'a',
+    '*',
+    '/a?b=1',
+    '/a#b',
+    '/*/a',
+    '/a*',
+    '/*a',
+    '/:',
+    '/:1',
+    '/:a-b',
+    '/:a/:a',
+    '/.',
+    '/a/../b',
+    '/%2e',
+    '/a\\b',
+    '/%zz',
+    '/\ud800',
+    null,
+    5,
+  ])('%s is none', (path) => {
+    expect(refusal(() => checkPath('path', untyped(path)))).toMatchObject({ option: 'path', value: path })
+  })
 })
 
 describe('a topic', () => {

@@ -60,6 +60,21 @@ test('parameters come by name, still percent-encoded, in the order of the path',
   ])
 })
 
+test('a literal segment may be written as it is read, or as it is sent', () => {
+  const table = tableOf('/café/[id]/%7Ea')
+  table.add('GET', '/a b', 'spaced')
+  expect(table.find('GET', '/caf%C3%A9/%5Bid%5D/~a')?.value).toBe('/café/[id]/%7Ea')
+  expect(table.find('GET', '/a%20b')?.value).toBe('spaced')
+  expect(table.addUnlessTaken(ANY_METHOD, '/caf%c3%a9/[id]/~a', 'second')).toBe(false)
+})
+
+test('a percent-encoded asterisk or colon is a literal', () => {
+  const table = tableOf('/%2A', '/a/%3Ab')
+  expect(table.find('GET', '/x')).toBeUndefined()
+  expect(table.find('GET', '/*')?.value).toBe('/%2A')
+  expect(table.find('GET', '/a/%3Ab')?.value).toBe('/a/%3Ab')
+})
+
 test('routes in the same place keep the names of their own parameters', () => {
   const table = tableOf('GET /:here', 'POST /:there')
   expect(table.find('GET', '/x')?.params).toEqual([['here', 'x']])

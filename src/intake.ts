@@ -1,9 +1,13 @@
 /**
- * What a socket does with what comes in while its handlers do not get it: because it is paused, or because an adapter takes the
- * messages. A socket has none of these until then, so that the path of a message stays as short as it is.
+ * What a socket does with what comes in while its handlers do not get it: because it is paused, by its user
+ * or by its route's `rateLimit`, or because an adapter takes the messages. A socket has none of these until
+ * then, or until the end where its route has a rate limit, so that the path of a message stays as short as it
+ * is.
  */
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
 import { WebSocketServerError } from './errors.js'
+import { MAX_INT32 } from './options/checks.js'
+import { type RateLimitSettings, RateMeter } from './rate-limit.js'
 import { throwUncaught } from './uncaught.js'
 
 /** Takes a socket's messages in place of its `message` handler. */
@@ -23,47 +27,68 @@ export interface IntakeSocket {
   handlePong(data: Buffer): void
   stopReading(): void
   startReading(): void
+  /** The client has sent more than the rate limit allows, and waits now. */
+  rateLimited(): void
+  /** Likewise where that ends the connection, which is no longer open when this returns. */
+  closeForRate(): void
 }
 
 /** Something that came in. */
 export type Arrival =
-  | { readonly kind: 'message'; readonly data: string | Buffer; readonly isBinary: boolean }
+  | {
+      readonly kind: 'message'
+      readonly data: string | Buffer
+      readonly isBinary: boolean
+      /** A consumer gives it back, which got it within the rate limit. */
+      readonly isReturned?: boolean
+    }
   | { readonly kind: 'ping' | 'pong'; readonly data: Buffer }
 
 export class Intake {
   readonly #socket: IntakeSocket
+  /** Undefined where the route has none. */
+  readonly #rateLimit: RateLimitSettings | undefined
+  readonly #meter: RateMeter | undefined
   /** What had been read when reading stopped, in order. No more than one read of the engine brings. */
   #held: Arrival[] = []
   /** So many of them were delivered. */
   #head = 0
   #isPaused = false
+  /** When that began, on the clock of `performance.now`. */
+  #pausedAt = 0
+  /** While the rate limit makes the client wait. */
+  #throttle: NodeJS.Timeout | undefined
   /** Whether `#release` will run, or does. */
   #isReleasing = false
   #consumer: Consumer | undefined
 
-  constructor(socket: IntakeSocket) {
+  constructor(socket: IntakeSocket, rateLimit: RateLimitSettings | undefined) {
     this.#socket = socket
+    this.#rateLimit = rateLimit
+    this.#meter = rateLimit && new RateMeter(rateLimit)
   }
 
   get isPaused(): boolean {
     return this.#isPaused
   }
 
-  /** Whether everything may go straight to the handlers. */
+  /** Whether everything may go straight to the handlers, from now on. */
   get isIdle(): boolean {
-    return !this.#isPaused && this.#held.length === 0 && !this.#isReleasing && this.#consumer === undefined
+    const isFree = this.#meter === undefined && this.#consumer === undefined
+    return isFree && !this.#isPaused && this.#held.length === 0 && !this.#isReleasing
   }
 
   pause(): void {
     if (this.#isPaused) return
     this.#isPaused = true
+    if (this.#meter !== undefined) this.#pausedAt = performance.now()
     this.#socket.stopReading()
   }
 
   /** What is held comes first, after the caller has returned; then reading goes on. */
   resume(): void {
     if (!this.#isPaused) return
-    this.#isPaused = false
+    this.#endPause()
     this.#releaseSoon()
   }
 
@@ -81,18 +106,30 @@ export class Intake {
     this.#consumer = undefined
     this.#held = [...unused, ...this.#held.slice(this.#head)]
     this.#head = 0
-    this.#isPaused = false
+    this.#endPause()
     this.#releaseSoon()
   }
 
   arrived(arrival: Arrival): void {
-    if (this.#isPaused || this.#isReleasing) this.#held.push(arrival)
+    if (this.#isBlocked || this.#isReleasing || !this.#isAdmitted(arrival)) this.#held.push(arrival)
     else this.#deliver(arrival)
   }
 
   /** The connection has ended: whatever is held comes now, paused or not. */
   flush(): void {
-    while (this.#socket.isOpen && this.#deliverNext());
+    // What was to wait for its time has no other time. What would have closed the connection stays out.
+    const isLimited = this.#rateLimit?.closes === true
+    for (let next = this.#held[this.#head]; next !== undefined && this.#socket.isOpen; next = this.#held[this.#head]) {
+      if (isLimited && !this.#isAdmitted(next)) break
+      this.#head += 1
+      this.#deliver(next)
+    }
+    this.stop()
+  }
+
+  /** Nothing is delivered any more. */
+  stop(): void {
+    clearTimeout(this.#throttle)
     this.#held = []
     this.#head = 0
   }
@@ -102,27 +139,67 @@ export class Intake {
     this.#consumer?.onClose(code, reason)
   }
 
+  get #isBlocked(): boolean {
+    return this.#isPaused || this.#throttle !== undefined
+  }
+
+  #endPause(): void {
+    if (this.#isPaused && this.#rateLimit?.closes) this.#meter?.forgive(this.#pausedAt, performance.now())
+    this.#isPaused = false
+  }
+
   #releaseSoon(): void {
     if (this.#isReleasing) return
     this.#isReleasing = true
     queueMicrotask(() => this.#release())
   }
 
+  /** What it calls may change all of this. */
   #release(): void {
-    while (!this.#isPaused && this.#socket.isOpen && this.#deliverNext());
+    while (!this.#isBlocked && this.#socket.isOpen) {
+      const next = this.#held[this.#head]
+      if (next === undefined || !this.#isAdmitted(next)) break
+      this.#head += 1
+      this.#deliver(next)
+    }
     this.#held.splice(0, this.#head)
     this.#head = 0
     this.#isReleasing = false
-    if (!this.#isPaused && this.#socket.isOpen) this.#socket.startReading()
+    if (!this.#isBlocked && this.#socket.isOpen) this.#socket.startReading()
   }
 
-  /** False when nothing is held. What it calls may change all of this. */
-  #deliverNext(): boolean {
-    const arrival = this.#held[this.#head]
-    if (arrival === undefined) return false
-    this.#head += 1
-    this.#deliver(arrival)
-    return true
+  /**
+   * Whether the rate limit lets it through now. If not, that has made the client wait, or has closed the
+   * connection.
+   */
+  #isAdmitted(arrival: Arrival): boolean {
+    if (this.#meter === undefined || this.#rateLimit === undefined) return true
+    if (arrival.kind !== 'message' || arrival.isReturned) return true
+    const { data } = arrival
+    const now = performance.now()
+    const wait = this.#meter.take(typeof data === 'string' ? Buffer.byteLength(data) : data.length, now)
+    if (wait === 0) return true
+    if (this.#rateLimit.closes) this.#socket.closeForRate()
+    else {
+      this.#socket.rateLimited()
+      this.#socket.stopReading()
+      this.#throttleUntil(now + wait)
+    }
+    return false
+  }
+
+  #throttleUntil(end: number): void {
+    // Rounded up: a timer of less than a millisecond would fire too early. An open connection keeps the
+    // process alive by itself.
+    const milliseconds = Math.min(Math.ceil(end - performance.now()), MAX_INT32)
+    this.#throttle = setTimeout(() => {
+      if (performance.now() < end) {
+        this.#throttleUntil(end)
+      } else {
+        this.#throttle = undefined
+        this.#releaseSoon()
+      }
+    }, milliseconds).unref()
   }
 
   #deliver(arrival: Arrival): void {

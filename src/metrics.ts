@@ -9,8 +9,11 @@ export class Counters {
   upgradesRefused = 0
   upgradesRefusedByOrigin = 0
   upgradesRefusedByLimit = 0
+  upgradesRefusedByAddress = 0
   upgradesRefusedByHandler = 0
   httpRequests = 0
+  rateLimitPauses = 0
+  rateLimitCloses = 0
   handlerErrors = 0
 }
 

@@ -14,6 +14,7 @@ import { ClosedError } from './errors.js'
 import { type Arrival, type Consumer, Intake, type IntakeSocket } from './intake.js'
 import { type Member, PLACE } from './members.js'
 import { abandon, MessageStreams } from './message-streams.js'
+import type { Counters } from './metrics.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from './options/arguments.js'
 import { checkBoolean, checkFunction } from './options/checks.js'
 import { checkSource, type ResolvedRoute, resolveDrained, resolveStream } from './options/websocket.js'
@@ -40,8 +41,13 @@ const ID_BYTES = 12
 /** Times are kept relative to this: V8 keeps small numbers (for 24 days) inside of an object, and gives others 16 bytes of their own. */
 const EPOCH = Date.now()
 
+/** RFC 6455, section 7.4.1: 1008, a policy is violated. */
+const RATE_CLOSE_CODE = 1008
+const RATE_CLOSE_REASON = 'rate limit exceeded'
+
 /** What a socket's server does for it. */
 export interface SocketOwner {
+  readonly counters: Counters
   /** Undefined where no handler asks for them. */
   readonly subscriptions: Subscriptions | undefined
   /** As EngineServer.publish, and to other processes. */
@@ -96,6 +102,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     this.data = origin.data
     this.protocol = origin.protocol
     this.remoteAddress = origin.remoteAddress
+    if (home.route.rateLimit !== undefined) this.#takeIn()
   }
 
   /** The handshake is done: from here on the engine knows this socket by its connection id. */
@@ -363,6 +370,15 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     if (this.#extras?.intake?.isIdle) this.#extras.intake = undefined
   }
 
+  rateLimited(): void {
+    this.#home.owner.counters.rateLimitPauses += 1
+  }
+
+  closeForRate(): void {
+    this.#home.owner.counters.rateLimitCloses += 1
+    this.close(RATE_CLOSE_CODE, RATE_CLOSE_REASON)
+  }
+
   #extend(): Extras {
     this.#extras ??= new Extras()
     return this.#extras
@@ -370,13 +386,14 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   #takeIn(): Intake {
     const extras = this.#extend()
-    extras.intake ??= new Intake(this)
+    extras.intake ??= new Intake(this, this.#home.route.rateLimit)
     return extras.intake
   }
 
   /** Nothing is sent any more. */
   #closing(): void {
     this.#home.owner.subscriptions?.leave(this)
+    this.#extras?.intake?.stop()
     this.#extras?.waiters?.end()
     this.#extras?.streams?.end()
   }

@@ -60,6 +60,17 @@ export interface ServerOptions {
    */
   maxConnections?: number
   /**
+   * Of those connections, how many may come from one address: beyond that, an upgrade is answered 503, before
+   * any handler is asked. An IPv6 address counts as its first 64 bits, which is what one subscriber has (RFC
+   * 6177), an IPv4 address written as IPv6 as that IPv4 address.
+   *
+   * With `proxyProtocol` it is the address that the proxy tells. A reverse proxy that speaks HTTP only, such
+   * as nginx, is one address for all its clients: limit them there, or in `upgrade`. Clients of a unix
+   * socket, and those whose proxy names no address, are not limited here. Remember that many people may share
+   * one IPv4 address, behind the router of a company or a mobile carrier. 1 to 2^31-1. Default: no limit.
+   */
+  maxConnectionsPerAddress?: number
+  /**
    * Who may open a WebSocket: others are answered 403. This keeps pages of other sites from using what your users' browsers know
    * (RFC 6455, section 10.2); it is no protection from other programs, which send whatever Origin they like.
    *
@@ -126,16 +137,25 @@ export type Metrics = {
   readonly connectionsOpen: number
   /** WebSocket connections that have ended, in whatever way. */
   readonly connectionsClosed: number
-  /** Requests for a WebSocket connection that were answered otherwise: the next three, and malformed ones, unknown paths, a closing server. */
+  /**
+   * Requests for a WebSocket connection that were answered otherwise: the next four, and malformed ones,
+   * unknown paths, a closing server.
+   */
   readonly upgradesRefused: number
   /** Of `upgradesRefused`: because of `allowedOrigins`. */
   readonly upgradesRefusedByOrigin: number
   /** Of `upgradesRefused`: because of `maxConnections`. */
   readonly upgradesRefusedByLimit: number
+  /** Of `upgradesRefused`: because of `maxConnectionsPerAddress`. */
+  readonly upgradesRefusedByAddress: number
   /** Of `upgradesRefused`: by the route's `upgrade` handler, which answered with a Response or failed. */
   readonly upgradesRefusedByHandler: number
   /** HTTP requests, other than those for a WebSocket connection. The health path's count too. */
   readonly httpRequests: number
+  /** How often a client was made to wait by a `rateLimit`. */
+  readonly rateLimitPauses: number
+  /** WebSocket connections that a `rateLimit` has closed. */
+  readonly rateLimitCloses: number
   /** Messages received whole, from all clients. Pings and pongs are no messages. */
   readonly messagesReceived: number
   /** Bytes of the payloads in `messagesReceived`. */
@@ -387,6 +407,37 @@ export interface CompressionOptions {
 }
 
 /**
+ * How much one client may send. Time is counted in windows of `seconds`: the first begins with the client's
+ * first message, the next ones when the one before is over. In each of them it may send that many messages,
+ * and that many bytes of them; what is left open counts as any number, but one of the two is given. Messages
+ * count when they are whole, with the bytes of `Metrics.bytesReceived`. Pings and Pongs do not count.
+ */
+export interface RateLimit {
+  /** 1 to 2^31-1. */
+  messages?: number
+  /** 1 to 2^31-1. */
+  bytes?: number
+  /** 0.01 to 86,400. */
+  seconds: number
+  /**
+   * What becomes of a client that sends more.
+   *
+   * `'pause'`: it is made to wait, as by `Socket.pause`, until the next window. Nothing is lost, and the
+   * order stays. A message that is longer than `bytes` comes at the begin of a window, and is paid for with
+   * as many windows as it needs. Meanwhile the client is not heard: that it closes or has gone shows when the
+   * pause is over, or when something cannot be written to it; when it does, what had been read already is
+   * delivered at once. A `pause` of yours goes on beyond the limit's, and `resume` does not shorten that.
+   *
+   * `'close'`: the connection is closed with 1008 and `rate limit exceeded`, in place of the first message
+   * too many. What came before is delivered; a message longer than `bytes` is always too much. While you have
+   * the client wait (`pause`, an adapter), it is free to send what the limit allows for that time, and may
+   * have it delivered at once afterwards. The network, or a loop that was busy, can bring at once what was
+   * sent in good order: leave room for that.
+   */
+  action: 'pause' | 'close'
+}
+
+/**
  * The handlers and limits of one WebSocket route. A handler that throws or rejects ends in `error`, and its socket is
  * closed with 1011; nobody else is disturbed.
  */
@@ -452,6 +503,8 @@ export interface WebSocketHandlers<T, P extends string = string> {
   maxLifetime?: number
   /** Ping shortly before the idle timeout strikes. Default true. */
   sendPings?: boolean
+  /** How much each client may send, before it has to wait or is closed. Default: no limit but its turn's. */
+  rateLimit?: RateLimit
   /**
    * Compress messages (permessage-deflate, RFC 7692) for clients that can: all browsers, and most others. It costs processor time and,
    * unless everything is shared, memory for each connection. Default false; `{}` takes all of CompressionOptions' defaults.

@@ -12,6 +12,8 @@ import { Running } from './support/child.js'
 import { Client, refusal } from './support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from './support/engines.js'
 import { http } from './support/http.js'
+import { proxyHeader, tcp4 } from './support/proxy-header.js'
+import { binary, closeCode, text as frameOf, handshake, RawClient } from './support/raw-client.js'
 
 /** An example that is ready. */
 async function start(
@@ -134,6 +136,36 @@ describeEngines('the example', (engine) => {
     expect(await (await fetch(url)).json()).toEqual([note])
     expect((await fetch(address.httpUrl('/nowhere'))).status).toBe(404)
   })
+  test('limits: counts connections by the address that a proxy tells, closes who talks too much, and slows uploads', async () => {
+    const { address } = await start(engine, 'limits.mjs', { PROXY: '1', PER_ADDRESS: '1' })
+    const connect = async (path: string, source: number[]) => {
+      const client = await RawClient.connect({ ...address, host: '127.0.0.1' })
+      client.write(proxyHeader({ body: tcp4(source) }), handshake({ path }))
+      return { client, status: (await client.response()).status }
+    }
+    const talker = await connect('/chat', [192, 0, 2, 1])
+    expect(talker.status).toBe(101)
+    expect((await connect('/chat', [192, 0, 2, 1])).status).toBe(503)
+    const uploader = await connect('/upload', [192, 0, 2, 2])
+    expect(uploader.status).toBe(101)
+    for (let count = 0; count < 21; count++) talker.client.write(frameOf(`${count}`))
+    for (let count = 0; count < 20; count++) {
+      expect((await talker.client.frame('what was said')).payload.toString()).toBe(`${count}`)
+    }
+    expect(closeCode(await talker.client.frame('the Close frame'))).toBe(1008)
+    for (let count = 0; count < 3; count++) uploader.client.write(binary(Buffer.alloc(1_000_000)))
+    for (let count = 0; count < 3; count++) {
+      expect((await uploader.client.frame('the answer')).payload.toString()).toBe('1000000 taken')
+    }
+    const asking = await RawClient.connect({ ...address, host: '127.0.0.1' })
+    asking.write(proxyHeader({ body: tcp4() }), 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    expect(JSON.parse((await asking.response()).body.toString())).toMatchObject({
+      upgradesRefusedByAddress: 1,
+      rateLimitCloses: 1,
+      rateLimitPauses: 2,
+    })
+  })
+
   test('proxy: hands requests and answers on, and leaves out what belongs to one connection', async () => {
     const seen: { method?: string | undefined; url?: string | undefined; fields: string[]; body: string }[] = []
     const upstream = createServer(async (request, response) => {

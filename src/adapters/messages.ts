@@ -79,7 +79,7 @@ class MessageIterator implements AsyncIterableIterator<string | Buffer>, Consume
       taker({ done: false, value: data })
       return
     }
-    this.#waiting.push({ kind: 'message', data, isBinary })
+    this.#waiting.push({ kind: 'message', data, isBinary, isReturned: true })
     this.#waitingBytes += data.length
     if (this.#isPaused || (this.#waiting.length < MAX_WAITING && this.#waitingBytes < MAX_WAITING_BYTES)) return
     this.#isPaused = true

@@ -33,6 +33,7 @@ const SERVER_OPTION_NAMES: Names<ServerOptions> = [
   'health',
   'maxRequestBodySize',
   'maxConnections',
+  'maxConnectionsPerAddress',
   'allowedOrigins',
   'backplane',
   'onError',
@@ -51,6 +52,8 @@ export interface ResolvedServerOptions {
   readonly maxRequestBodySize: number
   /** Infinity for no limit. */
   readonly maxConnections: number
+  /** Infinity for no limit. */
+  readonly maxConnectionsPerAddress: number
   readonly isAllowedOrigin: OriginCheck | undefined
   readonly backplane: Backplane | undefined
   readonly onError: ((error: Error) => void) | undefined
@@ -60,11 +63,15 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
   checkObject('options', options, SERVER_OPTION_NAMES)
   const { maxRequestBodySize = DEFAULT_MAX_REQUEST_BODY_SIZE } = options
   const { engine, tls, proxyProtocol = false, health, maxConnections, allowedOrigins, backplane, onError } = options
+  const { maxConnectionsPerAddress } = options
   checkBoolean('proxyProtocol', proxyProtocol)
   if (backplane !== undefined) checkBackplane(backplane)
   if (onError !== undefined) checkFunction('onError', onError)
   checkInteger('maxRequestBodySize', maxRequestBodySize, 0, MAX_INT32, ' bytes')
   if (maxConnections !== undefined) checkInteger('maxConnections', maxConnections, 1, MAX_INT32)
+  if (maxConnectionsPerAddress !== undefined) {
+    checkInteger('maxConnectionsPerAddress', maxConnectionsPerAddress, 1, MAX_INT32)
+  }
   return {
     engine: engine === undefined ? undefined : checkEngineName('engine', engine),
     tls: tls === undefined ? undefined : resolveTls(tls),
@@ -72,6 +79,7 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
     health: resolveHealth(health),
     maxRequestBodySize,
     maxConnections: maxConnections ?? Number.POSITIVE_INFINITY,
+    maxConnectionsPerAddress: maxConnectionsPerAddress ?? Number.POSITIVE_INFINITY,
     isAllowedOrigin: resolveAllowedOrigins(allowedOrigins, options),
     backplane,
     // Called as a method, so that it may use `this`.

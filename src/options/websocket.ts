@@ -1,7 +1,16 @@
 /** Handlers and limits of a WebSocket route: the home of their defaults and ranges. */
 import type { CompressionSettings, EngineRoute } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
-import type { CompressionOptions, CompressorSize, Data, DrainedOptions, SendStreamOptions, WebSocketHandlers } from '../types.js'
+import type { RateLimitSettings } from '../rate-limit.js'
+import type {
+  CompressionOptions,
+  CompressorSize,
+  Data,
+  DrainedOptions,
+  RateLimit,
+  SendStreamOptions,
+  WebSocketHandlers,
+} from '../types.js'
 import {
   checkBoolean,
   checkFunction,
@@ -30,13 +39,20 @@ const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops'> =
   idleTimeout: 120,
   sendPings: true,
   closeOnBackpressureLimit: false,
+  rateLimit: undefined,
   compression: undefined,
 }
 
 /** What a route is made of besides its handlers. */
 export interface ResolvedRoute extends EngineRoute {
   readonly closeOnBackpressureLimit: boolean
+  /** Undefined for none. */
+  readonly rateLimit: RateLimitSettings | undefined
 }
+
+/** Seconds of `rateLimit`: what timers can tell apart, and a day. */
+const MIN_RATE_SECONDS = 0.01
+const MAX_RATE_SECONDS = 86_400
 
 /** Bytes: many enough for the cost of a fragment not to matter, and few enough to be kept for each client. */
 const MAX_FRAGMENT_LENGTH = 64 * 1024
@@ -62,6 +78,7 @@ const SIZES: Readonly<Record<CompressorSize, readonly [compressorBits: number, m
 
 const STREAM_OPTION_NAMES: Names<SendStreamOptions> = ['binary', 'compress', 'signal']
 const DRAINED_OPTION_NAMES: Names<DrainedOptions> = ['threshold', 'signal']
+const RATE_LIMIT_NAMES: Names<RateLimit> = ['messages', 'bytes', 'seconds', 'action']
 const COMPRESSION_OPTION_NAMES: Names<CompressionOptions> = ['compressor', 'decompressor', 'threshold']
 
 const HANDLER_NAMES = [
@@ -93,6 +110,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     idleTimeout = ROUTE_DEFAULTS.idleTimeout,
     sendPings = ROUTE_DEFAULTS.sendPings,
     closeOnBackpressureLimit = ROUTE_DEFAULTS.closeOnBackpressureLimit,
+    rateLimit,
     compression = false,
   } = handlers
   checkInteger('maxPayloadLength', maxPayloadLength, 1, MAX_INT32, ' bytes')
@@ -108,9 +126,31 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     idleTimeout,
     sendPings,
     closeOnBackpressureLimit,
+    rateLimit: rateLimit === undefined ? undefined : resolveRateLimit(rateLimit),
     maxFragmentLength: Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2)),
     reportDrops: closeOnBackpressureLimit || handlers.dropped !== undefined,
     compression: resolveCompression(compression),
+  }
+}
+
+function resolveRateLimit(rateLimit: RateLimit): RateLimitSettings {
+  checkObject('rateLimit', rateLimit, RATE_LIMIT_NAMES, 'rateLimit.')
+  const { messages, bytes, seconds, action } = rateLimit
+  if (messages !== undefined) checkInteger('rateLimit.messages', messages, 1, MAX_INT32)
+  if (bytes !== undefined) checkInteger('rateLimit.bytes', bytes, 1, MAX_INT32)
+  if (messages === undefined && bytes === undefined) {
+    throw new OptionError('rateLimit.messages', undefined, 'given, or bytes, or both')
+  }
+  // Of a NaN neither comparison holds.
+  if (typeof seconds !== 'number' || !(seconds >= MIN_RATE_SECONDS && seconds <= MAX_RATE_SECONDS)) {
+    throw new OptionError('rateLimit.seconds', seconds, `a number from ${MIN_RATE_SECONDS} to ${MAX_RATE_SECONDS}`)
+  }
+  if (action !== 'pause' && action !== 'close') throw new OptionError('rateLimit.action', action, "'pause' or 'close'")
+  return {
+    messages: messages ?? Number.POSITIVE_INFINITY,
+    bytes: bytes ?? Number.POSITIVE_INFINITY,
+    window: seconds * 1000,
+    closes: action === 'close',
   }
 }
 

@@ -14,13 +14,13 @@ import { failureResponse, isResponse, plainResponse, readResponse, type Streamin
 import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Target } from '../http/target.js'
 import type { Members } from '../members.js'
-import type { Counters } from '../metrics.js'
 import type { OriginCheck } from '../options/origins.js'
 import type { ResolvedRoute } from '../options/websocket.js'
 import { ServerSocket, type SocketHome, type SocketOwner } from '../socket.js'
 import { isThenable } from '../thenable.js'
 import type { WebSocketHandlers } from '../types.js'
 import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
+import { AddressLimit } from './address-limit.js'
 import { LifetimeLimit } from './lifetime-limit.js'
 import { IncomingUpgrade } from './request.js'
 
@@ -29,13 +29,16 @@ export interface UpgradeLimits {
   readonly isAllowedOrigin: OriginCheck | undefined
   /** Infinity for no limit. */
   readonly maxConnections: number
+  /** Infinity for no limit. */
+  readonly maxConnectionsPerAddress: number
+  /** Whether the address that counts is the one that a proxy tells. */
+  readonly proxyProtocol: boolean
 }
 
 /** What upgrades need of their server. */
 export interface UpgradeOwner extends SocketOwner {
   readonly engine: EngineServer | undefined
   readonly isClosing: boolean
-  readonly counters: Counters
   /** Those that have not ended. A new one is added here. */
   readonly sockets: Members<ServerSocket<unknown>>
   /** Answers in pieces. Resolves also when the client has gone; rejects with the body's error, and has then cut the connection. */
@@ -58,6 +61,8 @@ interface Route {
 interface Wanted {
   readonly route: Route
   readonly remoteAddress: string
+  /** Whose places it takes; undefined where that is nobody's business. */
+  readonly group: string | undefined
   /** Where the route's handler has its say. */
   readonly request: IncomingUpgrade | undefined
   /** What client and route agree on. */
@@ -73,10 +78,16 @@ export class Upgrades {
   readonly #lifetimes: LifetimeLimit<ServerSocket<unknown>>[] = []
   /** Those whose handler, or whose refusal, is under way. */
   readonly #pending = new Map<ExchangeId, IncomingUpgrade>()
+  /**
+   * Where there is a limit for each address: who has a place, as an exchange that is pending or as a socket.
+   */
+  readonly #addresses: AddressLimit<ExchangeId | ServerSocket<unknown>> | undefined
 
   constructor(owner: UpgradeOwner, limits: UpgradeLimits) {
     this.#owner = owner
     this.#limits = limits
+    const { maxConnectionsPerAddress: max, proxyProtocol } = limits
+    if (max !== Number.POSITIVE_INFINITY) this.#addresses = new AddressLimit(max, proxyProtocol)
   }
 
   /** `maxLifetime` in seconds, 0 for none. */
@@ -109,13 +120,14 @@ export class Upgrades {
   /** The client has gone. */
   aborted(exchange: ExchangeId): void {
     const request = this.#pending.get(exchange)
-    this.#pending.delete(exchange)
+    this.#settle(exchange)
     request?.abort()
   }
 
   /** The connection has ended. */
   ended(socket: ServerSocket<unknown>): void {
     for (const lifetime of this.#lifetimes) lifetime.delete(socket)
+    this.#addresses?.leave(socket)
   }
 
   /** What can be said without the route's handler: the answer that refuses, or what is left for the handler to judge. */
@@ -126,7 +138,8 @@ export class Upgrades {
     const refusal = refusalOf(head)
     if (refusal !== undefined) return refusal
     // Before anything that is in proportion to what the client has sent.
-    const status = this.#reachedLimit(head)
+    const group = this.#addresses?.groupOf(head)
+    const status = this.#reachedLimit(head, group)
     if (status !== undefined) return plainResponse(status)
     const protocols = offeredProtocols(head)
     const extensions = extensionOffersOf(head)
@@ -137,13 +150,13 @@ export class Upgrades {
     const compression = settings && agreeOnCompression(extensions, settings)
     const { remoteAddress } = head
     // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
-    if (route.handlers.upgrade === undefined) return { route, remoteAddress, request: undefined, compression }
+    if (route.handlers.upgrade === undefined) return { route, remoteAddress, group, request: undefined, compression }
     const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols))
-    return request === undefined ? plainResponse(400) : { route, remoteAddress, request, compression }
+    return request === undefined ? plainResponse(400) : { route, remoteAddress, group, request, compression }
   }
 
   /** The status for a client that one of the server's limits keeps out. */
-  #reachedLimit(head: RequestHead): number | undefined {
+  #reachedLimit(head: RequestHead, group: string | undefined): number | undefined {
     const { isAllowedOrigin, maxConnections } = this.#limits
     const { counters, sockets } = this.#owner
     try {
@@ -155,15 +168,24 @@ export class Upgrades {
       this.#owner.report(error)
       return 500
     }
-    if (sockets.size + this.#pending.size < maxConnections) return undefined
-    counters.upgradesRefusedByLimit += 1
+    if (this.#addresses?.hasRoom(group) === false) counters.upgradesRefusedByAddress += 1
+    else if (sockets.size + this.#pending.size >= maxConnections) counters.upgradesRefusedByLimit += 1
+    else return undefined
     return 503
+  }
+
+  /** False when it is pending no longer. */
+  #settle(exchange: ExchangeId): boolean {
+    if (!this.#pending.delete(exchange)) return false
+    this.#addresses?.leave(exchange)
+    return true
   }
 
   /** Lets the route's handler decide; one that answers at once is obeyed at once. */
   async #ask(exchange: ExchangeId, wanted: Wanted, request: IncomingUpgrade): Promise<void> {
     const { route } = wanted
     this.#pending.set(exchange, request)
+    this.#addresses?.enter(exchange, wanted.group)
     try {
       const result: unknown = route.handlers.upgrade?.(request)
       const answer: unknown = isThenable(result) ? await result : result
@@ -174,9 +196,9 @@ export class Upgrades {
       if (request.isAborted && error === request.signal.reason) return
       this.#owner.failed()
       this.#owner.report(error)
-      if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, failureResponse(error))
+      if (this.#settle(exchange)) this.#refuseByHandler(exchange, failureResponse(error))
     } finally {
-      this.#pending.delete(exchange)
+      this.#settle(exchange)
       this.#owner.settled()
     }
   }
@@ -185,24 +207,28 @@ export class Upgrades {
     if (isResponse(answer)) {
       const response = await readResponse(answer, false)
       if (!('rest' in response)) {
-        if (this.#pending.delete(exchange)) this.#refuseByHandler(exchange, response)
+        if (this.#settle(exchange)) this.#refuseByHandler(exchange, response)
       } else if (this.#pending.has(exchange)) {
         this.#countRefusalByHandler()
         try {
           await this.#owner.stream(exchange, response)
         } finally {
-          this.#pending.delete(exchange)
+          this.#settle(exchange)
         }
       } else {
         response.rest.cancel(request.signal.reason)
       }
       return
     }
-    this.#pending.delete(exchange)
+    this.#settle(exchange)
     this.#open(exchange, wanted, answer)
   }
 
-  #open(exchange: ExchangeId, { route, remoteAddress, compression }: Wanted, { data, protocol, headers }: Acceptance): void {
+  #open(
+    exchange: ExchangeId,
+    { route, remoteAddress, group, compression }: Wanted,
+    { data, protocol, headers }: Acceptance,
+  ): void {
     const { engine, sockets, counters, isClosing } = this.#owner
     if (engine === undefined) return
     // It may have begun since the request came, by the user's own code too.
@@ -219,6 +245,7 @@ export class Upgrades {
     if (connection === 0) return
     counters.connectionsAccepted += 1
     sockets.add(socket)
+    this.#addresses?.enter(socket, group)
     route.lifetime?.add(socket)
     socket.opened(connection)
   }

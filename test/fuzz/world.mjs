@@ -8,8 +8,15 @@ import * as library from '../../dist/index.js'
 import { tls } from '../fixtures/peers.mjs'
 import { FuzzError, randomCall, randomResponse, reading } from './calls.mjs'
 
-const OPTIONS = ['backplane', 'maxRequestBodySize', 'maxConnections', 'allowedOrigins', 'proxyProtocol']
-const ROUTE_OPTIONS = ['upgrade', 'dropped', 'compression', 'maxLifetime', 'closeOnBackpressureLimit']
+const OPTIONS = [
+  'backplane',
+  'maxRequestBodySize',
+  'maxConnections',
+  'maxConnectionsPerAddress',
+  'allowedOrigins',
+  'proxyProtocol',
+]
+const ROUTE_OPTIONS = ['upgrade', 'dropped', 'compression', 'maxLifetime', 'closeOnBackpressureLimit', 'rateLimit']
 
 /** Those options that this release knows: any other would make everything an OptionError. */
 function known(names, make) {
@@ -131,6 +138,7 @@ export class World {
       ...(has('backplane', 0.4) && { backplane: this.#backplane() }),
       ...(has('maxRequestBodySize', 0.5) && { maxRequestBodySize: random.int(5000) + 1 }),
       ...(has('maxConnections', 0.2) && { maxConnections: 1 + random.int(40) }),
+      ...(has('maxConnectionsPerAddress', 0.2) && { maxConnectionsPerAddress: 1 + random.int(20) }),
       ...(has('allowedOrigins', 0.2) && { allowedOrigins: random.chance(0.5) ? ['http://good.example'] : () => this.#opinion() }),
       ...(proxied && { proxyProtocol: true }),
     }
@@ -217,6 +225,14 @@ export class World {
     }
     if (has('maxLifetime', 0.3)) handlers.maxLifetime = 60
     if (has('closeOnBackpressureLimit', 0.3)) handlers.closeOnBackpressureLimit = true
+    if (has('rateLimit', 0.3)) {
+      handlers.rateLimit = {
+        ...(random.chance(0.7) && { messages: 1 + random.int(10) }),
+        bytes: 1 + random.int(5000),
+        seconds: random.pick([0.01, 0.1, 1, 3600]),
+        action: random.pick(['pause', 'pause', 'close']),
+      }
+    }
     handlers.subscription = (_, topic, subscribers, before) => {
       if ((state.topics.get(topic) ?? 0) !== before)
         this.fail('subscription', `said ${before} and not ${state.topics.get(topic) ?? 0}`)

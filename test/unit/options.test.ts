@@ -35,6 +35,7 @@ describe('server options', () => {
       proxyProtocol: false,
       health: { path: '/health', check: undefined },
       maxConnections: Number.POSITIVE_INFINITY,
+      maxConnectionsPerAddress: Number.POSITIVE_INFINITY,
       isAllowedOrigin: undefined,
       maxRequestBodySize: 1_048_576,
       backplane: undefined,
@@ -74,8 +75,8 @@ describe('server options', () => {
     [{ health: { check: true } }, 'health.check'],
     [{ health: { path: 'up', check() {} } }, 'health.path'],
     [{ health: { check() {}, interval: 5 } }, 'health.interval'],
-    ...[0, -1, 1.5, '5', 2 ** 31, Number.POSITIVE_INFINITY, null].map(
-      (value): Wrong => [{ maxConnections: value }, 'maxConnections'],
+    ...['maxConnections', 'maxConnectionsPerAddress'].flatMap((option) =>
+      [0, -1, 1.5, '5', 2 ** 31, Number.POSITIVE_INFINITY, null].map((value): Wrong => [{ [option]: value }, option]),
     ),
     [{ maxRequestBodySize: -1 }, 'maxRequestBodySize'],
     [{ maxRequestBodySize: 2 ** 31 }, 'maxRequestBodySize'],
@@ -278,6 +279,20 @@ describe('a WebSocket route', () => {
       ),
     ),
     [{ closeOnBackpressureLimit: 1 }, 'closeOnBackpressureLimit'],
+    ...notObjects.map((rateLimit): Wrong => [{ rateLimit }, 'rateLimit']),
+    [{ rateLimit: { seconds: 1, action: 'close' } }, 'rateLimit.messages'],
+    [{ rateLimit: { messages: 5, minutes: 1, action: 'close' } }, 'rateLimit.minutes'],
+    ...['messages', 'bytes'].flatMap((option) =>
+      [0, -1, 1.5, '5', 2 ** 31, Number.POSITIVE_INFINITY, Number.NaN, null].map(
+        (value): Wrong => [{ rateLimit: { seconds: 1, action: 'pause', [option]: value } }, `rateLimit.${option}`],
+      ),
+    ),
+    ...[0, 0.001, -1, '1', 86_401, Number.POSITIVE_INFINITY, Number.NaN, null, undefined].map(
+      (seconds): Wrong => [{ rateLimit: { messages: 1, action: 'pause', seconds } }, 'rateLimit.seconds'],
+    ),
+    ...['wait', true, null, undefined].map(
+      (action): Wrong => [{ rateLimit: { messages: 1, seconds: 1, action } }, 'rateLimit.action'],
+    ),
     [{ dropped: true }, 'dropped'],
   ])('%j is refused for %s', (handlers, name) => {
     expect(refusal(() => resolveRoute(untyped(handlers))).option).toBe(name)
@@ -326,6 +341,22 @@ describe('a WebSocket route', () => {
         value: maxLifetime,
       })
     }
+  })
+
+  test('has no rate limit unless asked to; what such a limit leaves open is any number', () => {
+    expect(resolveRoute({}).rateLimit).toBeUndefined()
+    expect(resolveRoute({ rateLimit: { messages: 5, seconds: 0.5, action: 'pause' } }).rateLimit).toEqual({
+      messages: 5,
+      bytes: Number.POSITIVE_INFINITY,
+      window: 500,
+      closes: false,
+    })
+    expect(resolveRoute({ rateLimit: { bytes: 1000, seconds: 86_400, action: 'close' } }).rateLimit).toEqual({
+      messages: Number.POSITIVE_INFINITY,
+      bytes: 1000,
+      window: 86_400_000,
+      closes: true,
+    })
   })
 
   test('says the value and the range', () => {

@@ -4,6 +4,7 @@
  */
 import { expect, test } from 'vitest'
 import { Client } from './support/client.js'
+import { deflateMessage, RSV1 } from './support/deflate.js'
 import { describeEngines, type EngineName, serve } from './support/engines.js'
 import { binary, closeCode, closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
 import { Queue } from './support/waiting.js'
@@ -195,5 +196,78 @@ describeEngines('what is not a violation', (engine) => {
     const all = Buffer.from(Array.from({ length: 256 }, (_, value) => value))
     client.write(binary(all))
     expect(await messages.next('the message')).toEqual(all)
+  })
+})
+
+describeEngines('text that is not UTF-8', (engine) => {
+  /** "κόσμε", and what Autobahn's cases 6.4 put behind it: F4 90 begins no character. */
+  const good = Buffer.from('κόσμε')
+  const bad = bytes(0xf4, 0x90, 0x80, 0x80)
+
+  test.skipIf(engine === 'native').each([
+    ['a fragment', [text(good, { fin: false }), continuation(bad, false)]],
+    ['the first bytes of a character in a fragment', [text(good, { fin: false }), continuation(bad.subarray(0, 2), false)]],
+    ['a character cut in two by fragments', [text(bytes(0xed), { fin: false }), continuation(bytes(0xa0), false)]],
+    ['a piece of a frame', [text(Buffer.concat([good, bad, good])).subarray(0, -good.length)]],
+    ['a piece of a frame of 100 KB', [text(Buffer.concat([bad, Buffer.alloc(100_000)])).subarray(0, 1000)]],
+  ])('fails with %s, and waits for no more', async (_where, stream) => {
+    const served = await serve(engine)
+    const client = await RawClient.open(served)
+    client.write(...stream)
+    expect(closeCode(await client.frame())).toBe(1007)
+  })
+
+  test.skipIf(engine === 'native')('fails with the fragment when that is compressed', async () => {
+    const served = await serve(engine, { compression: {} })
+    const client = await RawClient.open(served, { headers: ['Sec-WebSocket-Extensions: permessage-deflate'] })
+    client.write(text(deflateMessage(Buffer.concat([good, bad])), { fin: false, reserved: RSV1 }))
+    expect(closeCode(await client.frame())).toBe(1007)
+  })
+
+  test('is not taken for any where characters are cut by frames and network packets', async () => {
+    const messages = new Queue<string | Buffer>()
+    const served = await serve(engine, { message: (_socket, message) => messages.push(message) })
+    const client = await RawClient.open(served)
+    const all = Buffer.from('aß€😀'.repeat(20))
+    const fragments = [...all].map((byte, index) =>
+      index === 0
+        ? text(bytes(byte), { fin: false })
+        : frame({ opcode: OPCODE.CONTINUATION, payload: bytes(byte), fin: index === all.length - 1 }),
+    )
+    for (const byte of Buffer.concat(fragments.slice(0, 20))) {
+      client.write(bytes(byte))
+      await client.flushed()
+    }
+    client.write(...fragments.slice(20))
+    expect(await messages.next('the message')).toBe(all.toString())
+    const whole = text(all)
+    for (const byte of whole) {
+      client.write(bytes(byte))
+      await client.flushed()
+    }
+    expect(await messages.next('the message')).toBe(all.toString())
+  })
+})
+
+describeEngines('a message in very many fragments', (engine) => {
+  test.each([
+    ['of one byte', 40_000, 'x'],
+    ['that are empty', 300_000, ''],
+  ])('%s is taken', async (_which, count, payload) => {
+    const messages = new Queue<string | Buffer>()
+    const served = await serve(engine, { message: (_socket, message) => messages.push(message) })
+    const client = await RawClient.open(served)
+    const fragment = continuation(payload, false)
+    const fragments = Buffer.concat(Array.from({ length: count }, () => fragment))
+    client.write(binary('begin ', { fin: false }), fragments, continuation(' end'))
+    const message = await messages.next('the message', 30_000)
+    expect(String(message)).toBe(`begin ${payload.repeat(count)} end`)
+  })
+
+  test('is too large only beyond maxPayloadLength', async () => {
+    const served = await serve(engine, { maxPayloadLength: 20_000 })
+    const client = await RawClient.open(served)
+    client.write(binary('x', { fin: false }), ...Array.from({ length: 20_000 }, () => continuation('x', false)))
+    expect(closeCode(await client.frame())).toBe(1009)
   })
 })

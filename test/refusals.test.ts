@@ -1,0 +1,106 @@
+/** What is refused as a request is refused as a handshake, too: a checklist of what is wrong with a head, on both engines. */
+import { expect, test } from 'vitest'
+import { describeEngines, serve } from './support/engines.js'
+import { RawClient } from './support/raw-client.js'
+
+const HANDSHAKE = [
+  'Upgrade: websocket',
+  'Connection: Upgrade',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  'Sec-WebSocket-Version: 13',
+]
+
+/** Fields of the head, and the version where it is another than 1.1. */
+const MALFORMED: Record<string, { readonly fields: readonly string[]; readonly version?: string }> = {
+  'no Host': { fields: [] },
+  'two Hosts': { fields: ['Host: a', 'Host: b'] },
+  'two Hosts that are the same': { fields: ['host: a', 'HOST: a'] },
+  'a version that is none': { fields: ['Host: a'], version: 'HTTP/1.2' },
+  'a version in lower case': { fields: ['Host: a'], version: 'http/1.1' },
+  'a length that is no number': { fields: ['Host: a', 'Content-Length: x'] },
+  'an empty length': { fields: ['Host: a', 'Content-Length:'] },
+  'a negative length': { fields: ['Host: a', 'Content-Length: -0'] },
+  'a length with a sign': { fields: ['Host: a', 'Content-Length: +0'] },
+  'two lengths': { fields: ['Host: a', 'Content-Length: 0', 'Content-Length: 0'] },
+  'a list of lengths': { fields: ['Host: a', 'Content-Length: 0, 0'] },
+  'chunks and a length': { fields: ['Host: a', 'Transfer-Encoding: chunked', 'Content-Length: 5'] },
+  'a coding that is not chunked': { fields: ['Host: a', 'Transfer-Encoding: gzip'] },
+  'chunked before another coding': { fields: ['Host: a', 'Transfer-Encoding: chunked, gzip'] },
+  'the coding identity': { fields: ['Host: a', 'Transfer-Encoding: identity'] },
+  'an empty Transfer-Encoding': { fields: ['Host: a', 'Transfer-Encoding:'] },
+  'a folded field': { fields: ['Host: a', 'X: a\r\n b'] },
+  'a blank before the colon': { fields: ['Host: a', 'X : a'] },
+  'a blank before the first field': { fields: [' X: a', 'Host: a'] },
+  'a field without a colon': { fields: ['Host: a', 'X'] },
+  'a field without a name': { fields: ['Host: a', ': b'] },
+  'a NUL in a value': { fields: ['Host: a', 'X: a\0b'] },
+  'a CR in a value': { fields: ['Host: a', 'X: a\rb'] },
+  'a bare LF': { fields: ['Host: a', 'X: a\nY: b'] },
+  'a name that is not ASCII': { fields: ['Host: a', 'X\xe9: b'] },
+  'a head that is too large': { fields: ['Host: a', `X: ${'x'.repeat(17_000)}`] },
+}
+
+describeEngines('a head that is wrong is refused, and ends the connection', (engine) => {
+  for (const [what, { fields, version = 'HTTP/1.1' }] of Object.entries(MALFORMED)) {
+    for (const [kind, more] of [
+      ['a request', []],
+      ['a handshake', HANDSHAKE],
+    ] as const) {
+      test(`${what}, in ${kind}`, async () => {
+        const served = await serve(
+          engine,
+          {},
+          { path: '/socket', routes: (server) => server.get('/', () => new Response('served')) },
+        )
+        const client = await RawClient.connect(served)
+        const path = more.length === 0 ? '/' : '/socket'
+        client.write(Buffer.from(`GET ${path} ${version}\r\n${[...fields, ...more].join('\r\n')}\r\n\r\n`, 'latin1'))
+        expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 (400|431|505) /)
+      })
+    }
+  }
+
+  test('a handshake over HTTP/1.0', async () => {
+    const served = await serve(engine)
+    const client = await RawClient.connect(served)
+    client.write(`GET / HTTP/1.0\r\n${['Host: a', ...HANDSHAKE].join('\r\n')}\r\n\r\n`)
+    expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 (400|505) /)
+  })
+})
+
+describeEngines('a request that asks for another protocol than WebSocket', (engine) => {
+  const h2c = ['Host: a', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQ'].join('\r\n')
+
+  test.each([
+    ['without a body', `GET /first HTTP/1.1\r\n${h2c}\r\n\r\n`, 'GET '],
+    ['with a body', `POST /first HTTP/1.1\r\n${h2c}\r\nContent-Length: 5\r\n\r\nhello`, 'POST hello'],
+    [
+      'with a body in chunks',
+      `POST /first HTTP/1.1\r\n${h2c}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nX: y\r\n\r\n`,
+      'POST hello',
+    ],
+  ])('is served as it is, and so is what follows it: %s', async (_what, first, answer) => {
+    const served = await serve(
+      engine,
+      {},
+      {
+        path: '/socket',
+        routes: (server) =>
+          server
+            .any('/first', async (request) => new Response(`${request.method} ${await request.text()}`))
+            .get('/second', () => new Response('second')),
+      },
+    )
+    const second = 'GET /second HTTP/1.1\r\nHost: a\r\n\r\n'
+    const atOnce = await RawClient.connect(served)
+    atOnce.write(first, first, second)
+    const byteByByte = await RawClient.connect(served)
+    for (const byte of first + first + second) {
+      byteByByte.write(byte)
+      await byteByByte.flushed()
+    }
+    for (const client of [atOnce, byteByByte]) {
+      for (const body of [answer, answer, 'second']) expect((await client.response()).body.toString()).toBe(body)
+    }
+  })
+})

@@ -1,0 +1,366 @@
+/**
+ * A turn of the event loop is bounded: one client, whatever it sends, gets no more than its share of it. What is asserted is order, not
+ * time: another client's request is answered before more than a few turns' worth of the flood are.
+ */
+
+import { Duplex } from 'node:stream'
+import { connect } from 'node:tls'
+import { expect, test } from 'vitest'
+import { localhostCertificate } from './support/certificates.js'
+import { deflateMessage, RSV1 } from './support/deflate.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
+import { binary, closeFrame, frame, handshake, OPCODE, RawClient, text } from './support/raw-client.js'
+import { Deferred, Queue, turns, within } from './support/waiting.js'
+
+/** What one connection gets in a turn: the numbers of src/engine/turn-budget.ts. */
+const REQUESTS = 16
+const EVENTS = 256
+/** Turns that may pass until a request is read, answered, and its answer seen. */
+const TURNS = 4
+
+const GET = 'GET /flood HTTP/1.1\r\nHost: a\r\n\r\n'
+const empty = (opcode: number, fin = true) => frame({ opcode, fin })
+const post = (body: string, ...fields: string[]) =>
+  `POST /flood HTTP/1.1\r\n${['Host: a', ...fields].join('\r\n')}\r\n\r\n${body}`
+const chunked = (body: string) => post(body, 'Transfer-Encoding: chunked')
+
+/** Skipped on native: it takes all frames that one turn brings, and answers requests whose answers are not read. */
+const isUnbounded = (engine: EngineName) => engine === 'native'
+
+interface Flood {
+  readonly name: string
+  /** What is sent, and how often. */
+  readonly opens?: boolean
+  readonly bytes: () => Buffer
+  /** So many of what is counted may have come when the witness is answered. */
+  readonly atMost: number
+  /** So many come in the end. */
+  readonly total: number
+}
+
+const repeated = (piece: string | Buffer, times: number): Buffer => {
+  const bytes = Buffer.from(piece)
+  return Buffer.concat(Array.from({ length: times }, () => bytes))
+}
+
+const FLOODS: readonly Flood[] = [
+  { name: 'pipelined GETs', bytes: () => repeated(GET, 4000), atMost: TURNS * REQUESTS, total: 4000 },
+  {
+    name: 'POSTs of five bytes',
+    bytes: () => repeated(post('hello', 'Content-Length: 5'), 4000),
+    atMost: TURNS * REQUESTS,
+    total: 4000,
+  },
+  {
+    name: 'POSTs of one chunk, with an extension and a trailer field',
+    bytes: () => repeated(chunked('5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n'), 3000),
+    // What is counted of chunks are their bytes.
+    atMost: TURNS * REQUESTS * 5,
+    total: 3000 * 5,
+  },
+  {
+    name: 'handshakes that are refused for their path, of another protocol',
+    bytes: () => repeated('GET /flood HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n', 3000),
+    atMost: TURNS * REQUESTS,
+    total: 3000,
+  },
+  {
+    name: 'chunks of one byte',
+    bytes: () => Buffer.from(chunked(`${'1\r\nx\r\n'.repeat(100_000)}0\r\n\r\n`)),
+    // An engine that joins them has no more than the bytes of a turn for its limit.
+    atMost: TURNS * (2 ** 16 / '1\r\nx\r\n'.length),
+    total: 100_000,
+  },
+  {
+    name: 'empty messages',
+    opens: true,
+    bytes: () => repeated(empty(OPCODE.TEXT), 40_000),
+    atMost: TURNS * EVENTS,
+    total: 40_000,
+  },
+  {
+    name: 'messages of one byte',
+    opens: true,
+    bytes: () => repeated(binary('x'), 40_000),
+    atMost: TURNS * EVENTS,
+    total: 40_000,
+  },
+  { name: 'Pings', opens: true, bytes: () => repeated(empty(OPCODE.PING), 40_000), atMost: TURNS * EVENTS, total: 40_000 },
+  { name: 'Pongs', opens: true, bytes: () => repeated(empty(OPCODE.PONG), 40_000), atMost: TURNS * EVENTS, total: 40_000 },
+  {
+    name: 'a message in empty fragments',
+    opens: true,
+    bytes: () =>
+      Buffer.concat([empty(OPCODE.TEXT, false), repeated(empty(OPCODE.CONTINUATION, false), 40_000), empty(OPCODE.CONTINUATION)]),
+    atMost: 0,
+    total: 1,
+  },
+  {
+    name: 'compressed messages',
+    opens: true,
+    bytes: () => repeated(frame({ opcode: OPCODE.TEXT, payload: deflateMessage('x'.repeat(1000)), reserved: RSV1 }), 4000),
+    atMost: TURNS * EVENTS,
+    total: 4000,
+  },
+  {
+    name: 'compressed messages of 256 KiB',
+    opens: true,
+    bytes: () => repeated(frame({ opcode: OPCODE.BINARY, payload: deflateMessage(Buffer.alloc(2 ** 18)), reserved: RSV1 }), 300),
+    // Of each turn's MiB.
+    atMost: TURNS * 4,
+    total: 300,
+  },
+]
+
+interface Counted extends Served {
+  readonly seen: { count: number }
+  /** Resolves when so many have been seen. */
+  until(count: number): Promise<void>
+}
+
+/** Counts what comes on `/flood` and on WebSockets, and answers `/witness` with how much that was so far. */
+async function counting(engine: EngineName, options: ServeOptions['server'] = {}): Promise<Counted> {
+  const seen = { count: 0 }
+  let [awaited, reached] = [Number.POSITIVE_INFINITY, () => {}]
+  const count = (number = 1) => {
+    seen.count += number
+    if (seen.count >= awaited) reached()
+  }
+  const served = await serve(
+    engine,
+    { compression: {}, message: () => count(), ping: () => count(), pong: () => count() },
+    {
+      path: '/socket',
+      server: options,
+      routes: (server) =>
+        server
+          .get('/witness', () => new Response(String(seen.count)))
+          .any('/flood', async ({ body, headers }) => {
+            if (headers.has('content-length') || body === null) count()
+            else for await (const bytes of body) count(bytes.length)
+            return new Response('ok')
+          }),
+    },
+  )
+  const until = (target: number) =>
+    within(
+      new Promise<void>((resolve) => {
+        ;[awaited, reached] = [target, resolve]
+        if (seen.count >= target) resolve()
+      }),
+      `all that was sent (${seen.count} came)`,
+      60_000,
+    )
+  return { ...served, seen, until }
+}
+
+const WITNESS = 'GET /witness HTTP/1.1\r\nHost: a\r\n\r\n'
+
+describeEngines('another client is answered in the middle of', (engine) => {
+  const floods = FLOODS.filter(({ opens }) => !opens || !isUnbounded(engine))
+  test.each(floods)('$name', async ({ bytes, opens, atMost, total }) => {
+    const served = await counting(engine)
+    const witness = await RawClient.connect(served)
+    witness.write(WITNESS)
+    expect((await witness.response()).body.toString()).toBe('0')
+    const headers = ['Sec-WebSocket-Extensions: permessage-deflate']
+    const flooder = opens ? await RawClient.open(served, { path: '/socket', headers }) : await RawClient.connect(served)
+    flooder.write(bytes())
+    witness.write(WITNESS)
+    expect(Number((await witness.response()).body)).toBeLessThanOrEqual(atMost)
+    await served.until(total)
+    expect(served.seen.count).toBe(total)
+  })
+
+  test.skipIf(isUnbounded(engine))('what many clients send at once', async () => {
+    const served = await counting(engine)
+    const witness = await RawClient.connect(served)
+    const flooders = await Promise.all(Array.from({ length: 30 }, () => RawClient.open(served, { path: '/socket' })))
+    const bytes = repeated(empty(OPCODE.BINARY), 5000)
+    for (const flooder of flooders) flooder.write(bytes)
+    witness.write(WITNESS)
+    expect(Number((await witness.response()).body)).toBeLessThanOrEqual(flooders.length * TURNS * EVENTS)
+    await served.until(flooders.length * 5000)
+  })
+
+  test('a storm of handshakes whose clients leave at once', async () => {
+    const served = await counting(engine)
+    const witness = await RawClient.connect(served)
+    const clients = await Promise.all(Array.from({ length: 200 }, () => RawClient.connect(served)))
+    for (const client of clients) client.write(handshake({ path: '/socket' }), text('x'), closeFrame(1000))
+    witness.write(WITNESS)
+    // All of them may have had one turn before.
+    expect(Number((await witness.response()).body)).toBeLessThanOrEqual(clients.length)
+    await served.until(clients.length)
+  })
+
+  test('a storm of TLS handshakes', async () => {
+    const served = await counting(engine, { tls: localhostCertificate() })
+    const witness = await RawClient.connect(served)
+    const hello = await clientHello()
+    const plain = { ...served, secure: false }
+    const clients = await Promise.all(Array.from({ length: 200 }, () => RawClient.connect(plain)))
+    let answered = 0
+    for (const { socket } of clients) socket.once('data', () => answered++)
+    for (const client of clients) client.write(hello)
+    witness.write(WITNESS)
+    expect((await witness.response()).status).toBe(200)
+    expect(answered).toBeLessThanOrEqual(clients.length / 2)
+    while (answered < clients.length) await turns(1)
+  })
+
+  test.skipIf(isUnbounded(engine))('upgrades whose handlers take their time, and what their clients send meanwhile', async () => {
+    const gate = new Deferred()
+    const messages = new Queue<string | Buffer>()
+    const served = await serve(
+      engine,
+      {
+        upgrade: async () => {
+          await gate.promise
+          return { data: undefined }
+        },
+        message: (_socket, message) => void messages.push(message),
+      },
+      { path: '/socket', routes: (server) => server.get('/witness', () => new Response(String(messages.size))) },
+    )
+    const witness = await RawClient.connect(served)
+    const clients = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect(served)))
+    for (const client of clients) client.write(handshake({ path: '/socket' }), repeated(empty(OPCODE.TEXT), 2000))
+    await turns()
+    gate.resolve()
+    witness.write(WITNESS)
+    expect(Number((await witness.response()).body)).toBeLessThanOrEqual(clients.length * TURNS * EVENTS)
+    await messages.take(clients.length * 2000, 'the messages', 60_000)
+  })
+})
+
+/** What a TLS client sends first. */
+function clientHello(): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const socket = new Duplex({
+      read() {},
+      write(chunk: Buffer, _encoding, done) {
+        resolve(chunk)
+        done()
+      },
+    })
+    connect({ socket, servername: 'localhost', rejectUnauthorized: false }).on('error', () => {})
+  })
+}
+
+describeEngines('a client that does not read', (engine) => {
+  test.skipIf(isUnbounded(engine))(
+    'gets no more requests begun than fit into what the system keeps for it, and all of them when it reads',
+    async () => {
+      const body = Buffer.alloc(2 ** 20, 'x')
+      let begun = 0
+      const served = await serve(
+        engine,
+        {},
+        {
+          path: '/socket',
+          routes: (server) =>
+            server.get('/large', () => {
+              begun += 1
+              return new Response(body)
+            }),
+        },
+      )
+      const client = await RawClient.connect(served)
+      client.pause()
+      client.write(repeated('GET /large HTTP/1.1\r\nHost: a\r\n\r\n', 200))
+      await turns(200)
+      // The system's buffers are some MiB.
+      expect(begun).toBeGreaterThan(0)
+      expect(begun).toBeLessThanOrEqual(20)
+      client.resume()
+      for (let n = 0; n < 200; n++) expect((await client.response()).body.length).toBe(body.length)
+      expect(begun).toBe(200)
+    },
+  )
+
+  test('has requests wait behind one that is not answered', async () => {
+    const gate = new Deferred()
+    const begun: string[] = []
+    const served = await serve(
+      engine,
+      {},
+      {
+        path: '/socket',
+        routes: (server) =>
+          server.get('/:number', async ({ params }) => {
+            begun.push(params.number)
+            await gate.promise
+            return new Response(params.number)
+          }),
+      },
+    )
+    const client = await RawClient.connect(served)
+    client.write(...Array.from({ length: 100 }, (_, n) => `GET /${n} HTTP/1.1\r\nHost: a\r\n\r\n`))
+    await turns(20)
+    expect(begun).toEqual(['0'])
+    gate.resolve()
+    for (let n = 0; n < 100; n++) expect((await client.response()).body.toString()).toBe(String(n))
+  })
+})
+
+describeEngines('what waits for its turn', (engine) => {
+  for (const leave of ['close', 'end', 'vanish'] as const) {
+    test(`is delivered in its order before the end: ${leave}`, async () => {
+      const messages: string[] = []
+      const closed = new Deferred<number>()
+      const served = await serve(engine, {
+        message: (_socket, message) => void messages.push(String(message)),
+        close: (_socket, code) => closed.resolve(code),
+      })
+      const client = await RawClient.open(served)
+      const sent = Array.from({ length: 5000 }, (_, n) => String(n))
+      client.write(...sent.map((message) => text(message)), ...(leave === 'close' ? [closeFrame(1000)] : []))
+      await client.flushed()
+      if (leave !== 'close') client[leave]()
+      expect(await within(closed.promise, 'the close event')).toBe(leave === 'close' ? 1000 : 1006)
+      expect(messages).toEqual(sent)
+    })
+  }
+
+  test('is held by pause, a Close frame behind it too', async () => {
+    const messages: string[] = []
+    const closed = new Deferred<number>()
+    const paused = new Deferred<{ resume(): void; send(data: string): number }>()
+    const served = await serve(engine, {
+      message: (socket, message) => {
+        messages.push(String(message))
+        if (messages.length > 1) return
+        socket.pause()
+        paused.resolve(socket)
+      },
+      close: (_socket, code) => closed.resolve(code),
+    })
+    const client = await RawClient.open(served)
+    client.write(...Array.from({ length: 1000 }, (_, n) => text(String(n))), closeFrame(1000))
+    const socket = await within(paused.promise, 'the first message')
+    await turns(20)
+    expect(messages).toEqual(['0'])
+    expect(socket.send('still open')).not.toBe(0)
+    expect((await client.frame()).payload.toString()).toBe('still open')
+    socket.resume()
+    expect(await within(closed.promise, 'the close event')).toBe(1000)
+    expect(messages).toHaveLength(1000)
+  })
+
+  test('may be thrown away by terminate', async () => {
+    let count = 0
+    const closed = new Deferred<number>()
+    const served = await serve(engine, {
+      message: (socket) => {
+        count += 1
+        socket.terminate()
+      },
+      close: (_socket, code) => closed.resolve(code),
+    })
+    const client = await RawClient.open(served)
+    client.write(repeated(empty(OPCODE.TEXT), 5000))
+    expect(await within(closed.promise, 'the close event')).toBe(1006)
+    expect(count).toBe(1)
+  })
+})

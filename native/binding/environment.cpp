@@ -171,18 +171,20 @@ bool Environment::deliver() {
   while (ok && !inbox_is_empty()) {
     ok = call_deliver();
     // JavaScript has read everything, and has given room: what had to wait follows.
-    std::size_t at = 0;
-    while (at < overflow_.size()) {
-      std::size_t words = protocol::record_words(protocol::is_attached(overflow_[at + 1]) ? 0 : overflow_[at + 2]);
+    while (overflow_read_ < overflow_.size()) {
+      const std::uint32_t *record = overflow_.data() + overflow_read_;
+      std::size_t words = protocol::record_words(protocol::is_attached(record[1]) ? 0 : record[2]);
       if (!fits(words)) {
         break;
       }
-      std::copy_n(overflow_.begin() + static_cast<std::ptrdiff_t>(at), words,
-                  inbox_.begin() + static_cast<std::ptrdiff_t>(control_[protocol::inbox_end]));
+      std::copy_n(record, words, inbox_.data() + control_[protocol::inbox_end]);
       control_[protocol::inbox_end] += static_cast<std::uint32_t>(words);
-      at += words;
+      overflow_read_ += words;
     }
-    overflow_.erase(overflow_.begin(), overflow_.begin() + static_cast<std::ptrdiff_t>(at));
+    if (overflow_read_ == overflow_.size()) {
+      overflow_.clear();
+      overflow_read_ = 0;
+    }
   }
   if (inbox_is_empty()) {
     attachment_count_ = 0;

@@ -113,8 +113,9 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::vector<ConnectionId> ending_connections_;
   /// Closed, but JavaScript may not know yet: released when it has read everything.
   std::vector<ConnectionId> closed_connections_;
-  /// Records that came while the inbox was full.
+  /// Records that came while the inbox was full, and how many of its words have gone into the inbox since.
   std::vector<std::uint32_t> overflow_;
+  std::size_t overflow_read_ = 0;
 
   std::unique_ptr<Hooks> hooks_;
   bool flushing_ = false;

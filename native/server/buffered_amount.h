@@ -14,11 +14,13 @@ std::uint32_t buffered_amount(frames::WebSocket<SSL> *ws, const SocketData *data
   return ws->getBufferedAmount() + (data->held ? static_cast<std::uint32_t>(data->held->bytes) : 0);
 }
 
-/// Tells the sender how many bytes wait. A paused connection stays so: a write that fails makes µSockets read.
+/// Tells the sender how many bytes wait. A connection that is not read stays so: a write that fails makes µSockets read.
 template <bool SSL>
 void note_buffered(frames::WebSocket<SSL> *ws, SocketData *data, ConnectionTable &connections) {
   connections.account(data->id).buffered = buffered_amount<SSL>(ws, data);
-  if (data->paused) {
+  if (data->waits) {
+    Reading::park(SSL, ws);
+  } else if (data->paused) {
     Reading::stop(SSL, ws);
   }
 }

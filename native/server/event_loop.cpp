@@ -8,7 +8,11 @@ extern "C" void us_internal_free_closed_sockets(struct us_loop_t *loop);
 
 namespace nws {
 
-EventLoop::EventLoop(uv_loop_t *loop) : uv_(loop), sockets_(SocketSet::create(loop)), loop_(uWS::Loop::get(loop)) {}
+EventLoop::EventLoop(uv_loop_t *loop)
+    : uv_(loop),
+      sockets_(SocketSet::create(loop)),
+      loop_(uWS::Loop::get(loop)),
+      turns_(loop, reinterpret_cast<us_loop_t *>(loop_)) {}
 
 EventLoop::~EventLoop() {
   us_internal_free_closed_sockets(reinterpret_cast<us_loop_t *>(loop_));

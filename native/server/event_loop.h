@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "socket_set.h"
+#include "turns.h"
 
 namespace uWS {
 struct Loop;
@@ -25,12 +26,14 @@ class EventLoop {
   EventLoop &operator=(const EventLoop &) = delete;
 
   uv_loop_t *uv() const { return uv_; }
+  Turns &turns() { return turns_; }
 
  private:
   uv_loop_t *uv_;
   /// Null where there is none.
   std::unique_ptr<SocketSet> sockets_;
   uWS::Loop *loop_;
+  Turns turns_;
 };
 
 }  // namespace nws

@@ -23,10 +23,46 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "request_body.h"
+#include "turns.h"
 
 namespace nws {
+
+/// Bytes that were received and are not done with. What is done with is taken from the front, at no more than linear cost.
+class HeldInput {
+ public:
+  bool empty() const { return begin_ == bytes_.size(); }
+  std::size_t size() const { return bytes_.size() - begin_; }
+  char *data() { return bytes_.data() + begin_; }
+  std::string_view view() const { return std::string_view(bytes_).substr(begin_); }
+  void append(const char *data, std::size_t length) {
+    // No more than half of the memory is for what is done with.
+    if (begin_ > size()) {
+      bytes_.erase(0, std::exchange(begin_, 0));
+    }
+    bytes_.append(data, length);
+  }
+  void drop(std::size_t length) {
+    begin_ += length;
+    if (empty()) {
+      clear();
+    }
+  }
+  void clear() {
+    bytes_ = {};
+    begin_ = 0;
+  }
+  std::string take() {
+    bytes_.erase(0, std::exchange(begin_, 0));
+    return std::exchange(bytes_, {});
+  }
+
+ private:
+  std::string bytes_;
+  std::size_t begin_ = 0;
+};
 
 /// What the requests on one HTTP connection have to wait behind.
 class HttpPipeline {
@@ -48,14 +84,20 @@ class HttpPipeline {
 
   /// Bytes that may wait behind a request before the client is not read any more.
   static constexpr std::size_t max_held = 64 * 1024;
+  /// Bytes of answers that may wait for the client before its next request is begun.
+  static constexpr std::size_t max_unread = 64 * 1024;
+  /// Bytes of a request's head. As much as Node's own HTTP server takes (--max-http-header-size).
+  static constexpr std::size_t max_head = 16 * 1024;
 
   /// What one HTTP connection has to remember.
   struct Connection {
     /// What has come and is not done with: an incomplete head, what came behind the request that is being answered, or what came
     /// of its body although nobody wanted to read.
-    std::string held;
-    /// So many of them the parser has seen already: it may find an incomplete head wrong.
+    HeldInput held;
+    /// Bytes of an incomplete head that the parser has seen already: it may find them wrong.
     std::size_t parsed = 0;
+    /// Bytes in which the end of the head was looked for.
+    std::size_t searched = 0;
     /// In text; empty until somebody asks, where accepting has not told.
     std::string remote_address;
     /// What the PROXY header has told; empty without one.
@@ -64,6 +106,11 @@ class HttpPipeline {
     RequestBody body;
     /// Of the same: until it is answered and its body has come. 0 when there is none.
     std::uint32_t exchange = 0;
+    /// Tells this connection from an earlier one at the same address.
+    std::uint32_t number = 0;
+    Turns::RequestShare share;
+    /// The next request waits for a turn of this connection.
+    bool waits = false;
     bool body_paused = false;
     /// So much waits behind a request that the client is not read.
     bool is_full = false;
@@ -76,12 +123,12 @@ class HttpPipeline {
   };
 
   /// Empty lines before a request are ignored (RFC 9112, section 2.2). µWebSockets takes them for half of one, and waits.
-  static void drop_empty_lines(std::string &bytes) {
+  static std::size_t empty_lines(std::string_view bytes) {
     std::size_t end = 0;
     while (bytes.compare(end, 2, "\r\n") == 0) {
       end += 2;
     }
-    bytes.erase(0, end);
+    return end;
   }
 
   /// Whether the bytes may begin a request, or half of an empty line. A PROXY header does not, although version 1 looks like one.
@@ -95,9 +142,11 @@ class HttpPipeline {
     return !bytes.empty() && may_begin_request(bytes) && head_length(bytes) == bytes.size();
   }
 
-  /// Bytes of the first request's head, the empty line included; 0 when it has not come yet.
-  static std::size_t head_length(std::string_view bytes) {
-    std::size_t end = bytes.find("\r\n\r\n");
+  /// Bytes of the first request's head, the empty line included; 0 when it has not come yet. It does not end in the first
+  /// `searched` bytes.
+  static std::size_t head_length(std::string_view bytes, std::size_t searched = 0) {
+    constexpr std::size_t overlap = 3;
+    std::size_t end = bytes.find("\r\n\r\n", searched < overlap ? 0 : searched - overlap);
     return end == std::string_view::npos ? 0 : end + 4;
   }
 
@@ -151,11 +200,9 @@ class Padded {
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length);
 
-/// Takes the data of a WebSocket over TLS.
-inline us_socket_t *receive_frames(us_socket_t *socket, char *data, int length) {
-  ReadGuard guard(true, socket);
-  return HttpPipeline::registered(true).websocket(socket, data, length);
-}
+/// Defined in websocket_side.h: takes the data of a WebSocket.
+template <bool SSL>
+us_socket_t *receive_frames(us_socket_t *socket, char *data, int length);
 
 /// Stands in for us_socket_context_on_data. The first handler of a kind is HttpContext's: it is there before any WebSocket.
 inline void register_on_data(int ssl, us_socket_context_t *context, HttpPipeline::OnData handler) {
@@ -166,7 +213,7 @@ inline void register_on_data(int ssl, us_socket_context_t *context, HttpPipeline
     handler = ssl ? receive_http<true> : receive_http<false>;
   } else {
     registered.websocket = handler;
-    handler = ssl ? receive_frames : handler;
+    handler = ssl ? receive_frames<true> : receive_frames<false>;
   }
   us_socket_context_on_data(ssl, context, handler);
 }

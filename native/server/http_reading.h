@@ -35,7 +35,7 @@ struct HttpExchange {
 
 /// The connections of one server, and the requests on them. `receive` is where their data comes.
 template <bool SSL>
-class HttpReading {
+class HttpReading final : private TurnTaker {
   using App = uWS::TemplatedApp<SSL>;
   using HttpResponse = uWS::HttpResponse<SSL>;
   using Answer = HttpAnswer<SSL>;
@@ -45,12 +45,16 @@ class HttpReading {
 
   using Exchange = HttpExchange<SSL>;
 
-  explicit HttpReading(ServerEvents &events) : events_(events) {}
+  HttpReading(ServerEvents &events, Turns &turns) : events_(events), turns_(turns) {}
+  ~HttpReading() { turns_.forget(this); }
+  HttpReading(const HttpReading &) = delete;
+  HttpReading &operator=(const HttpReading &) = delete;
 
   void set_up(App &app) {
     app.filter([this](HttpResponse *http, int change) {
       if (change > 0) {
         Connection &connection = connections_.try_emplace(http).first->second;
+        connection.number = ++last_connection_;
         connection.remote_address = std::exchange(announced_remote_, {});
         connection.proxied_address = std::exchange(announced_proxied_, {});
       } else {
@@ -99,7 +103,7 @@ class HttpReading {
       data += done;
       length -= done;
     }
-    if (is_free(socket, found->second) && HttpPipeline::is_whole_head({data, length})) {
+    if (is_free(socket, found->second) && HttpPipeline::is_whole_head({data, length}) && may_begin(socket, found->second)) {
       read_head(socket, found->second, data, length);  // as most come: it need not be copied
     } else {
       found->second.held.append(data, length);
@@ -112,6 +116,19 @@ class HttpReading {
     found->second.is_full = waiting(found->second) > HttpPipeline::max_held;
     keep_paused(reinterpret_cast<HttpResponse *>(socket));
     return socket;
+  }
+
+  void take_turn(void *socket, std::uint32_t number) override {
+    auto found = connections_.find(socket);
+    if (found == connections_.end() || found->second.number != number || !found->second.waits) {
+      return;
+    }
+    found->second.waits = false;
+    auto *s = static_cast<us_socket_t *>(socket);
+    parse_held(s);
+    if (found = connections_.find(socket); found != connections_.end()) {
+      start_reading(s, found->second);
+    }
   }
 
   Exchange *find(ExchangeId id) {
@@ -150,7 +167,7 @@ class HttpReading {
   /// Of a connection that becomes something else.
   std::string take_held(HttpResponse *http) {
     Reading::start(SSL, http, 0);
-    return std::move(connections_.extract(http).mapped().held);
+    return connections_.extract(http).mapped().held.take();
   }
 
   /// Before anything is written, which may end the connection.
@@ -190,6 +207,10 @@ class HttpReading {
       }
       keep_paused(reinterpret_cast<HttpResponse *>(socket));
     }
+    // The next request may have waited for the client to take its answers.
+    if (found != connections_.end() && waiting(found->second) > 0) {
+      parse_held(socket);
+    }
     return socket;
   }
 
@@ -205,7 +226,7 @@ class HttpReading {
   }
 
  private:
-  static bool is_paused(const Connection &connection) { return connection.body_paused || connection.is_full; }
+  static bool is_paused(const Connection &connection) { return connection.body_paused || connection.is_full || connection.waits; }
 
   /// Unless there is another reason not to.
   static void start_reading(us_socket_t *socket, const Connection &connection) {
@@ -220,12 +241,26 @@ class HttpReading {
     return connection.held.empty() && connection.body.complete() && reinterpret_cast<HttpResponse *>(socket)->hasResponded();
   }
 
+  /// Whether a request may begin now. If not, it waits for the client to take what it was sent, or for a turn.
+  bool may_begin(us_socket_t *socket, Connection &connection) {
+    if (Answer::buffered(reinterpret_cast<HttpResponse *>(socket)) > HttpPipeline::max_unread) {
+      return false;
+    }
+    if (turns_.take_request(connection.share)) {
+      return true;
+    }
+    connection.waits = true;
+    turns_.wait({this, socket, connection.number}, connection.share.begun > 0);
+    keep_paused(reinterpret_cast<HttpResponse *>(socket));
+    return false;
+  }
+
   static std::size_t waiting(const Connection &connection) { return connection.held.size() - connection.parsed; }
 
   /// False when no more can be done for now.
   bool parse_next(us_socket_t *socket) {
     auto found = connections_.find(socket);
-    if (found == connections_.end() || found->second.is_lingering || waiting(found->second) == 0) {
+    if (found == connections_.end() || found->second.is_lingering || found->second.waits || waiting(found->second) == 0) {
       return false;
     }
     Connection &connection = found->second;
@@ -235,10 +270,11 @@ class HttpReading {
     if (connection.body_paused) {
       return false;
     }
-    std::string held = std::exchange(connection.held, {});
-    std::size_t done = read_body(socket, connection, held.data(), held.size());
+    // The event may end the connection, and would take the bytes with it.
+    HeldInput held = std::exchange(connection.held, {});
+    held.drop(read_body(socket, connection, held.data(), held.size()));
     if (found = connections_.find(socket); found != connections_.end()) {
-      found->second.held = held.substr(done);
+      found->second.held = std::move(held);
     }
     return true;
   }
@@ -264,29 +300,46 @@ class HttpReading {
 
   /// False when no more can be done for now.
   bool parse_head(us_socket_t *socket, Connection &connection) {
-    if (connection.parsed == 0) {
-      HttpPipeline::drop_empty_lines(connection.held);
+    if (connection.searched == 0) {
+      connection.held.drop(HttpPipeline::empty_lines(connection.held.view()));
       if (connection.held.empty()) {
         return false;
       }
-      if (!HttpPipeline::may_begin_request(connection.held)) {
+      if (!HttpPipeline::may_begin_request(connection.held.view())) {
         Answer::refuse(socket, true);
         return false;
       }
-      if (connection.held == "\r") {
+      if (connection.held.view() == "\r") {
         return false;
       }
     }
-    std::size_t length = HttpPipeline::head_length(connection.held);
-    if (length > 0 && !frame_body(socket, connection, connection.held.data(), length)) {
+    std::string_view held = connection.held.view();
+    std::size_t length = HttpPipeline::head_length(held, connection.searched);
+    if (length == 0) {
+      return parse_incomplete(socket, connection);
+    }
+    if (!may_begin(socket, connection) || !frame_body(socket, connection, connection.held.data(), length)) {
       return false;
     }
-    std::size_t end = length > 0 ? length : connection.held.size();
-    Padded head(std::string_view(connection.held).substr(connection.parsed, end - connection.parsed));
-    connection.held.erase(0, length);
-    connection.parsed = length > 0 ? 0 : end;
+    Padded head(held.substr(connection.parsed, length - connection.parsed));
+    connection.held.drop(length);
+    connection.parsed = connection.searched = 0;
     parse_framed(socket, connection, head.data(), static_cast<std::size_t>(head.length()));
-    return length > 0;
+    return true;
+  }
+
+  /// A head that has not come whole may be wrong already. The parser begins anew with each piece that it is given, so it gets the
+  /// next one when as much has come again.
+  bool parse_incomplete(us_socket_t *socket, Connection &connection) {
+    std::string_view held = connection.held.view();
+    connection.searched = held.size();
+    if (held.size() <= HttpPipeline::max_head && waiting(connection) < connection.parsed) {
+      return false;
+    }
+    Padded piece(held.substr(connection.parsed));
+    connection.parsed = held.size();
+    parse(socket, piece.data(), static_cast<std::size_t>(piece.length()));
+    return false;
   }
 
   /// A whole head, in memory with the room around it that the parser needs.
@@ -396,6 +449,7 @@ class HttpReading {
   }
 
   ServerEvents &events_;
+  Turns &turns_;
   std::unordered_map<ExchangeId, Exchange> exchanges_;
   /// Every connection that is not a WebSocket yet.
   std::unordered_map<void *, Connection> connections_;
@@ -403,6 +457,7 @@ class HttpReading {
   std::string announced_remote_;
   std::string announced_proxied_;
   ExchangeId last_exchange_ = 0;
+  std::uint32_t last_connection_ = 0;
 };
 
 }  // namespace nws

@@ -22,7 +22,8 @@ class HttpSide {
   using Connection = typename HttpReading<SSL>::Connection;
 
  public:
-  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events) : websockets_(websockets), events_(events), reading_(events) {}
+  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events, Turns &turns)
+      : websockets_(websockets), events_(events), reading_(events, turns) {}
 
   HttpReading<SSL> &reading() { return reading_; }
 

@@ -36,6 +36,16 @@ class Reading {
     change(ssl, s, us_poll_events(reinterpret_cast<us_poll_t *>(s)) & UV_WRITABLE);
     us_socket_timeout(ssl, s, 0);
   }
+  /// The socket is not polled at all: not even its reset is noticed, so that nothing that came before is lost by it.
+  static void park(bool ssl, void *socket) {
+    auto *s = static_cast<us_socket_t *>(socket);
+    change(ssl, s, 0);
+    us_socket_timeout(ssl, s, 0);
+  }
+  /// `writes`: bytes wait for the peer. The timeout stays what it is.
+  static void unpark(bool ssl, void *socket, bool writes) {
+    change(ssl, static_cast<us_socket_t *>(socket), UV_READABLE | (writes ? UV_WRITABLE : 0));
+  }
   /// `timeout`: seconds of silence, from now on.
   static void start(bool ssl, void *socket, unsigned timeout) {
     auto *s = static_cast<us_socket_t *>(socket);

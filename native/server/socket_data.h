@@ -11,15 +11,18 @@
 #include <App.h>
 
 #include "compression.h"
+#include "frame_turn.h"
 
 namespace nws {
 
-/// Is told that a connection's end has begun: by the frame parser (uws_specializations.h), or where a paused one is written to.
+/// Is told of what comes for a connection: its frames, and by their parser (uws_specializations.h) that its end has begun.
 class EndingObserver {
  public:
   virtual void ending(void *socket) = 0;
   /// The connection was reset while it was paused.
   virtual void reset(void *socket) = 0;
+  /// Frames have come; the memory is the parser's to change, and has room around it.
+  virtual void receive(void *socket, char *bytes, std::size_t length) = 0;
 
  protected:
   ~EndingObserver() = default;
@@ -49,6 +52,7 @@ struct RouteOptions {
 struct Route {
   RouteOptions options;
   EndingObserver *owner;
+  FrameTurn *turn;
 };
 
 /// How a connection ends.
@@ -117,6 +121,10 @@ struct SocketData {
   bool receiving_compressed = false;
   /// Nothing is read until ConnectionOwner::resume.
   bool paused = false;
+  /// Input that was read waits to be parsed, for a turn of this connection or for `resume`. Nothing is read meanwhile.
+  bool waits = false;
+  /// Bytes of a text message in pieces that are known to be valid UTF-8, or its last character that is not complete.
+  std::uint32_t checked_text = 0;
 
   Ending &end() {
     if (!ending_data) {

@@ -1,8 +1,6 @@
 #include "socket_set.h"
 
-#include <libusockets.h>
-
-#include "internal/internal.h"  // what no public function tells: whether a socket waits for its turn to shake hands
+#include "socket_dispatch.h"
 
 #ifdef __linux__
 #include <sys/epoll.h>
@@ -88,8 +86,8 @@ void SocketSet::dispatch() {
       continue;
     }
     if (seen & EPOLLERR) {
-      watch(poll, 0);
-      poll->poll_cb(poll, UV_EBADF, 0);
+      // What came before the error can still be read, and then the error is.
+      dispatch_socket(poll, wanted & UV_READABLE ? 0 : UV_EBADF, UV_READABLE);
       continue;
     }
     int events = (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0);
@@ -97,7 +95,7 @@ void SocketSet::dispatch() {
       events = wanted;  // whoever reads or writes finds out about it
     }
     if (events & wanted) {
-      poll->poll_cb(poll, 0, events & wanted);
+      dispatch_socket(poll, 0, events & wanted);
     }
   }
 }
@@ -115,32 +113,6 @@ int SocketSet::watch(uv_poll_t *, int) { return 0; }
 
 // ---- what µSockets calls (eventing/libuv.c) ----
 
-namespace {
-
-/// Whether µSockets holds this socket back, so that not too many shake hands in one iteration (loop.c, low priority). One that
-/// has had its turn is first put at the head of its context's list, and polled then.
-bool waits_for_its_turn(us_poll_t *poll) {
-  if (!poll || (poll->poll_type & POLL_TYPE_CALLBACK) > POLL_TYPE_SOCKET_SHUT_DOWN) {  // two bits say what it is
-    return false;
-  }
-  auto *socket = reinterpret_cast<us_socket_t *>(poll);
-  return socket->low_prio_state == 1 && socket->context->head_sockets != socket;
-}
-
-/// µSockets polls for both directions when a write fails (socket.c), of a socket that waits for its turn, too. Were it read then,
-/// µSockets would put it among the waiting a second time, and lose its lists.
-int readable_at_its_turn(uv_poll_t *handle, int events) {
-  auto *poll = static_cast<us_poll_t *>(handle->data);
-  bool is_new = !handle->poll_cb;  // µSockets then has not filled in the rest yet
-  if ((events & UV_READABLE) && !is_new && waits_for_its_turn(poll)) {
-    events &= ~UV_READABLE;
-    poll->poll_type &= static_cast<unsigned char>(~POLL_TYPE_POLLING_IN);  // so that it is polled when its turn comes
-  }
-  return events;
-}
-
-}  // namespace
-
 extern "C" {
 
 int nws_poll_init_socket(uv_loop_t *loop, uv_poll_t *poll, uv_os_sock_t descriptor) {
@@ -154,12 +126,11 @@ int nws_poll_init_socket(uv_loop_t *loop, uv_poll_t *poll, uv_os_sock_t descript
   return 0;
 }
 
-int nws_poll_start(uv_poll_t *poll, int events, uv_poll_cb callback) {
-  events = readable_at_its_turn(poll, events);
+/// In place of µSockets' callback: the only polls that it starts here are those of connected sockets.
+int nws_poll_start(uv_poll_t *poll, int events, uv_poll_cb) {
   if (!nws::SocketSet::current()) {
-    return uv_poll_start(poll, events, callback);
+    return uv_poll_start(poll, events, nws::dispatch_socket);
   }
-  poll->poll_cb = callback;
   return nws::SocketSet::current()->watch(poll, events);
 }
 

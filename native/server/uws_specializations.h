@@ -8,7 +8,9 @@
 //   - close() waits for the peer's Close frame, and reports its code; upstream reports the close at once;
 //   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses 1012-3999;
 //   - nothing is written while a frame is being read: the Pong, too, is left to whoever handles the Ping;
-//   - compressed messages are decompressed by compression.h, with an error of its own for what is too long and what is broken.
+//   - compressed messages are decompressed by compression.h, with an error of its own for what is too long and what is broken;
+//   - text in fragments is checked as it comes;
+//   - the parser stops when a connection has had its share of a turn (frame_turn.h), and can go on from there.
 //
 // Long because µWebSockets' frame handling and its closing share state that only these members see.
 //
@@ -230,32 +232,59 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
     return false;
   }
   ContextData<SSL> *context = context_data<SSL>(ws);
+  FrameTurn *turn = data->route->turn;
   if (op_code == uWS::OpCode::PING) {
     context->pingHandler(ws, payload);
   } else {
     context->pongHandler(ws, payload);
   }
-  return has_ended<SSL>(ws, shutting_down);
+  return has_ended<SSL>(ws, shutting_down) || turn->spend_event();
+}
+
+inline bool is_valid_utf8(std::string_view text) {
+  return uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(text.data())), text.length());
+}
+
+/// A whole message has come, which is valid. True: the parser must stop.
+template <bool SSL>
+bool deliver_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+  FrameTurn *turn = ws->getUserData()->route->turn;
+  context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
+  return has_ended<SSL>(ws, shutting_down) || turn->spend_event();
 }
 
 /// A whole message has come. True: the parser must stop.
 template <bool SSL>
 bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
-  if (op_code == uWS::OpCode::TEXT &&
-      !uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(payload.data())), payload.length())) {
+  if (op_code == uWS::OpCode::TEXT && !is_valid_utf8(payload)) {
     return fail<SSL>(ws, invalid_payload, shutting_down), true;
   }
-  context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
-  return has_ended<SSL>(ws, shutting_down);
+  return deliver_message<SSL>(ws, op_code, payload, shutting_down);
+}
+
+/// A compressed message as one frame, masked with zeros, for the parser to find again.
+inline std::string frame_of_compressed(int op_code, std::string_view payload) {
+  std::string frame{static_cast<char>(0x80 | 0x40 | op_code),
+                    static_cast<char>(0xff)};  // FIN and RSV1; mask, and a length of 64 bits
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    frame.push_back(static_cast<char>(static_cast<std::uint64_t>(payload.length()) >> shift));
+  }
+  return frame.append(4, '\0').append(payload);
 }
 
 /// Likewise, compressed.
 template <bool SSL>
 bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
   SocketData *data = ws->getUserData();
+  FrameTurn *turn = data->route->turn;
   data->receiving_compressed = false;
+  if (!turn->may_inflate()) {
+    turn->put_off(frame_of_compressed(op_code, payload));
+    return true;
+  }
   ScratchBuffer &buffer = data->compression->shared().inflated;
   Inflated message = data->compression->decompress(payload, data->route->options.max_payload_length);
+  turn->spend_inflated(message.data.length());
   bool stop = true;
   if (message.failure == Inflated::Failure::none) {
     stop = receive_message<SSL>(ws, op_code, message.data, shutting_down);
@@ -265,6 +294,53 @@ bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payloa
   }
   buffer.trim();
   return stop;
+}
+
+/// Room is made for what has come, not for what was announced.
+inline void append_piece(std::string &fragments, std::string_view piece, std::size_t remaining) {
+  constexpr std::size_t least = 4096;
+  if (fragments.empty()) {
+    fragments.reserve(std::min(piece.length() + remaining, std::max(least, 4 * piece.length())));
+  }
+  fragments.append(piece);
+}
+
+/// Bytes at the end of a text that begin a character and are not the whole of it: at most 3 (RFC 3629, section 3).
+inline std::size_t incomplete_tail(std::string_view text) {
+  for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.length()); back++) {
+    auto byte = static_cast<unsigned char>(text[text.length() - back]);
+    if ((byte & 0xc0) != 0x80) {  // not a continuation byte
+      std::size_t needed = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+      return needed > back ? back : 0;
+    }
+  }
+  return 0;
+}
+
+/// Whether some bytes can begin a character; the shortest and the longest continuation tell.
+inline bool may_begin_character(std::string_view bytes) {
+  if (bytes.empty()) {
+    return true;
+  }
+  auto first = static_cast<unsigned char>(bytes[0]);
+  std::size_t needed = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  for (char filler : {'\x80', '\xbf'}) {
+    std::string character(bytes);
+    character.append(needed - bytes.length(), filler);
+    if (is_valid_utf8(character)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Checks what has come of a text message since `checked`. A character that is not complete yet is looked at again.
+inline bool check_text(std::string_view text, std::uint32_t &checked, bool is_whole) {
+  std::string_view fresh = text.substr(checked);
+  std::string_view tail = is_whole ? std::string_view() : fresh.substr(fresh.length() - incomplete_tail(fresh));
+  fresh.remove_suffix(tail.length());
+  checked += static_cast<std::uint32_t>(fresh.length());
+  return is_valid_utf8(fresh) && may_begin_character(tail);
 }
 
 /// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks the message's
@@ -311,17 +387,37 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     return compressed ? receive_compressed<SSL>(ws, op_code, piece, shutting_down)
                       : receive_message<SSL>(ws, op_code, piece, shutting_down);
   }
-  if (fragments.empty()) {
-    fragments.reserve(piece.length() + remaining);
+  append_piece(fragments, piece, remaining);
+  bool is_checked = op_code == uWS::OpCode::TEXT && !compressed;
+  if (is_checked && !check_text(fragments, data->checked_text, complete)) {
+    return fail<SSL>(ws, invalid_payload, shutting_down), true;
   }
-  fragments.append(piece);
   if (!complete) {
     return false;
   }
   std::string message;
   message.swap(fragments);  // the handler may end the connection, and the buffer with it
+  data->checked_text = 0;
   return compressed ? receive_compressed<SSL>(ws, op_code, message, shutting_down)
-                    : receive_message<SSL>(ws, op_code, message, shutting_down);
+                    : deliver_message<SSL>(ws, op_code, message, shutting_down);
+}
+
+/// The parser was stopped behind a whole frame, as if it were to end: it is to go on from FrameTurn::rest.
+template <bool SSL>
+void note_stop(WebSocket<SSL> *ws, uWS::WebSocketState<true> *parser, bool fin) {
+  if (us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || !ws->getUserData()->route->turn->is_over()) {
+    return;
+  }
+  parser->state.opStack -= fin;
+  parser->state.spillLength = 0;
+  parser->state.wantsHead = true;
+}
+
+/// Whether a payload is longer than any may be.
+template <bool SSL>
+bool refuses_length(WebSocket<SSL> *ws, std::uint64_t length) {
+  ws->getUserData()->route->turn->begin_frame(length);
+  return length > context_data<SSL>(ws)->maxPayloadLength;
 }
 
 /// The first bit of RFC 7692 in a frame's first byte. The parser may ask more than once for the same frame, while its head is not
@@ -397,18 +493,38 @@ inline bool WebSocketContext<false, true, nws::SocketData>::handleFragment(char 
                                                                            int op_code, bool fin, WebSocketState<true> *parser,
                                                                            void *s) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
-  return nws::frames::receive<false>(static_cast<nws::frames::WebSocket<false> *>(s), {data, length}, remaining, op_code, fin,
-                                     parser->state.opStack > 0, state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer,
-                                     state->controlTipLength);
+  auto *ws = static_cast<nws::frames::WebSocket<false> *>(s);
+  bool stop =
+      nws::frames::receive<false>(ws, {data, length}, remaining, op_code, fin, parser->state.opStack > 0, state->isShuttingDown,
+                                  state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+  if (stop) {
+    nws::frames::note_stop<false>(ws, parser, fin);
+  }
+  return stop;
 }
 template <>
 inline bool WebSocketContext<true, true, nws::SocketData>::handleFragment(char *data, size_t length, unsigned int remaining,
                                                                           int op_code, bool fin, WebSocketState<true> *parser,
                                                                           void *s) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
-  return nws::frames::receive<true>(static_cast<nws::frames::WebSocket<true> *>(s), {data, length}, remaining, op_code, fin,
-                                    parser->state.opStack > 0, state->isShuttingDown, state->hasTimedOut, state->fragmentBuffer,
-                                    state->controlTipLength);
+  auto *ws = static_cast<nws::frames::WebSocket<true> *>(s);
+  bool stop =
+      nws::frames::receive<true>(ws, {data, length}, remaining, op_code, fin, parser->state.opStack > 0, state->isShuttingDown,
+                                 state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+  if (stop) {
+    nws::frames::note_stop<true>(ws, parser, fin);
+  }
+  return stop;
+}
+
+template <>
+inline bool WebSocketContext<false, true, nws::SocketData>::refusePayloadLength(uint64_t length, WebSocketState<true> *,
+                                                                                void *s) {
+  return nws::frames::refuses_length<false>(static_cast<nws::frames::WebSocket<false> *>(s), length);
+}
+template <>
+inline bool WebSocketContext<true, true, nws::SocketData>::refusePayloadLength(uint64_t length, WebSocketState<true> *, void *s) {
+  return nws::frames::refuses_length<true>(static_cast<nws::frames::WebSocket<true> *>(s), length);
 }
 
 // Besides starting the closing handshake, `end` finishes a connection that is ending: the one way to a private member that both

@@ -6,7 +6,7 @@
 
 namespace nws {
 /// As much as Node's own HTTP server takes (--max-http-header-size).
-inline const char *header_limit(const char *) { return "16384"; }
+inline const char *header_limit(const char *) { return "16384"; }  // HttpPipeline::max_head
 }  // namespace nws
 #define getenv(name) nws::header_limit(name)
 
@@ -61,8 +61,8 @@ namespace {
 template <bool SSL>
 class ServerCore final : public WebSocketServer::Core {
  public:
-  ServerCore(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
-      : websockets_(connections, std::move(routes), events, counters), http_(websockets_, events) {
+  ServerCore(EventLoop &loop, ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
+      : websockets_(connections, loop.turns(), std::move(routes), events, counters), http_(websockets_, events, loop.turns()) {
     if (app_.constructorFailed()) {
       return;
     }
@@ -168,7 +168,7 @@ us_socket_t *write_http(us_socket_t *socket) {
 
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {
   if (!options.tls.empty()) {
-    auto core = std::make_unique<ServerCore<true>>(connections, std::move(options.routes), events);
+    auto core = std::make_unique<ServerCore<true>>(loop, connections, std::move(options.routes), events);
     if (core->failed()) {
       tls_failure_ = {TlsFailure::What::context, "no TLS context could be made"};
     } else {
@@ -177,7 +177,7 @@ WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, 
     }
     core_ = std::move(core);
   } else {
-    core_ = std::make_unique<ServerCore<false>>(connections, std::move(options.routes), events);
+    core_ = std::make_unique<ServerCore<false>>(loop, connections, std::move(options.routes), events);
   }
   core_->loop = &loop;
   core_->address = std::move(options.address);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "counters.h"
+#include "frame_reader.h"
 #include "publishing.h"
 #include "sending.h"
 #include "uws_specializations.h"
@@ -25,14 +26,16 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   using ContextData = frames::ContextData<SSL>;
 
  public:
-  WebSocketSide(ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events, Counters &counters)
+  WebSocketSide(ConnectionTable &connections, Turns &turns, std::vector<RouteOptions> routes, ServerEvents &events,
+                Counters &counters)
       : connections_(connections),
+        reader_(connections, turns),
         events_(events),
         counters_(counters),
         publishing_(connections, events, counters, compression_),
         sending_(connections, events, counters, compression_, publishing_) {
     for (RouteOptions &route : routes) {
-      routes_.push_back({std::move(route), this});
+      routes_.push_back({std::move(route), this, &reader_.turn()});
     }
   }
 
@@ -83,7 +86,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   void receive(ConnectionId id, std::string_view frames) {
     if (auto *entry = connections_.find(id)) {
       Padded padded(frames);
-      HttpPipeline::registered(SSL).websocket(static_cast<us_socket_t *>(entry->socket), padded.data(), padded.length());
+      receive(entry->socket, padded.data(), frames.length());
     }
   }
 
@@ -136,7 +139,9 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     auto *ws = static_cast<WebSocket *>(socket);
     if (SocketData *data = ws->getUserData(); !data->closing) {
       data->paused = true;
-      Reading::stop(SSL, ws);
+      if (!data->waits) {
+        Reading::stop(SSL, ws);
+      }
     }
   }
 
@@ -211,8 +216,16 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     if (!std::exchange(data->paused, false)) {
       return false;
     }
-    Reading::start(SSL, ws, frames::context_data<SSL>(ws)->idleTimeoutComponents.first);
+    if (data->waits) {
+      reader_.go_on(ws);
+    } else {
+      Reading::start(SSL, ws, frames::context_data<SSL>(ws)->idleTimeoutComponents.first);
+    }
     return true;
+  }
+
+  void receive(void *socket, char *bytes, std::size_t length) override {
+    reader_.receive(static_cast<WebSocket *>(socket), bytes, length);
   }
 
   void drained(WebSocket *ws) {
@@ -233,6 +246,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   void closed(WebSocket *ws) {
     SocketData *data = ws->getUserData();
     data->subscriber.reset();
+    reader_.forget(*data);
     connections_.close(data->id);
     const Ending *ending = data->ending_data.get();
     events_.on_close(*data, ending && ending->code ? ending->code : 1006,
@@ -242,6 +256,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   void note_buffered(WebSocket *ws, SocketData *data) { nws::note_buffered<SSL>(ws, data, connections_); }
 
   ConnectionTable &connections_;
+  FrameReader<SSL> reader_;
   std::vector<Route> routes_;  // never changes: connections point into it
   ServerEvents &events_;
   Counters &counters_;
@@ -260,7 +275,9 @@ us_socket_t *write_websocket(us_socket_t *socket) {
   if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {
     auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
     SocketData *data = ws->getUserData();
-    if (data->paused) {
+    if (data->waits) {
+      Reading::park(SSL, ws);
+    } else if (data->paused) {
       if (Reading::is_reset(ws)) {
         data->route->owner->reset(ws);
       } else {

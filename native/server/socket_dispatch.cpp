@@ -1,0 +1,63 @@
+#include "socket_dispatch.h"
+
+#include <libusockets.h>
+
+extern "C" {
+#include "internal/internal.h"  // µSockets' own view of a socket: it has no public way to dispatch one
+}
+
+#include "turns.h"
+
+namespace nws {
+
+namespace {
+
+/// The socket was writable. Null when it has closed.
+us_socket_t *write_ready(us_socket_t *socket) {
+  us_loop_t *loop = socket->context->loop;
+  loop->data.last_write_failed = 0;
+  socket = socket->context->on_writable(socket);
+  if (us_socket_is_closed(0, socket)) {
+    return nullptr;
+  }
+  if (!loop->data.last_write_failed || us_socket_is_shut_down(0, socket)) {
+    us_poll_change(&socket->p, loop, us_poll_events(&socket->p) & LIBUS_SOCKET_READABLE);
+  }
+  return socket;
+}
+
+void read_ready(us_socket_t *socket) {
+  us_loop_t *loop = socket->context->loop;
+  if (socket->context->is_low_prio(socket) && Turns::current() && !Turns::current()->take_handshake_step()) {
+    return;  // level-triggered: the next iteration finds the socket readable again
+  }
+  char *buffer = static_cast<char *>(loop->data.recv_buf) + LIBUS_RECV_BUFFER_PADDING;
+  int length = bsd_recv(us_poll_fd(&socket->p), buffer, LIBUS_RECV_BUFFER_LENGTH, 0);
+  if (length > 0) {
+    socket->context->on_data(socket, buffer, length);
+  } else if (length == 0 && !us_socket_is_shut_down(0, socket)) {
+    // The peer's FIN: there is nothing more to read.
+    us_poll_change(&socket->p, loop, us_poll_events(&socket->p) & LIBUS_SOCKET_WRITABLE);
+    socket->context->on_end(socket);
+  } else if (length == 0 || !bsd_would_block()) {
+    us_socket_close(0, socket, 0, nullptr);
+  }
+}
+
+}  // namespace
+
+void dispatch_socket(uv_poll_t *poll, int status, int events) {
+  auto *socket = static_cast<us_socket_t *>(poll->data);
+  if (status < 0) {
+    us_socket_close(0, socket, 0, nullptr);
+    return;
+  }
+  if ((events & UV_WRITABLE) && !(socket = write_ready(socket))) {
+    return;
+  }
+  if (events & UV_READABLE) {
+    read_ready(socket);
+  }
+}
+
+}  // namespace nws

@@ -1,0 +1,114 @@
+#include "turns.h"
+
+#include <libusockets.h>
+
+#include <algorithm>
+
+namespace nws {
+
+namespace {
+thread_local Turns *current_turns = nullptr;
+}  // namespace
+
+struct Turns::Handle {
+  uv_idle_t idle{};
+};
+
+Turns *Turns::current() { return current_turns; }
+
+Turns::Turns(uv_loop_t *loop, us_loop_t *sockets) : sockets_(sockets), handle_(std::make_unique<Handle>()) {
+  uv_idle_init(loop, &handle_->idle);  // documented to succeed always
+  handle_->idle.data = this;
+  current_turns = this;
+}
+
+Turns::~Turns() {
+  current_turns = nullptr;
+  uv_idle_t *idle = &handle_->idle;
+  idle->data = handle_.release();
+  uv_close(reinterpret_cast<uv_handle_t *>(idle), [](uv_handle_t *handle) { delete static_cast<Handle *>(handle->data); });
+}
+
+// A pass begins in libuv's idle phase, and in its poll phase, before which µSockets counts the iteration.
+std::uint64_t Turns::pass() const { return static_cast<std::uint64_t>(us_loop_iteration_number(sockets_)) + idles_; }
+
+void Turns::begin_pass() {
+  std::uint64_t now = pass();
+  if (now != pass_) {
+    pass_ = now;
+    requests_left_ = max_total_requests;
+    events_left_ = max_total_events;
+    inflatable_ = max_total_inflated;
+    handshake_steps_left_ = max_handshake_steps;
+  }
+}
+
+void Turns::wait(const Ticket &ticket, bool spent) {
+  if (fresh_.empty() && spent_.empty()) {
+    uv_idle_start(&handle_->idle, [](uv_idle_t *idle) { static_cast<Turns *>(idle->data)->serve(); });
+  }
+  (spent ? spent_ : fresh_).push_back(ticket);
+}
+
+void Turns::forget(const TurnTaker *taker) {
+  auto is_theirs = [taker](const Ticket &ticket) { return ticket.taker == taker; };
+  std::erase_if(fresh_, is_theirs);
+  std::erase_if(spent_, is_theirs);
+}
+
+bool Turns::take_request(RequestShare &share) {
+  begin_pass();
+  if (share.pass != pass_) {
+    share = {pass_, 0};
+  }
+  if (requests_left_ == 0 || share.begun == max_requests) {
+    return false;
+  }
+  requests_left_--;
+  share.begun++;
+  return true;
+}
+
+std::uint32_t Turns::events_left() {
+  begin_pass();
+  return std::min(events_left_, max_events);
+}
+
+bool Turns::take_handshake_step() {
+  begin_pass();
+  if (handshake_steps_left_ == 0) {
+    return false;
+  }
+  handshake_steps_left_--;
+  return true;
+}
+
+void Turns::serve() {
+  idles_++;
+  begin_pass();
+  // Who comes to wait meanwhile has its turn next time. One of those that are spent goes on in any case: fresh ones may come for
+  // ever.
+  std::size_t fresh = fresh_.size();
+  std::size_t spent = spent_.size();
+  auto has_budget = [this] { return requests_left_ > 0 && events_left_ > 0 && inflatable_ > 0; };
+  auto serve_first = [](std::deque<Ticket> &queue) {
+    Ticket ticket = queue.front();
+    queue.pop_front();
+    ticket.taker->take_turn(ticket.socket, ticket.id);
+  };
+  if (spent > 0) {
+    serve_first(spent_);
+    spent--;
+  }
+  for (; fresh > 0 && has_budget() && !fresh_.empty(); fresh--) {
+    serve_first(fresh_);
+  }
+  for (; spent > 0 && has_budget() && !spent_.empty(); spent--) {
+    serve_first(spent_);
+  }
+  if (fresh_.empty() && spent_.empty()) {
+    uv_idle_stop(&handle_->idle);
+  }
+}
+
+}  // namespace nws

@@ -1,0 +1,110 @@
+// A turn of the loop is bounded: what one connection, and all of them together, may have done in it is counted here, and who has
+// used up a share waits here for the next turn. docs/limits.md has the numbers for users.
+#pragma once
+
+#include <uv.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+
+struct us_loop_t;
+
+namespace nws {
+
+/// Parses what it has kept of a connection's input, when the connection's turn has come.
+class TurnTaker {
+ public:
+  /// `socket` and `id` are those of the Ticket. The connection may have gone since: `id` tells.
+  virtual void take_turn(void *socket, std::uint32_t id) = 0;
+
+ protected:
+  ~TurnTaker() = default;
+};
+
+/// Counts the work of a loop's turns, and holds the queue of connections with input that was read and not parsed. Lives on the
+/// loop's thread.
+///
+/// Two passes of a turn parse input: the queue's (libuv's idle phase), and that of newly readable sockets (the poll phase).
+/// JavaScript gets what each of them has brought before the next one begins. So a connection that has used up its share waits
+/// behind all connections that newly have something to say, and the queue goes round: each gets one share, in the order of its
+/// arrival.
+class Turns {
+ public:
+  /// Shares of one connection in a pass. What a socket is read for at once is µSockets' buffer, LIBUS_RECV_BUFFER_LENGTH
+  /// (CMakeLists.txt): 64 KiB.
+  ///
+  /// Requests begun: some 0.5 ms of small handlers, so that a pipeline is still handed over in batches.
+  static constexpr std::uint32_t max_requests = 16;
+  /// Messages, Pings and Pongs: some 20 µs of the parser and of small handlers.
+  static constexpr std::uint32_t max_events = 256;
+  /// Bytes that compressed messages inflate to; the message that exceeds this is the last one. Some 2 ms of zlib.
+  static constexpr std::size_t max_inflated = 1024 * 1024;
+
+  /// Of all connections in a pass: some 10 ms of each.
+  static constexpr std::uint32_t max_total_requests = 256;
+  static constexpr std::uint32_t max_total_events = 16 * 1024;
+  static constexpr std::size_t max_total_inflated = 8 * 1024 * 1024;
+  /// Steps of TLS handshakes in a turn: a step takes up to a millisecond. As many as µSockets allows (loop.c).
+  static constexpr std::uint32_t max_handshake_steps = 5;
+
+  struct Ticket {
+    TurnTaker *taker;
+    void *socket;
+    std::uint32_t id;
+  };
+
+  /// What one HTTP connection has begun, and in which pass.
+  struct RequestShare {
+    std::uint64_t pass = 0;
+    std::uint32_t begun = 0;
+  };
+
+  /// `sockets` is µSockets' side of the same loop, and outlives this.
+  Turns(uv_loop_t *loop, us_loop_t *sockets);
+  /// Only asks libuv to close its handle: the loop must run once more.
+  ~Turns();
+  Turns(const Turns &) = delete;
+  Turns &operator=(const Turns &) = delete;
+
+  /// The loop does not block while a ticket waits. `spent`: the connection has had a share in this pass, and lets those go first
+  /// that have not.
+  void wait(const Ticket &ticket, bool spent);
+  /// Before the taker is destroyed.
+  void forget(const TurnTaker *taker);
+
+  /// Whether one more request may begin in this pass; counts it.
+  bool take_request(RequestShare &share);
+  /// Events that a connection may have in this pass; 0 when all connections together have had theirs.
+  std::uint32_t events_left();
+  void spend_events(std::uint32_t events) { events_left_ -= events < events_left_ ? events : events_left_; }
+  /// Whether a message may be inflated in this pass.
+  bool may_inflate() const { return inflatable_ > 0; }
+  void spend_inflated(std::size_t bytes) { inflatable_ -= bytes < inflatable_ ? bytes : inflatable_; }
+  /// Whether a TLS handshake may take a step in this turn; counts it.
+  bool take_handshake_step();
+
+  /// The one of this thread; null where there is none.
+  static Turns *current();
+
+ private:
+  struct Handle;
+
+  std::uint64_t pass() const;
+  void begin_pass();
+  void serve();
+
+  us_loop_t *sockets_;
+  std::unique_ptr<Handle> handle_;  // freed by libuv's callback
+  /// Connections that have had no share in the pass in which they came, and those that have.
+  std::deque<Ticket> fresh_, spent_;
+  std::uint64_t idles_ = 0;
+  std::uint64_t pass_ = 0;
+  std::uint32_t requests_left_ = max_total_requests;
+  std::uint32_t events_left_ = max_total_events;
+  std::size_t inflatable_ = max_total_inflated;
+  std::uint32_t handshake_steps_left_ = max_handshake_steps;
+};
+
+}  // namespace nws

@@ -24,9 +24,6 @@ const post = (body: string, ...fields: string[]) =>
   `POST /flood HTTP/1.1\r\n${['Host: a', ...fields].join('\r\n')}\r\n\r\n${body}`
 const chunked = (body: string) => post(body, 'Transfer-Encoding: chunked')
 
-/** Skipped on native: it takes all frames that one turn brings, and answers requests whose answers are not read. */
-const isUnbounded = (engine: EngineName) => engine === 'native'
-
 interface Flood {
   readonly name: string
   /** What is sent, and how often. */
@@ -157,8 +154,7 @@ async function counting(engine: EngineName, options: ServeOptions['server'] = {}
 const WITNESS = 'GET /witness HTTP/1.1\r\nHost: a\r\n\r\n'
 
 describeEngines('another client is answered in the middle of', (engine) => {
-  const floods = FLOODS.filter(({ opens }) => !opens || !isUnbounded(engine))
-  test.each(floods)('$name', async ({ bytes, opens, atMost, total }) => {
+  test.each(FLOODS)('$name', async ({ bytes, opens, atMost, total }) => {
     const served = await counting(engine)
     const witness = await RawClient.connect(served)
     witness.write(WITNESS)
@@ -172,7 +168,7 @@ describeEngines('another client is answered in the middle of', (engine) => {
     expect(served.seen.count).toBe(total)
   })
 
-  test.skipIf(isUnbounded(engine))('what many clients send at once', async () => {
+  test('what many clients send at once', async () => {
     const served = await counting(engine)
     const witness = await RawClient.connect(served)
     const flooders = await Promise.all(Array.from({ length: 30 }, () => RawClient.open(served, { path: '/socket' })))
@@ -209,7 +205,7 @@ describeEngines('another client is answered in the middle of', (engine) => {
     while (answered < clients.length) await turns(1)
   })
 
-  test.skipIf(isUnbounded(engine))('upgrades whose handlers take their time, and what their clients send meanwhile', async () => {
+  test('upgrades whose handlers take their time, and what their clients send meanwhile', async () => {
     const gate = new Deferred()
     const messages = new Queue<string | Buffer>()
     const served = await serve(
@@ -249,35 +245,32 @@ function clientHello(): Promise<Buffer> {
 }
 
 describeEngines('a client that does not read', (engine) => {
-  test.skipIf(isUnbounded(engine))(
-    'gets no more requests begun than fit into what the system keeps for it, and all of them when it reads',
-    async () => {
-      const body = Buffer.alloc(2 ** 20, 'x')
-      let begun = 0
-      const served = await serve(
-        engine,
-        {},
-        {
-          path: '/socket',
-          routes: (server) =>
-            server.get('/large', () => {
-              begun += 1
-              return new Response(body)
-            }),
-        },
-      )
-      const client = await RawClient.connect(served)
-      client.pause()
-      client.write(repeated('GET /large HTTP/1.1\r\nHost: a\r\n\r\n', 200))
-      await turns(200)
-      // The system's buffers are some MiB.
-      expect(begun).toBeGreaterThan(0)
-      expect(begun).toBeLessThanOrEqual(20)
-      client.resume()
-      for (let n = 0; n < 200; n++) expect((await client.response()).body.length).toBe(body.length)
-      expect(begun).toBe(200)
-    },
-  )
+  test('gets no more requests begun than fit into what the system keeps for it, and all of them when it reads', async () => {
+    const body = Buffer.alloc(2 ** 20, 'x')
+    let begun = 0
+    const served = await serve(
+      engine,
+      {},
+      {
+        path: '/socket',
+        routes: (server) =>
+          server.get('/large', () => {
+            begun += 1
+            return new Response(body)
+          }),
+      },
+    )
+    const client = await RawClient.connect(served)
+    client.pause()
+    client.write(repeated('GET /large HTTP/1.1\r\nHost: a\r\n\r\n', 200))
+    await turns(200)
+    // The system's buffers are some MiB.
+    expect(begun).toBeGreaterThan(0)
+    expect(begun).toBeLessThanOrEqual(20)
+    client.resume()
+    for (let n = 0; n < 200; n++) expect((await client.response()).body.length).toBe(body.length)
+    expect(begun).toBe(200)
+  })
 
   test('has requests wait behind one that is not answered', async () => {
     const gate = new Deferred()

@@ -5,7 +5,7 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { toSvg } from './method/chart.mjs'
 import { toComparison } from './method/comparison.mjs'
-import { CONTENDERS, contenderNamed, versionOf } from './method/contenders.mjs'
+import { addBaseline, CONTENDERS, contenderNamed, versionOf } from './method/contenders.mjs'
 import { describeMachine } from './method/machine.mjs'
 import { measure } from './method/measure.mjs'
 import { resultsDirectory } from './method/places.mjs'
@@ -20,6 +20,7 @@ const HELP = `usage: npm run bench -- [option ...]
   --rounds N          rounds that count, after one that does not (15; quick: 3)
   --seconds S         length of a round (1; quick: 0.5)
   --out NAME          results/NAME.json, .md and .svg (latest)
+  --baseline DIR      add another checkout of this project, installed there, as the contender "baseline"
   --compare FILE      show what has changed since another run's JSON file
 `
 
@@ -35,12 +36,14 @@ async function main() {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       out: { type: 'string', default: 'latest' },
+      baseline: { type: 'string' },
       compare: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
   if (values.help) return void console.log(HELP)
   const { quick } = values
+  if (values.baseline !== undefined) addBaseline(values.baseline)
   const works = values.works?.split(',').map(workNamed) ?? WORKS.filter((work) => !quick || work.quick)
   const contenders =
     values.contenders?.split(',').map((id) => contenderNamed(id).id) ??

@@ -1,7 +1,7 @@
 /** Who takes part, and how each is started. A contender is one process, on a core of its own. */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import process from 'node:process'
 import { createInterface } from 'node:readline'
 import { benchDirectory, certificate, SERVER_CORE } from './places.mjs'
@@ -39,7 +39,7 @@ function upstreamVersion() {
   return `µWebSockets ${described || 'of unknown version'}`
 }
 
-/** The first one is what the others are compared with. @type {readonly Contender[]} */
+/** The first one is what the others are compared with. @type {Contender[]} */
 export const CONTENDERS = [
   {
     id: 'limit-epoll',
@@ -86,6 +86,16 @@ export const CONTENDERS = [
     },
   },
 ]
+
+/** Adds another checkout of this project, for a change to be shown against what was before it. @param {string} directory */
+export function addBaseline(directory) {
+  CONTENDERS.push({
+    id: 'baseline',
+    title: 'the baseline',
+    command: [process.execPath, '--expose-gc', join(resolve(directory), 'bench', 'contenders', 'this-server.mjs')],
+    version: () => spawnSync('git', ['-C', directory, 'describe', '--always'], { encoding: 'utf8' }).stdout.trim(),
+  })
+}
 
 /** @param {string} id */
 export function contenderNamed(id) {

@@ -1,0 +1,189 @@
+// What one connection, and all of them, get in a turn of the loop.
+#include "fixture.h"
+
+namespace {
+
+using nws::Turns;
+using test::Fixture;
+using test::for_plain_and_tls;
+using test::Frame;
+using test::limits;
+using test::RawClient;
+
+std::string numbered_frames(int count) {
+  std::string bytes;
+  for (int i = 0; i < count; i++) {
+    bytes += RawClient::frame(1, std::to_string(i));
+  }
+  return bytes;
+}
+
+/// Runs the loop until so many messages have come, and gives the most that came in one iteration.
+int most_at_once(Fixture &fixture, int count) {
+  int most = 0;
+  fixture.wait(
+      [&, before = fixture.events.messages]() mutable {
+        most = std::max(most, fixture.events.messages - before);
+        before = fixture.events.messages;
+        return fixture.events.messages == count;
+      },
+      "all messages");
+  return most;
+}
+
+TEST("a client that sends many messages at once has its share of them in each turn, and gets all answers in order") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    client->send(numbered_frames(3000));
+    // A connection has one share in each of the two passes of an iteration.
+    CHECK(most_at_once(fixture, 3000) <= static_cast<int>(2 * Turns::max_events));
+    for (int i = 0; i < 3000; i++) {
+      CHECK(client->read_frame().payload == std::to_string(i));
+    }
+  });
+}
+
+TEST("another client is answered before a flood is") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto flood = fixture.connect_websocket();
+    auto witness = fixture.connect_websocket();
+    flood->send(numbered_frames(5000));
+    witness->send_frame(1, "me too");
+    CHECK(witness->read_frame().payload == "me too");
+    CHECK(fixture.events.messages <= static_cast<int>(6 * Turns::max_events));
+  });
+}
+
+TEST("frames of every length and kind may end a share, in pieces too") {
+  Fixture fixture;
+  fixture.listen();
+  auto client = fixture.connect_websocket();
+  std::string bytes;
+  constexpr int count = 2 * static_cast<int>(Turns::max_events) + 40;
+  for (int i = 0; i < count; i++) {
+    // Lengths that take each of the three forms, fragments, and a Ping inside of a message.
+    std::string payload(i % 7 == 0 ? 126 : i % 7 == 1 ? 300 : static_cast<std::size_t>(i % 5), static_cast<char>('a' + i % 26));
+    if (i % 3 == 0) {
+      bytes += RawClient::frame(2, "x", false) + RawClient::frame(9, "p") + RawClient::frame(0, payload);
+    } else {
+      bytes += RawClient::frame(2, payload);
+    }
+  }
+  for (std::size_t at = 0; at < bytes.size(); at += 1999) {
+    client->send(std::string_view(bytes).substr(at, 1999));
+  }
+  for (int i = 0; i < count; i++) {
+    std::string payload(i % 7 == 0 ? 126 : i % 7 == 1 ? 300 : static_cast<std::size_t>(i % 5), static_cast<char>('a' + i % 26));
+    Frame frame = client->read_frame();
+    while (frame.op_code == 10) {
+      frame = client->read_frame();
+    }
+    CHECK(frame.payload == (i % 3 == 0 ? "x" + payload : payload));
+  }
+  CHECK(fixture.events.closes.empty());
+}
+
+TEST("a length in a longer form than it needs does not disturb where a share ends") {
+  Fixture fixture;
+  fixture.listen();
+  auto client = fixture.connect_websocket();
+  std::string bytes;
+  for (std::uint32_t i = 0; i < 3 * Turns::max_events; i++) {
+    // 3 bytes, as a length of 16 or 64 bits; masked with zeros.
+    std::string head = i % 2 ? std::string("\x81\xfe\x00\x03", 4) : std::string("\x81\xff\x00\x00\x00\x00\x00\x00\x00\x03", 10);
+    bytes += head + std::string(4, '\0') + "abc";
+  }
+  client->send(bytes);
+  for (std::uint32_t i = 0; i < 3 * Turns::max_events; i++) {
+    CHECK(client->read_frame().payload == "abc");
+  }
+}
+
+TEST("a connection that waits for its turn may be paused, resumed, and end in every way") {
+  for_plain_and_tls([](Fixture &fixture) {
+    constexpr int count = 2000;
+    for (const char *what : {"pause", "close", "terminate", "leave"}) {
+      fixture.events.messages = 0;
+      auto client = fixture.connect_websocket();
+      client->send(numbered_frames(count));
+      fixture.wait([&] { return fixture.events.messages > 0; }, "the first share");
+      CHECK(fixture.events.messages < count);
+      auto &connection = fixture.only_connection();
+      std::size_t ended = fixture.events.closes.size();
+      if (std::string_view(what) == "pause") {
+        connection.owner->pause(connection.socket);
+        int before = fixture.events.messages;
+        for (int i = 0; i < 20; i++) {
+          uv_run(&fixture.loop, UV_RUN_NOWAIT);
+        }
+        CHECK(fixture.events.messages == before);
+        connection.owner->resume(connection.socket);
+        CHECK(most_at_once(fixture, count) <= static_cast<int>(2 * Turns::max_events));
+        client->close();
+      } else if (std::string_view(what) == "close") {
+        connection.owner->close(connection.socket, 1000, "");
+        client->close();
+      } else if (std::string_view(what) == "terminate") {
+        connection.owner->terminate(connection.socket);
+      } else {
+        client->close();
+      }
+      fixture.wait([&] { return fixture.events.closes.size() > ended; }, "the end");
+    }
+    CHECK(fixture.events.closes.size() == 4);
+  });
+}
+
+TEST("a server may be destroyed while its connections wait for their turns") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    auto http = fixture.connect();
+    client->send(numbered_frames(3000));
+    std::string requests;
+    for (int i = 0; i < 1000; i++) {
+      requests += "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    }
+    http->send(requests);
+    fixture.wait([&] { return fixture.events.messages > 0; }, "the first share");
+    fixture.server.reset();
+    CHECK(fixture.events.messages < 3000);
+  });
+}
+
+TEST("pipelined requests are begun as their client takes the answers, and no more than a share of them in a turn") {
+  Fixture fixture;
+  fixture.listen();
+  auto client = fixture.connect();
+  constexpr int count = 500;
+  std::string requests;
+  for (int i = 0; i < count; i++) {
+    requests += "GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n";
+  }
+  client->send(requests);
+  for (int i = 0; i < count; i++) {
+    std::string answer = client->read_until("\r\n\r\n/" + std::to_string(i));
+    CHECK(answer.starts_with("HTTP/1.1 200 OK"));
+  }
+}
+
+TEST("invalid UTF-8 in a fragment ends the connection before the message does") {
+  // As RFC 3629 has it: a lone continuation, an overlong form, a surrogate, a character beyond the last one, and halves of these.
+  for (std::string bytes : {"\x80", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90", "\xe0\x80", "\xf5", "\xf0\x8f", "\xc3("}) {
+    Fixture fixture;
+    fixture.listen();
+    auto client = fixture.connect_websocket();
+    client->send_frame(1, "valid \xc3\xa4", false);
+    client->send_frame(0, bytes, false);
+    test::expect_close(*client, 1007);
+  }
+  Fixture fixture;
+  fixture.listen();
+  auto client = fixture.connect_websocket();
+  std::string text = "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf";
+  for (std::size_t i = 0; i < text.size(); i++) {
+    client->send_frame(i == 0 ? 1 : 0, text.substr(i, 1), i + 1 == text.size());
+  }
+  CHECK(client->read_frame().payload == text);
+}
+
+}  // namespace

@@ -5,15 +5,40 @@ import type { Socket as NetSocket } from 'node:net'
 /** Milliseconds for the client to send it. As much as the native engine gives to a connection without a request. */
 const DEADLINE = 10_000
 
-/** Undefined while more is needed; `invalid` cuts the connection; else what was found, and how many bytes are done with. */
-export type Prologue<T> = undefined | 'invalid' | { readonly value: T; readonly length: number }
+/**
+ * A number while more is needed: so many bytes, counted from the first one, before more can be said. `invalid` cuts the connection;
+ * else what was found, and how many bytes are done with.
+ */
+export type Prologue<T> = number | 'invalid' | { readonly value: T; readonly length: number }
+
+/** Bytes that come in pieces, each of which is copied a few times at most. */
+class Collected {
+  #memory = Buffer.alloc(0)
+  length = 0
+
+  add(chunk: Buffer): void {
+    const length = this.length + chunk.length
+    if (length > this.#memory.length) {
+      const larger = Buffer.alloc(2 * length)
+      this.#memory.copy(larger, 0, 0, this.length)
+      this.#memory = larger
+    }
+    chunk.copy(this.#memory, this.length)
+    this.length = length
+  }
+
+  bytes(): Buffer {
+    return this.#memory.subarray(0, this.length)
+  }
+}
 
 /**
  * Reads until `parse` has found what it looks for, and puts the rest back for whoever is next. Cuts a client that sends something else,
  * or nothing, or half of it.
  */
 export function readPrologue<T>(socket: NetSocket, parse: (bytes: Buffer) => Prologue<T>, proceed: (value: T) => void): void {
-  let seen: Buffer = Buffer.alloc(0)
+  const seen = new Collected()
+  let needed = 1
   const cut = () => {
     socket.destroy()
   }
@@ -23,18 +48,20 @@ export function readPrologue<T>(socket: NetSocket, parse: (bytes: Buffer) => Pro
     socket.off('readable', read).off('end', cut).off('close', stop)
   }
   function read(): void {
-    const chunks = [seen]
-    for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) chunks.push(chunk)
-    if (chunks.length === 1) return
-    seen = Buffer.concat(chunks)
-    const found = parse(seen)
-    if (found === undefined) return
+    for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) seen.add(chunk)
+    if (seen.length < needed) return
+    const bytes = seen.bytes()
+    const found = parse(bytes)
+    if (typeof found === 'number') {
+      needed = found
+      return
+    }
     stop()
     if (found === 'invalid') {
       cut()
       return
     }
-    if (found.length < seen.length) socket.unshift(seen.subarray(found.length))
+    if (found.length < bytes.length) socket.unshift(bytes.subarray(found.length))
     proceed(found.value)
   }
   // Stays: whoever is next has listeners of its own, but a reset may come in between.

@@ -32,9 +32,9 @@ export function parseProxyHeader(bytes: Buffer): Prologue<string> {
   const begin = bytes.toString('latin1', 0, SIGNATURE.length)
   if (!SIGNATURE.startsWith(begin)) return 'invalid'
   const command = bytes[SIGNATURE.length]
-  if (command === undefined) return undefined
+  if (command === undefined) return FIXED_BYTES
   if (command !== LOCAL && command !== PROXY) return 'invalid'
-  if (bytes.length < FIXED_BYTES) return undefined
+  if (bytes.length < FIXED_BYTES) return FIXED_BYTES
   const family = bytes.readUInt8(SIGNATURE.length + 1)
   const length = FIXED_BYTES + bytes.readUInt16BE(SIGNATURE.length + 2)
   if (length > MAX_HEADER_BYTES) return 'invalid'
@@ -42,7 +42,7 @@ export function parseProxyHeader(bytes: Buffer): Prologue<string> {
     const needed = ADDRESS_BYTES[family]
     if (needed === undefined || FIXED_BYTES + needed > length) return 'invalid'
   }
-  if (bytes.length < length) return undefined
+  if (bytes.length < length) return length
   return { value: command === PROXY ? sourceAddress(bytes, family) : '', length }
 }
 

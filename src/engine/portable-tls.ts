@@ -93,6 +93,8 @@ function makeServer(entry: EngineTls, onSecure: (stream: TLSSocket) => void): Se
 /** RFC 8446, sections 4 and 5.1. */
 const HANDSHAKE_RECORD = 22
 const CLIENT_HELLO = 1
+/** Type, version and length (RFC 8446, section 5.1). */
+const RECORD_HEAD = 5
 /** A larger ClientHello goes to the default entry. OpenSSL has a limit of its own. */
 const MAX_HELLO_BYTES = 64 * 1024
 
@@ -102,7 +104,7 @@ const MAX_HELLO_BYTES = 64 * 1024
  */
 export function parseServerName(bytes: Buffer): Prologue<string> {
   const hello = helloOf(bytes)
-  if (hello === undefined) return undefined
+  if (typeof hello === 'number') return hello
   try {
     return { value: serverNameIn(hello), length: 0 }
   } catch {
@@ -110,24 +112,29 @@ export function parseServerName(bytes: Buffer): Prologue<string> {
   }
 }
 
-/** The body of the ClientHello, out of its records. Empty when there is none. */
-function helloOf(bytes: Buffer): Buffer | undefined {
+/**
+ * The body of the ClientHello, out of its records; empty when there is none. A number while more is needed: each byte that is missing
+ * takes one at least, and the record that brings the first of them has a head of 5.
+ */
+function helloOf(bytes: Buffer): Buffer | number {
   const none = Buffer.alloc(0)
   const parts: Buffer[] = []
   for (let at = 0; at < bytes.length; ) {
     if (bytes[at] !== HANDSHAKE_RECORD) return none
-    if (at + 5 > bytes.length) return undefined
+    if (at + RECORD_HEAD > bytes.length) return at + RECORD_HEAD
     const length = bytes.readUInt16BE(at + 3)
     if (length === 0) return none
-    parts.push(bytes.subarray(at + 5, at + 5 + length))
-    at += 5 + length
+    const end = at + RECORD_HEAD + length
+    if (end > bytes.length) return end
+    parts.push(bytes.subarray(at + RECORD_HEAD, end))
+    at = end
   }
   const message = Buffer.concat(parts)
   if (message.length > 0 && message[0] !== CLIENT_HELLO) return none
-  if (message.length < 4) return undefined
+  if (message.length < 4) return bytes.length + RECORD_HEAD + 4 - message.length
   const end = 4 + message.readUIntBE(1, 3)
   if (end > MAX_HELLO_BYTES) return none
-  return message.length < end ? undefined : message.subarray(4, end)
+  return message.length < end ? bytes.length + RECORD_HEAD + end - message.length : message.subarray(4, end)
 }
 
 /** RFC 8446, section 4.1.2, and RFC 6066, section 3. Throws RangeError at what is cut short. */

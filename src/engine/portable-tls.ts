@@ -97,6 +97,8 @@ const CLIENT_HELLO = 1
 const RECORD_HEAD = 5
 /** A larger ClientHello goes to the default entry. OpenSSL has a limit of its own. */
 const MAX_HELLO_BYTES = 64 * 1024
+/** One in more records goes there too. Clients use one, or a few of 16 KiB. */
+const MAX_HELLO_RECORDS = 64
 
 /**
  * The name in lower case; empty where there is none, or where the bytes are no ClientHello: that is for
@@ -126,6 +128,7 @@ function helloOf(bytes: Buffer): Buffer | number {
     if (length === 0) return none
     const end = at + RECORD_HEAD + length
     if (end > bytes.length) return end
+    if (parts.length === MAX_HELLO_RECORDS) return none
     parts.push(bytes.subarray(at + RECORD_HEAD, end))
     at = end
   }

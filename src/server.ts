@@ -273,8 +273,9 @@ export class WebSocketServer implements AsyncDisposable {
   /** Gives the port. Each attempt takes a server of the engine's of its own. */
   async #bind(address: ListenAddress): Promise<number> {
     if (this.#closing) throw new ClosedError()
+    const { proxyProtocol, requestTimeout } = this.#options
     const server = this.#engine.engine.createServer(
-      { tls: this.#engineTls, proxyProtocol: this.#options.proxyProtocol, routes: this.#dispatcher.routes },
+      { tls: this.#engineTls, proxyProtocol, requestTimeout, routes: this.#dispatcher.routes },
       this.#dispatcher,
     )
     this.#dispatcher.engine = server

@@ -90,6 +90,14 @@ export interface ServerOptions {
    */
   maxRequestBodySize?: number
   /**
+   * Seconds for a whole HTTP request, head and body, from its first byte on: 0 to 2,147,483, 0 for no limit. A request
+   * that takes longer is answered with 408, unless its answer has begun, and its connection ends within a second or
+   * two, also when the rest of the body is only thrown away because the answer was given before. Time in which the
+   * handler does not read counts too: raise this for uploads that take longer. Time between requests, and for the
+   * answer, does not count. WebSockets have `idleTimeout` and `maxLifetime` instead. Default 300.
+   */
+  requestTimeout?: number
+  /**
    * Called with what no socket can be blamed for. Default: rethrown as an uncaught exception, but for EMFILE (no descriptor is left
    * for new clients), which becomes a process warning.
    */

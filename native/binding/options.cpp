@@ -68,6 +68,7 @@ ServerOptions server_options(const Napi::Object &given) {
                      .reuse_port = boolean(given.Get("reusePort"))};
   options.tls = tls_entries(given.Get("tls"));
   options.proxy_protocol = boolean(given.Get("proxyProtocol"));
+  options.request_timeout = std::chrono::seconds(number(given.Get("requestTimeout")));
   Napi::Value given_routes = given.Get("routes");
   std::uint32_t count = given_routes.IsArray() ? given_routes.As<Napi::Array>().Length() : 0;
   for (std::uint32_t i = 0; i < count; i++) {

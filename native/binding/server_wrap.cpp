@@ -70,9 +70,9 @@ ServerWrap::ServerWrap(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Server
   auto environment = Environment::of(info.Env());
   if (!environment || !environment->attached() || !info[0].IsNumber() || !info[1].IsObject() ||
       !info[1].As<Napi::Object>().Get("routes").IsArray()) {
-    refuse(
-        info.Env(),
-        "new WebSocketServer(number, { host, port, reusePort } or { unix } with { tls, proxyProtocol, routes }), after attach");
+    refuse(info.Env(),
+           "new WebSocketServer(number, { host, port, reusePort } or { unix } with { tls, proxyProtocol, requestTimeout, routes "
+           "}), after attach");
     return;
   }
   number_ = number(info[0]);

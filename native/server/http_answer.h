@@ -6,6 +6,7 @@
 #include <charconv>
 #include <climits>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "uws_specializations.h"
@@ -87,10 +88,14 @@ class HttpAnswer {
     });
   }
 
-  /// Ends a connection on which nobody can tell any more what the client means.
-  static void refuse(us_socket_t *socket, bool with_answer) {
-    static constexpr std::string_view answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    if (with_answer && frames::Corkable<SSL>::of(socket)->getBufferedAmount() == 0) {
+  static constexpr std::string_view bad_request = "400 Bad Request";
+
+  /// Ends a connection of which no further request can be read. With a `status`, which is the answer to the one that was
+  /// being read, unless earlier answers still wait for the client.
+  static void refuse(us_socket_t *socket, std::string_view status) {
+    if (!status.empty() && frames::Corkable<SSL>::of(socket)->getBufferedAmount() == 0) {
+      std::string answer = "HTTP/1.1 ";
+      answer.append(status).append("\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
       us_socket_write(SSL, socket, answer.data(), static_cast<int>(answer.size()), 0);
     }
     us_socket_shutdown(SSL, socket);

@@ -26,6 +26,7 @@
 #include <utility>
 
 #include "request_body.h"
+#include "request_deadlines.h"
 #include "turns.h"
 
 namespace nws {
@@ -111,6 +112,8 @@ class HttpPipeline {
     Turns::RequestShare share;
     /// The next request waits for a turn of this connection.
     bool waits = false;
+    /// Taken from the first byte of a request that does not come at once, until it is whole.
+    RequestDeadlines::Place deadline;
     bool body_paused = false;
     /// So much waits behind a request that the client is not read.
     bool is_full = false;

@@ -7,6 +7,7 @@
 #include "http_pipeline.h"  // before App.h
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -45,7 +46,10 @@ class HttpReading final : private TurnTaker {
 
   using Exchange = HttpExchange<SSL>;
 
-  HttpReading(ServerEvents &events, Turns &turns) : events_(events), turns_(turns) {}
+  HttpReading(ServerEvents &events, EventLoop &loop, std::chrono::seconds request_timeout)
+      : events_(events),
+        turns_(loop.turns()),
+        deadlines_(loop.uv(), request_timeout, [this](void *socket) { expired(static_cast<us_socket_t *>(socket)); }) {}
   ~HttpReading() { turns_.forget(this); }
   HttpReading(const HttpReading &) = delete;
   HttpReading &operator=(const HttpReading &) = delete;
@@ -115,6 +119,7 @@ class HttpReading final : private TurnTaker {
     }
     found->second.is_full = waiting(found->second) > HttpPipeline::max_held;
     keep_paused(reinterpret_cast<HttpResponse *>(socket));
+    watch_deadline(socket, found->second);
     return socket;
   }
 
@@ -223,6 +228,9 @@ class HttpReading final : private TurnTaker {
       found->second.is_full = false;
       start_reading(socket, found->second);
     }
+    if (found != connections_.end()) {
+      watch_deadline(socket, found->second);
+    }
   }
 
  private:
@@ -279,6 +287,24 @@ class HttpReading final : private TurnTaker {
     return true;
   }
 
+  /// Once as much is parsed as can be: of what is a part of a request, the rest must come in time.
+  void watch_deadline(us_socket_t *socket, Connection &connection) {
+    bool has_part_of_head = connection.searched > 0;
+    if (!connection.body.complete() || has_part_of_head) {
+      connection.deadline.take(deadlines_, socket);
+    }
+  }
+
+  void expired(us_socket_t *socket) {
+    auto found = connections_.find(socket);
+    if (found == connections_.end()) {
+      return;
+    }
+    Exchange *exchange = find(found->second.exchange);
+    bool has_begun = found->second.is_lingering || (exchange && (exchange->is_answered || exchange->is_streaming));
+    Answer::refuse(socket, has_begun ? "" : "408 Request Timeout");
+  }
+
   /// Seconds in which some more of a body must come while somebody wants it.
   static constexpr unsigned body_timeout = 30;
 
@@ -306,7 +332,7 @@ class HttpReading final : private TurnTaker {
         return false;
       }
       if (!HttpPipeline::may_begin_request(connection.held.view())) {
-        Answer::refuse(socket, true);
+        Answer::refuse(socket, Answer::bad_request);
         return false;
       }
       if (connection.held.view() == "\r") {
@@ -353,10 +379,13 @@ class HttpReading final : private TurnTaker {
   static bool frame_body(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
     BodyFraming framing = BodyFraming::of(std::string_view(head, length));
     if (framing.kind == BodyFraming::Kind::doubtful) {
-      Answer::refuse(socket, true);
+      Answer::refuse(socket, Answer::bad_request);
       return false;
     }
     connection.body = RequestBody(framing);
+    if (connection.body.complete()) {
+      connection.deadline.leave();
+    }
     connection.expects_continue = HttpPipeline::take_expectation(head, length) && !connection.body.complete();
     return true;
   }
@@ -376,7 +405,8 @@ class HttpReading final : private TurnTaker {
     RequestBody::Progress progress = connection.body.read(data, size);
     bool is_last = connection.body.complete();
     if (exchange == exchanges_.end() || connection.body.failed()) {
-      Answer::refuse(socket, exchange != exchanges_.end() && !exchange->second.is_answered && !exchange->second.is_streaming);
+      bool has_begun = exchange == exchanges_.end() || exchange->second.is_answered || exchange->second.is_streaming;
+      Answer::refuse(socket, has_begun ? "" : Answer::bad_request);
       return size;
     }
     if ((progress.content > 0 || is_last) && !events_.on_body(id, {data, progress.content}, is_last)) {
@@ -387,6 +417,7 @@ class HttpReading final : private TurnTaker {
     connection.expects_continue = false;
     us_socket_timeout(SSL, socket, !is_last ? body_timeout : is_answered ? Answer::write_timeout : 0);
     if (is_last) {
+      connection.deadline.leave();
       connection.body_paused = false;
       if (is_answered) {
         connection.exchange = 0;
@@ -450,6 +481,7 @@ class HttpReading final : private TurnTaker {
 
   ServerEvents &events_;
   Turns &turns_;
+  RequestDeadlines deadlines_;
   std::unordered_map<ExchangeId, Exchange> exchanges_;
   /// Every connection that is not a WebSocket yet.
   std::unordered_map<void *, Connection> connections_;

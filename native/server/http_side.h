@@ -3,6 +3,7 @@
 
 #include "http_pipeline.h"  // before App.h
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,8 +23,8 @@ class HttpSide {
   using Connection = typename HttpReading<SSL>::Connection;
 
  public:
-  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events, Turns &turns)
-      : websockets_(websockets), events_(events), reading_(events, turns) {}
+  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events, EventLoop &loop, std::chrono::seconds request_timeout)
+      : websockets_(websockets), events_(events), reading_(events, loop, request_timeout) {}
 
   HttpReading<SSL> &reading() { return reading_; }
 

@@ -61,8 +61,9 @@ namespace {
 template <bool SSL>
 class ServerCore final : public WebSocketServer::Core {
  public:
-  ServerCore(EventLoop &loop, ConnectionTable &connections, std::vector<RouteOptions> routes, ServerEvents &events)
-      : websockets_(connections, loop.turns(), std::move(routes), events, counters), http_(websockets_, events, loop.turns()) {
+  ServerCore(EventLoop &loop, ConnectionTable &connections, ServerOptions &options, ServerEvents &events)
+      : websockets_(connections, loop.turns(), std::move(options.routes), events, counters),
+        http_(websockets_, events, loop, options.request_timeout) {
     if (app_.constructorFailed()) {
       return;
     }
@@ -168,7 +169,7 @@ us_socket_t *write_http(us_socket_t *socket) {
 
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {
   if (!options.tls.empty()) {
-    auto core = std::make_unique<ServerCore<true>>(loop, connections, std::move(options.routes), events);
+    auto core = std::make_unique<ServerCore<true>>(loop, connections, options, events);
     if (core->failed()) {
       tls_failure_ = {TlsFailure::What::context, "no TLS context could be made"};
     } else {
@@ -177,7 +178,7 @@ WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, 
     }
     core_ = std::move(core);
   } else {
-    core_ = std::make_unique<ServerCore<false>>(loop, connections, std::move(options.routes), events);
+    core_ = std::make_unique<ServerCore<false>>(loop, connections, options, events);
   }
   core_->loop = &loop;
   core_->address = std::move(options.address);

@@ -1,6 +1,7 @@
 // A WebSocket and HTTP server on µWebSockets.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -56,6 +57,8 @@ struct ServerOptions {
   std::vector<TlsOptions> tls;
   /// Require a PROXY header on every connection; see ProxyStage.
   bool proxy_protocol = false;
+  /// For a whole request, from its first byte on; 0 for no limit. See RequestDeadlines.
+  std::chrono::seconds request_timeout{0};
   /// What `accept` chooses from.
   std::vector<RouteOptions> routes;
 };

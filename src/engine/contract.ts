@@ -94,6 +94,12 @@ export interface EngineServerOptions {
   readonly tls: readonly EngineTls[] | undefined
   /** A PROXY header, version 2, is required first on every connection; who sends none is cut. */
   readonly proxyProtocol: boolean
+  /**
+   * Seconds from the first byte of a request until its body has come, answered or not; 0 for no limit. After that, and at
+   * most two seconds later, the connection is ended: with 408, unless an answer to the request has begun. A request that
+   * waits behind others on its connection begins when it is read.
+   */
+  readonly requestTimeout: number
   /** Addressed by index in `accept`. Fixed before `listen`. */
   readonly routes: readonly EngineRoute[]
 }

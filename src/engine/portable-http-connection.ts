@@ -50,4 +50,10 @@ export class HttpConnection {
     for (const response of this.unflushed) unread += response.writableLength
     return unread <= MAX_UNREAD_RESPONSE_BYTES
   }
+
+  /** Whether a response has begun that is not with the kernel, or whose request has not come whole. */
+  get isAnswering(): boolean {
+    for (const { isAnswered, response } of this.exchanges.values()) if (isAnswered || response?.headersSent) return true
+    return this.unflushed.size > 0
+  }
 }

@@ -1,14 +1,15 @@
 /**
- * Requests and answers of the portable engine, on `node:http`. What HTTP clients get wrong, and the time they may take, is left to
- * Node's own defaults (400, 408, 431; `requestTimeout` and the like).
+ * Requests and answers of the portable engine, on `node:http`. What HTTP clients get wrong, and how long they take, is
+ * for Node to notice (`clientError`).
  */
 import { Buffer } from 'node:buffer'
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
 import { plainView } from '../bytes.js'
 import type { EngineResponse, ExchangeId, ResponseHead, ServerEvents } from './contract.js'
 import { type Exchange, HttpConnection } from './portable-http-connection.js'
-import { hasBody, headOf, isMalformed, isNoHandshake, PortableRequest } from './portable-http-request.js'
+import { hasBody, headOf, isMalformed, isNoHandshake } from './portable-http-request.js'
+import { createHttpServer, refusalBytes } from './portable-http-server.js'
 import type { PacedInput } from './portable-input.js'
 
 /** Milliseconds for a client to read its last answer while what it still sends is thrown away. As long as the native engine's. */
@@ -22,11 +23,7 @@ export interface UpgradeRequest {
   readonly input: PacedInput
 }
 
-/** Bytes of the answer to a handshake that cannot be one, as Node answers such a request. */
-const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
-
 export class PortableHttp {
-  /** Listens nowhere: it is handed the connections. */
   readonly #server: Server
   readonly #events: ServerEvents
   /** For exchanges and connections alike. */
@@ -38,18 +35,18 @@ export class PortableHttp {
   /** Every answer is then the last of its connection. */
   isStopped = false
 
-  constructor(events: ServerEvents, nextId: () => number) {
+  /** `requestTimeout` in seconds, 0 for none. */
+  constructor(events: ServerEvents, requestTimeout: number, nextId: () => number) {
     this.#events = events
     this.#nextId = nextId
-    this.#server = createServer({ IncomingMessage: PortableRequest, insecureHTTPParser: false })
+    this.#server = createHttpServer(requestTimeout)
     this.#server.on('request', (request, response) => this.#receive(request, response, false))
     this.#server.on('checkContinue', (request, response) => this.#receive(request, response, true))
     // Expectations other than that may be ignored (RFC 9110, section 10.1.1).
     this.#server.on('checkExpectation', (request, response) => this.#receive(request, response, false))
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, stream) => this.#refuse(stream as NetSocket, error.code))
     // Both of Node's servers give a socket of node:net or node:tls here.
     this.#server.on('upgrade', (request, stream) => this.#receiveUpgrade(request, stream as NetSocket))
-    // An HTTP server begins to watch `headersTimeout` and `requestTimeout` when it listens.
-    this.#server.emit('listening')
   }
 
   /** Serves a connection. `proxiedAddress` is empty where no proxy has told one. */
@@ -167,7 +164,7 @@ export class PortableHttp {
     input.reader = undefined
     if (isNoHandshake(request)) {
       input.discard()
-      stream.end(BAD_REQUEST)
+      stream.end(refusalBytes())
       destroyLater(stream)
       return
     }
@@ -211,6 +208,15 @@ export class PortableHttp {
     })
     // It comes with the connection's end, which is reported for all exchanges at once.
     request.on('error', () => {})
+  }
+
+  /**
+   * Ends a connection of whose request no more can be read, or is waited for. Node itself would send a status behind an
+   * answer that was given before the body had come.
+   */
+  #refuse(stream: NetSocket, code: string | undefined): void {
+    if (stream.writable && this.#connections.get(stream)?.isAnswering === false) stream.write(refusalBytes(code))
+    stream.destroy()
   }
 
   /** The connection has gone. */

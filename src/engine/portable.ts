@@ -63,7 +63,7 @@ class PortableServer implements EngineServer {
   constructor(options: EngineServerOptions, events: ServerEvents) {
     this.#options = options
     this.#events = events
-    this.#exchanges = new PortableHttp(events, () => this.#nextId())
+    this.#exchanges = new PortableHttp(events, options.requestTimeout, () => this.#nextId())
     this.#listener = new PortableListener(options, (stream, proxiedAddress) => this.#exchanges.serve(stream, proxiedAddress))
     // The 30 seconds in which a peer must answer a Close frame are the default of ws.
     this.#acceptors = options.routes.map(

@@ -22,6 +22,11 @@ import { resolveTls } from './tls.js'
 /** Bytes: 1 MiB. */
 const DEFAULT_MAX_REQUEST_BODY_SIZE = 1024 * 1024
 
+/** Seconds: as `requestTimeout` of Node's own server. */
+const DEFAULT_REQUEST_TIMEOUT = 300
+/** As many milliseconds as Node counts in 32 bits. */
+const MAX_REQUEST_TIMEOUT = Math.floor(MAX_INT32 / 1000)
+
 const CLOSE_DEFAULTS = { code: 1001, reason: '', timeout: 10_000 } as const
 
 const HEALTH_PATH = '/health'
@@ -32,6 +37,7 @@ const SERVER_OPTION_NAMES: Names<ServerOptions> = [
   'proxyProtocol',
   'health',
   'maxRequestBodySize',
+  'requestTimeout',
   'maxConnections',
   'maxConnectionsPerAddress',
   'allowedOrigins',
@@ -50,6 +56,8 @@ export interface ResolvedServerOptions {
   readonly proxyProtocol: boolean
   readonly health: Health | undefined
   readonly maxRequestBodySize: number
+  /** Seconds; 0 for no limit. */
+  readonly requestTimeout: number
   /** Infinity for no limit. */
   readonly maxConnections: number
   /** Infinity for no limit. */
@@ -61,13 +69,14 @@ export interface ResolvedServerOptions {
 
 export function resolveServerOptions(options: ServerOptions): ResolvedServerOptions {
   checkObject('options', options, SERVER_OPTION_NAMES)
-  const { maxRequestBodySize = DEFAULT_MAX_REQUEST_BODY_SIZE } = options
+  const { maxRequestBodySize = DEFAULT_MAX_REQUEST_BODY_SIZE, requestTimeout = DEFAULT_REQUEST_TIMEOUT } = options
   const { engine, tls, proxyProtocol = false, health, maxConnections, allowedOrigins, backplane, onError } = options
   const { maxConnectionsPerAddress } = options
   checkBoolean('proxyProtocol', proxyProtocol)
   if (backplane !== undefined) checkBackplane(backplane)
   if (onError !== undefined) checkFunction('onError', onError)
   checkInteger('maxRequestBodySize', maxRequestBodySize, 0, MAX_INT32, ' bytes')
+  checkInteger('requestTimeout', requestTimeout, 0, MAX_REQUEST_TIMEOUT, ' seconds')
   if (maxConnections !== undefined) checkInteger('maxConnections', maxConnections, 1, MAX_INT32)
   if (maxConnectionsPerAddress !== undefined) {
     checkInteger('maxConnectionsPerAddress', maxConnectionsPerAddress, 1, MAX_INT32)
@@ -78,6 +87,7 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
     proxyProtocol,
     health: resolveHealth(health),
     maxRequestBodySize,
+    requestTimeout,
     maxConnections: maxConnections ?? Number.POSITIVE_INFINITY,
     maxConnectionsPerAddress: maxConnectionsPerAddress ?? Number.POSITIVE_INFINITY,
     isAllowedOrigin: resolveAllowedOrigins(allowedOrigins, options),

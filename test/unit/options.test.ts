@@ -38,6 +38,7 @@ describe('server options', () => {
       maxConnectionsPerAddress: Number.POSITIVE_INFINITY,
       isAllowedOrigin: undefined,
       maxRequestBodySize: 1_048_576,
+      requestTimeout: 300,
       backplane: undefined,
       onError: undefined,
     })
@@ -133,6 +134,11 @@ describe('server options', () => {
       'tls[1].serverName',
     ],
     [{ proxyProtocol: 1 }, 'proxyProtocol'],
+    [{ requestTimeout: -1 }, 'requestTimeout'],
+    [{ requestTimeout: 0.5 }, 'requestTimeout'],
+    [{ requestTimeout: 2_147_484 }, 'requestTimeout'],
+    [{ requestTimeout: '300' }, 'requestTimeout'],
+    [{ requestTimeout: null }, 'requestTimeout'],
   ])('%j is refused for %s', (options, name) => {
     expect(refusal(() => resolveServerOptions(untyped(options)))).toMatchObject({ code: 'ERR_OPTION', option: name })
   })

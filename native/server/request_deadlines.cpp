@@ -1,0 +1,66 @@
+#include "request_deadlines.h"
+
+#include <utility>
+
+namespace nws {
+
+namespace {
+
+/// Connections ended in one turn. Each is an answer and a close, some 10 µs.
+constexpr int max_expired = 256;
+
+}  // namespace
+
+void RequestDeadlines::Place::take(RequestDeadlines &deadlines, void *socket) {
+  if (deadlines_ || deadlines.allowed_ == std::chrono::milliseconds::zero()) {
+    return;
+  }
+  deadlines_ = &deadlines;
+  at_ = deadlines.waiting_.insert(deadlines.waiting_.end(), {socket, this, Clock::now() + deadlines.allowed_});
+  if (!deadlines.is_watching_) {
+    deadlines.watch();
+  }
+}
+
+void RequestDeadlines::Place::leave() {
+  if (deadlines_) {
+    std::exchange(deadlines_, nullptr)->waiting_.erase(at_);
+  }
+}
+
+RequestDeadlines::RequestDeadlines(uv_loop_t *loop, std::chrono::milliseconds allowed, std::function<void(void *socket)> expired)
+    : loop_(loop), allowed_(allowed), expired_(std::move(expired)) {}
+
+void RequestDeadlines::TimerCloser::operator()(uv_timer_t *timer) const {
+  uv_close(reinterpret_cast<uv_handle_t *>(timer), [](uv_handle_t *handle) { delete reinterpret_cast<uv_timer_t *>(handle); });
+}
+
+void RequestDeadlines::watch() {
+  if (!timer_) {
+    timer_.reset(new uv_timer_t);
+    uv_timer_init(loop_, timer_.get());  // documented to succeed always
+    uv_unref(reinterpret_cast<uv_handle_t *>(timer_.get()));
+    timer_->data = this;
+  }
+  is_watching_ = true;
+  auto left = std::chrono::ceil<std::chrono::milliseconds>(waiting_.front().deadline - Clock::now()).count();
+  // A timer of 0 that is started by its own callback would run in the same turn.
+  std::uint64_t delay = left > 1 ? static_cast<std::uint64_t>(left) : 1;
+  uv_timer_start(
+      timer_.get(), [](uv_timer_t *timer) { static_cast<RequestDeadlines *>(timer->data)->look(); }, delay, 0);
+}
+
+void RequestDeadlines::look() {
+  Time now = Clock::now();
+  for (int ended = 0; !waiting_.empty() && waiting_.front().deadline <= now && ended < max_expired; ended++) {
+    void *socket = waiting_.front().socket;
+    waiting_.front().place->leave();
+    expired_(socket);
+  }
+  is_watching_ = false;
+  if (!waiting_.empty()) {
+    watch();
+  }
+}
+
+}  // namespace nws

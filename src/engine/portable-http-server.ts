@@ -1,0 +1,36 @@
+/** Node's HTTP server as the portable engine uses it: what it takes, how long it waits, and what it refuses. */
+import { createServer, type Server, STATUS_CODES } from 'node:http'
+import { PortableRequest } from './portable-http-request.js'
+
+/** Milliseconds for the head of a request, which for the first one of a connection include waiting for it; Node's own. */
+const HEADERS_TIMEOUT = 60_000
+/** Milliseconds between two looks at requests that take too long. */
+const CHECK_INTERVAL = 1000
+
+/** A server that listens nowhere: it is handed connections. `requestTimeout` in seconds, 0 for none. */
+export function createHttpServer(requestTimeout: number): Server {
+  const milliseconds = requestTimeout * 1000
+  const server = createServer({
+    IncomingMessage: PortableRequest,
+    insecureHTTPParser: false,
+    requestTimeout: milliseconds,
+    headersTimeout: Math.min(HEADERS_TIMEOUT, milliseconds || HEADERS_TIMEOUT),
+    connectionsCheckingInterval: CHECK_INTERVAL,
+  })
+  // It begins to watch these times when it listens.
+  server.emit('listening')
+  return server
+}
+
+/** The statuses for Node's codes of what is wrong with a request, where that is not 400. */
+const STATUSES: Readonly<Record<string, number>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  HPE_HEADER_OVERFLOW: 431,
+}
+
+/** The bytes of the answer to a request with which something is wrong: the `code` of a `clientError` says what. */
+export function refusalBytes(code = ''): string {
+  const status = STATUSES[code] ?? 400
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+}

@@ -4,6 +4,7 @@ import { connect as connectTcp } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { WebSocket } from 'ws'
+import { COMPRESSED, chunk, compress, fragments, frame as frameOf, OPCODE } from './wire.mjs'
 
 const PATHS = [
   '/ws',
@@ -74,7 +75,12 @@ export function politeClient(random, target) {
 export function rawClient(random, target) {
   const parts = []
   if (random.chance(target.proxied ? 0.9 : 0.03)) parts.push(proxyHeader(random))
-  for (let count = random.chance(0.8) ? 0 : random.int(6); count > 0; count--) parts.push(httpRequest(random))
+  // Most speak WebSocket alone, some HTTP before it, and some send more requests than anybody answers at
+  // once.
+  const requests = random.chance(0.8) ? 0 : random.int(random.chance(0.9) ? 6 : 300)
+  // Many are all the same: to make each would take longer than to answer it.
+  const repeated = requests > 6 ? httpRequest(random, 50) : undefined
+  for (let count = requests; count > 0; count--) parts.push(repeated ?? httpRequest(random))
   if (parts.length === 0 || random.chance(0.7)) {
     parts.push(Buffer.from(handshake(random)))
     for (let count = random.int(20); count > 0; count--) parts.push(frames(random))
@@ -132,25 +138,22 @@ function handshake(random) {
   return `${lines.join('\r\n')}\r\n\r\n`
 }
 
-function httpRequest(random) {
+function httpRequest(random, maxBody = random.chance(0.1) ? 200_000 : 2000) {
   const path = random.pick(PATHS)
   const method = random.pick(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', 'BREW'])
   const head = `${method} ${path}${random.chance(0.2) ? `?q=${'q'.repeat(random.length())}` : ''} HTTP/1.1\r\nHost: localhost\r\n`
   const extra = random.chance(0.2) ? `X-Long: ${'h'.repeat(random.int(20_000))}\r\n` : ''
-  const body = random.bytes(random.int(random.chance(0.1) ? 200_000 : 2000))
+  const body = random.bytes(random.int(maxBody))
   switch (random.int(5)) {
     case 0:
       return Buffer.concat([Buffer.from(`${head}${extra}Content-Length: ${body.length}\r\n\r\n`), body])
     case 1: {
-      const chunk = (piece) => Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')])
-      const cut = random.int(body.length + 1)
-      const pieces = [body.subarray(0, cut), body.subarray(cut)].filter(({ length }) => length > 0)
+      const size = random.chance(0.8) || body.length > 2000 ? 1 + random.int(body.length + 1) : 1 + random.int(3)
+      const extension = random.chance(0.2) ? `;${'x'.repeat(random.int(200))}` : ''
+      const pieces = []
+      for (let at = 0; at < body.length; at += size) pieces.push(chunk(body.subarray(at, at + size), extension))
       const end = random.chance(0.9) ? '0\r\n\r\n' : ''
-      return Buffer.concat([
-        Buffer.from(`${head}${extra}Transfer-Encoding: chunked\r\n\r\n`),
-        ...pieces.map(chunk),
-        Buffer.from(end),
-      ])
+      return Buffer.concat([Buffer.from(`${head}${extra}Transfer-Encoding: chunked\r\n\r\n`), ...pieces, Buffer.from(end)])
     }
     case 2:
       return Buffer.concat([Buffer.from(`${head}Content-Length: ${body.length + 1000}\r\n\r\n`), body])
@@ -169,18 +172,12 @@ function proxyHeader(random) {
 
 function frames(random) {
   const dice = random.next()
-  if (dice < 0.5)
-    return frame(random, random.chance(0.5) ? 1 : 2, Buffer.from(random.chance(0.5) ? random.text() : random.bytes()))
-  if (dice < 0.6) return frame(random, random.chance(0.5) ? 9 : 10, random.bytes(random.int(126)))
-  if (dice < 0.72) {
-    const pieces = [frame(random, random.chance(0.5) ? 1 : 2, random.bytes(), { fin: false })]
-    for (let count = random.int(4); count > 0; count--) pieces.push(frame(random, 0, random.bytes(), { fin: false }))
-    if (random.chance(0.5)) pieces.push(frame(random, 9, random.bytes(5)))
-    pieces.push(frame(random, 0, random.bytes()))
-    return Buffer.concat(pieces)
-  }
-  if (dice < 0.77) return frame(random, 8, random.pick([[3, 232], [], [1], [15, 160, 65], [3, 237], [3, 232, 0xff]]))
-  if (dice < 0.85) return frame(random, random.chance(0.5) ? 1 : 2, deflated(random), { reserved: 4 })
+  const opcode = random.chance(0.5) ? OPCODE.TEXT : OPCODE.BINARY
+  if (dice < 0.45) return frame(random, opcode, Buffer.from(random.chance(0.5) ? random.text() : random.bytes()))
+  if (dice < 0.55) return frame(random, random.chance(0.5) ? OPCODE.PING : OPCODE.PONG, random.bytes(random.int(126)))
+  if (dice < 0.72) return Buffer.concat(message(random, opcode))
+  if (dice < 0.77) return frame(random, OPCODE.CLOSE, random.pick([[3, 232], [], [1], [15, 160, 65], [3, 237], [3, 232, 0xff]]))
+  if (dice < 0.85) return frame(random, opcode, deflated(random), COMPRESSED)
   return frame(random, random.int(16), random.bytes(random.int(200)), {
     fin: random.chance(0.5),
     reserved: random.int(8),
@@ -189,29 +186,40 @@ function frames(random) {
   })
 }
 
-/** Blocks of DEFLATE: one of stored bytes, one that repeats a byte many times, or nonsense. */
+/**
+ * A message in fragments, some of them empty, compressed or not, with control frames in between; it may never
+ * end.
+ */
+function message(random, opcode) {
+  const isCompressed = random.chance(0.5)
+  const plain = random.chance(0.5) ? Buffer.from(random.text()) : random.bytes()
+  const payload = isCompressed ? (random.chance(0.9) ? compress(plain) : random.bytes(random.int(500))) : plain
+  const lengths = Array.from({ length: random.chance(0.98) ? random.int(6) : random.int(2000) }, () =>
+    random.chance(0.3) ? 0 : random.int(Math.max(2, payload.length / 2)),
+  )
+  const pieces = fragments(opcode, payload, lengths, isCompressed ? COMPRESSED : {})
+  for (let count = random.int(3); count > 0; count--) {
+    pieces.splice(
+      random.int(pieces.length + 1),
+      0,
+      frameOf(random.chance(0.9) ? OPCODE.PING : OPCODE.PONG, random.bytes(random.int(126))),
+    )
+  }
+  return random.chance(0.9) ? pieces : pieces.slice(0, -1)
+}
+
+/** Messages that inflate to much, blocks of DEFLATE by hand, or nonsense. */
 function deflated(random) {
   const stored = random.bytes(random.int(100))
   return random.pick([
     Buffer.concat([Buffer.from([0, stored.length, 0, 255 - stored.length, 255]), stored]),
     Buffer.concat([Buffer.from('ecc18100000000c3a0f9539fe0', 'hex'), Buffer.alloc(random.int(2000), 0)]),
+    compress(Buffer.alloc(random.length() * 20)),
+    compress(random.bytes()),
     random.bytes(random.int(500)),
   ])
 }
 
-function frame(random, opcode, payload, { fin = true, reserved = 0, masked = true, claims } = {}) {
-  const body = Buffer.from(payload)
-  const length = claims ?? body.length
-  const extended = Buffer.alloc(length < 126 ? 0 : length < 65_536 ? 2 : 8)
-  if (extended.length === 2) extended.writeUInt16BE(length)
-  if (extended.length === 8) extended.writeBigUInt64BE(BigInt(length))
-  const short = extended.length === 0 ? length : extended.length === 2 ? 126 : 127
-  const mask = masked ? random.bytes(4) : Buffer.alloc(0)
-  if (masked) for (let i = 0; i < body.length; i++) body[i] ^= mask[i & 3]
-  return Buffer.concat([
-    Buffer.from([(fin ? 128 : 0) | (reserved << 4) | opcode, (masked ? 128 : 0) | short]),
-    extended,
-    mask,
-    body,
-  ])
+function frame(random, opcode, payload, { masked = true, ...options } = {}) {
+  return frameOf(opcode, payload, { ...options, mask: masked ? random.bytes(4) : null })
 }

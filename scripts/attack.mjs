@@ -1,0 +1,260 @@
+/**
+ * Attacks a real server with hostile clients of every kind at once (test/attack/kinds), while well-behaved
+ * ones (test/attack/witnesses) check each of their own bytes, their order, and that they are served. Fails
+ * for a byte that is lost or wrong, a witness that is not served, a crash, something that attackers leave
+ * behind, or more memory than docs/limits.md says.
+ *
+ *   npm run attack -- [--seconds 180] [--seed 1] [--engine native|portable] [--kind pipelined-gets …]
+ * [--sanitize]
+ *
+ * Of the time the portable engine gets a sixth. `--kind` names files of test/attack/kinds. `--sanitize` takes
+ * the addon built with AddressSanitizer and UndefinedBehaviorSanitizer; one that
+ * NATIVE_WEBSOCKET_SERVER_ADDON names is taken as it is. Times are printed and not judged. The report is
+ * build/reports/attack.tap.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import process from 'node:process'
+import { setTimeout as wait } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { Child } from '../test/attack/child.mjs'
+import { compileTypeScript } from './install/typescript.mjs'
+import { buildForTests, fail, reports, sanitizerEnvironment } from './test-build.mjs'
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '180' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    engine: { type: 'string', multiple: true, default: ['native', 'portable'] },
+    kind: { type: 'string', multiple: true, default: [] },
+    sanitize: { type: 'boolean', default: false },
+  },
+})
+const seconds = Number(values.seconds)
+if (!(seconds > 0)) fail(`--seconds must be a number, got ${values.seconds}`)
+
+/** Seconds that the witnesses have the server to themselves, before and after the attack. */
+const CALM = 3
+/** Seconds for the server's process to end by itself when its servers have closed. */
+const PATIENCE = 20
+/**
+ * Seconds until all that attackers have left has been cleared away: idle connections, bodies that never end,
+ * closing handshakes.
+ */
+const CLEARING = 45
+/** A server that holds this many times what it may is ended, for the machine's sake. */
+const TOO_MUCH = 4
+const MiB = 1024 * 1024
+
+/** @typedef {{ name: string, problem: string | undefined }} Check problem: undefined when it holds */
+/**
+ * @typedef {{ name: string, connections: number, attempts: number, connected: number, bytes: number,
+ * problems: string[] }} Attacks
+ */
+/**
+ * @typedef {{ name: string, count: number, served: number, p50: number, p99: number, max: number, problems:
+ * string[] }} Witnessed
+ */
+/**
+ * @typedef {{ longestTurn: number, mostMemory: number, memory: number, connections: number, failures:
+ * string[] }} Stats
+ */
+
+const { problem } = compileTypeScript()
+if (problem) fail(problem)
+const folder = values.sanitize && values.engine.includes('native') ? buildForTests({ sanitize: true }) : undefined
+mkdirSync(reports, { recursive: true })
+/** @type {Check[]} */
+const checks = []
+for (const engine of values.engine) checks.push(...(await run(engine)))
+const lines = checks.flatMap(({ name, problem }, index) =>
+  problem === undefined
+    ? [`ok ${index + 1} - ${name}`]
+    : [`not ok ${index + 1} - ${name}`, ...problem.split('\n').map((line) => `# ${line}`)],
+)
+const report = ['TAP version 13', `1..${checks.length}`, ...lines, ''].join('\n')
+process.stdout.write(report)
+writeFileSync(join(reports, 'attack.tap'), report)
+process.exit(checks.every(({ problem }) => problem === undefined) ? 0 : 1)
+
+/**
+ * Bytes of a process in memory; undefined where only it can tell.
+ * @param {number | undefined} pid
+ */
+function memoryOf(pid) {
+  const file = `/proc/${pid}/statm`
+  if (pid === undefined || !existsSync('/proc/self/statm')) return undefined
+  try {
+    return Number(readFileSync(file, 'utf8').split(' ')[1]) * 4096
+  } catch {
+    return undefined // it has ended
+  }
+}
+
+/**
+ * @param {string} engine
+ * @returns {Promise<Check[]>}
+ */
+async function run(engine) {
+  const time = engine === 'native' ? seconds : seconds / 6
+  console.log(`Attacking the ${engine} engine for ${time} s, seed ${values.seed} …`)
+  const sanitized = engine === 'native' ? folder : undefined
+  const log = (/** @type {string} */ who) => join(reports, `attack-${engine}-${who}.log`)
+  const env = sanitized ? sanitizerEnvironment(sanitized, 'detect_leaks=0:malloc_context_size=20') : process.env
+  const server = new Child('server.mjs', [engine], env, log('server'))
+  const attackers = new Child('attackers.mjs', [values.seed, ...values.kind], process.env, log('attackers'))
+  const witnesses = new Child('witnesses.mjs', [values.seed], process.env, log('witnesses'))
+  const children = [server, attackers, witnesses]
+  /** @type {string[]} */
+  const crashes = []
+  /** @type {Attacks[]} */
+  let attacked = []
+  /** @type {Witnessed[]} */
+  let witnessed = []
+  /** @type {Stats | undefined} */
+  let stats
+  /** @type {string | undefined} */
+  let leftBehind = 'not known'
+  let [bound, most] = [0, 0]
+  try {
+    const [target] = await Promise.all(children.map(({ ready }) => ready))
+    await witnesses.ask('start', { target })
+    await wait(CALM * 1000)
+    const before = await server.ask('stats')
+    bound = before.mostMemory + (await attackers.ask('start', { target, engine }))
+    const end = performance.now() + time * 1000
+    while (performance.now() < end && !server.hasEnded) {
+      most = Math.max(most, memoryOf(server.pid) ?? 0)
+      if (most > TOO_MUCH * bound && !sanitized) {
+        server.kill()
+        throw new Error(`the server was ended: it held ${inMiB(most)}`)
+      }
+      await wait(100)
+    }
+    attacked = await attackers.ask('stop')
+    await wait(CALM * 1000)
+    witnessed = await witnesses.ask('stop')
+    leftBehind = await clearing(server)
+    stats = await server.ask('close')
+    // When nothing is left that keeps it alive.
+    const ending = await Promise.race([server.ended, wait(PATIENCE * 1000, 'has not ended by itself')])
+    if (ending !== 'exit code 0') crashes.push(`the server: ${ending}`)
+  } catch (error) {
+    crashes.push(error instanceof Error ? error.message : String(error))
+  }
+  for (const child of children) child.kill()
+  await Promise.all(children.map(({ ended }) => ended))
+  if (stats !== undefined) most = Math.max(most, stats.mostMemory)
+  print(engine, attacked, witnessed, { longestTurn: stats?.longestTurn, most, bound })
+
+  for (const { log } of children) crashes.push(readFileSync(log, 'utf8').trim().slice(0, 10_000))
+  crashes.push(...(stats?.failures ?? []), ...attacked.flatMap(({ problems }) => problems))
+  const idle = attacked.filter(({ connected }) => connected === 0).map(({ name }) => `${name}: no connection came about`)
+  const unserved = witnessed.filter(({ served }) => served === 0).map(({ name }) => `${name}: never served`)
+  const wrong = counted(witnessed.flatMap(({ name, problems }) => problems.map((problem) => `${name}: ${problem}`)))
+  const none = (/** @type {unknown[]} */ list) => (list.length === 0 ? ['no result'] : [])
+  return [
+    {
+      name: `the server survives every kind of attack at once, and ends by itself without a word on standard error [${engine}]`,
+      problem: crashes.filter(Boolean).join('\n') || undefined,
+    },
+    {
+      name: `every kind of attacker has come through [${engine}]`,
+      problem: [...none(attacked), ...idle].join('\n') || undefined,
+    },
+    {
+      name: `witnesses miss no byte of theirs, in order, and all are served [${engine}]`,
+      problem: [...none(witnessed), ...unserved, ...wrong].join('\n') || undefined,
+    },
+    { name: `clients that have gone leave no WebSocket behind [${engine}]`, problem: leftBehind },
+    ...(sanitized
+      ? []
+      : [
+          {
+            name: `the server holds no more than docs/limits.md says [${engine}]`,
+            problem: most > 0 && most <= bound ? undefined : `${inMiB(most)} of ${inMiB(bound)}`,
+          },
+        ]),
+  ]
+}
+
+/**
+ * Waits until all WebSockets have gone, when all clients have. Gives what is wrong.
+ * @param {Child} server
+ * @returns {Promise<string | undefined>}
+ */
+async function clearing(server) {
+  const end = performance.now() + CLEARING * 1000
+  for (;;) {
+    const { connections } = await server.ask('stats')
+    if (connections === 0) return undefined
+    if (performance.now() > end) return `${connections} WebSockets are left after ${CLEARING} s`
+    await wait(500)
+  }
+}
+
+/**
+ * Each of them once, with how often it came.
+ * @param {string[]} problems
+ */
+function counted(problems) {
+  /** @type {Map<string, number>} */
+  const counts = new Map()
+  for (const problem of problems) counts.set(problem, (counts.get(problem) ?? 0) + 1)
+  return [...counts].map(([problem, count]) => `${count} × ${problem}`)
+}
+
+/** @param {number} bytes */
+function inMiB(bytes) {
+  return `${Math.round(bytes / MiB)} MiB`
+}
+
+/** @param {number} milliseconds */
+function inMs(milliseconds) {
+  return milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)
+}
+
+/**
+ * @param {string} engine
+ * @param {Attacks[]} attacked
+ * @param {Witnessed[]} witnessed
+ * @param {{ longestTurn: number | undefined, most: number, bound: number }} server
+ */
+function print(engine, attacked, witnessed, { longestTurn, most, bound }) {
+  console.log(`\nAttackers [${engine}]`)
+  printTable(
+    ['kind', 'at once', 'attempts', 'connected', 'MiB sent'],
+    attacked.map(({ name, connections, attempts, connected, bytes }) => [
+      name,
+      connections,
+      attempts,
+      connected,
+      Math.round(bytes / MiB),
+    ]),
+  )
+  console.log(`\nWitnesses [${engine}], times in ms`)
+  printTable(
+    ['kind', 'at once', 'served', 'p50', 'p99', 'max', 'failed'],
+    witnessed.map(({ name, count, served, p50, p99, max, problems }) => [
+      name,
+      count,
+      served,
+      ...[p50, p99, max].map(inMs),
+      problems.length,
+    ]),
+  )
+  const turn = longestTurn === undefined ? 'not known' : `${inMs(longestTurn)} ms`
+  console.log(`\nServer [${engine}]: longest turn ${turn}; most memory ${inMiB(most)} of ${inMiB(bound)}\n`)
+}
+
+/**
+ * @param {string[]} head
+ * @param {(string | number)[][]} rows
+ */
+function printTable(head, rows) {
+  const all = [head, ...rows].map((row) => row.map(String))
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
+  const line = (/** @type {string[]} */ row) =>
+    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')
+  for (const row of all) console.log(`  ${line(row)}`)
+}

@@ -1,0 +1,143 @@
+// The server that is attacked: everything that the package offers, on a plain port and one with TLS. Started
+// by scripts/attack.mjs with (engine), to which it sends its ports and, when asked, its figures.
+import { Buffer } from 'node:buffer'
+import { createHash } from 'node:crypto'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import process from 'node:process'
+import { setTimeout as wait } from 'node:timers/promises'
+import { WebSocketServer } from '../../dist/index.js'
+import { tls } from '../fixtures/peers.mjs'
+import { content, pieces } from './content.mjs'
+import { BIG, OPTIONS } from './limits.mjs'
+
+const [engine = 'native'] = process.argv.slice(2)
+
+/**
+ * Milliseconds between two messages of the topic that witnesses count, and of the one that slow readers let
+ * pile up.
+ */
+const TICK = 50
+const FLOOD = 25
+/** Milliseconds after which an upgrade is accepted where that takes time. */
+const LATER = 200
+
+const big = Buffer.alloc(BIG, 'big')
+const flood = Buffer.alloc(64 * 1024, 'flood')
+const failures = []
+const fail = (error) => {
+  if (failures.length < 20) failures.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
+}
+process.on('uncaughtException', fail)
+process.on('unhandledRejection', fail)
+
+function makeServer(options) {
+  const { maxPayloadLength, maxInflatedLength, maxBackpressure, maxRequestBodySize } = OPTIONS
+  // Bodies that break off, and lengths that are not kept, are what attackers do: reading them fails, as it
+  // should.
+  const server = new WebSocketServer({ engine, maxRequestBodySize, onError: () => {}, ...options })
+  const limits = { maxPayloadLength, maxBackpressure }
+  const echo = (socket, message) => void socket.send(message)
+  server
+    .ws('/echo', { ...limits, message: echo })
+    .ws('/deflate', {
+      ...limits,
+      maxPayloadLength: maxInflatedLength,
+      compression: {},
+      // What inflates to much is not sent back: that would be the attacker's bandwidth, and nothing else.
+      message: (socket, message) => void socket.send(message.length > 100_000 ? `${message.length}` : message),
+    })
+    .ws('/sink', { ...limits, message() {}, ping() {}, pong() {} })
+    .ws('/limited', { ...limits, message() {}, rateLimit: { messages: 100, bytes: 1_000_000, seconds: 1, action: 'pause' } })
+    .ws('/limited-close', { ...limits, message() {}, rateLimit: { messages: 100, seconds: 1, action: 'close' } })
+    .ws('/later', {
+      ...limits,
+      async upgrade({ signal }) {
+        await wait(LATER, undefined, { signal })
+        return { data: undefined }
+      },
+      message: echo,
+    })
+    .ws('/topics/:topic', {
+      ...limits,
+      upgrade: ({ params }) => ({ data: params.topic }),
+      open: (socket) => void socket.subscribe(socket.data),
+    })
+    .get('/small', () => new Response('ok'))
+    .get('/big', () => new Response(big))
+    .get('/later', async () => {
+      await wait(LATER)
+      return new Response('at last')
+    })
+    .get('/content/:seed/:length', ({ params }) => new Response(content(Number(params.seed), Number(params.length))))
+    .get('/stream/:seed/:length', ({ params }) => {
+      const source = pieces(Number(params.seed), Number(params.length))
+      return new Response(
+        new ReadableStream({
+          pull(controller) {
+            const { value, done } = source.next()
+            if (done) controller.close()
+            else controller.enqueue(value)
+          },
+        }),
+      )
+    })
+    .post('/body', async (request) => new Response(`${(await request.bytes()).length}`))
+    .post('/ignored', () => new Response('not read'))
+    .put('/upload', async (request) => {
+      const hash = createHash('sha256')
+      let length = 0
+      for await (const piece of request.body ?? []) {
+        hash.update(piece)
+        length += piece.length
+      }
+      return Response.json({ length, hash: hash.digest('hex') })
+    })
+  return server
+}
+
+const servers = [makeServer({}), makeServer({ tls: tls() })]
+const host = '127.0.0.1'
+const [{ port }, { port: securePort }] = await Promise.all(servers.map((server) => server.listen({ host })))
+
+// How late a timer comes is how long the loop's turns take.
+const delay = monitorEventLoopDelay({ resolution: 10 })
+delay.enable()
+
+let tick = 0
+const ticks = setInterval(() => {
+  tick += 1
+  for (const server of servers) {
+    // Text of a growing number, with more that depends on it: order, gaps and bytes can be checked.
+    server.publish('ticks', `${tick} ${content(tick, 100).toString('base64')}`)
+  }
+}, TICK)
+const floods = setInterval(() => {
+  for (const server of servers) server.publish('flood', flood)
+}, FLOOD)
+
+const stats = () => ({
+  longestTurn: delay.max / 1e6,
+  mostMemory: process.resourceUsage().maxRSS * 1024,
+  memory: process.memoryUsage.rss(),
+  connections: servers.reduce((sum, server) => sum + server.connections, 0),
+  metrics: servers.map((server) => server.metrics()),
+  failures,
+})
+
+const COMMANDS = {
+  stats,
+  async close() {
+    clearInterval(ticks)
+    clearInterval(floods)
+    await Promise.all(servers.map((server) => server.close({ timeout: 5000 })))
+    delay.disable()
+    return stats()
+  },
+}
+
+process.on('message', async ({ id, command }) => {
+  process.send({ id, answer: await COMMANDS[command]() })
+  // Nothing is left to do: the process must end by itself.
+  if (command === 'close') process.disconnect()
+})
+process.send({ id: 0, answer: { host, port, securePort } })

@@ -15,48 +15,47 @@ export const OPTIONS = {
 /** The largest answer of the server that is made at once. */
 export const BIG = MiB
 
-/** What one connection gets in one turn of the loop. */
-export const TURN = { read: 64 * KiB, requests: 16, events: 256, inflated: MiB }
-
-/** Read and not parsed. */
-const HELD = 64 * KiB
-/** Answers that wait unread: no further request of the connection is begun beyond this. */
-const UNREAD = 64 * KiB
-/** A request's head (431 beyond it), and what is kept of a body that nobody reads. */
-const HEAD = 16 * KiB
-const BODY = 64 * KiB
-/**
- * What a connection is made of, before it has sent anything: structures, and streams on the portable engine.
- */
+/** One read, over TLS too. */
+const READ = 80 * KiB
+/** What a connection is made of, before it has sent anything: its objects, and those of Node on the portable engine. */
 const OBJECTS = { native: 16 * KiB, portable: 64 * KiB }
-/** OpenSSL's buffers, keys and certificates of a connection. */
+const HEAD = { native: 32 * KiB, portable: 16 * KiB }
+/** What waits behind a request that is not answered, or of a body that is not read. */
+const BEHIND = { native: 64 * KiB, portable: 144 * KiB }
+/** Responses that are not read: no request is begun beyond this. */
+const UNREAD = 64 * KiB
+/** How often a message is there: while it is coming, and while it is delivered. */
+const COPIES = { native: 2 + 2, portable: 4 + 3 }
+/** The same of one that is inflated, and what zlib takes. */
+const INFLATED_COPIES = { native: 2 + 1.125, portable: 3 + 2.25 }
+const ZLIB = { native: 44 * KiB, portable: 300 * KiB }
+/** What a message that waits takes beside its bytes. */
+const WAITING = { native: 10, portable: 400 }
+/** OpenSSL's buffers, and a client's certificates. */
 const TLS = 128 * KiB
-/**
- * Compressor and decompressor of a connection: shared ones on the native engine, its own on the portable one.
- */
-const DEFLATE = { native: 0, portable: 300 * KiB }
-/** What each event costs as an object, beside its bytes. */
-const EVENT = KiB
 
-/** Both give a function of the engine, to which `tls()` may be added. */
+/** A connection that asks for responses of so many bytes. Gives, as the next one does, a function of the engine. */
 export const http =
-  ({ answer = KiB } = {}) =>
+  ({ response = KiB } = {}) =>
   (engine) =>
-    OBJECTS[engine] + HEAD + HELD + TURN.read + BODY + UNREAD + answer + TURN.requests * (EVENT + Math.min(answer, 64 * KiB))
+    OBJECTS[engine] + HEAD[engine] + BEHIND[engine] + READ + UNREAD + response
 
+/**
+ * A WebSocket that sends messages of up to `payload` bytes, or that inflate to `inflated`, and lets `queued` bytes wait for it in messages of
+ * `shortest` bytes or more.
+ */
 export const webSocket =
-  ({ payload = 0, queued = 0, inflated = 0 } = {}) =>
+  ({ payload = 0, queued = 0, shortest = KiB, inflated = 0 } = {}) =>
   (engine) => {
-    // A message, whole or in the making, may be there twice: as it was put together, and as JavaScript gets
-    // it.
-    const bytes = OBJECTS[engine] + HELD + TURN.read + 2 * payload + 2 * queued + TURN.events * EVENT
-    return inflated === 0 ? bytes : bytes + DEFLATE[engine] + TURN.inflated + 2 * inflated
+    const waiting = queued * (1 + WAITING[engine] / shortest)
+    const zlib = inflated === 0 ? 0 : ZLIB[engine] + inflated * INFLATED_COPIES[engine]
+    return OBJECTS[engine] + READ + BEHIND[engine] + payload * COPIES[engine] + waiting + zlib
   }
 
 export const tls = (formula) => (engine) => formula(engine) + TLS
 
 /**
- * What comes on top, for all connections together: garbage that V8 has not collected yet, what the witnesses
- * are at, and memory that the allocator keeps for what comes next.
+ * What comes on top, for all connections together: garbage that V8 has not collected yet, what the witnesses are
+ * at, one buffer for what is inflated, and memory that the allocator keeps for what comes next.
  */
 export const ALLOWANCE = 192 * MiB

@@ -47,7 +47,8 @@ function makeServer(options) {
       message: (socket, message) => void socket.send(message.length > 100_000 ? `${message.length}` : message),
     })
     .ws('/sink', { ...limits, message() {}, ping() {}, pong() {} })
-    .ws('/limited', { ...limits, message() {}, rateLimit: { messages: 100, bytes: 1_000_000, seconds: 1, action: 'pause' } })
+    // What a client leaves in the kernel's buffers is taken at this pace too, before it is seen to have gone.
+    .ws('/limited', { ...limits, message() {}, rateLimit: { messages: 2000, bytes: 2_000_000, seconds: 1, action: 'pause' } })
     .ws('/limited-close', { ...limits, message() {}, rateLimit: { messages: 100, seconds: 1, action: 'close' } })
     .ws('/later', {
       ...limits,

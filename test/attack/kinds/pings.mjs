@@ -10,7 +10,7 @@ const blocks = [frame(OPCODE.PING), frame(OPCODE.PING, 'p'.repeat(125)), frame(O
 export default {
   name: 'Pings and Pongs',
   connections: 6,
-  memory: webSocket({ queued: OPTIONS.maxBackpressure }),
+  memory: webSocket({ queued: OPTIONS.maxBackpressure, shortest: 100 }),
   async attack(attempt) {
     const { random } = attempt
     const connection = await attempt.upgrade(random.pick(['/sink', '/echo']))

@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer'
 import { frame, OPCODE } from '../../fuzz/wire.mjs'
 import { OPTIONS, webSocket } from '../limits.mjs'
 
-const blocks = [10, 5000, 900_000].map((length) =>
+const blocks = [200, 5000, 900_000].map((length) =>
   Buffer.concat(Array(Math.ceil(500_000 / length)).fill(frame(OPCODE.BINARY, Buffer.alloc(length, 'x')))),
 )
 

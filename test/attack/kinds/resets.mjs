@@ -19,7 +19,7 @@ const middles = [
 export default {
   name: 'resets',
   connections: 20,
-  memory: (engine) => Math.max(http({ answer: BIG })(engine), webSocket({ queued: OPTIONS.maxBackpressure })(engine)),
+  memory: (engine) => Math.max(http({ response: BIG })(engine), webSocket({ queued: OPTIONS.maxBackpressure })(engine)),
   async attack(attempt) {
     const { random } = attempt
     const connection = await attempt.connect({ secure: random.chance(0.2) })

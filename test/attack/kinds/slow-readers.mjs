@@ -10,7 +10,7 @@ const blocks = [100, 10_000, 200_000].map((length) =>
 export default {
   name: 'slow readers of echoes',
   connections: 10,
-  memory: webSocket({ payload: 200_000, queued: OPTIONS.maxBackpressure }),
+  memory: webSocket({ payload: 200_000, queued: OPTIONS.maxBackpressure, shortest: 100 }),
   async attack(attempt) {
     const { random } = attempt
     const connection = await attempt.upgrade('/echo', { secure: random.chance(0.3) })

@@ -10,7 +10,7 @@ const blocks = ['/big', `/content/7/${BIG}`, `/stream/7/${BIG}`].map((path) =>
 export default {
   name: 'unread answers',
   connections: 8,
-  memory: http({ answer: BIG }),
+  memory: http({ response: BIG }),
   async attack(attempt) {
     const connection = await attempt.connect({ secure: attempt.random.chance(0.3) })
     if (connection === undefined) return

@@ -6,6 +6,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { WebSocketServerError } from './errors.js'
+import { Fifo } from './fifo.js'
 import { MAX_INT32 } from './options/checks.js'
 import { type RateLimitSettings, RateMeter } from './rate-limit.js'
 import { throwUncaught } from './uncaught.js'
@@ -50,9 +51,7 @@ export class Intake {
   readonly #rateLimit: RateLimitSettings | undefined
   readonly #meter: RateMeter | undefined
   /** What had been read when reading stopped, in order. No more than one read of the engine brings. */
-  #held: Arrival[] = []
-  /** So many of them were delivered. */
-  #head = 0
+  readonly #held = new Fifo<Arrival>()
   #isPaused = false
   /** When that began, on the clock of `performance.now`. */
   #pausedAt = 0
@@ -104,8 +103,10 @@ export class Intake {
   detach(consumer: Consumer, unused: readonly Arrival[]): void {
     if (this.#consumer !== consumer) return
     this.#consumer = undefined
-    this.#held = [...unused, ...this.#held.slice(this.#head)]
-    this.#head = 0
+    const held = this.#held.toArray()
+    this.#held.clear()
+    for (const arrival of unused) this.#held.push(arrival)
+    for (const arrival of held) this.#held.push(arrival)
     this.#endPause()
     this.#releaseSoon()
   }
@@ -119,9 +120,9 @@ export class Intake {
   flush(): void {
     // What was to wait for its time has no other time. What would have closed the connection stays out.
     const isLimited = this.#rateLimit?.closes === true
-    for (let next = this.#held[this.#head]; next !== undefined && this.#socket.isOpen; next = this.#held[this.#head]) {
+    for (let next = this.#held.first; next !== undefined && this.#socket.isOpen; next = this.#held.first) {
       if (isLimited && !this.#isAdmitted(next)) break
-      this.#head += 1
+      this.#held.shift()
       this.#deliver(next)
     }
     this.stop()
@@ -130,8 +131,7 @@ export class Intake {
   /** Nothing is delivered any more. */
   stop(): void {
     clearTimeout(this.#throttle)
-    this.#held = []
-    this.#head = 0
+    this.#held.clear()
   }
 
   /** After `flush`. */
@@ -157,13 +157,11 @@ export class Intake {
   /** What it calls may change all of this. */
   #release(): void {
     while (!this.#isBlocked && this.#socket.isOpen) {
-      const next = this.#held[this.#head]
+      const next = this.#held.first
       if (next === undefined || !this.#isAdmitted(next)) break
-      this.#head += 1
+      this.#held.shift()
       this.#deliver(next)
     }
-    this.#held.splice(0, this.#head)
-    this.#head = 0
     this.#isReleasing = false
     if (!this.#isBlocked && this.#socket.isOpen) this.#socket.startReading()
   }

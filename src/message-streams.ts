@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ChunkEncoder } from './chunk-encoder.js'
 import type { ConnectionId, EngineServer } from './engine/contract.js'
 import { ClosedError } from './errors.js'
+import { Fifo } from './fifo.js'
 import { toPayload } from './options/arguments.js'
 import type { StreamSettings } from './options/websocket.js'
 import type { Data } from './types.js'
@@ -28,7 +29,7 @@ interface Target {
 export class MessageStreams {
   readonly #target: Target
   /** The first one has its turn. */
-  readonly #streams: MessageStream[] = []
+  readonly #streams = new Fifo<MessageStream>()
   #hasEnded = false
 
   constructor(target: Target) {
@@ -52,7 +53,7 @@ export class MessageStreams {
   }
 
   #beginFirst(): void {
-    while (this.#streams[0]?.begin() === false) {
+    while (this.#streams.first?.begin() === false) {
       this.#target.engine.withdrawMessage(this.#target.connection)
       this.#streams.shift()
     }
@@ -60,13 +61,13 @@ export class MessageStreams {
 
   /** The engine can take the next fragment. */
   fragmentDrained(): void {
-    this.#streams[0]?.proceed()
+    this.#streams.first?.proceed()
   }
 
   /** The socket is closing. */
   end(): void {
     this.#hasEnded = true
-    for (const stream of [...this.#streams]) stream.interrupt(closedMeanwhile())
+    for (const stream of this.#streams.toArray()) stream.interrupt(closedMeanwhile())
   }
 }
 

@@ -1,5 +1,6 @@
 /** A socket's messages for `for await`. */
 import type { Buffer } from 'node:buffer'
+import { Fifo } from '../fifo.js'
 import type { Arrival, Consumer, ServerSocket } from '../socket.js'
 import type { Socket } from '../types.js'
 import { serverSocketOf } from './server-socket.js'
@@ -33,10 +34,10 @@ export function messages<T>(socket: Socket<T>): AsyncIterableIterator<string | B
 class MessageIterator implements AsyncIterableIterator<string | Buffer>, Consumer {
   readonly #socket: ServerSocket<unknown>
   /** What came, and was not taken. */
-  #waiting: Arrival[] = []
+  readonly #waiting = new Fifo<Arrival>()
   #waitingBytes = 0
   /** Who takes what has not come. */
-  readonly #takers: ((result: IteratorResult<string | Buffer>) => void)[] = []
+  readonly #takers = new Fifo<(result: IteratorResult<string | Buffer>) => void>()
   #isPaused = false
   #isOver: boolean
 
@@ -66,8 +67,8 @@ class MessageIterator implements AsyncIterableIterator<string | Buffer>, Consume
 
   /** The loop was left. */
   async return(): Promise<IteratorResult<string | Buffer>> {
-    const unused = this.#waiting
-    this.#waiting = []
+    const unused = this.#waiting.toArray()
+    this.#waiting.clear()
     if (!this.#isOver) this.#socket.detach(this, unused)
     this.#end()
     return DONE
@@ -92,7 +93,7 @@ class MessageIterator implements AsyncIterableIterator<string | Buffer>, Consume
 
   #end(): void {
     this.#isOver = true
-    for (const taker of this.#takers.splice(0)) taker(DONE)
+    for (let taker = this.#takers.shift(); taker !== undefined; taker = this.#takers.shift()) taker(DONE)
   }
 }
 

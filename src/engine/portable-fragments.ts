@@ -1,4 +1,5 @@
 /** Messages in fragments, for `ws`: the one that is being sent, and what waits behind it. */
+import { Fifo } from '../fifo.js'
 import type { Fragment, Payload } from './contract.js'
 
 export interface HeldMessage {
@@ -18,7 +19,7 @@ export interface WsFragment {
 
 export class MessageInFragments {
   /** Undefined where another message in fragments begins. */
-  readonly #held: (HeldMessage | undefined)[] = []
+  readonly #held = new Fifo<HeldMessage | undefined>()
   #heldBytes = 0
   #compress = false
   /** ws cannot end a compressed message with an empty fragment: each one waits for the next, since it may be the last. */

@@ -3,15 +3,19 @@
  *
  *   UPSTREAM=http://localhost:8080 node examples/proxy.mjs        then: curl -i http://localhost:7000/
  *
- * A Response of `fetch` can be returned as it is: bodies are streamed both ways, no faster than each side reads. `fetch` has decompressed
- * the content, so the server leaves out what the fields of the answer still say of its compression and length. What a request's fields say
- * of the client's connection is left out here, for `fetch` refuses some of it.
+ * A Response of `fetch` can be returned as it is: bodies are streamed both ways, no faster than each side reads.
+ * `fetch` has decompressed the content, so the server leaves out what the fields of the answer still say of its
+ * compression and length. What a request's fields say of the client's connection is left out here, for `fetch`
+ * refuses some of it.
  */
 import { WebSocketServer } from 'native-websocket-server'
 
 const { origin } = new URL(process.env.UPSTREAM ?? 'http://localhost:8080')
 
-/** Fields of one connection (RFC 9110, section 7.6.1), beside those that Connection names; and those that `fetch` sets itself. */
+/**
+ * Fields of one connection (RFC 9110, section 7.6.1), beside those that Connection names; and those that
+ * `fetch` sets itself.
+ */
 const NOT_FORWARDED = [
   ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
   ...['host', 'expect', 'accept-encoding'],

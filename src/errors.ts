@@ -105,9 +105,9 @@ export class TlsError extends WebSocketServerError {
 }
 
 /**
- * A handler's Response cannot be sent as its Content-Length says. Nothing beyond the announced length is sent, and
- * the connection ends: with status 500 while nothing was sent yet, otherwise in the middle of the answer, so that the
- * client does not take it for whole.
+ * A handler's Response cannot be sent as its Content-Length says. Nothing beyond the announced length is
+ * sent, and the connection ends: with status 500 while nothing was sent yet, otherwise in the middle of the
+ * answer, so that the client does not take it for whole.
  */
 export class ContentLengthError extends WebSocketServerError {
   constructor(message: string) {

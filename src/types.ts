@@ -90,11 +90,12 @@ export interface ServerOptions {
    */
   maxRequestBodySize?: number
   /**
-   * Seconds for a whole HTTP request, head and body, from its first byte on: 0 to 2,147,483, 0 for no limit. A request
-   * that takes longer is answered with 408, unless its answer has begun, and its connection ends within a second or
-   * two, also when the rest of the body is only thrown away because the answer was given before. Time in which the
-   * handler does not read counts too: raise this for uploads that take longer. Time between requests, and for the
-   * answer, does not count. WebSockets have `idleTimeout` and `maxLifetime` instead. Default 300.
+   * Seconds for a whole HTTP request, head and body, from its first byte on: 0 to 2,147,483, 0 for no limit.
+   * A request that takes longer is answered with 408, unless its answer has begun, and its connection ends
+   * within a second or two, also when the rest of the body is only thrown away because the answer was given
+   * before. Time in which the handler does not read counts too: raise this for uploads that take longer. Time
+   * between requests, and for the answer, does not count. WebSockets have `idleTimeout` and `maxLifetime`
+   * instead. Default 300.
    */
   requestTimeout?: number
   /**
@@ -269,20 +270,22 @@ export interface Accept<T> {
 }
 
 /**
- * Answers one HTTP request. A body that is there at once is sent with its length; any other as it comes, as fast as the
- * client reads, and cancelled when the client goes away. A handler that throws or rejects gives the client 500 and the
- * error to `onError`; so does a body that fails before its answer has begun, later the connection is cut instead.
+ * Answers one HTTP request. A body that is there at once is sent with its length; any other as it comes, as
+ * fast as the client reads, and cancelled when the client goes away. A handler that throws or rejects gives
+ * the client 500 and the error to `onError`; so does a body that fails before its answer has begun, later the
+ * connection is cut instead.
  *
- * A stream with a `content-length` is sent with it, rather than in chunks; of its last byte the client is kept waiting
- * until the stream has ended. A body of another length is ERR_CONTENT_LENGTH, which ends the connection: with 500, or in
- * the middle of the answer. For HEAD and 304 the field is sent as it is; 204 has none, and 205 says 0. `date` replaces
- * the server's. Connection, Keep-Alive, Trailer and Transfer-Encoding are left out: they are the server's own.
+ * A stream with a `content-length` is sent with it, rather than in chunks; of its last byte the client is
+ * kept waiting until the stream has ended. A body of another length is ERR_CONTENT_LENGTH, which ends the
+ * connection: with 500, or in the middle of the answer. For HEAD and 304 the field is sent as it is; 204 has
+ * none, and 205 says 0. `date` replaces the server's. Connection, Keep-Alive, Trailer and Transfer-Encoding
+ * are left out: they are the server's own.
  *
- * What `fetch` gives can be returned as it is: content is sent as `fetch` has decoded it (gzip, deflate, br, and zstd
- * where `fetch` does), without the fields that describe it encoded (Content-Encoding, Content-Length, digests), and
- * without those of the other connection (RFC 9110, section 7.6.1). Such a Response is told by its `url`. One made with
- * `new Response` is taken at its word: leave `content-encoding` and `content-length` out when you give it the `body` and
- * `headers` of a fetched one.
+ * What `fetch` gives can be returned as it is: content is sent as `fetch` has decoded it (gzip, deflate, br,
+ * and zstd where `fetch` does), without the fields that describe it encoded (Content-Encoding,
+ * Content-Length, digests), and without those of the other connection (RFC 9110, section 7.6.1). Such a
+ * Response is told by its `url`. One made with `new Response` is taken at its word: leave `content-encoding`
+ * and `content-length` out when you give it the `body` and `headers` of a fetched one.
  */
 export type RouteHandler<P extends string> = (request: ServerRequest<P>) => Awaitable<Response>
 

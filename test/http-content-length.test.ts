@@ -1,4 +1,6 @@
-/** The Content-Length that a handler gives: what is sent for it, and what becomes of a body of another length. */
+/**
+ * The Content-Length that a handler gives: what is sent for it, and what becomes of a body of another length.
+ */
 
 import { expect, test } from 'vitest'
 import { type ContentLengthError, WebSocketServerError } from '../src/index.js'

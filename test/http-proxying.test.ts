@@ -1,4 +1,7 @@
-/** Routes that answer with what `fetch` gave: the content as `fetch` has decoded it, and header fields that are true of that. */
+/**
+ * Routes that answer with what `fetch` gave: the content as `fetch` has decoded it, and header fields that
+ * are true of that.
+ */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import process from 'node:process'

@@ -58,7 +58,10 @@ class Stage {
     this.#cleanup(stop)
   }
 
-  /** Sends something and lets more drip behind it; gives all that has come when the server has ended the connection. */
+  /**
+   * Sends something and lets more drip behind it; gives all that has come when the server has ended the
+   * connection.
+   */
   async drippingFrom(address: Address, first: string, more: string): Promise<string> {
     const client = await this.connect(address)
     const before = performance.now()
@@ -183,7 +186,7 @@ describeEngines('requestTimeout', (engine: EngineName) => {
     const slow = await stage.open(served)
     slow.write(Buffer.from([0x81]))
 
-    // Somebody who is late is cut off twice, one after the other: so the time of those before him has run out.
+    // Two clients are late, one after the other: when both are cut off, the time of those above has run out.
     for (let n = 0; n < 2; n++) expect(await stage.drippingFrom(served, 'GET /', 'a')).toMatch(/ 408 /)
     idle.write(post('/', 'Content-Length: 5'), 'again')
     expect((await idle.response()).status).toBe(200)

@@ -14,8 +14,9 @@
 
 namespace nws {
 
-/// HttpResponse's own `end` and `write` are not used: they put a Date beside a handler's own, and end a head with the first chunk
-/// only, so that a stream which is silent at first would keep its client waiting for the status.
+/// HttpResponse's own `end` and `write` are not used: they put a Date beside a handler's own, and end a head
+/// with the first chunk only, so that a stream which is silent at first would keep its client waiting for the
+/// status.
 template <bool SSL>
 class HttpAnswer {
   using HttpResponse = uWS::HttpResponse<SSL>;
@@ -90,8 +91,8 @@ class HttpAnswer {
 
   static constexpr std::string_view bad_request = "400 Bad Request";
 
-  /// Ends a connection of which no further request can be read. With a `status`, which is the answer to the one that was
-  /// being read, unless earlier answers still wait for the client.
+  /// Ends a connection of which no further request can be read. With a `status`, which is the answer to the
+  /// one that was being read, unless earlier answers still wait for the client.
   static void refuse(us_socket_t *socket, std::string_view status) {
     if (!status.empty() && frames::Corkable<SSL>::of(socket)->getBufferedAmount() == 0) {
       std::string answer = "HTTP/1.1 ";

@@ -11,9 +11,9 @@
 
 namespace nws {
 
-/// The connections of one server of whose request a part has come, in the order in which that began: all have the same
-/// time, so one timer for the first of them is enough. A request that is read whole at once is never here, and neither is
-/// a connection without one. Lives on its loop's thread, and outlives the places in it.
+/// The connections of one server of whose request a part has come, in the order in which that began: all have
+/// the same time, so one timer for the first of them is enough. A request that is read whole at once is never
+/// here, and neither is a connection without one. Lives on its loop's thread, and outlives the places in it.
 class RequestDeadlines {
   /// Not the loop's clock, which is behind by what the turn has taken so far.
   using Clock = std::chrono::steady_clock;
@@ -45,7 +45,8 @@ class RequestDeadlines {
     std::list<Waiting>::iterator at_;
   };
 
-  /// `allowed`: 0 for no limit. `expired` is to end the connection; it is called by the loop, for a place that has been left.
+  /// `allowed`: 0 for no limit. `expired` is to end the connection; it is called by the loop, for a place
+  /// that has been left.
   RequestDeadlines(uv_loop_t *loop, std::chrono::milliseconds allowed, std::function<void(void *socket)> expired);
   RequestDeadlines(const RequestDeadlines &) = delete;
   RequestDeadlines &operator=(const RequestDeadlines &) = delete;

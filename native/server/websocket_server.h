@@ -42,7 +42,8 @@ struct Response {
   std::string_view status;
   /// Without Content-Length, Transfer-Encoding and Connection. Without a Date the server's own is sent.
   std::span<const Header> headers;
-  /// What Content-Length announces; none: there is no such field (204, 304), and an answer in pieces goes in chunks.
+  /// What Content-Length announces; none: there is no such field (204, 304), and an answer in pieces goes in
+  /// chunks.
   std::optional<std::size_t> content_length;
   /// As long as it says; none: nothing is sent (HEAD, 204, 304).
   std::optional<std::string_view> body;
@@ -128,10 +129,11 @@ class WebSocketServer {
 
   /// False when the exchange has ended. Once listening has stopped, the connection ends with the answer.
   bool respond(ExchangeId exchange, const Response &response);
-  /// Begins an answer in pieces, which come to exactly its content length, if it has one. False when the exchange has
-  /// ended.
+  /// Begins an answer in pieces, which come to exactly its content length, if it has one. False when the
+  /// exchange has ended.
   bool begin_response(ExchangeId exchange, const Response &head);
-  /// Sends a piece of at most 2^31-1 bytes; an empty one is left out. False when it waits for the client: on_writable follows.
+  /// Sends a piece of at most 2^31-1 bytes; an empty one is left out. False when it waits for the client:
+  /// on_writable follows.
   bool write(ExchangeId exchange, std::string_view chunk);
   /// `closes` as in Response.
   void end_response(ExchangeId exchange, bool closes);

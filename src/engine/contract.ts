@@ -95,9 +95,9 @@ export interface EngineServerOptions {
   /** A PROXY header, version 2, is required first on every connection; who sends none is cut. */
   readonly proxyProtocol: boolean
   /**
-   * Seconds from the first byte of a request until its body has come, answered or not; 0 for no limit. After that, and at
-   * most two seconds later, the connection is ended: with 408, unless an answer to the request has begun. A request that
-   * waits behind others on its connection begins when it is read.
+   * Seconds from the first byte of a request until its body has come, answered or not; 0 for no limit. After
+   * that, and at most two seconds later, the connection is ended: with 408, unless an answer to the request
+   * has begun. A request that waits behind others on its connection begins when it is read.
    */
   readonly requestTimeout: number
   /** Addressed by index in `accept`. Fixed before `listen`. */
@@ -167,13 +167,14 @@ export interface ResponseHead {
   readonly status: number
   readonly statusText: string
   /**
-   * name, value, name, value … without Content-Length, Transfer-Encoding and Connection, which the engine writes
-   * (`Connection: close` once it has stopped listening). It writes a Date unless there is one among them.
+   * name, value, name, value … without Content-Length, Transfer-Encoding and Connection, which the engine
+   * writes (`Connection: close` once it has stopped listening). It writes a Date unless there is one among
+   * them.
    */
   readonly headers: readonly string[]
   /**
-   * What Content-Length announces. Undefined leaves the field out: a whole answer has no content then (204, 304), one in
-   * pieces is sent in chunks (RFC 9112, section 7.1).
+   * What Content-Length announces. Undefined leaves the field out: a whole answer has no content then (204,
+   * 304), one in pieces is sent in chunks (RFC 9112, section 7.1).
    */
   readonly contentLength: number | undefined
   /**
@@ -247,8 +248,8 @@ export interface EngineServer {
   /** Answers an exchange. False when it is dead. */
   respond(exchange: ExchangeId, response: EngineResponse): boolean
   /**
-   * Begins an answer in pieces; its head is sent at once. False when the exchange is dead. With a `contentLength`, the
-   * caller writes exactly so many bytes before `endResponse`.
+   * Begins an answer in pieces; its head is sent at once. False when the exchange is dead. With a
+   * `contentLength`, the caller writes exactly so many bytes before `endResponse`.
    */
   beginResponse(exchange: ExchangeId, head: ResponseHead): boolean
   /** Sends a piece. False when it has to wait for the client: a `writable` or `aborted` event follows, and tells when to go on. */

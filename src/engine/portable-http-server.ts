@@ -1,8 +1,13 @@
-/** Node's HTTP server as the portable engine uses it: what it takes, how long it waits, and what it refuses. */
+/**
+ * Node's HTTP server as the portable engine uses it: what it takes, how long it waits, and what it refuses.
+ */
 import { createServer, type Server, STATUS_CODES } from 'node:http'
 import { PortableRequest } from './portable-http-request.js'
 
-/** Milliseconds for the head of a request, which for the first one of a connection include waiting for it; Node's own. */
+/**
+ * Milliseconds for the head of a request, which for the first one of a connection include waiting for it;
+ * Node's own.
+ */
 const HEADERS_TIMEOUT = 60_000
 /** Milliseconds between two looks at requests that take too long. */
 const CHECK_INTERVAL = 1000
@@ -29,7 +34,10 @@ const STATUSES: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
 }
 
-/** The bytes of the answer to a request with which something is wrong: the `code` of a `clientError` says what. */
+/**
+ * The bytes of the answer to a request with which something is wrong: the `code` of a `clientError` says
+ * what.
+ */
 export function refusalBytes(code = ''): string {
   const status = STATUSES[code] ?? 400
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`

@@ -1,6 +1,6 @@
 /**
- * Requests and answers of the portable engine, on `node:http`. What HTTP clients get wrong, and how long they take, is
- * for Node to notice (`clientError`).
+ * Requests and answers of the portable engine, on `node:http`. What HTTP clients get wrong, and how long they
+ * take, is for Node to notice (`clientError`).
  */
 import { Buffer } from 'node:buffer'
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
@@ -211,8 +211,8 @@ export class PortableHttp {
   }
 
   /**
-   * Ends a connection of whose request no more can be read, or is waited for. Node itself would send a status behind an
-   * answer that was given before the body had come.
+   * Ends a connection of whose request no more can be read, or is waited for. Node itself would send a status
+   * behind an answer that was given before the body had come.
    */
   #refuse(stream: NetSocket, code: string | undefined): void {
     if (stream.writable && this.#connections.get(stream)?.isAnswering === false) stream.write(refusalBytes(code))

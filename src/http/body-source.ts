@@ -49,7 +49,10 @@ export class BodySource {
     return result === LATE ? undefined : this.#take(result)
   }
 
-  /** Whether the source ends within this turn of the event loop. A piece that comes instead is for the next call. */
+  /**
+   * Whether the source ends within this turn of the event loop. A piece that comes instead is for the next
+   * call.
+   */
   async endsNow(): Promise<boolean> {
     if (this.isDone) return true
     const turn = new Promise<typeof LATE>((resolve) => setImmediate(resolve, LATE))

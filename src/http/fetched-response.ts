@@ -1,18 +1,22 @@
 /**
- * Responses that came from `fetch` and are handed on, as the route of a proxy does. Some of their header fields are
- * true only between the other server and `fetch`: those of the connection, and those of content that `fetch` has decoded.
+ * Responses that came from `fetch` and are handed on, as the route of a proxy does. Some of their header
+ * fields are true only between the other server and `fetch`: those of the connection, and those of content
+ * that `fetch` has decoded.
  */
 import process from 'node:process'
 
-/** Fields of one connection that an intermediary removes, beside those that Connection names (RFC 9110, section 7.6.1). */
+/**
+ * Fields of one connection that an intermediary removes, beside those that Connection names (RFC 9110,
+ * section 7.6.1).
+ */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']
 
 /** Fields that describe the encoded content. Digests: RFC 9530, 3230 and 2616. */
 const OF_ENCODED_CONTENT = ['content-encoding', 'content-length', 'content-md5', 'content-digest', 'repr-digest', 'digest']
 
 /**
- * The codings that Node's fetch decodes, leaving the fields as they came. When it does not know one of several, it
- * decodes none (undici, lib/web/fetch/index.js).
+ * The codings that Node's fetch decodes, leaving the fields as they came. When it does not know one of
+ * several, it decodes none (undici, lib/web/fetch/index.js).
  */
 const DECODED = new Set(['gzip', 'x-gzip', 'deflate', 'br', ...(decodesZstd() ? ['zstd'] : [])])
 
@@ -23,8 +27,8 @@ function decodesZstd(): boolean {
 }
 
 /**
- * Whether a Response came from `fetch`: only then it has a URL. One that was made with `new Response`, even from the
- * body and headers of another, is taken at its word.
+ * Whether a Response came from `fetch`: only then it has a URL. One that was made with `new Response`, even
+ * from the body and headers of another, is taken at its word.
  */
 export function isFetched({ url }: Response): boolean {
   return typeof url === 'string' && url !== ''

@@ -1,4 +1,7 @@
-/** An answer under way, which was not there at once: from its source to the engine, no faster than the client reads. */
+/**
+ * An answer under way, which was not there at once: from its source to the engine, no faster than the client
+ * reads.
+ */
 import type { EngineServer, ExchangeId } from '../engine/contract.js'
 import { type StreamingResponse, wrongLength } from './response.js'
 
@@ -28,9 +31,9 @@ export class ResponseStream {
   }
 
   /**
-   * Resolves when everything was given to the engine, or when the client has gone, after which `aborted` was called.
-   * Rejects with the source's error, or with a ContentLengthError; the connection has then been cut, for the client
-   * must not take what it got for the whole.
+   * Resolves when everything was given to the engine, or when the client has gone, after which `aborted` was
+   * called. Rejects with the source's error, or with a ContentLengthError; the connection has then been cut,
+   * for the client must not take what it got for the whole.
    */
   async send(): Promise<void> {
     const { chunks, rest, ...head } = this.#response
@@ -79,8 +82,8 @@ export class ResponseStream {
   }
 
   /**
-   * Sends what the source has given, but for the last byte of an announced length: with that, the client would take
-   * the answer for whole, although the source may have more.
+   * Sends what the source has given, but for the last byte of an announced length: with that, the client
+   * would take the answer for whole, although the source may have more.
    */
   async #take(chunk: Uint8Array): Promise<void> {
     const { rest, contentLength } = this.#response

@@ -46,11 +46,11 @@ const ENGINE_HEADERS: ReadonlySet<string> = new Set(['connection', 'keep-alive',
 const GATHERED = 64 * 1024
 
 /**
- * Takes a Response apart. A body that is there at once, in one piece or in few, is sent whole with its length; any
- * other is streamed, with the length that the Response announces, if it does. For HEAD and 304 that length is sent
- * unchecked: it is the one of an answer to GET (RFC 9110, section 8.6).
- * Rejects with what the body rejects with, with a TypeError or RangeError when the value is no Response that can be
- * sent, and with a ContentLengthError when its Content-Length is no length, or not that of the body.
+ * Takes a Response apart. A body that is there at once, in one piece or in few, is sent whole with its
+ * length; any other is streamed, with the length that the Response announces, if it does. For HEAD and 304
+ * that length is sent unchecked: it is the one of an answer to GET (RFC 9110, section 8.6). Rejects with what
+ * the body rejects with, with a TypeError or RangeError when the value is no Response that can be sent, and
+ * with a ContentLengthError when its Content-Length is no length, or not that of the body.
  */
 export async function readResponse(response: Response, headOnly: boolean): Promise<EngineResponse | StreamingResponse> {
   if (!isResponse(response)) throw new TypeError(`a route must answer with a Response, got ${describeType(response)}`)

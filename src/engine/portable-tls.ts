@@ -93,8 +93,9 @@ function makeServer(entry: EngineTls, onSecure: (stream: TLSSocket) => void): Se
 /** RFC 8446, sections 4 and 5.1. */
 const HANDSHAKE_RECORD = 22
 const CLIENT_HELLO = 1
-/** Type, version and length (RFC 8446, section 5.1). */
+/** Of a record: type, version and length (section 5.1). Of a message: type and length (section 4). */
 const RECORD_HEAD = 5
+const MESSAGE_HEAD = 4
 /** A larger ClientHello goes to the default entry. OpenSSL has a limit of its own. */
 const MAX_HELLO_BYTES = 64 * 1024
 /** One in more records goes there too. Clients use one, or a few of 16 KiB. */
@@ -121,23 +122,30 @@ export function parseServerName(bytes: Buffer): Prologue<string> {
 function helloOf(bytes: Buffer): Buffer | number {
   const none = Buffer.alloc(0)
   const parts: Buffer[] = []
-  for (let at = 0; at < bytes.length; ) {
-    if (bytes[at] !== HANDSHAKE_RECORD) return none
-    if (at + RECORD_HEAD > bytes.length) return at + RECORD_HEAD
+  let received = 0
+  let end = MESSAGE_HEAD
+  let at = 0
+  while (at < bytes.length) {
+    if (bytes[at] !== HANDSHAKE_RECORD || parts.length === MAX_HELLO_RECORDS) return none
+    if (at + RECORD_HEAD > bytes.length) return at + RECORD_HEAD + end - received
     const length = bytes.readUInt16BE(at + 3)
     if (length === 0) return none
-    const end = at + RECORD_HEAD + length
-    if (end > bytes.length) return end
-    if (parts.length === MAX_HELLO_RECORDS) return none
-    parts.push(bytes.subarray(at + RECORD_HEAD, end))
-    at = end
+    const part = bytes.subarray(at + RECORD_HEAD, at + RECORD_HEAD + length)
+    const isHeadNew = received < MESSAGE_HEAD
+    parts.push(part)
+    received += part.length
+    at += RECORD_HEAD + length
+    if (isHeadNew && received > 0) {
+      const head = Buffer.concat(parts)
+      if (head[0] !== CLIENT_HELLO) return none
+      if (received >= MESSAGE_HEAD) end += head.readUIntBE(1, 3)
+      if (end > MAX_HELLO_BYTES) return none
+    }
+    // Whatever is behind it: that is for OpenSSL.
+    if (received >= MESSAGE_HEAD && received >= end) return Buffer.concat(parts).subarray(MESSAGE_HEAD, end)
   }
-  const message = Buffer.concat(parts)
-  if (message.length > 0 && message[0] !== CLIENT_HELLO) return none
-  if (message.length < 4) return bytes.length + RECORD_HEAD + 4 - message.length
-  const end = 4 + message.readUIntBE(1, 3)
-  if (end > MAX_HELLO_BYTES) return none
-  return message.length < end ? bytes.length + RECORD_HEAD + end - message.length : message.subarray(4, end)
+  const missing = end - received
+  return bytes.length + missing + (missing > at - bytes.length ? RECORD_HEAD : 0)
 }
 
 /** RFC 8446, section 4.1.2, and RFC 6066, section 3. Throws RangeError at what is cut short. */

@@ -46,6 +46,17 @@ describe('what comes before the protocol, a byte at a time', () => {
     }
   })
 
+  test('a ClientHello is enough, whatever part of a record is behind it', () => {
+    const hello = clientHello(1000, 16_000)
+    // Version, random, no session, no ciphers, no compression; one extension, with the name.
+    hello.writeUInt16BE(10, 9 + 2 + 32 + 4)
+    hello.write('\0\0\0\x05\0\x03\0\0\x01a', 9 + 2 + 32 + 4 + 2, 'latin1')
+    for (const more of [[22], [22, 3, 3, 0], [22, 3, 3, 0, 200, 1], [20, 3, 3, 0, 1, 1]]) {
+      const bytes = Buffer.concat([hello, Buffer.from(more)])
+      expect(parseServerName(bytes)).toEqual({ value: 'a', length: 0 })
+    }
+  })
+
   test('a PROXY header', () => {
     const looked = (length: number) => {
       const header = Buffer.alloc(16 + length)

@@ -1,4 +1,5 @@
 /** Pings, pongs, and what becomes of silent clients. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Socket, WebSocketServer } from '../src/index.js'
 import { Client } from './support/client.js'
@@ -183,6 +184,25 @@ async function readSlowly(address: Address, cleanup: Cleanup): Promise<void> {
 }
 
 describeEngines('silent clients', (engine) => {
+  test.concurrent('none is dropped before its time, with pings and without', { timeout: 60_000 }, async ({ onTestFinished }) => {
+    const cleanup: Cleanup = (action) => onTestFinished(async () => action())
+    const served = await serve(
+      engine,
+      { idleTimeout: 8 },
+      { path: '/8', cleanup, routes: (server) => server.ws('/9', { idleTimeout: 9, sendPings: false }) },
+    )
+    // Each comes at another time of the server's clock, which has steps of seconds.
+    const silences = Array.from({ length: 12 }, async (_, index) => {
+      const idleTimeout = 8 + (index % 2)
+      await sleep(index * 350)
+      const begin = performance.now()
+      const client = await RawClient.open(served, { path: `/${idleTimeout}` }, { cleanup })
+      await client.closed('the silent client to be dropped', 30_000)
+      return performance.now() - begin - idleTimeout * 1000
+    })
+    expect(Math.min(...(await Promise.all(silences)))).toBeGreaterThanOrEqual(0)
+  })
+
   // Real seconds must pass here; the cases share them.
   test.concurrent('one without pings is dropped, and one that answers or sends stays', { timeout: 60_000 }, async ({
     onTestFinished,

@@ -10,6 +10,8 @@
 #error "reading.h must be included before App.h"
 #endif
 
+#include "timeouts.h"  // before App.h, too
+
 #include <libusockets.h>
 #include <poll.h>
 #include <uv.h>

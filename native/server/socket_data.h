@@ -33,8 +33,8 @@ using ConnectionId = std::uint32_t;
 
 using TopicTree = uWS::TopicTree<uWS::TopicTreeMessage, uWS::TopicTreeBigMessage>;
 
-/// What one WebSocket route asks of its connections. Defaults and ranges are the caller's: µSockets counts timeouts modulo 240
-/// ticks of 4 seconds, so that an idle timeout of over 960 seconds would strike too early (socket.c, us_socket_timeout).
+/// What one WebSocket route asks of its connections. Defaults and ranges are the caller's: each part of an idle timeout
+/// (websocket_side.h) is at most Timeouts::longest, so that the whole is at most 960 seconds.
 struct RouteOptions {
   std::uint32_t max_payload_length;
   std::uint32_t max_backpressure;

@@ -24,6 +24,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "timeouts.h"  // before App.h
 
 #include "socket_data.h"
 
@@ -97,6 +100,23 @@ bool has_ended(WebSocket<SSL> *ws, bool shutting_down) {
   return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
 }
 
+/// Opens a private member of WebSocketData: access is not checked where a template is instantiated explicitly. Whether the first
+/// part of the idle timeout is over; µWebSockets clears it when it reads, and when the peer does.
+template <auto Member>
+struct TimedOut {
+  friend bool &timed_out(uWS::WebSocketData &data) { return data.*Member; }
+};
+template struct TimedOut<&uWS::WebSocketData::hasTimedOut>;
+bool &timed_out(uWS::WebSocketData &data);
+
+/// From now on the peer's silence counts.
+template <bool SSL>
+void restart_idle_timeout(WebSocket<SSL> *ws) {
+  auto *socket = reinterpret_cast<us_socket_t *>(ws);
+  timed_out(*static_cast<uWS::WebSocketData *>(us_socket_ext(SSL, socket))) = false;
+  us_socket_timeout(SSL, socket, context_data<SSL>(ws)->idleTimeoutComponents.first);
+}
+
 /// While we wait for the peer's Close frame: µWebSockets re-arms the idle timeout at every read and write, this puts our own
 /// back, after which the connection is cut rather than pinged first. True: the time was up already.
 template <bool SSL>
@@ -106,7 +126,7 @@ bool enforce_deadline(WebSocket<SSL> *ws, bool &timed_out) {
     cut<SSL>(ws);
     return true;
   }
-  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<unsigned int>(left / 1000 + 1));
+  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<unsigned int>((left + 999) / 1000));
   timed_out = true;
   return false;
 }
@@ -183,6 +203,21 @@ void fail(WebSocket<SSL> *ws, std::uint16_t code, bool &shutting_down) {
     if (!ws->getUserData()->ending) {
       begin_ending<SSL>(ws, code, {});
     }
+  } else {
+    cut<SSL>(ws);
+  }
+}
+
+/// A timeout has struck, for a connection that is not to be pinged first. The idle timeout is always in two parts, also without
+/// the Ping between them: µSockets cannot count the longest one as a whole.
+template <bool SSL>
+void time_out(WebSocket<SSL> *ws, bool shutting_down, bool &timed_out) {
+  if (shutting_down) {
+    cut<SSL>(ws);
+  } else if (ws->getUserData()->closing) {
+    enforce_deadline<SSL>(ws, timed_out);
+  } else if (!std::exchange(timed_out, true)) {
+    us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
   } else {
     cut<SSL>(ws);
   }
@@ -480,12 +515,22 @@ inline bool WebSocketContext<true, true, nws::SocketData>::setCompressed(WebSock
 template <>
 inline void WebSocketContext<false, true, nws::SocketData>::forceClose(WebSocketState<true> *, void *s, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
-  nws::frames::fail<false>(static_cast<nws::frames::WebSocket<false> *>(s), nws::frames::code_of(reason), state->isShuttingDown);
+  auto *ws = static_cast<nws::frames::WebSocket<false> *>(s);
+  if (reason == ERR_WEBSOCKET_TIMEOUT) {
+    nws::frames::time_out<false>(ws, state->isShuttingDown, state->hasTimedOut);
+  } else {
+    nws::frames::fail<false>(ws, nws::frames::code_of(reason), state->isShuttingDown);
+  }
 }
 template <>
 inline void WebSocketContext<true, true, nws::SocketData>::forceClose(WebSocketState<true> *, void *s, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
-  nws::frames::fail<true>(static_cast<nws::frames::WebSocket<true> *>(s), nws::frames::code_of(reason), state->isShuttingDown);
+  auto *ws = static_cast<nws::frames::WebSocket<true> *>(s);
+  if (reason == ERR_WEBSOCKET_TIMEOUT) {
+    nws::frames::time_out<true>(ws, state->isShuttingDown, state->hasTimedOut);
+  } else {
+    nws::frames::fail<true>(ws, nws::frames::code_of(reason), state->isShuttingDown);
+  }
 }
 
 template <>

@@ -192,9 +192,9 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     context->sendPingsAutomatically = route.send_pings;
     context->maxLifetime = 0;
     context->calculateIdleTimeoutCompnents(route.idle_timeout);
-    if (route.idle_timeout == 0) {
-      context->idleTimeoutComponents.first = 0;  // never; upstream would subtract the time for a Ping from it
-    }
+    // Upstream splits it for the Ping between the parts, and then also where it is 0, which is never.
+    auto &[first, second] = context->idleTimeoutComponents;
+    first = route.idle_timeout == 0 ? 0 : route.idle_timeout - second;
     context->openHandler = [this](WebSocket *ws) {
       SocketData *data = ws->getUserData();
       data->id = opened_ = connections_.open(ws, this, data->route->options.max_backpressure);
@@ -219,7 +219,8 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     if (data->waits) {
       reader_.go_on(ws);
     } else {
-      Reading::start(SSL, ws, frames::context_data<SSL>(ws)->idleTimeoutComponents.first);
+      Reading::start(SSL, ws, 0);
+      frames::restart_idle_timeout<SSL>(ws);
     }
     return true;
   }
@@ -285,11 +286,8 @@ us_socket_t *write_websocket(us_socket_t *socket) {
       }
     } else if (!data->closing && ws->getBufferedAmount() > 0) {
       // The peer has read, for the kernel has room again. µWebSockets goes by what still waits, and there it does not see every
-      // byte leave: OpenSSL tells of none before all that it was given have left. A Ping may wait there too: time for both, which
-      // together are the idle timeout.
-      auto *context = frames::context_data<SSL>(ws);
-      auto [before_ping, after_ping] = context->idleTimeoutComponents;
-      us_socket_timeout(SSL, socket, before_ping > 0 && context->sendPingsAutomatically ? before_ping + after_ping : before_ping);
+      // byte leave: OpenSSL tells of none before all that it was given have left.
+      frames::restart_idle_timeout<SSL>(ws);
     }
   }
   return socket;

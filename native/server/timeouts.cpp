@@ -1,0 +1,52 @@
+#include "timeouts.h"
+
+#undef us_socket_timeout
+
+#include <uv.h>
+
+#include <algorithm>
+
+extern "C" {
+#include "internal/internal.h"  // µSockets' clock: no public function tells of it
+}
+
+namespace nws {
+
+namespace {
+
+/// The timer of a loop's ticks. It stands behind the head of its memory (eventing/libuv.c, us_create_timer).
+const uv_timer_t *timer_of(const us_loop_t *loop) {
+  auto *head = reinterpret_cast<const us_internal_callback_t *>(loop->data.sweep_timer);
+  return reinterpret_cast<const uv_timer_t *>(head + 1);
+}
+
+/// Milliseconds until a context's next tick, at the most. libuv's own idea of now may be as old as this iteration of the loop.
+std::int64_t until_next_tick(us_socket_context_t *context) {
+  const us_loop_t *loop = context->loop;
+  if (loop->data.iterator == context) {
+    return Timeouts::tick;  // this tick is being dealt with
+  }
+  if (loop->data.iterator) {
+    return 0;  // the tick may not have come to this context yet
+  }
+  const uv_timer_t *timer = timer_of(loop);
+  auto due = static_cast<std::int64_t>(uv_now(timer->loop) + uv_timer_get_due_in(timer));
+  constexpr std::uint64_t nanoseconds = 1'000'000;
+  return std::min(due - static_cast<std::int64_t>(uv_hrtime() / nanoseconds) - 1, Timeouts::tick);
+}
+
+}  // namespace
+
+void Timeouts::set(int, us_socket_t *socket, unsigned seconds) {
+  constexpr unsigned char none = 255;
+  constexpr unsigned modulus = 240;
+  if (seconds == 0) {
+    socket->timeout = none;
+    return;
+  }
+  us_socket_context_t *context = socket->context;
+  unsigned count = ticks(std::min(std::int64_t{seconds} * 1000, longest), until_next_tick(context));
+  socket->timeout = static_cast<unsigned char>((context->timestamp + count) % modulus);
+}
+
+}  // namespace nws

@@ -26,7 +26,7 @@ const CHAPTERS = [
   },
   {
     title: 'WebSocket routes',
-    names: ['WebSocketHandlers', 'UpgradeRequest', 'Accept', 'CompressionOptions', 'CompressorSize', 'RateLimit'],
+    names: ['WebSocketHandlers', 'UpgradeRequest', 'Accept', 'CompressionOptions', 'CompressorSize', 'PingOptions', 'RateLimit'],
   },
   { title: 'Sockets', names: ['Socket', 'SendStatus', 'Data', 'SendStreamOptions', 'DrainedOptions'] },
   { title: 'HTTP routes', names: ['RouteHandler', 'ServerRequest', 'Params', 'HealthOptions', 'Awaitable'] },

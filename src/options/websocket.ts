@@ -7,6 +7,7 @@ import type {
   CompressorSize,
   Data,
   DrainedOptions,
+  PingOptions,
   RateLimit,
   SendStreamOptions,
   WebSocketHandlers,
@@ -33,7 +34,7 @@ export interface StreamSettings {
 }
 
 /** The limits of a WebSocket route that names none. */
-const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops'> = {
+const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops' | 'pingInterval'> = {
   maxPayloadLength: 16 * MEBIBYTE,
   maxBackpressure: 16 * MEBIBYTE,
   idleTimeout: 120,
@@ -46,13 +47,15 @@ const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops'> =
 /** What a route is made of besides its handlers. */
 export interface ResolvedRoute extends EngineRoute {
   readonly closeOnBackpressureLimit: boolean
+  /** Seconds; undefined where no Pings but those before the idle timeout are asked for. */
+  readonly pingInterval: number | undefined
   /** Undefined for none. */
   readonly rateLimit: RateLimitSettings | undefined
 }
 
-/** Seconds of `rateLimit`: what timers can tell apart, and a day. */
-const MIN_RATE_SECONDS = 0.01
-const MAX_RATE_SECONDS = 86_400
+/** Seconds of `rateLimit` and `sendPings`: what timers can tell apart, and a day. */
+const MIN_SECONDS = 0.01
+const MAX_SECONDS = 86_400
 
 /** Bytes: many enough for the cost of a fragment not to matter, and few enough to be kept for each client. */
 const MAX_FRAGMENT_LENGTH = 64 * 1024
@@ -78,6 +81,7 @@ const SIZES: Readonly<Record<CompressorSize, readonly [compressorBits: number, m
 
 const STREAM_OPTION_NAMES: Names<SendStreamOptions> = ['binary', 'compress', 'signal']
 const DRAINED_OPTION_NAMES: Names<DrainedOptions> = ['threshold', 'signal']
+const PING_OPTION_NAMES: Names<PingOptions> = ['interval']
 const RATE_LIMIT_NAMES: Names<RateLimit> = ['messages', 'bytes', 'seconds', 'action']
 const COMPRESSION_OPTION_NAMES: Names<CompressionOptions> = ['compressor', 'decompressor', 'threshold']
 
@@ -118,18 +122,35 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
   if (idleTimeout !== 0 && !isIntegerBetween(idleTimeout, 8, 960)) {
     throw new OptionError('idleTimeout', idleTimeout, '0 (never) or an integer from 8 to 960 seconds')
   }
-  checkBoolean('sendPings', sendPings)
   checkBoolean('closeOnBackpressureLimit', closeOnBackpressureLimit)
   return {
     maxPayloadLength,
     maxBackpressure,
     idleTimeout,
-    sendPings,
+    ...resolvePings(sendPings),
     closeOnBackpressureLimit,
     rateLimit: rateLimit === undefined ? undefined : resolveRateLimit(rateLimit),
     maxFragmentLength: Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2)),
     reportDrops: closeOnBackpressureLimit || handlers.dropped !== undefined,
     compression: resolveCompression(compression),
+  }
+}
+
+/** Whoever asks for Pings in an interval gets the one before the idle timeout too: it may strike first. */
+function resolvePings(sendPings: boolean | PingOptions): Pick<ResolvedRoute, 'sendPings' | 'pingInterval'> {
+  if (typeof sendPings === 'boolean') return { sendPings, pingInterval: undefined }
+  if (typeof sendPings !== 'object' || sendPings === null) {
+    throw new OptionError('sendPings', sendPings, 'a boolean or an object with an interval')
+  }
+  checkObject('sendPings', sendPings, PING_OPTION_NAMES, 'sendPings.')
+  checkSeconds('sendPings.interval', sendPings.interval)
+  return { sendPings: true, pingInterval: sendPings.interval }
+}
+
+function checkSeconds(option: string, seconds: number): void {
+  // Of a NaN neither comparison holds.
+  if (typeof seconds !== 'number' || !(seconds >= MIN_SECONDS && seconds <= MAX_SECONDS)) {
+    throw new OptionError(option, seconds, `a number from ${MIN_SECONDS} to ${MAX_SECONDS}`)
   }
 }
 
@@ -141,10 +162,7 @@ function resolveRateLimit(rateLimit: RateLimit): RateLimitSettings {
   if (messages === undefined && bytes === undefined) {
     throw new OptionError('rateLimit.messages', undefined, 'given, or bytes, or both')
   }
-  // Of a NaN neither comparison holds.
-  if (typeof seconds !== 'number' || !(seconds >= MIN_RATE_SECONDS && seconds <= MAX_RATE_SECONDS)) {
-    throw new OptionError('rateLimit.seconds', seconds, `a number from ${MIN_RATE_SECONDS} to ${MAX_RATE_SECONDS}`)
-  }
+  checkSeconds('rateLimit.seconds', seconds)
   if (action !== 'pause' && action !== 'close') throw new OptionError('rateLimit.action', action, "'pause' or 'close'")
   return {
     messages: messages ?? Number.POSITIVE_INFINITY,

@@ -21,7 +21,9 @@ import { isThenable } from '../thenable.js'
 import type { WebSocketHandlers } from '../types.js'
 import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
 import { AddressLimit } from './address-limit.js'
+import type { DueQueue } from './due-queue.js'
 import { LifetimeLimit } from './lifetime-limit.js'
+import { PingSchedule } from './ping-schedule.js'
 import { IncomingUpgrade } from './request.js'
 
 /** Who may connect to a server, and how many. */
@@ -52,7 +54,8 @@ interface Route {
   readonly index: number
   readonly handlers: WebSocketHandlers<unknown>
   readonly settings: ResolvedRoute
-  readonly lifetime: LifetimeLimit<ServerSocket<unknown>> | undefined
+  /** What comes due for its sockets, some time after they have opened: the end of their lifetime, Pings. */
+  readonly dues: readonly DueQueue<ServerSocket<unknown>>[]
   /** From the first socket on. */
   home: SocketHome<unknown> | undefined
 }
@@ -75,7 +78,8 @@ export class Upgrades {
   readonly #owner: UpgradeOwner
   readonly #limits: UpgradeLimits
   readonly #routes = new RouteTable<Route>()
-  readonly #lifetimes: LifetimeLimit<ServerSocket<unknown>>[] = []
+  /** Those of all routes. */
+  readonly #dues: DueQueue<ServerSocket<unknown>>[] = []
   /** Those whose handler, or whose refusal, is under way. */
   readonly #pending = new Map<ExchangeId, IncomingUpgrade>()
   /**
@@ -92,12 +96,14 @@ export class Upgrades {
 
   /** `maxLifetime` in seconds, 0 for none. */
   addRoute<T, P extends string>(path: P, handlers: WebSocketHandlers<T, P>, settings: ResolvedRoute, maxLifetime: number): void {
-    const lifetime = maxLifetime === 0 ? undefined : new LifetimeLimit<ServerSocket<unknown>>(maxLifetime)
+    const dues: DueQueue<ServerSocket<unknown>>[] = []
+    if (maxLifetime !== 0) dues.push(new LifetimeLimit(maxLifetime))
+    if (settings.pingInterval !== undefined) dues.push(new PingSchedule(settings.pingInterval))
     // One table holds routes of all data types. What a route's handlers get is what its own `upgrade` returned, and its own parameters.
     const erased = handlers as unknown as WebSocketHandlers<unknown>
-    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, lifetime, home: undefined })
+    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, dues, home: undefined })
     this.engineRoutes.push(settings)
-    if (lifetime !== undefined) this.#lifetimes.push(lifetime)
+    this.#dues.push(...dues)
   }
 
   hasRoute(path: string): boolean {
@@ -126,7 +132,7 @@ export class Upgrades {
 
   /** The connection has ended. */
   ended(socket: ServerSocket<unknown>): void {
-    for (const lifetime of this.#lifetimes) lifetime.delete(socket)
+    for (const queue of this.#dues) queue.delete(socket)
     this.#addresses?.leave(socket)
   }
 
@@ -246,7 +252,7 @@ export class Upgrades {
     counters.connectionsAccepted += 1
     sockets.add(socket)
     this.#addresses?.enter(socket, group)
-    route.lifetime?.add(socket)
+    for (const queue of route.dues) queue.add(socket)
     socket.opened(connection)
   }
 

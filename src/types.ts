@@ -27,7 +27,7 @@ export type Params<P extends string> = string extends P
 export const SendStatus = {
   /** Taken, and waiting behind earlier bytes that the client has not read yet. A `drain` event follows. */
   BACKPRESSURE: -1,
-  /** Not taken: the socket is not open, or its queue would exceed `maxBackpressure`. */
+  /** Not taken: the socket is not open, or something waits for it and its queue would exceed `maxBackpressure`. */
   DROPPED: 0,
 } as const
 
@@ -313,7 +313,7 @@ export interface Socket<T = undefined> {
    * `SendStatus.BACKPRESSURE` (-1) when it waits behind earlier bytes, or `SendStatus.DROPPED` (0) when it was not taken.
    * `compress` chooses whether to compress it, where compression was agreed on with the client; without it, the route's `threshold` does.
    * A message's bytes, here and where it is measured against `maxBackpressure`, are those before compression. Throws OptionError when
-   * `data` is neither a string nor bytes, or `compress` is no boolean.
+   * `data` is neither a string nor bytes, or longer than 2^31-11 bytes, or `compress` is no boolean.
    */
   send(data: Data, compress?: boolean): number
   /**
@@ -417,6 +417,16 @@ export interface CompressionOptions {
   threshold?: number
 }
 
+/** Pings at a pace of their own: `sendPings` of WebSocketHandlers. */
+export interface PingOptions {
+  /**
+   * Seconds, 0.01 to 86,400, fractions included: from the opening of a connection to its first Ping, and from each
+   * Ping to the next; never less, and more only by what the event loop is late. No Ping is sent while bytes wait for
+   * the client (`bufferedAmount`), so that they do not pile up, nor while the connection is closing.
+   */
+  interval: number
+}
+
 /**
  * How much one client may send. Time is counted in windows of `seconds`: the first begins with the client's
  * first message, the next ones when the one before is over. In each of them it may send that many messages,
@@ -498,7 +508,10 @@ export interface WebSocketHandlers<T, P extends string = string> {
 
   /** Bytes of one received message, after decompression, before the connection ends with 1009. 1 to 2^31-1. Default 16 MiB. */
   maxPayloadLength?: number
-  /** Bytes queued for one client (`bufferedAmount`) before `send` answers 0. 1 to 2^31-1. Default 16 MiB. */
+  /**
+   * Bytes that may wait for one client (`bufferedAmount`). While some do, a message that would make it more is not
+   * taken, and `send` answers 0; where nothing waits, a message of any length is. 1 to 2^31-1. Default 16 MiB.
+   */
   maxBackpressure?: number
   /**
    * Cut a client (as `terminate` does, since it would not read a Close frame) when a message cannot be taken for it, after `dropped` was
@@ -513,8 +526,12 @@ export interface WebSocketHandlers<T, P extends string = string> {
   idleTimeout?: number
   /** Seconds after which a connection is closed, whatever it does, with 1000 and `maximum lifetime reached`: 0 (never) or 60 to 14,400. Default 0. */
   maxLifetime?: number
-  /** Ping 4 to 16 seconds before the idle timeout strikes, so that a client which answers stays. Default true. */
-  sendPings?: boolean
+  /**
+   * `true`: Ping 4 to 16 seconds before the idle timeout strikes, so that a client which answers stays. `{ interval }`:
+   * besides, Ping at that pace, whatever is sent and received, also with `idleTimeout: 0`. `false`: no Pings of the
+   * server's own. Default true.
+   */
+  sendPings?: boolean | PingOptions
   /** How much each client may send, before it has to wait or is closed. Default: no limit but its turn's. */
   rateLimit?: RateLimit
   /**

@@ -182,6 +182,10 @@ describeEngines('closeOnBackpressureLimit', (engine) => {
         closed.resolve(code)
       },
     })
+    // Nothing waited, so this is taken: more than the kernel takes.
+    stuck.socket.send(Buffer.alloc(16 * MiB))
+    await turns(2)
+    expect(order).toEqual([])
     exceed(stuck)
     expect(await within(closed.promise, 'the close')).toBe(1006)
     expect(order).toEqual(['dropped', 'close'])
@@ -191,9 +195,13 @@ describeEngines('closeOnBackpressureLimit', (engine) => {
 
   test('is off by default: the client stays, and gets what fits', async () => {
     const { socket, client } = await stuckConnection(engine)
-    expect(socket.send(Buffer.alloc(2 * LIMIT))).toBe(0)
-    expect(socket.send('fits')).toBe(4)
+    expect(socket.send(Buffer.alloc(16 * MiB))).not.toBe(0)
+    await turns(2)
+    expect(socket.send('no room')).toBe(0)
     client.resume()
+    expect((await client.frame('what was taken')).payload.length).toBe(16 * MiB)
+    await within(socket.drained(), 'an empty queue')
+    expect(socket.send('fits')).toBe(4)
     expect(String((await client.frame('the message that fits')).payload)).toBe('fits')
   })
 })

@@ -207,19 +207,81 @@ describeEngines('the limit of the queue', (engine) => {
     expect(client.messages.size).toBe(taken)
   })
 
-  test('holds for one message that is larger than it, and small ones still go', async () => {
+  test('does not hold for a message where nothing waits, sent or published, whatever its length', async () => {
     const answers = new Queue<number>()
+    const drops: number[] = []
     const served = await serve(engine, {
-      maxBackpressure: 10_000,
-      open(socket) {
-        answers.push(socket.send(Buffer.alloc(20_000)))
-        answers.push(socket.send('small'))
+      maxBackpressure: 10,
+      open: (socket) => void socket.subscribe('news'),
+      dropped: (_socket, message) => void drops.push(message.length),
+      message: (socket, length) => {
+        answers.push(socket.send(Buffer.alloc(Number(length))))
       },
     })
     const client = await Client.open(served)
-    expect(await answers.next('an answer')).toBe(SendStatus.DROPPED)
-    expect(await answers.next('an answer')).not.toBe(SendStatus.DROPPED)
-    expect(await client.next()).toBe('small')
+    for (const length of [11, 5000, 20_000, 100_000]) {
+      for (let n = 0; n < 3; n++) {
+        client.send(`${length}`)
+        expect(await answers.next('an answer')).not.toBe(SendStatus.DROPPED)
+        expect((await client.next()).length).toBe(length)
+        served.server.publish('news', 'x'.repeat(length))
+        expect((await client.next()).length).toBe(length)
+      }
+    }
+    expect(drops).toEqual([])
+  })
+
+  test('lets one message through that is longer, and then none until it has gone', async () => {
+    const { socket, client, drains } = await stuckConnection(engine, 1000)
+    const size = 16 * MiB
+    expect(socket.send(Buffer.alloc(size))).not.toBe(SendStatus.DROPPED)
+    await turns(2)
+    expect(socket.bufferedAmount).toBeGreaterThan(1000)
+    expect([socket.send(Buffer.alloc(size)), socket.send('x'), socket.send(''), socket.ping()]).toEqual([0, 0, 0, 0])
+    client.resume()
+    expect((await client.frame()).payload.length).toBe(size)
+    await drains.next('drain')
+    expect(socket.send(Buffer.alloc(2000))).not.toBe(SendStatus.DROPPED)
+    expect((await client.frame()).payload.length).toBe(2000)
+  })
+
+  test('counts no message that has left, also in the same turn and within cork', async () => {
+    const answers = new Queue<number[]>()
+    const served = await serve(engine, {
+      maxBackpressure: 64 * KiB,
+      message(socket, how) {
+        const send = () => [socket.send('first'), socket.send(Buffer.alloc(100_000)), socket.send('last')]
+        answers.push(how === 'cork' ? socket.cork(send) : send())
+      },
+    })
+    const client = await Client.open(served)
+    for (const how of ['plain', 'cork']) {
+      client.send(how)
+      expect(await answers.next('the answers')).not.toContain(SendStatus.DROPPED)
+      expect((await client.messages.take(3, 'all messages')).map((message) => message.length)).toEqual([5, 100_000, 4])
+    }
+  })
+
+  test('lets one longer message wait behind a stream, and then counts it', async () => {
+    const sockets = new Queue<Socket>()
+    const served = await serve(engine, { maxBackpressure: 10_000, open: (socket) => sockets.push(socket) })
+    const client = await Client.open(served)
+    const socket = await sockets.next('open')
+    const source = new Deferred()
+    const done = socket.sendStream(
+      (async function* () {
+        yield 'begun '
+        await source.promise
+        yield 'done'
+      })(),
+    )
+    await turns(2)
+    expect(socket.send(Buffer.alloc(20_000))).not.toBe(SendStatus.DROPPED)
+    expect(socket.bufferedAmount).toBeGreaterThanOrEqual(20_000)
+    expect(socket.send('no room')).toBe(SendStatus.DROPPED)
+    source.resolve()
+    await done
+    expect((await client.messages.take(2, 'both messages')).map((message) => message.length)).toEqual([10, 20_000])
   })
 
   test('counts what is sent in the same turn: the answer and the effect agree', async () => {

@@ -19,7 +19,7 @@ struct Account {
   std::uint32_t buffered;
   /// Bytes in commands that were not carried out yet. Added by the sender, subtracted by whoever carries them out.
   std::uint32_t pending;
-  /// The route's max_backpressure.
+  /// The route's max_backpressure: of what waits. A message is taken, whatever its length, when nothing does.
   std::uint32_t limit;
   /// Which answers were given since the last `drain`: a combination of the two values below.
   std::uint32_t answers;
@@ -28,6 +28,12 @@ struct Account {
   /// Bytes that `buffered` is to be below, for on_buffer_low; 0 when nobody asks. Written by the sender, cleared by the server.
   std::uint32_t watch;
   std::uint32_t reserved[2];
+
+  /// Whether a message that was published may join the `waiting` bytes. What was sent since, and taken, has its room already; it
+  /// does not wait in front of it.
+  bool may_take_published(std::uint32_t waiting, std::size_t length) const {
+    return waiting == 0 || std::size_t{waiting} + pending + length <= limit;
+  }
 
   static constexpr std::uint32_t answered_backpressure = 1;
   static constexpr std::uint32_t answered_dropped = 2;

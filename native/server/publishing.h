@@ -139,9 +139,7 @@ class Publishing {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
     auto [op_code, compress, number] = Publication::unpack(packed);
-    // What was sent since, and taken, has its room already.
-    const Account &account = connections_.account(data->id);
-    if (std::size_t{buffered_amount<SSL>(ws, data)} + account.pending + payload.length() > account.limit) {
+    if (!connections_.account(data->id).may_take_published(buffered_amount<SSL>(ws, data), payload.length())) {
       counters_.publishes_dropped++;
       if (data->route->options.report_drops && !data->closing) {
         events_.on_dropped(*data, payload, op_code == uWS::OpCode::BINARY, number);

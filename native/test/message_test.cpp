@@ -187,11 +187,27 @@ TEST("a published message that a full queue has no room for is reported where th
       entry->owner->subscribe(entry->socket, "news");
     }
     std::string large(1001, 'x'), larger(20000, 'y');
-    fixture.server->publish("news", large, false, 0);
+    // Where nothing waits, everything fits.
+    for (const std::string &message : {large, larger}) {
+      fixture.server->publish("news", message, false, 0);
+      fixture.server->flush();
+      CHECK(client->read_frame().payload == message);
+      CHECK(other->read_frame().payload == message);
+    }
+    // Behind a message in fragments, it waits; "fits" has room beside it.
+    for (ConnectionId id : fixture.events.opened) {
+      auto *entry = fixture.table.find(id);
+      entry->owner->begin_message(entry->socket);
+    }
     fixture.server->publish("news", "fits", false, 0);
+    fixture.server->publish("news", large, false, 0);
     fixture.server->publish("news", larger, true, 0);
     fixture.server->flush();
     CHECK(fixture.server->counters().publishes_dropped == 4);
+    for (ConnectionId id : fixture.events.opened) {
+      auto *entry = fixture.table.find(id);
+      entry->owner->withdraw_message(entry->socket);
+    }
     CHECK(client->read_frame().payload == "fits");
     CHECK(other->read_frame().payload == "fits");
     auto &dropped = fixture.events.dropped;

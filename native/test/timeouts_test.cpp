@@ -1,8 +1,9 @@
 // When timeouts strike. Time passes in ticks here: a test calls µSockets' sweep itself.
+#include "server/timeouts.h"  // before App.h
+
 #include <algorithm>
 
 #include "fixture.h"
-#include "server/timeouts.h"
 
 namespace {
 

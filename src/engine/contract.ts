@@ -72,7 +72,7 @@ export interface CompressionAgreement {
 export interface EngineRoute {
   /** Bytes of one received message; a larger one ends the connection with 1009. */
   readonly maxPayloadLength: number
-  /** Bytes queued for one connection before `send` answers 0. */
+  /** Bytes that may wait for one connection. A message that would make it more is not taken, unless nothing waits. */
   readonly maxBackpressure: number
   /**
    * Seconds without a byte from the client before the connection is dropped; 0 is never. While bytes wait for it, those that it reads

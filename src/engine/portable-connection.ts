@@ -210,17 +210,30 @@ export class PortableConnection {
 
   /** Calls back unless there is no room. The answer is that of `send`. */
   #take(size: number, put: () => void): number {
-    const waiting = this.bufferedAmount
-    if (waiting + size > this.#limit) {
+    if (!this.#hasRoom(size)) this.#writeCorked()
+    if (!this.#hasRoom(size)) {
       this.#owesDrainWhenRoom = true
-      // Larger than the limit itself: no write will end that could tell of room.
-      if (waiting === 0) setImmediate(() => this.#settleDrain())
       return 0
     }
+    const waiting = this.bufferedAmount
     put()
     if ((this.#waitingAtCork ?? waiting) <= this.#unreported) return size
     this.#owesDrainWhenEmpty = true
     return -1
+  }
+
+  /** The limit is for what waits: where nothing does, there is room for any message. */
+  #hasRoom(size: number): boolean {
+    const waiting = this.bufferedAmount
+    return waiting === 0 || waiting + size <= this.#limit
+  }
+
+  /** What waits for nothing but the end of `cork` need not wait for that. */
+  #writeCorked(): void {
+    if (this.#waitingAtCork === undefined) return
+    const { writableCorked } = this.#stream
+    for (let n = 0; n < writableCorked; n++) this.#stream.uncork()
+    for (let n = 0; n < writableCorked; n++) this.#stream.cork()
   }
 
   /** Gives a frame to ws. */

@@ -189,10 +189,10 @@ export class Rings {
     const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data, most)
     if ((kind & KIND_MASK) <= Command.sendPing && !this.#hasRoom(account, length)) {
       // Carrying out what is pending may give room; the record, which was not committed, is then written again.
-      if (accounts[account + Account.pending] === 0) return this.#refuse(id, account)
+      if (accounts[account + Account.pending] === 0) return this.#refuse(account)
       this.#addon.drain()
       if (accounts[account + Account.id] !== id) return 0
-      return this.#hasRoom(account, length) ? this.#put(id, kind, data) : this.#refuse(id, account)
+      return this.#hasRoom(account, length) ? this.#put(id, kind, data) : this.#refuse(account)
     }
     const words = this.#outboxWords
     words[end] = id
@@ -216,35 +216,25 @@ export class Rings {
       this.#addon.drain()
       if (accounts[account + Account.id] !== id) return 0
     }
-    if (!this.#hasRoom(account, length)) return this.#refuse(id, account)
+    if (!this.#hasRoom(account, length)) return this.#refuse(account)
     this.#addon.send(id, data, choice)
     if (accounts[account + Account.buffered] === 0) return length
     accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_BACKPRESSURE
     return -1
   }
 
+  /** The limit is for what waits: where nothing does, there is room for any message. */
   #hasRoom(account: number, length: number): boolean {
     const accounts = this.#accounts
-    return (
-      at(accounts, account + Account.buffered) + at(accounts, account + Account.pending) + length <=
-      at(accounts, account + Account.limit)
-    )
+    const waiting = at(accounts, account + Account.buffered) + at(accounts, account + Account.pending)
+    return waiting === 0 || waiting + length <= at(accounts, account + Account.limit)
   }
 
-  #refuse(id: ConnectionId, account: number): number {
+  /** Something waits for the client, whose reading brings the drain. */
+  #refuse(account: number): number {
     const accounts = this.#accounts
     accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_DROPPED
-    // Larger than the limit itself: nothing waits for the client, whose reading could bring the drain.
-    if (accounts[account + Account.buffered] === 0) setImmediate(() => this.#drainUnlessWaiting(id, account))
     return 0
-  }
-
-  #drainUnlessWaiting(id: ConnectionId, account: number): void {
-    const accounts = this.#accounts
-    if (accounts[account + Account.id] !== id || accounts[account + Account.buffered] !== 0) return
-    if (accounts[account + Account.answers] === 0) return
-    accounts[account + Account.answers] = 0
-    this.#connections[id & SLOT_MASK]?.onDrain()
   }
 
   /**

@@ -5,13 +5,15 @@ import { byteLengthOf, plainView } from '../bytes.js'
 import type { Payload } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
 import type { Data } from '../types.js'
-import { isIntegerBetween } from './checks.js'
+import { isIntegerBetween, MAX_INT32 } from './checks.js'
 
 /** A control frame's payload (RFC 6455, section 5.5). */
 const MAX_CONTROL_BYTES = 125
 /** What the two bytes of the code leave of a Close frame for the reason. */
 const MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2
 const MAX_TOPIC_BYTES = 65_535
+/** With the head of its frame, at most 10 bytes, a message is of no more bytes than µSockets can count: 2^31-1. */
+const MAX_MESSAGE_BYTES = MAX_INT32 - 10
 
 export function checkTopic(topic: string): void {
   // A lone surrogate has no UTF-8: as U+FFFD it would be the same topic as others.
@@ -38,7 +40,14 @@ export function checkPingLength(data: Payload): void {
 
 /** A message as engines take it: strings and Uint8Arrays as they are, other buffers and views without a copy. */
 export function toPayload(data: Data): Payload {
+  // As long as V8 lets it be, its UTF-8 is short enough: 2^29 UTF-16 units of at most 3 bytes.
   if (typeof data === 'string') return data
+  const payload = toBytes(data)
+  if (byteLengthOf(payload) > MAX_MESSAGE_BYTES) throw new OptionError('data', data, `at most ${MAX_MESSAGE_BYTES} bytes`)
+  return payload
+}
+
+function toBytes(data: Exclude<Data, string>): Uint8Array {
   try {
     if (isUint8Array(data)) {
       // Detached, it would pass for an empty message; a view of it throws.

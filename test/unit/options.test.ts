@@ -220,6 +220,12 @@ describe('a WebSocket route', () => {
     })
   })
 
+  test('pings in an interval besides before the idle timeout', () => {
+    for (const interval of [0.01, 5, 86_400]) {
+      expect(resolveRoute({ sendPings: { interval } })).toMatchObject({ sendPings: true, pingInterval: interval })
+    }
+  })
+
   test('takes the limits that it is given', () => {
     const numbers = { maxPayloadLength: 1, maxBackpressure: 2_147_483_647, idleTimeout: 8 }
     const limits = { ...numbers, sendPings: false, closeOnBackpressureLimit: true }
@@ -273,6 +279,14 @@ describe('a WebSocket route', () => {
     [{ idleTimeout: -1 }, 'idleTimeout'],
     [{ idleTimeout: null }, 'idleTimeout'],
     [{ sendPings: 'yes' }, 'sendPings'],
+    [{ sendPings: null }, 'sendPings'],
+    [{ sendPings: 5 }, 'sendPings'],
+    [{ sendPings: {} }, 'sendPings.interval'],
+    [{ sendPings: { interval: 0 } }, 'sendPings.interval'],
+    [{ sendPings: { interval: '5' } }, 'sendPings.interval'],
+    [{ sendPings: { interval: Number.NaN } }, 'sendPings.interval'],
+    [{ sendPings: { interval: 86_401 } }, 'sendPings.interval'],
+    [{ sendPings: { every: 5 } }, 'sendPings.every'],
     ...notObjects.map((compression): Wrong => [{ compression }, 'compression']),
     [{ compression: { level: 9 } }, 'compression.level'],
     [{ compression: { threshold: -1 } }, 'compression.threshold'],
@@ -482,6 +496,12 @@ describe('a payload', () => {
     expect(refusal(() => toPayload(untyped(data))).message).toMatch(
       /^data must be a string, an ArrayBuffer or an ArrayBufferView, got/,
     )
+  })
+
+  test('is no longer than a frame can be', () => {
+    const longest = 2 ** 31 - 1 - 10
+    expect(toPayload(new Uint8Array(longest)).length).toBe(longest)
+    expect(refusal(() => toPayload(new Uint8Array(longest + 1))).message).toMatch(/^data must be at most 2147483637 bytes, got/)
   })
 
   test('is not what was transferred away', () => {

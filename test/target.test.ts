@@ -257,6 +257,12 @@ describeEngines('a target', (engine) => {
     }
   })
 
+  test('in absolute form may ask for a WebSocket (the native engine answers 505)', async () => {
+    const served = await serveReadings(engine)
+    const { status } = await ask(served, upgrade('http://b.example/plain/x', 'a'))
+    expect(status).toBe(engine === 'native' ? 505 : 101)
+  })
+
   test.each([
     ['http://user@b.example/', 'a'],
     ['http://b.example/', 'a b'],

@@ -25,5 +25,12 @@ test('keeps nothing of what was taken', () => {
   const fifo = new Fifo<undefined | string>()
   fifo.push(undefined)
   fifo.push('a')
-  expect([fifo.shift(), fifo.length, fifo.shift(), fifo.length, fifo.shift(), fifo.length]).toEqual([undefined, 1, 'a', 0, undefined, 0])
+  expect([fifo.shift(), fifo.length, fifo.shift(), fifo.length, fifo.shift(), fifo.length]).toEqual([
+    undefined,
+    1,
+    'a',
+    0,
+    undefined,
+    0,
+  ])
 })

@@ -25,6 +25,11 @@ const MOST = 8
 const LENGTH = 3 * 1024
 /** Milliseconds that are measured for each length. */
 const ENOUGH = 10
+/**
+ * Milliseconds within which the longer input is not compared: what takes no more is too short to be measured, and what grows with the
+ * square, 150 million steps, takes many times as long.
+ */
+const NOTHING = 0.25
 /** How often the comparison is made before it counts. */
 const ATTEMPTS = 5
 
@@ -45,8 +50,9 @@ function growth<T>(make: (length: number) => T, parse: (input: T) => unknown): n
   const [short, long] = [make(LENGTH), make(4 * LENGTH)]
   let least = Number.POSITIVE_INFINITY
   for (let attempt = 0; attempt < ATTEMPTS && least > MOST; attempt++) {
-    const time = shortest(() => parse(short))
-    least = Math.min(least, shortest(() => parse(long)) / time)
+    const time = shortest(() => parse(long))
+    if (time < NOTHING) return 0
+    least = Math.min(least, time / shortest(() => parse(short)))
   }
   return least
 }

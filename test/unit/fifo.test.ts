@@ -34,3 +34,27 @@ test('keeps nothing of what was taken', () => {
     0,
   ])
 })
+
+test('moves each item once at most, however many there are', () => {
+  const count = 100_000
+  const fifo = new Fifo<number>()
+  for (let item = 0; item < count; item++) fifo.push(item)
+  let moved = 0
+  const { shift, slice, splice } = Array.prototype
+  const forbidden = () => {
+    throw new Error('moves everything behind it')
+  }
+  try {
+    Object.assign(Array.prototype, { shift: forbidden, splice: forbidden })
+    Array.prototype.slice = function counted(this: unknown[], ...range: [start?: number, end?: number]) {
+      const piece = slice.apply(this, range)
+      moved += piece.length
+      return piece
+    }
+    for (let item = 0; item < count; item++) if (fifo.shift() !== item) throw new Error(`expected ${item}`)
+  } finally {
+    Object.assign(Array.prototype, { shift, slice, splice })
+  }
+  expect(moved).toBeGreaterThan(0)
+  expect(moved).toBeLessThanOrEqual(count)
+})

@@ -62,8 +62,8 @@ describe('the regular expressions of src/', () => {
 
 describe('the check', () => {
   test('finds what is hidden in types, templates and calls', () => {
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is code that has one
     const code =
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is code that has one
       'const a: number = `${/a+$/g.exec(b as string)}`.length; new RegExp(a); f(RegExp(`${/b/}`)); const c = "/no/" // /no/'
     expect(expressionsIn(code)).toEqual({
       literals: [

@@ -1,8 +1,11 @@
 /** The types of the public interface that are about listening and TLS. */
 
 /**
- * TLS key and certificate, and what is asked of clients. PEM text or bytes, or the names of files; a key and a certificate are required,
- * each given once.
+ * TLS key and certificate, and what is asked of clients. PEM text or bytes, or the names of files; a key and
+ * a certificate are required, each given once. Every block of the PEM is checked, and text between blocks is
+ * passed over: a block that is damaged, cut off or joined to another is a TlsError with the file and the
+ * block's number (`chain.pem, block 2: …`). Both engines refuse the same: among it RSA keys of less than
+ * 2048 bits, unless `ciphers` names a lower security level.
  */
 export interface TlsOptions {
   /** Private key, PEM. */
@@ -19,7 +22,13 @@ export interface TlsOptions {
   caFile?: string
   /** Opens an encrypted private key. */
   passphrase?: string
-  /** OpenSSL cipher list for TLS 1.2. Default: OpenSSL's own. */
+  /**
+   * OpenSSL cipher list, separated by colons. Names that begin with `TLS_` are the suites of TLS 1.3:
+   * without any, it has OpenSSL's own; with nothing else in the list, TLS 1.2 is not spoken. Of the others,
+   * those that OpenSSL does not know are passed over while one remains. `@SECLEVEL=1` in it allows weaker
+   * keys and certificates (the level is 2, OpenSSL's `SSL_CTX_set_security_level`). Default: OpenSSL's own,
+   * or Node's on the portable engine.
+   */
   ciphers?: string
   /** The oldest protocol version accepted. Default `'TLSv1.2'`. */
   minVersion?: 'TLSv1.2' | 'TLSv1.3'
@@ -32,10 +41,11 @@ export interface TlsOptions {
   /** Refuse clients without a valid certificate, during or right after the handshake: no request of theirs is served. Default true. */
   rejectUnauthorized?: boolean
   /**
-   * Which clients this entry of an array serves: those that ask for this host name (SNI, RFC 6066, section 3), or for one that the
-   * wildcard `*.example.com` stands for: exactly one label in place of `*` (RFC 6125, section 6.4.3). An exact name is preferred to a
-   * wildcard; letters compare without case. Required from the second entry on, different in each. The first entry serves also those
-   * that name no host, or one that no entry has.
+   * Which clients this entry of an array serves: those that ask for this host name (SNI, RFC 6066, section
+   * 3), or for one that the wildcard `*.example.com` stands for: exactly one label in place of `*` (RFC
+   * 6125, section 6.4.3). An exact name is preferred to a wildcard; letters compare without case, and a dot
+   * at the end of the client's name does not count. Required from the second entry on, different in each.
+   * The first entry serves also those that name no host, or one that no entry has.
    */
   serverName?: string
 }

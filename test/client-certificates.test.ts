@@ -121,6 +121,19 @@ describeEngines('client certificates', (engine) => {
       expect((await request(served, { ...guarded, session, ...client.valid })).resumed).toBe(false)
     })
 
+    test(`no way of writing the name of an entry that asks for certificates gets round it (${version})`, async () => {
+      const guarded = { ...localhostCertificate(), ca: authority.cert, requestCert: true }
+      const { served, requests } = await serveRequiring(engine, { requestCert: false }, [
+        { ...guarded, serverName: 'guarded.example' },
+        { ...guarded, serverName: '*.wild.example' },
+      ])
+      const before = requests()
+      for (const servername of ['guarded.example.', 'GUARDED.example', 'Guarded.Example.', 'a.wild.example.', 'A.WILD.example']) {
+        await refused(served, { ...only(version), servername })
+        expect(requests()).toBe(before)
+      }
+    })
+
     test(`a session from before reloadTls asked for certificates does not get round it (${version})`, async () => {
       const { served, requests } = await serveRequiring(engine, { rejectUnauthorized: false })
       const sessions = [

@@ -105,6 +105,8 @@ describeEngines('reloadTls', (engine) => {
       ['ERR_TLS_FILE', { keyFile: join(folder, 'none.pem'), cert: second.cert }],
       ['ERR_TLS_KEY', { key: 'nonsense', cert: second.cert }],
       ['ERR_TLS_CERTIFICATE', { key: second.key, cert: 'nonsense' }],
+      ['ERR_TLS_CERTIFICATE', { key: second.key, cert: second.cert.trimEnd() + first.cert }],
+      ['ERR_TLS_CERTIFICATE', { ...second, ca: second.cert + first.cert.slice(0, -30) }],
       ['ERR_TLS_MISMATCH', { key: first.key, cert: second.cert }],
       ['ERR_TLS_CONTEXT', { ...second, ciphers: 'NO-SUCH-CIPHER' }],
       ['ERR_TLS_MISMATCH', [second, { key: first.key, cert: second.cert, serverName: 'a.example' }]],

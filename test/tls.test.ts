@@ -37,6 +37,13 @@ beforeAll(() => {
   writeFileSync(join(folder, 'other.pem'), otherKey)
   writeFileSync(join(folder, 'text.pem'), 'this is not PEM\n')
   writeFileSync(join(folder, 'empty.pem'), '')
+  const second = makeCertificate().cert
+  writeFileSync(join(folder, 'joined.pem'), good.cert.trimEnd() + second)
+  writeFileSync(join(folder, 'cut.pem'), good.cert + second.slice(0, -30))
+  writeFileSync(join(folder, 'damaged.pem'), good.cert + second.replace(/\nM.{20}/, '\nAAAA'))
+  const small = makeCertificate('rsa:1024')
+  writeFileSync(join(folder, 'small.pem'), small.key)
+  writeFileSync(join(folder, 'small-cert.pem'), small.cert)
   mkdirSync(join(folder, 'directory.pem'))
   writeFileSync(join(folder, 'locked.pem'), good.key)
   chmodSync(join(folder, 'locked.pem'), 0)
@@ -97,6 +104,7 @@ describeEngines('TLS', (engine) => {
     'a certificate with a chain': () => ({ key: good.key, cert: good.cert + makeCertificate().cert }),
     'text around the PEM': () => ({ key: `a comment\n${good.key}\nanother\n`, cert: `Subject: localhost\n${good.cert}` }),
     'Windows line ends': () => ({ key: good.key.replaceAll('\n', '\r\n'), cert: good.cert.replaceAll('\n', '\r\n') }),
+    'a byte order mark': () => ({ key: `\ufeff${good.key}`, cert: `\ufeff${good.cert}\ufeff${makeCertificate().cert}` }),
     'a cipher list': () => ({ ...good, ciphers: 'ECDHE-ECDSA-AES256-GCM-SHA384' }),
   }
   for (const [source, options] of Object.entries(sources)) {
@@ -121,6 +129,23 @@ describeEngines('TLS', (engine) => {
   test('uses the cipher list', async () => {
     const served = await serve(engine, echo, { server: { tls: { ...good, ciphers: 'ECDHE-ECDSA-AES256-GCM-SHA384' } } })
     expect((await handshakeWith(served, 'TLSv1.2')).getCipher().name).toBe('ECDHE-ECDSA-AES256-GCM-SHA384')
+  })
+
+  test('uses the suites of TLS 1.3 in the list, and with no others speaks nothing older', async () => {
+    for (const suite of ['TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256']) {
+      const served = await serve(engine, echo, { server: { tls: { ...good, ciphers: suite } } })
+      expect((await handshakeWith(served, 'TLSv1.3')).getCipher().name).toBe(suite)
+      await expect(handshakeWith(served, 'TLSv1.2')).rejects.toBeInstanceOf(Error)
+      const both = await serve(engine, echo, { server: { tls: { ...good, ciphers: `${suite}:ECDHE-ECDSA-AES256-GCM-SHA384` } } })
+      expect((await handshakeWith(both, 'TLSv1.3')).getCipher().name).toBe(suite)
+      expect((await handshakeWith(both, 'TLSv1.2')).getCipher().name).toBe('ECDHE-ECDSA-AES256-GCM-SHA384')
+    }
+  })
+
+  test('a cipher list may name a lower security level, for RSA 1024', async () => {
+    const tls = { ...makeCertificate('rsa:1024'), ciphers: 'DEFAULT:@SECLEVEL=1' }
+    const served = await serve(engine, echo, { server: { tls } })
+    expect(await (await Client.open(served, '/', { rejectUnauthorized: false })).ask('small')).toBe('small')
   })
 
   test('speaks TLS 1.3 and 1.2 by default, and nothing older', async () => {
@@ -254,6 +279,31 @@ describeEngines('TLS', (engine) => {
     ['a file of authorities that is missing', 'ERR_TLS_FILE', () => ({ ...good, caFile: file('none.pem') }), 'none.pem'],
     ['a file of authorities that is not PEM', 'ERR_TLS_CERTIFICATE', () => ({ ...good, caFile: file('text.pem') }), 'text.pem'],
     ['authorities that are a key', 'ERR_TLS_CERTIFICATE', () => ({ ...good, ca: good.key })],
+    [
+      'certificates joined without a line feed',
+      'ERR_TLS_CERTIFICATE',
+      () => ({ keyFile: file('key.pem'), certFile: file('joined.pem') }),
+      'joined.pem',
+    ],
+    [
+      'a chain whose last block is cut off',
+      'ERR_TLS_CERTIFICATE',
+      () => ({ keyFile: file('key.pem'), certFile: file('cut.pem') }),
+      'cut.pem',
+    ],
+    [
+      'authorities of which one cannot be read',
+      'ERR_TLS_CERTIFICATE',
+      () => ({ ...good, caFile: file('damaged.pem') }),
+      'damaged.pem',
+    ],
+    [
+      'a certificate with a key of RSA 1024',
+      'ERR_TLS_CONTEXT',
+      () => ({ keyFile: file('small.pem'), certFile: file('small-cert.pem') }),
+      'small-cert.pem',
+    ],
+    ['a suite that TLS 1.3 does not have', 'ERR_TLS_CONTEXT', () => ({ ...good, ciphers: 'TLS_RSA_WITH_AES_128_GCM_SHA256' })],
     ['a cipher list that means nothing', 'ERR_TLS_CONTEXT', () => ({ ...good, ciphers: 'NO-SUCH-CIPHER' })],
   ]
   for (const [what, code, options, name] of cases) {

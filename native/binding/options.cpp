@@ -51,6 +51,7 @@ std::vector<TlsOptions> tls_entries(Napi::Value given) {
                        .certificate = text_or_bytes(entry.Get("cert")),
                        .passphrase = text_or_bytes(entry.Get("passphrase")),
                        .ciphers = text_or_bytes(entry.Get("ciphers")),
+                       .cipher_suites = text_or_bytes(entry.Get("cipherSuites")),
                        .tls13_only = text(entry.Get("minVersion")) == "TLSv1.3",
                        .authorities = text_or_bytes(entry.Get("ca")),
                        .request_certificate = boolean(entry.Get("requestCert")),

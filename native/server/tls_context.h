@@ -18,6 +18,8 @@ struct TlsOptions {
   std::string passphrase;
   /// OpenSSL cipher list for TLS 1.2; empty keeps OpenSSL's own.
   std::string ciphers;
+  /// Those of TLS 1.3, joined by colons; empty keeps OpenSSL's own.
+  std::string cipher_suites;
   /// Refuse TLS 1.2.
   bool tls13_only = false;
   /// Certificates of the authorities whose clients are welcome; may be empty.

@@ -9,8 +9,8 @@ namespace nws {
 
 namespace {
 
-/// The host name in a ClientHello (RFC 6066, section 3), in lower case; empty without one. What is malformed is for OpenSSL to
-/// refuse.
+/// The host name in a ClientHello (RFC 6066, section 3), in lower case, without the dot that an absolute name
+/// ends with; empty without one. What is malformed is for OpenSSL to refuse.
 std::string server_name(SSL *ssl) {
   const unsigned char *data = nullptr;
   std::size_t length = 0;
@@ -23,6 +23,9 @@ std::string server_name(SSL *ssl) {
     return {};
   }
   std::string name(reinterpret_cast<const char *>(data + 5), name_length);
+  if (name.ends_with('.')) {
+    name.pop_back();
+  }
   std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; });
   return name;
 }
@@ -87,7 +90,8 @@ std::optional<TlsFailure> TlsEntries::load(const std::vector<TlsOptions> &entrie
 
 const TlsEntries::Entry &TlsEntries::find(std::string_view name) const {
   auto found = table_.by_name.find(std::string(name));
-  if (std::size_t dot = name.find('.'); found == table_.by_name.end() && dot != std::string_view::npos) {
+  // In place of the star stands one label, which is not empty.
+  if (std::size_t dot = name.find('.'); found == table_.by_name.end() && dot != std::string_view::npos && dot > 0) {
     found = table_.by_name.find("*" + std::string(name.substr(dot)));
   }
   return table_.entries[found == table_.by_name.end() ? 0 : found->second];

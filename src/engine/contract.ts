@@ -32,12 +32,18 @@ export interface EngineTls {
   readonly cert: Buffer
   readonly ca?: Buffer
   readonly passphrase?: string
+  /** OpenSSL cipher list for TLS 1.2. */
   readonly ciphers?: string
+  /** Those of TLS 1.3, which OpenSSL keeps apart; joined by colons. */
+  readonly cipherSuites?: string
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
   readonly requestCert: boolean
   /** With `requestCert`: nobody without a valid certificate gets as far as a request, with a resumed session neither. */
   readonly rejectUnauthorized: boolean
-  /** In lower case; a host name, or `*.` and the rest of one. Only the first entry may be without. */
+  /**
+   * In lower case; a host name, or `*.` and the rest of one. Only the first entry may be without. A client's
+   * name is compared without case and without the dot at its end.
+   */
   readonly serverName?: string
 }
 

@@ -5,6 +5,8 @@ import type { Engine, EngineName } from './contract.js'
 import { loadNative } from './native.js'
 import { portableEngine } from './portable.js'
 
+export { nodeTlsSettings } from './portable-tls-settings.js'
+
 /** Chooses the engine where no option does. */
 const ENGINE_VARIABLE = 'NATIVE_WEBSOCKET_SERVER_ENGINE'
 

@@ -11,6 +11,7 @@ import { createServer, type Server, type TLSSocket } from 'node:tls'
 import { TlsError } from '../errors.js'
 import type { EngineTls } from './contract.js'
 import { type Prologue, readPrologue } from './portable-prologue.js'
+import { nodeTlsSettings } from './portable-tls-settings.js'
 import { turns, type Waiting } from './portable-turns.js'
 import { MAX_TLS_HANDSHAKES_PER_TURN } from './turn-budget.js'
 
@@ -35,8 +36,10 @@ export class PortableTls {
   }
 
   #find(name: string): Server {
-    const wildcard = `*${name.slice(name.indexOf('.'))}`
-    return this.#byName.get(name) ?? this.#byName.get(wildcard) ?? this.#default
+    const dot = name.indexOf('.')
+    // In place of the star stands one label, which is not empty.
+    const wildcard = dot > 0 ? this.#byName.get(`*${name.slice(dot)}`) : undefined
+    return this.#byName.get(name) ?? wildcard ?? this.#default
   }
 }
 
@@ -81,7 +84,7 @@ function makeServer(entry: EngineTls, onSecure: (stream: TLSSocket) => void): Se
   // still count.
   const secureOptions = entry.requestCert && entry.rejectUnauthorized ? constants.SSL_OP_NO_TICKET : 0
   try {
-    const server = createServer({ ...entry, secureOptions, ALPNProtocols: ['http/1.1'] }, onSecure)
+    const server = createServer({ ...nodeTlsSettings(entry), secureOptions, ALPNProtocols: ['http/1.1'] }, onSecure)
     server.on('tlsClientError', (_error, stream) => stream.destroy())
     return server
   } catch (error) {
@@ -102,14 +105,14 @@ const MAX_HELLO_BYTES = 64 * 1024
 const MAX_HELLO_RECORDS = 64
 
 /**
- * The name in lower case; empty where there is none, or where the bytes are no ClientHello: that is for
- * OpenSSL to say.
+ * The name in lower case, without the dot that an absolute one ends with; empty where there is none, or where
+ * the bytes are no ClientHello: that is for OpenSSL to say.
  */
 export function parseServerName(bytes: Buffer): Prologue<string> {
   const hello = helloOf(bytes)
   if (typeof hello === 'number') return hello
   try {
-    return { value: serverNameIn(hello), length: 0 }
+    return { value: serverNameIn(hello).replace(/\.$/, ''), length: 0 }
   } catch {
     return { value: '', length: 0 } // a length in it leads beyond its end
   }

@@ -85,7 +85,7 @@ function checkMaterial(name: string, tls: TlsOptions, what: 'key' | 'cert' | 'ca
 
 /** Clients send no address as a server name (RFC 6066, section 3), so that an entry with one would serve nobody. */
 function isServerName(name: string): boolean {
-  if (typeof name !== 'string' || name.length > MAX_NAME_LENGTH || isIP(name) !== 0) return false
+  if (typeof name !== 'string' || name.length > MAX_NAME_LENGTH || isIP(name.replace('*', '1')) !== 0) return false
   const host = name.startsWith('*.') ? name.slice(2) : name
   return host.split('.').every((label) => LABEL.test(label))
 }

@@ -19,10 +19,14 @@ export function localhostCertificate(): Certificate {
   return shared
 }
 
-/** A fresh P-256 key (quick to make) with a certificate for localhost, 127.0.0.1 and ::1. */
-export function makeCertificate(): Certificate {
+/**
+ * A fresh key, P-256 (quick to make) or `rsa:` and its bits; its certificate is for localhost and its
+ * addresses.
+ */
+export function makeCertificate(kind?: `rsa:${number}`): Certificate {
   return inFolder((file) => {
-    openssl(`req -x509 ${NEW_KEY} -days 2 -subj /CN=localhost`, ...LOCAL_NAMES, '-keyout', file('key'), '-out', file('cert'))
+    const newKey = kind === undefined ? NEW_KEY : `-newkey ${kind} -nodes -sha256`
+    openssl(`req -x509 ${newKey} -days 2 -subj /CN=localhost`, ...LOCAL_NAMES, '-keyout', file('key'), '-out', file('cert'))
     return { key: readFileSync(file('key'), 'utf8'), cert: readFileSync(file('cert'), 'utf8') }
   })
 }

@@ -115,6 +115,7 @@ describe('server options', () => {
       'a b',
       'b\u00fccher.example',
       '127.0.0.1',
+      '*.0.0.1',
       '::1',
       7,
       `${'a'.repeat(64)}.b`,

@@ -123,17 +123,16 @@ describe('a file that cannot be read is named, with the reason', () => {
 })
 
 describe('a private key', () => {
-  test.each(['', 'not a key', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'])(
-    'that is no PEM is refused: %j',
-    async (key) => {
-      const error = refusal({ key, cert: pair.cert })
-      expect(error).toMatchObject({
-        code: 'ERR_TLS_KEY',
-        file: undefined,
-        message: 'the private key is not a private key in PEM',
-      })
-    },
-  )
+  test.each([
+    ['', 'the private key is not a private key in PEM'],
+    ['not a key', 'the private key is not a private key in PEM'],
+    [
+      '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n',
+      'the private key, block 1: it is no private key that OpenSSL can read',
+    ],
+  ])('that is no PEM is refused: %j', async (key, message) => {
+    expect(refusal({ key, cert: pair.cert })).toMatchObject({ code: 'ERR_TLS_KEY', file: undefined, message })
+  })
 
   test('that is a certificate, a public key or DER is refused', async () => {
     const { publicKey } = generateKeyPairSync('ed25519')
@@ -170,7 +169,9 @@ describe('a private key', () => {
   })
 
   test('belongs to the first certificate of the chain', async () => {
-    expect(refusal({ key: pair.key, cert: other.cert + pair.cert }).code).toBe('ERR_TLS_MISMATCH')
+    const error = refusal({ key: pair.key, cert: other.cert + pair.cert })
+    expect(error.code).toBe('ERR_TLS_MISMATCH')
+    expect(error.message).toContain("it belongs to block 2, and the server's own certificate comes first")
   })
 })
 
@@ -187,7 +188,7 @@ describe('a certificate', () => {
     const damaged = other.cert.replace(/M.*\n/, 'AAAA\n')
     const error = refusal({ key: pair.key, cert: pair.cert + damaged })
     expect(error.code).toBe('ERR_TLS_CERTIFICATE')
-    expect(error.message).toContain('certificate 2 of 2')
+    expect(error.message).toBe('the certificate, block 2: it is no certificate that OpenSSL can read')
   })
 })
 
@@ -204,8 +205,80 @@ describe('certificates of authorities', () => {
       code: 'ERR_TLS_CERTIFICATE',
       message: 'the CA certificate is not a certificate in PEM',
     })
-    expect(refusal({ ...pair, ca: pair.cert + other.cert.replace(/M.*\n/, 'AAAA\n') }).message).toContain('certificate 2 of 2')
+    expect(refusal({ ...pair, ca: pair.cert + other.cert.replace(/M.*\n/, 'AAAA\n') }).message).toContain('block 2')
     expect(refusal({ ...pair, caFile: file('missing.pem') })).toMatchObject({ code: 'ERR_TLS_FILE', file: file('missing.pem') })
+  })
+})
+
+describe('each block of a file is looked at', () => {
+  const joined = (first: string, second: string) => first.trimEnd() + second
+  const cut = (pem: string) => pem.slice(0, -40)
+  const damaged = (pem: string) => pem.replace(/\nM.{20}/, '\nAAAA')
+  const cases: [what: string, pem: (first: string, second: string) => string, problem: RegExp][] = [
+    ['joined to the one before', joined, /block 2: a line feed is missing/],
+    ['cut off at the end of the file', (first, second) => first + cut(second), /block 2: it is cut off/],
+    ['cut off before the next', (first, second) => `${cut(first).trimEnd()}\n${second}`, /block 1: it is cut off/],
+    ['that cannot be read', (first, second) => first + damaged(second), /block 2: it is no (certificate|private key)/],
+    ['that is empty', (first) => `${first}-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n`, /block 2: it is no/],
+    [
+      'whose BEGIN line is lost',
+      (first, second) => first + second.slice(second.indexOf('\n') + 1),
+      /block 2: its END line has no/,
+    ],
+    ['whose BEGIN line is damaged', (first, second) => first + second.replace('-----\n', '----\n'), /block 2: its BEGIN line/],
+    [
+      'whose END line has no line feed before it',
+      (first, second) => first + second.replace('\n-----E', '-----E'),
+      /block 2: its END/,
+    ],
+    ['whose END line is of another', (first, second) => first + second.replace('END ', 'END X'), /block 2: its END line/],
+    ['that is indented', (first, second) => first + second.replace(/^/gm, '  '), /block 2: its BEGIN line/],
+    ['behind text on its line', (first, second) => `${first}the next: ${second}`, /block 2: its BEGIN line/],
+    ['with backslashes for line feeds', (first, second) => first + second.replaceAll('\n', '\\n'), /block 2: its BEGIN line/],
+    [
+      'of a kind that would be passed over',
+      (first, second) => first + second.replaceAll(/(BEGIN|END) .*?-/g, '$1 PKCS7-'),
+      /block 2: it is of a kind/,
+    ],
+  ]
+  for (const [what, pem, problem] of cases) {
+    for (const material of ['key', 'cert', 'ca'] as const) {
+      // Keys of which the second is no certificate: only their frames are alike.
+      if (material === 'key' && what === 'that is empty') continue
+      test(`${material}: one ${what}`, () => {
+        const name = file(`${material}-blocks.pem`)
+        writeFileSync(name, material === 'key' ? pem(pair.key, other.key) : pem(pair.cert, other.cert))
+        const { [material]: _, ...rest } = { ...pair, ca: pair.cert }
+        const error = refusal({ ...rest, [`${material}File`]: name })
+        expect(error).toMatchObject({ code: material === 'key' ? 'ERR_TLS_KEY' : 'ERR_TLS_CERTIFICATE', file: name })
+        expect(error.message).toContain(`${name}, block `)
+        expect(error.message).toMatch(problem)
+      })
+    }
+  }
+
+  test('text, comments, blanks at line ends, CRLF and byte order marks are no faults', () => {
+    const commented = `Bag Attributes\n# -----BEGIN CERTIFICATE-----\n# no more\n\ufeff${pair.cert.replaceAll('\n', ' \r\n')}`
+    const between = `between -----BEGIN CERTIFICATE----- and its end\n\ufeff${other.cert}`
+    const tls = read({
+      key: `\ufeff${pair.key}`,
+      cert: commented + between.trimEnd(),
+      ca: `\ufeff${other.cert}\ufeff${pair.cert}`,
+    })
+    for (const bytes of [tls.key, tls.cert, tls.ca]) expect(String(bytes)).not.toContain('\ufeff')
+    expect(() => createSecureContext(tls)).not.toThrow()
+  })
+
+  test('one file may hold the key, its parameters and the chain', () => {
+    const parameters = execFileSync('openssl', ['ecparam', '-name', 'prime256v1'], { stdio: 'pipe' }).toString()
+    writeFileSync(file('all.pem'), parameters + pair.cert + pair.key + other.cert)
+    expect(() => read({ keyFile: file('all.pem'), certFile: file('all.pem') })).not.toThrow()
+  })
+
+  test('a certificate for lists of authorities is not passed over in a chain', () => {
+    const trusted = other.cert.replaceAll('CERTIFICATE', 'TRUSTED CERTIFICATE')
+    expect(refusal({ ...pair, cert: pair.cert + trusted }).message).toMatch(/block 2: a TRUSTED CERTIFICATE/)
+    expect(() => read({ ...pair, ca: trusted })).not.toThrow()
   })
 })
 
@@ -232,13 +305,53 @@ describe('settings that OpenSSL refuses', () => {
     expect(error.message).toMatch(/^OpenSSL refused the TLS settings: .*cipher/i)
   })
 
+  test('a cipher list without a name, or with a suite that TLS 1.3 does not have', () => {
+    for (const ciphers of [':', 'TLS_NO_SUCH_SUITE', 'TLS_AES_128_GCM_SHA256:TLS_RSA_WITH_AES_128_GCM_SHA256']) {
+      const error = refusal({ ...pair, ciphers })
+      expect(error.code).toBe('ERR_TLS_CONTEXT')
+      expect(error.message).toContain('the cipher list names ')
+    }
+  })
+
   test('a key that is too small', async () => {
-    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 512 })
-    const key = String(privateKey.export({ type: 'pkcs8', format: 'pem' }))
-    writeFileSync(file('small.pem'), key)
-    const command = `req -x509 -key ${file('small.pem')} -sha256 -days 2 -subj /CN=localhost -out ${file('small-cert.pem')}`
-    execFileSync('openssl', command.split(' '), { stdio: 'pipe' })
-    const error = refusal({ key, cert: readFileSync(file('small-cert.pem')) })
-    expect(error.code).toBe('ERR_TLS_CONTEXT')
+    for (const bits of [512, 1024]) {
+      const { privateKey } = generateKeyPairSync('rsa', { modulusLength: bits })
+      const key = String(privateKey.export({ type: 'pkcs8', format: 'pem' }))
+      writeFileSync(file('small.pem'), key)
+      const command = `req -x509 -key ${file('small.pem')} -sha256 -days 2 -subj /CN=localhost -out ${file('small-cert.pem')}`
+      execFileSync('openssl', command.split(' '), { stdio: 'pipe' })
+      const error = refusal({ key, certFile: file('small-cert.pem') })
+      expect(error).toMatchObject({ code: 'ERR_TLS_CONTEXT', file: file('small-cert.pem') })
+      expect(error.message).toMatch(/small-cert\.pem, block 1: OpenSSL refused it: .*key too small/)
+      // As a link of a chain it is too small as well.
+      const chain = refusal({ key: pair.key, cert: pair.cert + readFileSync(file('small-cert.pem'), 'utf8') })
+      expect(chain.message).toMatch(/^the certificate, block 2: OpenSSL refused it: .*key too small/)
+    }
+  })
+
+  test('a key of a kind that TLS servers have no use for', () => {
+    const { privateKey } = generateKeyPairSync('x25519')
+    const error = refusal({ key: privateKey.export({ type: 'pkcs8', format: 'pem' }), cert: pair.cert })
+    expect(error).toMatchObject({ code: 'ERR_TLS_KEY', message: expect.stringContaining('block 1: it is a key for x25519') })
+  })
+})
+
+describe('cipher lists', () => {
+  test('those of TLS 1.2 and the suites of TLS 1.3 are told apart, whatever separates them', () => {
+    const [suite, cipher] = ['TLS_AES_256_GCM_SHA384', 'ECDHE-ECDSA-AES128-GCM-SHA256']
+    expect(read({ ...pair, ciphers: cipher })).toMatchObject({ ciphers: cipher, minVersion: 'TLSv1.2' })
+    for (const separator of [':', ',', ' ', ', ', ';']) {
+      expect(read({ ...pair, ciphers: `${suite}${separator}${cipher}` })).toMatchObject({
+        ciphers: cipher,
+        cipherSuites: suite,
+        minVersion: 'TLSv1.2',
+      })
+    }
+  })
+
+  test('with suites of TLS 1.3 alone, nothing older is spoken', () => {
+    const tls = read({ ...pair, ciphers: 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256' })
+    expect(tls).toMatchObject({ cipherSuites: 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256', minVersion: 'TLSv1.3' })
+    expect(tls).not.toHaveProperty('ciphers')
   })
 })

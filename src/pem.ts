@@ -1,0 +1,89 @@
+/**
+ * The blocks of a PEM file (RFC 7468), told apart as strictly as they have to be: what OpenSSL passes over in
+ * silence, and so would be missing from a chain, is an error here.
+ */
+import { Buffer } from 'node:buffer'
+
+export interface PemBlock {
+  /** From 1, of all blocks of the file, whatever they hold. */
+  readonly number: number
+  /** What its BEGIN line says that it holds, for example `CERTIFICATE`. */
+  readonly label: string
+  /** From its BEGIN to its END line. */
+  readonly text: string
+}
+
+/** A block that cannot be used. */
+export class PemError extends Error {
+  /** As in PemBlock. */
+  readonly block: number
+
+  constructor(block: number, problem: string, options?: ErrorOptions) {
+    super(`block ${block}: ${problem}`, options)
+    this.block = block
+  }
+}
+
+const BEGIN = '-----BEGIN '
+const END = '-----END '
+const DASHES = '-----'
+/** U+FEFF in UTF-8, as Windows editors put it before a text. */
+const BYTE_ORDER_MARK = '\u00ef\u00bb\u00bf'
+
+/**
+ * The PEM without byte order marks, which OpenSSL would take for a part of the first line of a file that was
+ * appended to another.
+ */
+export function withoutByteOrderMarks(pem: Buffer): Buffer {
+  const text = pem.toString('latin1')
+  return text.includes(BYTE_ORDER_MARK) ? Buffer.from(text.replaceAll(BYTE_ORDER_MARK, ''), 'latin1') : pem
+}
+
+/**
+ * Any text may stand between the blocks; a line of it that begins with `#` may even show one. Throws
+ * PemError.
+ */
+export function pemBlocks(pem: Buffer): readonly PemBlock[] {
+  const blocks: PemBlock[] = []
+  let lines: string[] = []
+  let label: string | undefined // of the block that has begun
+  for (const given of pem.toString('latin1').split('\n')) {
+    const line = given.trimEnd()
+    const number = blocks.length + 1
+    if (label === undefined) {
+      label = labelBegunBy(line, number)
+      lines = [line]
+    } else if (endsBlock(line, label, number)) {
+      blocks.push({ number, label, text: `${lines.join('\n')}\n${line}\n` })
+      label = undefined
+    } else {
+      lines.push(line)
+    }
+  }
+  if (label !== undefined) throw new PemError(blocks.length + 1, 'it is cut off, and has no END line')
+  return blocks
+}
+
+/** The label of the block that begins with this line outside of any; undefined for text. */
+function labelBegunBy(line: string, number: number): string | undefined {
+  if (line.startsWith('#')) return undefined
+  if (line.startsWith(END)) throw new PemError(number, 'its END line has no BEGIN line')
+  const label = line.startsWith(BEGIN) && line.endsWith(DASHES) ? line.slice(BEGIN.length, -DASHES.length) : ''
+  if (label !== '' && !label.includes(DASHES)) return label
+  // In the middle of a sentence it is text.
+  const looksLikeOne = line.trimStart().startsWith(BEGIN) || (line.includes(BEGIN) && line.endsWith(DASHES))
+  if (looksLikeOne) throw new PemError(number, 'its BEGIN line is damaged, or not alone on its line')
+  return undefined
+}
+
+/** Whether this line of the block is its last. */
+function endsBlock(line: string, label: string, number: number): boolean {
+  if (!line.includes(DASHES)) return false
+  const end = `${END}${label}${DASHES}`
+  if (line === end) return true
+  if (line.startsWith(end + BEGIN)) {
+    throw new PemError(number + 1, `a line feed is missing between the END line of block ${number} and its BEGIN line`)
+  }
+  if (line.startsWith(BEGIN)) throw new PemError(number, `it is cut off: block ${number + 1} begins before its END line`)
+  throw new PemError(number, 'its END line is damaged, not alone on its line, or of another block')
+}

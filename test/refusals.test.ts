@@ -14,6 +14,8 @@ const HANDSHAKE = [
 const MALFORMED: Record<string, { readonly fields: readonly string[]; readonly version?: string }> = {
   'no Host': { fields: [] },
   'two Hosts': { fields: ['Host: a', 'Host: b'] },
+  // Behind so many that Node's limit of the number of fields would hide it.
+  'a second Host behind 2,500 fields': { fields: ['Host: a', ...Array<string>(2500).fill('a:'), 'Host: b'] },
   'two Hosts that are the same': { fields: ['host: a', 'HOST: a'] },
   'a version that is none': { fields: ['Host: a'], version: 'HTTP/1.2' },
   'a version in lower case': { fields: ['Host: a'], version: 'http/1.1' },

@@ -168,6 +168,36 @@ describeEngines('another client is answered in the middle of', (engine) => {
     expect(served.seen.count).toBe(total)
   })
 
+  test('a response of endless chunks that its client reads', async () => {
+    let pulled = 0
+    const served = await serve(
+      engine,
+      {},
+      {
+        routes: (server) =>
+          server
+            .get('/endless', () => {
+              const pull = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+                pulled += 1
+                controller.enqueue(Uint8Array.of(1))
+              }
+              return new Response(new ReadableStream({ pull }))
+            })
+            .get('/pulled', () => new Response(String(pulled))),
+      },
+    )
+    const reader = await RawClient.connect(served)
+    const witness = await RawClient.connect(served)
+    reader.write('GET /endless HTTP/1.1\r\nHost: a\r\n\r\n')
+    const answers: number[] = []
+    for (let i = 0; i < 3; i++) {
+      witness.write('GET /pulled HTTP/1.1\r\nHost: a\r\n\r\n')
+      answers.push(Number((await witness.response()).body.toString()))
+    }
+    expect(answers.every((count) => Number.isInteger(count))).toBe(true)
+    reader.vanish()
+  })
+
   test('what many clients send at once', async () => {
     const served = await counting(engine)
     const witness = await RawClient.connect(served)

@@ -22,6 +22,9 @@ export function createHttpServer(requestTimeout: number): Server {
     headersTimeout: Math.min(HEADERS_TIMEOUT, milliseconds || HEADERS_TIMEOUT),
     connectionsCheckingInterval: CHECK_INTERVAL,
   })
+  // Beyond a number, by default 2,000, Node leaves fields out and serves the request all the same, Host and
+  // Content-Length among them. The head's length is limited already.
+  server.maxHeadersCount = 0
   // It begins to watch these times when it listens.
   server.emit('listening')
   return server

@@ -46,8 +46,9 @@ class Turns {
   static constexpr std::uint32_t max_total_requests = 256;
   static constexpr std::uint32_t max_total_events = 16 * 1024;
   static constexpr std::size_t max_total_inflated = 8 * 1024 * 1024;
-  /// Steps of TLS handshakes in a turn: a step takes up to a millisecond. As many as µSockets allows (loop.c).
-  static constexpr std::uint32_t max_handshake_steps = 5;
+  /// Steps of TLS handshakes in a turn. A handshake takes two, the first of which is up to a millisecond of signing. µSockets
+  /// allows 5 steps (loop.c); in the long turns of a server that is attacked, new clients then had to wait for 10 seconds.
+  static constexpr std::uint32_t max_handshake_steps = 32;
 
   struct Ticket {
     TurnTaker *taker;

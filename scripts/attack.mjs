@@ -4,8 +4,7 @@
  * for a byte that is lost or wrong, a witness that is not served, a crash, something that attackers leave
  * behind, or more memory than docs/limits.md says.
  *
- *   npm run attack -- [--seconds 180] [--seed 1] [--engine native|portable] [--kind pipelined-gets …]
- * [--sanitize]
+ *   npm run attack -- [--seconds 180] [--seed 1] [--engine native|portable] [--kind slow-heads] [--sanitize]
  *
  * Of the time the portable engine gets a sixth. `--kind` names files of test/attack/kinds. `--sanitize` takes
  * the addon built with AddressSanitizer and UndefinedBehaviorSanitizer; one that
@@ -48,16 +47,36 @@ const MiB = 1024 * 1024
 
 /** @typedef {{ name: string, problem: string | undefined }} Check problem: undefined when it holds */
 /**
- * @typedef {{ name: string, connections: number, attempts: number, connected: number, bytes: number,
- * problems: string[] }} Attacks
+ * What the attackers of one kind have done.
+ * @typedef {object} Attacks
+ * @property {string} name
+ * @property {number} connections at once
+ * @property {number} attempts
+ * @property {number} connected connections that came about
+ * @property {number} bytes
+ * @property {string[]} problems
  */
 /**
- * @typedef {{ name: string, count: number, served: number, p50: number, p99: number, max: number, problems:
- * string[] }} Witnessed
+ * What the witnesses of one kind have seen; times in milliseconds.
+ * @typedef {object} Witnessed
+ * @property {string} name
+ * @property {number} count
+ * @property {number} served
+ * @property {number} p50
+ * @property {number} p99
+ * @property {number} max
+ * @property {number} again attempts to connect that had to be repeated
+ * @property {string[]} problems
  */
 /**
- * @typedef {{ longestTurn: number, mostMemory: number, memory: number, connections: number, failures:
- * string[] }} Stats
+ * The server's figures; times in milliseconds, memory in bytes.
+ * @typedef {object} Stats
+ * @property {number} longestTurn
+ * @property {number} mostWork
+ * @property {number} processorTime
+ * @property {number} mostMemory
+ * @property {number} connections
+ * @property {string[]} failures
  */
 
 const { problem } = compileTypeScript()
@@ -120,7 +139,7 @@ async function run(engine) {
     const [target] = await Promise.all(children.map(({ ready }) => ready))
     await witnesses.ask('start', { target })
     await wait(CALM * 1000)
-    const before = await server.ask('stats')
+    const before = await server.ask('begin')
     bound = before.mostMemory + (await attackers.ask('start', { target, engine }))
     const end = performance.now() + time * 1000
     while (performance.now() < end && !server.hasEnded) {
@@ -145,7 +164,7 @@ async function run(engine) {
   for (const child of children) child.kill()
   await Promise.all(children.map(({ ended }) => ended))
   if (stats !== undefined) most = Math.max(most, stats.mostMemory)
-  print(engine, attacked, witnessed, { longestTurn: stats?.longestTurn, most, bound })
+  print(engine, attacked, witnessed, { stats, most, bound })
 
   for (const { log } of children) crashes.push(readFileSync(log, 'utf8').trim().slice(0, 10_000))
   crashes.push(...(stats?.failures ?? []), ...attacked.flatMap(({ problems }) => problems))
@@ -218,9 +237,9 @@ function inMs(milliseconds) {
  * @param {string} engine
  * @param {Attacks[]} attacked
  * @param {Witnessed[]} witnessed
- * @param {{ longestTurn: number | undefined, most: number, bound: number }} server
+ * @param {{ stats: Stats | undefined, most: number, bound: number }} server
  */
-function print(engine, attacked, witnessed, { longestTurn, most, bound }) {
+function print(engine, attacked, witnessed, { stats, most, bound }) {
   console.log(`\nAttackers [${engine}]`)
   printTable(
     ['kind', 'at once', 'attempts', 'connected', 'MiB sent'],
@@ -234,17 +253,24 @@ function print(engine, attacked, witnessed, { longestTurn, most, bound }) {
   )
   console.log(`\nWitnesses [${engine}], times in ms`)
   printTable(
-    ['kind', 'at once', 'served', 'p50', 'p99', 'max', 'failed'],
-    witnessed.map(({ name, count, served, p50, p99, max, problems }) => [
+    ['kind', 'at once', 'served', 'p50', 'p99', 'max', 'again', 'failed'],
+    witnessed.map(({ name, count, served, p50, p99, max, again, problems }) => [
       name,
       count,
       served,
       ...[p50, p99, max].map(inMs),
+      again,
       problems.length,
     ]),
   )
-  const turn = longestTurn === undefined ? 'not known' : `${inMs(longestTurn)} ms`
-  console.log(`\nServer [${engine}]: longest turn ${turn}; most memory ${inMiB(most)} of ${inMiB(bound)}\n`)
+  console.log(`\nServer [${engine}]: most memory ${inMiB(most)} of ${inMiB(bound)}`)
+  if (stats !== undefined) {
+    const { longestTurn, mostWork, processorTime } = stats
+    console.log(
+      `  longest turn ${inMs(longestTurn)} ms; most processor time in a turn ${inMs(mostWork)} ms, in all ${inMs(processorTime)} ms`,
+    )
+  }
+  console.log()
 }
 
 /**

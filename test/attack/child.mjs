@@ -4,7 +4,7 @@ import { createWriteStream } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /** Milliseconds for an answer: what the program is at ends before that. */
-const PATIENCE = 60_000
+const PATIENCE = 90_000
 
 /** A program of this folder, which answers commands. */
 export class Child {

@@ -11,7 +11,7 @@ export default {
     let seed = 0
     await witness.keep(async () => {
       seed += 1
-      const length = random.int(4_000_000)
+      const length = random.int(2_000_000)
       const comparison = new Comparison(seed, length)
       const onData = (data) => comparison.add(data)
       const { status } = await exchange(target, { agent, path: `/stream/${seed}/${length}`, onData })

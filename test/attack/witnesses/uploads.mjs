@@ -1,4 +1,4 @@
-// Bodies of some megabytes, with their length or in chunks: the server gets every byte.
+// Bodies of some hundred kilobytes, with their length or in chunks: the server gets every byte.
 import { content, hashOf } from '../content.mjs'
 import { agentOf, exchange, expect } from '../peers.mjs'
 
@@ -13,7 +13,7 @@ export default {
     let seed = 0
     await witness.keep(async () => {
       seed += 1
-      const bytes = content(seed, random.int(2_000_000))
+      const bytes = content(seed, random.int(500_000))
       const body = []
       for (let at = 0; at < bytes.length; at += PIECE) body.push(bytes.subarray(at, at + PIECE))
       const headers = random.chance(0.5) ? { 'content-length': bytes.length } : { 'transfer-encoding': 'chunked' }

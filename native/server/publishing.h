@@ -152,6 +152,7 @@ class Publishing {
       note_buffered<SSL>(ws, data, connections_);
       return true;
     }
+    ReadGuard guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
     Compression *compression = data->compression.get();
     if (compression && compression->wants(payload.length(), compress)) {
       auto window = compression->shared_window();

@@ -17,10 +17,12 @@
 namespace nws {
 
 /// While it lives, what waits for the socket's peer goes on waiting, as if the kernel took nothing. Where nothing waits a write
-/// goes through: it is the last word to a peer that made an error. For plain TCP this does nothing. Belongs to the loop's thread.
+/// goes through: it is the last word to a peer that made an error. Belongs to the loop's thread.
 class ReadGuard {
  public:
-  ReadGuard(bool ssl, us_socket_t *socket) : before_(std::exchange(guarded(), ssl ? socket : guarded())) {}
+  /// `needed`: whether there is a reason; it does nothing else. TLS that is being read is one, and so is a socket that waits for
+  /// its turn to be parsed, since it is not polled (Reading::park).
+  ReadGuard(bool needed, us_socket_t *socket) : before_(std::exchange(guarded(), needed ? socket : guarded())) {}
   ~ReadGuard() { guarded() = before_; }
   ReadGuard(const ReadGuard &) = delete;
   ReadGuard &operator=(const ReadGuard &) = delete;
@@ -30,6 +32,27 @@ class ReadGuard {
 
  private:
   static us_socket_t *&guarded() {
+    static thread_local us_socket_t *socket = nullptr;
+    return socket;
+  }
+
+  us_socket_t *before_;
+};
+
+/// While it lives, what waits for this socket may be written: the kernel has said that it takes some. Outside of it, no write is
+/// tried behind bytes that the kernel did not take: µWebSockets tries one with each message, and each would fail. Belongs to the
+/// loop's thread.
+class WritableScope {
+ public:
+  explicit WritableScope(us_socket_t *socket) : before_(std::exchange(writable(), socket)) {}
+  ~WritableScope() { writable() = before_; }
+  WritableScope(const WritableScope &) = delete;
+  WritableScope &operator=(const WritableScope &) = delete;
+
+  static bool is_open(us_socket_t *socket) { return writable() == socket; }
+
+ private:
+  static us_socket_t *&writable() {
     static thread_local us_socket_t *socket = nullptr;
     return socket;
   }

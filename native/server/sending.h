@@ -130,6 +130,7 @@ class Sending {
   }
 
   void write(WebSocket *ws, SocketData *data, std::string_view payload, uWS::OpCode op_code, Compress compress) {
+    ReadGuard guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
     if (data->compression && data->compression->wants(payload.length(), compress)) {
       frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
       compression_.deflated.trim();

@@ -144,11 +144,21 @@ class ServerCore final : public WebSocketServer::Core {
 }  // namespace
 
 int ReadGuard::write(int ssl, us_socket_t *socket, const char *data, int length, int more) {
-  if (!ssl || socket != guarded() || frames::Corkable<true>::of(socket)->getBufferedAmount() == 0) {
+  std::size_t waiting =
+      ssl ? frames::Corkable<true>::of(socket)->getBufferedAmount() : frames::Corkable<false>::of(socket)->getBufferedAmount();
+  if (waiting == 0) {
     return write_to_socket(ssl, socket, data, length, more);
   }
-  us_poll_change(reinterpret_cast<us_poll_t *>(socket), us_socket_context_loop(ssl, us_socket_context(ssl, socket)),
-                 us_poll_events(reinterpret_cast<us_poll_t *>(socket)) | UV_WRITABLE);
+  auto *poll = reinterpret_cast<us_poll_t *>(socket);
+  int events = us_poll_events(poll);
+  bool is_full = (events & UV_WRITABLE) && !WritableScope::is_open(socket);
+  if ((socket != guarded() && !is_full) || us_socket_is_shut_down(ssl, socket)) {
+    return write_to_socket(ssl, socket, data, length, more);
+  }
+  // One that is not polled at all waits for a turn, after which it is (Reading::unpark).
+  if (events != 0) {
+    us_poll_change(poll, us_socket_context_loop(ssl, us_socket_context(ssl, socket)), events | UV_WRITABLE);
+  }
   return 0;
 }
 
@@ -162,6 +172,7 @@ us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
 
 template <bool SSL>
 us_socket_t *write_http(us_socket_t *socket) {
+  WritableScope scope(socket);
   socket = Reading::registered(SSL).http(socket);
   ServerCore<SSL> *core = us_socket_is_closed(SSL, socket) ? nullptr : ServerCore<SSL>::of(us_socket_context(SSL, socket));
   return core ? core->http().reading().written(socket) : socket;

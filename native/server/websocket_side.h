@@ -271,6 +271,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
 
 template <bool SSL>
 us_socket_t *write_websocket(us_socket_t *socket) {
+  WritableScope scope(socket);
   socket = Reading::registered(SSL).websocket(socket);
   // One that was shut down has no SocketData any more.
   if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {

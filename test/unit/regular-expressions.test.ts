@@ -41,12 +41,7 @@ async function verdictOn({ source, flags }: Expression): Promise<string> {
   return (await check(source, flags, { timeout: 30_000 })).status
 }
 
-/** Reads the files of whoever runs the server, and nothing else. */
-const WITHOUT_CLIENTS = ['src/tls.ts']
-
-const files = filesBelow('src', /\.ts$/)
-  .filter((file) => !WITHOUT_CLIENTS.includes(file))
-  .map((file) => ({ file, ...expressionsIn(contentOf(file)) }))
+const files = filesBelow('src', /\.ts$/).map((file) => ({ file, ...expressionsIn(contentOf(file)) }))
 const literals = files.flatMap((found) => found.literals.map((literal) => ({ ...literal, file: found.file })))
 
 describe('the regular expressions of src/', () => {

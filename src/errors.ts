@@ -20,7 +20,8 @@ export const ERROR_CODES = {
   EMFILE: 'The process has no file descriptor left, to listen with or for another connection.',
   ERR_BACKPLANE: 'The backplane has thrown or rejected; the message says in which call, and `cause` is what it was.',
   ERR_TLS_FILE: 'A key or certificate file is missing or cannot be read.',
-  ERR_TLS_KEY: 'The private key is not PEM, is damaged, or of a kind that cannot be used; the message names the block.',
+  ERR_TLS_KEY:
+    'The private key is not PEM, is damaged, not the only one, or of a kind that cannot be used; the message names the block.',
   ERR_TLS_PASSPHRASE: 'The private key is encrypted, and the passphrase is missing or wrong.',
   ERR_TLS_CERTIFICATE: 'A certificate, of the server, its chain or a CA, is not PEM or is damaged; the message names the block.',
   ERR_TLS_MISMATCH: 'The private key does not belong to the certificate.',

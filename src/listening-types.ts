@@ -4,11 +4,15 @@
  * TLS key and certificate, and what is asked of clients. PEM text or bytes, or the names of files; a key and
  * a certificate are required, each given once. Every block of the PEM is checked, and text between blocks is
  * passed over: a block that is damaged, cut off or joined to another is a TlsError with the file and the
- * block's number (`chain.pem, block 2: …`). Both engines refuse the same: among it RSA keys of less than
- * 2048 bits, unless `ciphers` names a lower security level.
+ * block's number (`chain.pem, block 2: …`), and so is a list of revoked certificates (`X509 CRL`), since none is
+ * read. Both engines refuse the same: among it RSA keys of less than 2048 bits, unless `ciphers` names a lower
+ * security level.
  */
 export interface TlsOptions {
-  /** Private key, PEM. */
+  /**
+   * Private key, PEM; a file with several is a TlsError. RSA, RSA-PSS, Ed25519, Ed448, or one on the curves
+   * P-256, P-384 and P-521, which are those that clients take from servers (RFC 8446, section 4.2.3).
+   */
   key?: string | Uint8Array
   /** Certificate, followed by its chain, PEM. */
   cert?: string | Uint8Array

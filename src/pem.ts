@@ -2,14 +2,14 @@
  * The blocks of a PEM file (RFC 7468), told apart as strictly as they have to be: what OpenSSL passes over in
  * silence, and so would be missing from a chain, is an error here.
  */
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 
 export interface PemBlock {
   /** From 1, of all blocks of the file, whatever they hold. */
   readonly number: number
   /** What its BEGIN line says that it holds, for example `CERTIFICATE`. */
   readonly label: string
-  /** From its BEGIN to its END line. */
+  /** From its BEGIN to its END line, as Latin-1, with line feeds alone between its lines. */
   readonly text: string
 }
 
@@ -31,23 +31,21 @@ const DASHES = '-----'
 const BYTE_ORDER_MARK = '\u00ef\u00bb\u00bf'
 
 /**
- * The PEM without byte order marks, which OpenSSL would take for a part of the first line of a file that was
- * appended to another.
+ * A line that is meant to begin or end a block, whatever has become of its dashes: word processors make others
+ * of them.
  */
-export function withoutByteOrderMarks(pem: Buffer): Buffer {
-  const text = pem.toString('latin1')
-  return text.includes(BYTE_ORDER_MARK) ? Buffer.from(text.replaceAll(BYTE_ORDER_MARK, ''), 'latin1') : pem
-}
+const DAMAGED_LINE = /^\s*[^\w\s#][^\w#]*(?:BEGIN|END) [A-Z0-9 ]*(?:CERTIFICATE|KEY|CRL)[^\w\s]/
 
 /**
- * Any text may stand between the blocks; a line of it that begins with `#` may even show one. Throws
- * PemError.
+ * Any text may stand between the blocks; a line of it that begins with `#` may even show one. Byte order marks
+ * count nowhere: a file that was appended to another has one in the middle. Throws PemError.
  */
 export function pemBlocks(pem: Buffer): readonly PemBlock[] {
   const blocks: PemBlock[] = []
   let lines: string[] = []
   let label: string | undefined // of the block that has begun
-  for (const given of pem.toString('latin1').split('\n')) {
+  const text = pem.toString('latin1').replaceAll(BYTE_ORDER_MARK, '')
+  for (const given of text.split('\n')) {
     const line = given.trimEnd()
     const number = blocks.length + 1
     if (label === undefined) {
@@ -61,6 +59,9 @@ export function pemBlocks(pem: Buffer): readonly PemBlock[] {
     }
   }
   if (label !== undefined) throw new PemError(blocks.length + 1, 'it is cut off, and has no END line')
+  // Not even its BEGIN line is whole. A text that ends with a dash and no line feed is rare.
+  const last = text.slice(text.lastIndexOf('\n') + 1)
+  if (last !== '' && BEGIN.startsWith(last)) throw new PemError(blocks.length + 1, 'it is cut off in its BEGIN line')
   return blocks
 }
 
@@ -72,7 +73,9 @@ function labelBegunBy(line: string, number: number): string | undefined {
   if (label !== '' && !label.includes(DASHES)) return label
   // In the middle of a sentence it is text.
   const looksLikeOne = line.trimStart().startsWith(BEGIN) || (line.includes(BEGIN) && line.endsWith(DASHES))
-  if (looksLikeOne) throw new PemError(number, 'its BEGIN line is damaged, or not alone on its line')
+  const isCutOff = line.length > DASHES.length && (BEGIN.startsWith(line) || END.startsWith(line))
+  if (looksLikeOne || isCutOff || DAMAGED_LINE.test(line))
+    throw new PemError(number, 'its BEGIN line is damaged, or not alone on its line')
   return undefined
 }
 

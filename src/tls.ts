@@ -6,19 +6,16 @@ import { Buffer } from 'node:buffer'
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext, getCiphers } from 'node:tls'
-import type { EngineTls } from './engine/contract.js'
+import type { EngineTls, TlsSource } from './engine/contract.js'
 import { nodeTlsSettings } from './engine/index.js'
 import { type ErrorCode, TlsError } from './errors.js'
 import { tlsEntryName } from './options/tls.js'
-import { type PemBlock, PemError, pemBlocks, withoutByteOrderMarks } from './pem.js'
+import { type PemBlock, PemError, pemBlocks } from './pem.js'
 import type { TlsOptions } from './types.js'
 
-/** Bytes of PEM, and where they came from. */
-interface Material {
+/** Bytes of PEM, and where they came from: `the private key in certs/key.pem`. */
+interface Material extends TlsSource {
   readonly bytes: Buffer
-  readonly file: string | undefined
-  /** For messages: `the private key in certs/key.pem`. */
-  readonly name: string
 }
 
 /**
@@ -35,45 +32,59 @@ function readEntry(options: TlsOptions, owner: string): EngineTls {
   const cert = read(`the certificate${owner}`, options.cert, options.certFile)
   const privateKey = parseKey(key, options.passphrase)
   const chain = parseCertificates(cert)
-  checkChain(cert, chain)
-  checkBelongs(key, privateKey, cert, chain)
+  checkChain(chain)
+  checkBelongs(key, privateKey.value, cert, chain)
   const hasCa = options.ca !== undefined || options.caFile !== undefined
-  const ca = hasCa ? read(`the CA certificate${owner}`, options.ca, options.caFile) : undefined
-  const authorities = ca === undefined ? [] : parseCertificates(ca)
-  const ciphers = readCiphers(options.ciphers, owner)
+  const ca = hasCa ? parseCertificates(read(`the CA certificate${owner}`, options.ca, options.caFile)) : []
   const tls: EngineTls = {
-    key: key.bytes,
-    cert: cert.bytes,
-    ...(ca !== undefined && { ca: ca.bytes }),
+    key: bytesOf([privateKey]),
+    cert: bytesOf(chain),
+    ...(hasCa && { ca: bytesOf(ca) }),
+    sources: {
+      settings: { name: `the TLS settings${owner}`, file: undefined },
+      key: privateKey.source,
+      cert: chain.map(({ source }) => source),
+      ca: ca.map(({ source }) => source),
+    },
     ...(options.passphrase !== undefined && { passphrase: options.passphrase }),
-    ...ciphers,
-    // Who names suites of TLS 1.3 alone has left no cipher for TLS 1.2.
-    minVersion:
-      ciphers.cipherSuites !== undefined && ciphers.ciphers === undefined ? 'TLSv1.3' : (options.minVersion ?? 'TLSv1.2'),
+    minVersion: options.minVersion ?? 'TLSv1.2',
+    ...readCiphers(options.ciphers, owner),
     requestCert: options.requestCert ?? false,
     rejectUnauthorized: options.rejectUnauthorized ?? true,
     ...(options.serverName !== undefined && { serverName: options.serverName.toLowerCase() }),
   }
-  checkAccepted(tls, owner, { key, cert, chain, ca, authorities })
+  checkAccepted(tls, chain, ca)
   return tls
 }
 
 /** One of the blocks of a material, read. */
 interface Parsed<T> {
   readonly block: PemBlock
+  readonly source: TlsSource
   readonly value: T
 }
 type ParsedCertificate = Parsed<X509Certificate>
 
+/** Engines are given what has been checked, rather than a file that another OpenSSL might read otherwise. */
+function bytesOf(parsed: readonly Parsed<unknown>[]): Buffer {
+  return Buffer.from(parsed.map(({ block }) => block.text).join(''), 'latin1')
+}
+
 /** The names of all suites of TLS 1.3 begin so, and no name that OpenSSL has for a cipher of TLS 1.2. */
 const CIPHER_SUITE_PREFIX = 'TLS_'
+
+/** What an entry of a cipher list that names no cipher to add begins with (openssl-ciphers(1)). */
+const OPERATORS: readonly (string | undefined)[] = ['@', '!', '-', '+']
 
 /**
  * Tells apart what OpenSSL keeps apart. Of TLS 1.2 it passes over the names that it does not know while one
  * remains, so that a list may be longer than an installation's; the suites of TLS 1.3 are few and fixed (RFC
  * 8446, appendix B.4), and one that is none of them would leave a server that listens and serves nobody.
  */
-function readCiphers(list: string | undefined, owner: string): Pick<EngineTls, 'ciphers' | 'cipherSuites'> {
+function readCiphers(
+  list: string | undefined,
+  owner: string,
+): Partial<Pick<EngineTls, 'ciphers' | 'cipherSuites' | 'minVersion'>> {
   if (list === undefined) return {}
   const names = list.split(/[:;, ]/).filter((name) => name !== '') // the separators of SSL_CTX_set_cipher_list(3)
   if (names.length === 0) throw new TlsError('ERR_TLS_CONTEXT', `the cipher list${owner} names no cipher`)
@@ -84,19 +95,21 @@ function readCiphers(list: string | undefined, owner: string): Pick<EngineTls, '
     const message = `the cipher list${owner} names ${unknown}, which is no cipher suite of TLS 1.3 that OpenSSL has`
     throw new TlsError('ERR_TLS_CONTEXT', message)
   }
-  const ciphers = names.filter((name) => !name.startsWith(CIPHER_SUITE_PREFIX))
-  return {
-    ...(ciphers.length > 0 && { ciphers: ciphers.join(':') }),
-    ...(suites.length > 0 && { cipherSuites: suites.join(':') }),
-  }
+  const others = names.filter((name) => !name.startsWith(CIPHER_SUITE_PREFIX))
+  if (suites.length === 0) return { ciphers: others.join(':') }
+  const cipherSuites = suites.join(':')
+  if (others.some((name) => !OPERATORS.includes(name[0]))) return { ciphers: others.join(':'), cipherSuites }
+  // Without a cipher for TLS 1.2 that is not spoken. What else is said (`@SECLEVEL=1`) counts, and needs a list.
+  const ciphers = others.length === 0 ? {} : { ciphers: ['DEFAULT', ...others].join(':') }
+  return { ...ciphers, cipherSuites, minVersion: 'TLSv1.3' }
 }
 
 /** OpenSSL reads no such block behind the first certificate, and says nothing of it. */
-function checkChain({ name, file }: Material, chain: readonly ParsedCertificate[]): void {
-  for (const { block } of chain.slice(1)) {
+function checkChain(chain: readonly ParsedCertificate[]): void {
+  for (const { block, source } of chain.slice(1)) {
     if (block.label !== 'TRUSTED CERTIFICATE') continue
-    const message = `${name}, block ${block.number}: a TRUSTED CERTIFICATE is for lists of authorities, not for a chain`
-    throw new TlsError('ERR_TLS_CERTIFICATE', message, file)
+    const message = `${source.name}: a TRUSTED CERTIFICATE is for lists of authorities, not for a chain`
+    throw new TlsError('ERR_TLS_CERTIFICATE', message, source.file)
   }
 }
 
@@ -108,20 +121,11 @@ function checkBelongs(key: Material, privateKey: KeyObject, cert: Material, chai
   throw new TlsError('ERR_TLS_MISMATCH', `${key.name} does not belong to ${cert.name}${hint}`, cert.file)
 }
 
-/** What an entry was made of. */
-interface Parts {
-  readonly key: Material
-  readonly cert: Material
-  readonly chain: readonly ParsedCertificate[]
-  readonly ca: Material | undefined
-  readonly authorities: readonly ParsedCertificate[]
-}
-
 /**
  * OpenSSL does not say which of the things that it was given it refuses: it is given them one by one then.
  */
-function checkAccepted(tls: EngineTls, owner: string, { key, cert, chain, ca, authorities }: Parts): void {
-  const { key: keyBytes, cert: _cert, ca: _ca, passphrase, ...settings } = tls
+function checkAccepted(tls: EngineTls, chain: readonly ParsedCertificate[], ca: readonly ParsedCertificate[]): void {
+  const { key, cert: _cert, ca: _ca, passphrase, ...settings } = tls
   const attempt = (material: Partial<EngineTls>): unknown => {
     try {
       // The cast is for the material that an attempt leaves out, which Node lets it.
@@ -133,45 +137,67 @@ function checkAccepted(tls: EngineTls, owner: string, { key, cert, chain, ca, au
   }
   const error = attempt(tls)
   if (error === undefined) return
-  const refused = (what: string, cause: unknown, file?: string) =>
-    new TlsError('ERR_TLS_CONTEXT', `${what}: ${reasonOf(cause)}`, file, { cause })
-  const whole = `OpenSSL refused the TLS settings${owner}`
+  const refused = ({ name, file }: TlsSource, cause: unknown) =>
+    new TlsError('ERR_TLS_CONTEXT', `OpenSSL refused ${name}: ${reasonOf(cause)}`, file, { cause })
   const settingsError = attempt({})
-  if (settingsError !== undefined) throw refused(whole, settingsError)
-  const own = chain[0]?.block.text ?? ''
-  for (const [index, { block }] of chain.entries()) {
-    const cause = attempt({ cert: Buffer.from(index === 0 ? own : own + block.text) })
-    if (cause !== undefined) throw refused(`${cert.name}, block ${block.number}: OpenSSL refused it`, cause, cert.file)
+  if (settingsError !== undefined) throw refused(tls.sources.settings, settingsError)
+  for (const [index, certificate] of chain.entries()) {
+    const cause = attempt({ cert: bytesOf(index === 0 ? [certificate] : [...chain.slice(0, 1), certificate]) })
+    if (cause !== undefined) throw refused(certificate.source, cause)
   }
-  for (const { block } of authorities) {
-    const cause = attempt({ ca: Buffer.from(block.text) })
-    if (cause !== undefined) throw refused(`${ca?.name}, block ${block.number}: OpenSSL refused it`, cause, ca?.file)
+  for (const authority of ca) {
+    const cause = attempt({ ca: bytesOf([authority]) })
+    if (cause !== undefined) throw refused(authority.source, cause)
   }
-  const keyError = attempt({ key: keyBytes, cert: Buffer.from(own), ...(passphrase !== undefined && { passphrase }) })
-  if (keyError !== undefined) throw refused(`OpenSSL refused ${key.name}`, keyError, key.file)
-  throw refused(whole, error)
+  const keyError = attempt({ key, cert: bytesOf(chain.slice(0, 1)), ...(passphrase !== undefined && { passphrase }) })
+  throw keyError === undefined ? refused(tls.sources.settings, error) : refused(tls.sources.key, keyError)
 }
 
 function read(what: string, given: string | Uint8Array | undefined, file: string | undefined): Material {
-  if (file === undefined) return { bytes: withoutByteOrderMarks(Buffer.from(given ?? '')), file: undefined, name: what }
+  if (file === undefined) return { bytes: Buffer.from(given ?? ''), file: undefined, name: what }
   const name = `${what} in ${file}`
   try {
-    return { bytes: withoutByteOrderMarks(readFileSync(file)), file, name }
+    return { bytes: readFileSync(file), file, name }
   } catch (error) {
     throw new TlsError('ERR_TLS_FILE', `cannot read ${name}: ${reasonOf(error)}`, file, { cause: error })
   }
 }
 
-/** Of several keys the first is used, as OpenSSL does. */
-function parseKey(material: Material, passphrase: string | undefined): KeyObject {
-  const [first] = parseBlocks(material, 'ERR_TLS_KEY', 'is not a private key in PEM', /(^| )PRIVATE KEY$/, (block) =>
+/** Of several keys OpenSSL would take the first. */
+function parseKey(material: Material, passphrase: string | undefined): Parsed<KeyObject> {
+  const keys = parseBlocks(material, 'ERR_TLS_KEY', 'is not a private key in PEM', /(^| )PRIVATE KEY$/, (block) =>
     parseKeyBlock(material, block, passphrase),
   )
-  return first.value
+  const [key, second] = keys
+  if (second === undefined) return key
+  const message = `${second.source.name}: it is another private key besides that of block ${key.block.number}`
+  throw new TlsError('ERR_TLS_KEY', message, material.file)
 }
 
 /** Those that both engines, and clients, have signatures for (RFC 8446, section 4.2.3). */
 const KEY_TYPES: readonly (string | undefined)[] = ['rsa', 'rsa-pss', 'ec', 'ed25519', 'ed448']
+
+/**
+ * The curves among them: P-256, P-384 and P-521. With TLS 1.2 others are possible where a client offers them
+ * (RFC 8422, section 5.1.1), which browsers, Node.js and curl do not.
+ */
+const CURVES: readonly (string | undefined)[] = ['prime256v1', 'secp384r1', 'secp521r1']
+
+/** The hashes of rsa_pss_pss_* in the same section, and their bytes, which are those of the salt as well. */
+const PSS_HASHES: Readonly<Record<string, number>> = { sha256: 32, sha384: 48, sha512: 64 }
+
+/** Why no client could verify this key's signatures: completes "it is a key ". Undefined when they can. */
+function uselessness({ asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject): string | undefined {
+  if (!KEY_TYPES.includes(type)) return `for ${type ?? 'an algorithm'}, which TLS servers have no use for`
+  if (type === 'ec' && !CURVES.includes(details.namedCurve)) {
+    const curve = details.namedCurve ?? 'of its own parameters'
+    return `on the curve ${curve}, which clients do not take from TLS servers: P-256, P-384 and P-521 are for that`
+  }
+  const { hashAlgorithm: hash, saltLength = 0 } = details
+  // One without a hash takes all.
+  if (type !== 'rsa-pss' || hash === undefined || saltLength <= (PSS_HASHES[hash] ?? -1)) return undefined
+  return `for RSA-PSS with ${hash} and a salt of ${saltLength} bytes or more, which no signature in TLS has`
+}
 
 function parseKeyBlock({ file, name }: Material, { number, label, text }: PemBlock, passphrase: string | undefined): KeyObject {
   // The two ways in which PEM says it: PKCS #8 (RFC 7468, section 11) and the older header (RFC 1421, section 4.6.1.1).
@@ -186,8 +212,9 @@ function parseKeyBlock({ file, name }: Material, { number, label, text }: PemBlo
     if (!isEncrypted) throw new PemError(number, 'it is no private key that OpenSSL can read', { cause: error })
     throw new TlsError('ERR_TLS_PASSPHRASE', `${name} cannot be opened with this passphrase`, file, { cause: error })
   }
-  if (KEY_TYPES.includes(key.asymmetricKeyType)) return key
-  throw new PemError(number, `it is a key for ${key.asymmetricKeyType}, which TLS servers have no use for`)
+  const problem = uselessness(key)
+  if (problem !== undefined) throw new PemError(number, `it is a key ${problem}`)
+  return key
 }
 
 /** All certificates, of a chain or of several authorities; in a chain the first is the server's own. */
@@ -208,7 +235,13 @@ type AtLeastOne<T> = readonly [T, ...T[]]
  * What else may stand in the files of keys and certificates. Certificates in another wrapping (`PKCS7`) are
  * no part of it: OpenSSL would not see them.
  */
-const OTHER_LABELS = /(^| )(CERTIFICATE|PRIVATE KEY|PUBLIC KEY|PARAMETERS|CRL|CERTIFICATE REQUEST)$/
+const OTHER_LABELS = /(^| )(CERTIFICATE|PRIVATE KEY|PUBLIC KEY|PARAMETERS|CERTIFICATE REQUEST)$/
+
+/** Why a block of this kind is refused. */
+function refusalOf(label: string): string {
+  if (label !== 'X509 CRL') return `it is of a kind that is not read here (${label})`
+  return 'it is a list of revoked certificates (X509 CRL), which is not read here: they would still count'
+}
 
 /**
  * Looks at all blocks, and reads those whose label is asked for, of which there must be one: `missing`
@@ -225,8 +258,8 @@ function parseBlocks<T>(
     const parsed: Parsed<T>[] = []
     for (const block of pemBlocks(bytes)) {
       const { label, number } = block
-      if (labels.test(label)) parsed.push({ block, value: parse(block) })
-      else if (!OTHER_LABELS.test(label)) throw new PemError(number, `it is of a kind that is not read here (${label})`)
+      if (labels.test(label)) parsed.push({ block, source: { name: `${name}, block ${number}`, file }, value: parse(block) })
+      else if (!OTHER_LABELS.test(label)) throw new PemError(number, refusalOf(label))
     }
     const [first, ...more] = parsed
     if (first !== undefined) return [first, ...more]

@@ -6,7 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type SecureVersion, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import type { EngineTls, ServerEvents } from '../src/engine/contract.js'
+import { selectEngine } from '../src/engine/index.js'
 import { TlsError, type TlsOptions, WebSocketServer } from '../src/index.js'
+import { readTls } from '../src/tls.js'
 import { Authority, type Certificate, localhostCertificate, makeCertificate } from './support/certificates.js'
 import { Client } from './support/client.js'
 import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
@@ -44,6 +47,11 @@ beforeAll(() => {
   const small = makeCertificate('rsa:1024')
   writeFileSync(join(folder, 'small.pem'), small.key)
   writeFileSync(join(folder, 'small-cert.pem'), small.cert)
+  const curve = makeCertificate('ec -pkeyopt ec_paramgen_curve:secp256k1')
+  writeFileSync(join(folder, 'curve.pem'), curve.key)
+  writeFileSync(join(folder, 'curve-cert.pem'), curve.cert)
+  writeFileSync(join(folder, 'keys.pem'), good.key + otherKey)
+  writeFileSync(join(folder, 'revoked.pem'), `${good.cert}-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n`)
   mkdirSync(join(folder, 'directory.pem'))
   writeFileSync(join(folder, 'locked.pem'), good.key)
   chmodSync(join(folder, 'locked.pem'), 0)
@@ -141,6 +149,17 @@ describeEngines('TLS', (engine) => {
       expect((await handshakeWith(both, 'TLSv1.2')).getCipher().name).toBe('ECDHE-ECDSA-AES256-GCM-SHA384')
     }
   })
+
+  for (const kind of ['rsa:2048', 'rsa-pss', 'ed25519', 'ed448', 'P-256', 'P-384', 'P-521']) {
+    test(`serves with a key of the kind ${kind}, in both versions of TLS`, async () => {
+      const tls = makeCertificate(kind.startsWith('P-') ? `ec -pkeyopt ec_paramgen_curve:${kind}` : kind)
+      const served = await serve(engine, echo, { server: { tls } })
+      for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+        const settings = { ca: tls.cert, minVersion: version, maxVersion: version }
+        expect(await (await Client.open(served, '/', settings)).ask(version)).toBe(version)
+      }
+    })
+  }
 
   test('a cipher list may name a lower security level, for RSA 1024', async () => {
     const tls = { ...makeCertificate('rsa:1024'), ciphers: 'DEFAULT:@SECLEVEL=1' }
@@ -303,6 +322,19 @@ describeEngines('TLS', (engine) => {
       () => ({ keyFile: file('small.pem'), certFile: file('small-cert.pem') }),
       'small-cert.pem',
     ],
+    [
+      'a key on a curve that clients do not take',
+      'ERR_TLS_KEY',
+      () => ({ keyFile: file('curve.pem'), certFile: file('curve-cert.pem') }),
+      'curve.pem',
+    ],
+    ['a file with two keys', 'ERR_TLS_KEY', () => ({ keyFile: file('keys.pem'), certFile: file('cert.pem') }), 'keys.pem'],
+    [
+      'a list of revoked certificates among the authorities',
+      'ERR_TLS_CERTIFICATE',
+      () => ({ ...good, caFile: file('revoked.pem') }),
+      'revoked.pem',
+    ],
     ['a suite that TLS 1.3 does not have', 'ERR_TLS_CONTEXT', () => ({ ...good, ciphers: 'TLS_RSA_WITH_AES_128_GCM_SHA256' })],
     ['a cipher list that means nothing', 'ERR_TLS_CONTEXT', () => ({ ...good, ciphers: 'NO-SUCH-CIPHER' })],
   ]
@@ -326,6 +358,42 @@ describeEngines('TLS', (engine) => {
     expect(error).toMatchObject({ name: 'TlsError', code: 'ERR_TLS_FILE', file: file('locked.pem') })
     expect(String(error)).toContain('EACCES')
   })
+
+  // The other engine has no OpenSSL but the one that has checked everything.
+  if (engine === 'native') {
+    test('what this engine alone refuses is named with its file', async () => {
+      writeFileSync(file('chain.pem'), good.key + good.cert + makeCertificate().cert)
+      const [first, second] = readTls([
+        good,
+        { keyFile: file('key.pem'), certFile: file('chain.pem'), caFile: file('cert.pem'), serverName: 'a.example' },
+      ])
+      if (first === undefined || second === undefined) throw new Error('an entry was lost')
+      const unreadable = Buffer.from(makeCertificate().cert.replace(/\nM.{20}/, '\nAAAA'))
+      const altered: [entry: Partial<EngineTls>, code: string, file: string | undefined, name: string][] = [
+        [{ key: Buffer.from('nonsense') }, 'ERR_TLS_KEY', file('key.pem'), 'key.pem, block 1'],
+        [{ key: Buffer.from(encryptedKey), passphrase: '' }, 'ERR_TLS_PASSPHRASE', file('key.pem'), 'key.pem, block 1'],
+        [{ key: Buffer.from(otherKey) }, 'ERR_TLS_MISMATCH', file('key.pem'), 'key.pem, block 1'],
+        [{ cert: unreadable }, 'ERR_TLS_CERTIFICATE', file('chain.pem'), 'chain.pem, block 2'],
+        [
+          { cert: Buffer.concat([first.cert, unreadable]) },
+          'ERR_TLS_CERTIFICATE',
+          file('chain.pem'),
+          'OpenSSL refused the certificate of tls[1] in',
+        ],
+        [{ ca: unreadable }, 'ERR_TLS_CERTIFICATE', file('cert.pem'), 'the CA certificate of tls[1] in'],
+        [{ ciphers: 'NO-SUCH-CIPHER' }, 'ERR_TLS_CONTEXT', undefined, 'OpenSSL refused the TLS settings of tls[1]: no cipher'],
+      ]
+      for (const [entry, code, name, text] of altered) {
+        const tls = [first, { ...second, ...entry }]
+        const options = { tls, proxyProtocol: false, requestTimeout: 0, routes: [] }
+        // No client comes: the events are never called.
+        const server = selectEngine(engine).engine.createServer(options, {} as ServerEvents)
+        const error = await server.listen({ host: '127.0.0.1', port: 0, reusePort: false }).catch((reason) => reason)
+        expect(error).toMatchObject({ name: 'TlsError', code, file: name })
+        expect(error.message).toContain(text)
+      }
+    })
+  }
 
   test('a bad certificate is told from a taken port', async () => {
     const holder = createServer()

@@ -18,6 +18,8 @@ const char *failure_name(TlsFailure::What what) {
       return "passphrase";
     case TlsFailure::What::certificate:
       return "certificate";
+    case TlsFailure::What::authority:
+      return "authority";
     case TlsFailure::What::mismatch:
       return "mismatch";
     case TlsFailure::What::context:
@@ -29,6 +31,8 @@ const char *failure_name(TlsFailure::What what) {
 void refuse_tls(Napi::Env env, const TlsFailure &failure) {
   Napi::Error error = Napi::Error::New(env, failure.reason);
   error.Set("tlsFailure", Napi::String::New(env, failure_name(failure.what)));
+  error.Set("entry", Napi::Number::New(env, static_cast<double>(failure.entry)));
+  error.Set("block", Napi::Number::New(env, static_cast<double>(failure.block)));
   error.ThrowAsJavaScriptException();
 }
 

@@ -33,7 +33,7 @@ std::string take_reason() {
   return text ? text : "unknown error";
 }
 
-TlsFailure failure(What what) { return {what, take_reason()}; }
+TlsFailure failure(What what, std::size_t block = 0) { return {.what = what, .reason = take_reason(), .block = block}; }
 
 Bio open_pem(const std::string &text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
 
@@ -50,19 +50,26 @@ int give_passphrase(char *buffer, int size, int, void *user) {
   return length;
 }
 
+/// Whether the text had no further block, which PEM_read_bio reports as an error.
+bool has_ended() { return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE; }
+
 std::optional<TlsFailure> use_certificate(SSL_CTX *context, const TlsOptions &options) {
   Bio bio = open_pem(options.certificate);
   Certificate leaf(PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr));
   if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) {
     return failure(What::certificate);
   }
-  while (Certificate link{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
+  std::size_t block = 1;
+  for (; Certificate link{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}; block++) {
     if (SSL_CTX_add0_chain_cert(context, link.get()) != 1) {
-      return failure(What::certificate);
+      return failure(What::certificate, block);
     }
     static_cast<void>(link.release());  // the context owns it now
   }
-  ERR_clear_error();  // the end of the file is an error to PEM_read_bio
+  if (!has_ended()) {
+    return failure(What::certificate, block);
+  }
+  ERR_clear_error();
   return std::nullopt;
 }
 
@@ -85,18 +92,17 @@ int accept_any_certificate(int, X509_STORE_CTX *) { return 1; }
 std::optional<TlsFailure> use_authorities(SSL_CTX *context, const TlsOptions &options) {
   if (!options.authorities.empty()) {
     Bio bio = open_pem(options.authorities);
-    bool any = false;
-    while (Certificate authority{PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr)}) {
-      any = true;
+    std::size_t block = 0;
+    for (; Certificate authority{PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr)}; block++) {
       if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority.get()) != 1 ||
           SSL_CTX_add_client_CA(context, authority.get()) != 1) {
-        return failure(What::certificate);
+        return failure(What::authority, block);
       }
     }
-    if (!any) {
-      return failure(What::certificate);
+    if (block == 0 || !has_ended()) {
+      return failure(What::authority, block);
     }
-    ERR_clear_error();  // the end of the text is an error to PEM_read_bio
+    ERR_clear_error();
   }
   if (options.request_certificate) {
     bool reject = options.reject_unauthorized;

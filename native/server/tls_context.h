@@ -1,6 +1,7 @@
 // Fills an OpenSSL context from PEM, and says precisely what is wrong.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,10 +33,13 @@ struct TlsOptions {
 };
 
 struct TlsFailure {
-  enum class What { key, passphrase, certificate, mismatch, context };
+  enum class What { key, passphrase, certificate, authority, mismatch, context };
   What what;
   /// What OpenSSL said. Holds no key material.
   std::string reason;
+  /// Which block of the certificate or of the authorities, and which entry of several: from 0.
+  std::size_t block = 0;
+  std::size_t entry = 0;
 };
 
 /// Nothing when the context is ready to serve. What OpenSSL copies from a context into each connection at its start (options,

@@ -77,6 +77,7 @@ std::optional<TlsFailure> TlsEntries::load(const std::vector<TlsOptions> &entrie
       return TlsFailure{TlsFailure::What::context, "no TLS context could be made"};
     }
     if (auto failed = configure_tls(entry.context.get(), options)) {
+      failed->entry = table.entries.size();
       return failed;
     }
     if (entries.size() > 1 && !options.server_name.empty()) {

@@ -621,6 +621,15 @@ TEST("bad TLS material is told apart") {
   options = good;
   options.key = make_key_pair().key;
   CHECK(refused(options).what == What::mismatch);
+  const std::string unreadable = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+  options = good;
+  options.certificate += good.certificate + unreadable;
+  CHECK(refused(options).what == What::certificate);
+  CHECK(refused(options).block == 2);
+  options = good;
+  options.authorities = good.certificate + unreadable;
+  CHECK(refused(options).what == What::authority);
+  CHECK(refused(options).block == 1);
   options = good;
   options.ciphers = "no such cipher";
   CHECK(refused(options).what == What::context);

@@ -26,11 +26,27 @@ export type EngineName = 'native' | 'portable'
 /** A payload as the caller gave it. A string is text; bytes are binary. */
 export type Payload = string | Uint8Array
 
-/** TLS material, already read and checked by `src/tls.ts`: PEM bytes, never file names. */
+/** What an engine calls a thing that it refuses. */
+export interface TlsSource {
+  /** For example `the certificate in certs/cert.pem, block 2`. */
+  readonly name: string
+  readonly file: string | undefined
+}
+
+/** TLS material, already read and checked by `src/tls.ts`. No engine opens a file. */
 export interface EngineTls {
+  /** PEM, as are the others: the blocks that were checked, and nothing else. */
   readonly key: Buffer
   readonly cert: Buffer
   readonly ca?: Buffer
+  readonly sources: {
+    /** Of all that is in no file. */
+    readonly settings: TlsSource
+    readonly key: TlsSource
+    /** Of each block, as of `ca`. */
+    readonly cert: readonly TlsSource[]
+    readonly ca: readonly TlsSource[]
+  }
   readonly passphrase?: string
   /** OpenSSL cipher list for TLS 1.2. */
   readonly ciphers?: string

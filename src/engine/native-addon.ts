@@ -13,6 +13,7 @@ import type {
   ExchangeId,
   ListenAddress,
   Payload,
+  TlsSource,
 } from './contract.js'
 import type { Compress } from './ring-layout.js'
 import type { RingAddon } from './rings.js'
@@ -75,14 +76,20 @@ export interface Addon extends RingAddon {
   [ENGINE]?: Engine
 }
 
-/** What the addon says of bad TLS material, as the codes of TlsError. */
-const TLS_CODES: Readonly<Record<string, ErrorCode>> = {
-  key: 'ERR_TLS_KEY',
-  passphrase: 'ERR_TLS_PASSPHRASE',
-  certificate: 'ERR_TLS_CERTIFICATE',
-  mismatch: 'ERR_TLS_MISMATCH',
-  context: 'ERR_TLS_CONTEXT',
+interface TlsFailureKind {
+  readonly code: ErrorCode
+  sourceIn(sources: EngineTls['sources'], block: number): TlsSource | undefined
 }
+
+/** What the addon says of bad TLS material, and what that is about. */
+const TLS_FAILURES: Readonly<Record<string, TlsFailureKind>> = {
+  key: { code: 'ERR_TLS_KEY', sourceIn: ({ key }) => key },
+  passphrase: { code: 'ERR_TLS_PASSPHRASE', sourceIn: ({ key }) => key },
+  certificate: { code: 'ERR_TLS_CERTIFICATE', sourceIn: ({ cert }, block) => cert[block] },
+  authority: { code: 'ERR_TLS_CERTIFICATE', sourceIn: ({ ca }, block) => ca[block] },
+  mismatch: { code: 'ERR_TLS_MISMATCH', sourceIn: ({ key }) => key },
+}
+const OTHER_TLS_FAILURE: TlsFailureKind = { code: 'ERR_TLS_CONTEXT', sourceIn: ({ settings }) => settings }
 
 /** Throws EngineError. */
 export function loadAddon(): Addon {
@@ -113,13 +120,27 @@ function installReason(): string | undefined {
   return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined
 }
 
-/** Throws TlsError in place of the addon's error. */
-export function translateTlsFailure<T>(make: () => T): T {
+/** What the addon adds to the error for bad TLS material. */
+interface TlsFailure {
+  readonly tlsFailure: string
+  /** Counted from 0, as are the blocks of the certificate or of the authorities in it. */
+  readonly entry: number
+  readonly block: number
+}
+
+/** Throws TlsError in place of the addon's error: its OpenSSL may be stricter than the one that has checked the entries. */
+export function translateTlsFailure<T>(entries: readonly EngineTls[] | undefined, make: () => T): T {
   try {
     return make()
   } catch (error) {
     if (!(error instanceof Error) || !('tlsFailure' in error)) throw error
-    const code = TLS_CODES[String(error.tlsFailure)] ?? 'ERR_TLS_CONTEXT'
-    throw new TlsError(code, `the TLS key or certificate cannot be used: ${error.message}`, undefined, { cause: error })
+    // The cast is for what native/binding/server_wrap.cpp adds together.
+    const { tlsFailure, entry, block } = error as Error & TlsFailure
+    const { code, sourceIn } = TLS_FAILURES[tlsFailure] ?? OTHER_TLS_FAILURE
+    const sources = entries?.[entry]?.sources
+    const source = sources && sourceIn(sources, block)
+    throw new TlsError(code, `OpenSSL refused ${source?.name ?? 'the TLS settings'}: ${error.message}`, source?.file, {
+      cause: error,
+    })
   }
 }

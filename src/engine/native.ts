@@ -79,7 +79,10 @@ class NativeServer implements EngineServer, ServerRecords {
     if (this.#stopped) throw new ClosedError()
     if (this.#addonServer !== undefined) throw new ListenError('ERR_LISTENING', address)
     const { addon, servers } = this.#engine
-    const server = translateTlsFailure(() => new addon.WebSocketServer(this.#number, { ...address, ...this.#options }))
+    const server = translateTlsFailure(
+      this.#options.tls,
+      () => new addon.WebSocketServer(this.#number, { ...address, ...this.#options }),
+    )
     servers.set(this.#number, this)
     try {
       const port = server.listen()
@@ -98,7 +101,7 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 
   reloadTls(tls: readonly EngineTls[]): void {
-    translateTlsFailure(() => this.#addonServer?.reloadTls(tls))
+    translateTlsFailure(tls, () => this.#addonServer?.reloadTls(tls))
     this.#options = { ...this.#options, tls }
   }
 

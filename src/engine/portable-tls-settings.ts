@@ -11,7 +11,7 @@ import type { EngineTls } from './contract.js'
 const SECURITY_LEVEL = 2
 
 /** TLS 1.2's ciphers and TLS 1.3's suites in one list, as Node has them. */
-export function nodeTlsSettings({ cipherSuites, ...entry }: EngineTls): EngineTls & Pick<SecureContextOptions, 'ciphers'> {
+export function nodeTlsSettings({ cipherSuites, sources: _sources, ...entry }: EngineTls): SecureContextOptions {
   const own = entry.ciphers ?? (cipherSuites === undefined ? DEFAULT_CIPHERS : 'DEFAULT')
   const level = own.includes('@SECLEVEL=') ? [] : [`@SECLEVEL=${SECURITY_LEVEL}`]
   return { ...entry, ciphers: [...(cipherSuites === undefined ? [] : [cipherSuites]), own, ...level].join(':') }

@@ -89,7 +89,9 @@ function makeServer(entry: EngineTls, onSecure: (stream: TLSSocket) => void): Se
     return server
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new TlsError('ERR_TLS_CONTEXT', `OpenSSL refused the TLS settings: ${reason}`, undefined, { cause: error })
+    throw new TlsError('ERR_TLS_CONTEXT', `OpenSSL refused ${entry.sources.settings.name}: ${reason}`, undefined, {
+      cause: error,
+    })
   }
 }
 

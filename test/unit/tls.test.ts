@@ -51,7 +51,13 @@ function refusal(...entries: TlsOptions[]): TlsError {
   return error
 }
 
-const DEFAULTS = { minVersion: 'TLSv1.2', requestCert: false, rejectUnauthorized: true }
+const SOURCES = {
+  settings: { name: 'the TLS settings', file: undefined },
+  key: { name: 'the private key, block 1', file: undefined },
+  cert: [{ name: 'the certificate, block 1', file: undefined }],
+  ca: [],
+}
+const DEFAULTS = { sources: SOURCES, minVersion: 'TLSv1.2', requestCert: false, rejectUnauthorized: true }
 
 /** The one entry, read. */
 function read(options: TlsOptions): EngineTls {
@@ -60,7 +66,7 @@ function read(options: TlsOptions): EngineTls {
   return entry
 }
 
-describe('material that fits is given as it was', () => {
+describe('material that fits is given block by block', () => {
   test('from PEM text', async () => {
     const tls = read(pair)
     expect(tls).toEqual({ key: Buffer.from(pair.key), cert: Buffer.from(pair.cert), ...DEFAULTS })
@@ -82,9 +88,14 @@ describe('material that fits is given as it was', () => {
     expect([tls.key, tls.cert].map(String)).toEqual([pair.key, pair.cert])
   })
 
-  test('with the whole chain, and with text around the blocks', async () => {
+  test('with the whole chain, and without the text around the blocks', async () => {
     const chain = `Our certificate\n${pair.cert}and its issuer\r\n${other.cert.replaceAll('\n', '\r\n')}`
-    expect(String(read({ key: pair.key, cert: chain }).cert)).toBe(chain)
+    writeFileSync(file('chain.pem'), pair.key + chain)
+    const tls = read({ key: pair.key, certFile: file('chain.pem') })
+    expect(String(tls.cert)).toBe(pair.cert + other.cert)
+    expect(tls.sources.cert).toEqual(
+      [2, 3].map((n) => ({ name: `the certificate in ${file('chain.pem')}, block ${n}`, file: file('chain.pem') })),
+    )
   })
 
   test.each(['pkcs8', 'traditional'] as const)('with an encrypted key (%s) and its passphrase', async (kind) => {
@@ -217,6 +228,16 @@ describe('each block of a file is looked at', () => {
   const cases: [what: string, pem: (first: string, second: string) => string, problem: RegExp][] = [
     ['joined to the one before', joined, /block 2: a line feed is missing/],
     ['cut off at the end of the file', (first, second) => first + cut(second), /block 2: it is cut off/],
+    ['of which five dashes are left', (first) => `${first}-----`, /block 2: it is cut off in its BEGIN line/],
+    ['cut off before its kind', (first) => `${first}-----BEGIN`, /block 2: its BEGIN line is damaged/],
+    ['cut off there before a line feed', (first) => `${first}-----BEG\r\n`, /block 2: its BEGIN line is damaged/],
+    ['cut off in its BEGIN line', (first) => `${first}-----BEGIN CERT`, /block 2: its BEGIN line is damaged/],
+    [
+      'with the dashes of a word processor',
+      (first, second) => first + second.replaceAll('-----', '\u2013\u2013\u2014'),
+      /block 2: its BEGIN line is damaged/,
+    ],
+    ['with four dashes at both of its ends', (first, second) => first + second.replaceAll('-----', '----'), /block 2: its BEGIN/],
     ['cut off before the next', (first, second) => `${cut(first).trimEnd()}\n${second}`, /block 1: it is cut off/],
     ['that cannot be read', (first, second) => first + damaged(second), /block 2: it is no (certificate|private key)/],
     ['that is empty', (first) => `${first}-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n`, /block 2: it is no/],
@@ -256,6 +277,36 @@ describe('each block of a file is looked at', () => {
       })
     }
   }
+
+  test('a list of revoked certificates is not passed over', () => {
+    const index = file('crl-index')
+    writeFileSync(index, '')
+    const config = `[ca]\ndefault_ca=a\n[a]\ndatabase=${index}\ndefault_md=sha256\ndefault_crl_days=1\n`
+    writeFileSync(file('crl.cnf'), config)
+    const command = `ca -gencrl -config ${file('crl.cnf')} -cert ${file('cert.pem')} -keyfile ${file('key.pem')}`
+    const list = execFileSync('openssl', command.split(' '), { stdio: 'pipe' }).toString()
+    for (const material of ['ca', 'cert'] as const) {
+      writeFileSync(file('revoked.pem'), pair.cert + list)
+      const { [material]: _, ...rest } = { ...pair, ca: pair.cert }
+      const error = refusal({ ...rest, [`${material}File`]: file('revoked.pem') })
+      expect(error).toMatchObject({ code: 'ERR_TLS_CERTIFICATE', file: file('revoked.pem') })
+      expect(error.message).toContain('revoked.pem, block 2: it is a list of revoked certificates (X509 CRL)')
+    }
+  })
+
+  test('of several private keys none is chosen', () => {
+    for (const second of [other.key, pair.key]) {
+      writeFileSync(file('keys.pem'), pair.key + pair.cert + second)
+      const error = refusal({ keyFile: file('keys.pem'), certFile: file('cert.pem') })
+      expect(error).toMatchObject({ code: 'ERR_TLS_KEY', file: file('keys.pem') })
+      expect(error.message).toContain('keys.pem, block 3: it is another private key besides that of block 1')
+    }
+  })
+
+  test('lines of dashes, and words that blocks are made of, are text', () => {
+    const text = '-----\n----- our authority -----\n- END USER: none\nBEGIN CERTIFICATE, it says\nthe end -'
+    expect(() => read({ ...pair, cert: `${text}\n${pair.cert}${text}\n` })).not.toThrow()
+  })
 
   test('text, comments, blanks at line ends, CRLF and byte order marks are no faults', () => {
     const commented = `Bag Attributes\n# -----BEGIN CERTIFICATE-----\n# no more\n\ufeff${pair.cert.replaceAll('\n', ' \r\n')}`
@@ -322,10 +373,10 @@ describe('settings that OpenSSL refuses', () => {
       execFileSync('openssl', command.split(' '), { stdio: 'pipe' })
       const error = refusal({ key, certFile: file('small-cert.pem') })
       expect(error).toMatchObject({ code: 'ERR_TLS_CONTEXT', file: file('small-cert.pem') })
-      expect(error.message).toMatch(/small-cert\.pem, block 1: OpenSSL refused it: .*key too small/)
+      expect(error.message).toMatch(/^OpenSSL refused the certificate in .*small-cert\.pem, block 1: .*key too small/)
       // As a link of a chain it is too small as well.
       const chain = refusal({ key: pair.key, cert: pair.cert + readFileSync(file('small-cert.pem'), 'utf8') })
-      expect(chain.message).toMatch(/^the certificate, block 2: OpenSSL refused it: .*key too small/)
+      expect(chain.message).toMatch(/^OpenSSL refused the certificate, block 2: .*key too small/)
     }
   })
 
@@ -333,6 +384,30 @@ describe('settings that OpenSSL refuses', () => {
     const { privateKey } = generateKeyPairSync('x25519')
     const error = refusal({ key: privateKey.export({ type: 'pkcs8', format: 'pem' }), cert: pair.cert })
     expect(error).toMatchObject({ code: 'ERR_TLS_KEY', message: expect.stringContaining('block 1: it is a key for x25519') })
+    const dsa = generateKeyPairSync('dsa', { modulusLength: 2048, divisorLength: 256 }).privateKey
+    const other = refusal({ key: dsa.export({ type: 'pkcs8', format: 'pem' }), cert: pair.cert })
+    expect(other).toMatchObject({ code: 'ERR_TLS_KEY', message: expect.stringContaining('block 1: it is a key for dsa') })
+  })
+
+  test.each(['secp224r1', 'secp256k1', 'brainpoolP256r1', 'sect283k1'])(
+    'a key on %s, which clients do not take',
+    (namedCurve) => {
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve })
+      writeFileSync(file('curve.pem'), privateKey.export({ type: 'sec1', format: 'pem' }))
+      const error = refusal({ keyFile: file('curve.pem'), cert: pair.cert })
+      expect(error).toMatchObject({ code: 'ERR_TLS_KEY', file: file('curve.pem') })
+      expect(error.message).toContain(`curve.pem, block 1: it is a key on the curve ${namedCurve}`)
+    },
+  )
+
+  test.each([
+    ['sha1', 20],
+    ['sha256', 64],
+  ])('a key for RSA-PSS with %s and a salt of %i bytes', (hash, salt) => {
+    const settings = [`rsa_pss_keygen_md:${hash}`, `rsa_pss_keygen_mgf1_md:${hash}`, `rsa_pss_keygen_saltlen:${salt}`]
+    const args = ['genpkey', '-algorithm', 'RSA-PSS', ...settings.flatMap((setting) => ['-pkeyopt', setting])]
+    const error = refusal({ key: execFileSync('openssl', args, { stdio: 'pipe' }), cert: pair.cert })
+    expect(error).toMatchObject({ code: 'ERR_TLS_KEY', message: expect.stringContaining(`for RSA-PSS with ${hash}`) })
   })
 })
 
@@ -353,5 +428,13 @@ describe('cipher lists', () => {
     const tls = read({ ...pair, ciphers: 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256' })
     expect(tls).toMatchObject({ cipherSuites: 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256', minVersion: 'TLSv1.3' })
     expect(tls).not.toHaveProperty('ciphers')
+  })
+
+  test('what is said besides the suites of TLS 1.3 counts, and names no cipher', () => {
+    expect(read({ ...pair, ciphers: 'TLS_AES_128_GCM_SHA256:@SECLEVEL=1:!aNULL' })).toMatchObject({
+      cipherSuites: 'TLS_AES_128_GCM_SHA256',
+      ciphers: 'DEFAULT:@SECLEVEL=1:!aNULL',
+      minVersion: 'TLSv1.3',
+    })
   })
 })

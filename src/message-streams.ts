@@ -3,19 +3,14 @@
  * calls; what is sent or published meanwhile waits behind them in the engine.
  */
 import { Readable } from 'node:stream'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ChunkEncoder } from './chunk-encoder.js'
 import type { ConnectionId, EngineServer } from './engine/contract.js'
 import { ClosedError } from './errors.js'
 import { Fifo } from './fifo.js'
 import { toPayload } from './options/arguments.js'
 import type { StreamSettings } from './options/websocket.js'
+import { SourceBudget } from './source-budget.js'
 import type { Data } from './types.js'
-
-/** Bytes after which others get their turn of the event loop, however fast source and client are. */
-const MAX_BURST = 1024 * 1024
-/** What a fragment counts for at least: it costs more than its bytes. */
-const MIN_FRAGMENT_COST = 1024
 
 /** What the streams of one socket have in common. */
 interface Target {
@@ -98,7 +93,7 @@ class MessageStream {
   /** Whether the source may still have something to give up. */
   #isSourceOpen = true
   #isFirst = true
-  #burst = 0
+  readonly #budget = new SourceBudget()
   #interruption: { readonly error: unknown } | undefined
   /** Settle what is being waited for. */
   #reject: (error: unknown) => void = () => {}
@@ -183,6 +178,8 @@ class MessageStream {
     for (let start = 0; start < bytes.length; start += maxFragmentLength) {
       await this.#send(bytes.subarray(start, start + maxFragmentLength), false)
     }
+    // A source may give empty chunks without end.
+    if (bytes.length === 0) await this.#spend(0)
   }
 
   async #send(data: Uint8Array, isLast: boolean): Promise<void> {
@@ -193,20 +190,18 @@ class MessageStream {
           this.#resolve = resolve
         }),
       )
-      this.#burst = 0
+      this.#budget.renew()
     }
-    if (this.#burst > MAX_BURST) {
-      this.#burst = 0
-      await this.#unlessInterrupted(nextTurn())
-      await this.#send(data, isLast)
-      return
-    }
-    this.#burst += Math.max(data.length, MIN_FRAGMENT_COST)
     // The client has closed, and that is told when what was sent before has left: nothing would follow it.
     if (!engine.isOpen(connection)) throw new ClosedError('the socket has closed')
     const { isBinary } = this.#encoder
     engine.sendFragment(connection, data, { isBinary, isFirst: this.#isFirst, isLast, compress: this.#settings.compress })
     this.#isFirst = false
+    if (!isLast) await this.#spend(data.length)
+  }
+
+  async #spend(bytes: number): Promise<void> {
+    if (this.#budget.spend(bytes)) await this.#unlessInterrupted(this.#budget.nextTurn())
   }
 
   /** As the promise, unless `interrupt` comes first. Unlike Promise.race, it leaves nothing behind in a promise that lives long. */

@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { ClosedError } from '../errors.js'
 import type { Consumer, ServerSocket } from '../socket.js'
+import { SourceBudget } from '../source-budget.js'
 import { SendStatus, type Socket } from '../types.js'
 import { serverSocketOf } from './server-socket.js'
 
@@ -34,6 +35,7 @@ export function duplex<T>(socket: Socket<T>): Duplex {
 class SocketDuplex extends Duplex implements Consumer {
   readonly #socket: ServerSocket<unknown>
   readonly #maxMessage: number
+  readonly #budget = new SourceBudget()
   /** Once it is known. */
   #end: { readonly error: ClosedError | null } | undefined
   #onEnd: ((error: ClosedError | null) => void) | undefined
@@ -99,5 +101,7 @@ class SocketDuplex extends Duplex implements Consumer {
       if (this.#socket.bufferedAmount > threshold) await this.#socket.drained({ threshold })
       if (this.#socket.send(message) === SendStatus.DROPPED) throw new ClosedError('the socket has closed')
     }
+    // A client may take all as fast as it is written, and an empty chunk is no message.
+    if (this.#budget.spend(chunk.length)) await this.#budget.nextTurn()
   }
 }

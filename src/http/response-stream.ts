@@ -2,18 +2,12 @@
  * An answer under way, which was not there at once: from its source to the engine, no faster than the client
  * reads.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { EngineServer, ExchangeId } from '../engine/contract.js'
+import { SourceBudget } from '../source-budget.js'
 import { type StreamingResponse, wrongLength } from './response.js'
 
 /** Bytes handed to the engine at once: what the client does not take of them waits in memory. */
 const PIECE = 64 * 1024
-
-/**
- * Chunks that a source gives in one turn of the event loop. One that is always ready would otherwise go from
- * promise to promise, and no other client would be served. Some 0.2 ms of small chunks.
- */
-const CHUNKS_PER_TURN = 64
 
 export type StreamEngine = Pick<EngineServer, 'beginResponse' | 'write' | 'endResponse' | 'abort'>
 
@@ -22,6 +16,7 @@ export class ResponseStream {
   readonly #exchange: ExchangeId
   readonly #response: StreamingResponse
   readonly #mustClose: () => boolean
+  readonly #budget = new SourceBudget()
   /** Bytes that the source has given. */
   #size = 0
   /** Of a body with a length: its last byte, until its source has ended. */
@@ -79,11 +74,10 @@ export class ResponseStream {
 
   async #readToEnd(): Promise<void> {
     const { rest, contentLength } = this.#response
-    for (let taken = 1; !this.#isAborted; taken++) {
+    while (!this.#isAborted) {
       const chunk = await rest.next()
       if (chunk === undefined) break
       await this.#take(chunk)
-      if (taken % CHUNKS_PER_TURN === 0) await nextTurn()
     }
     if (this.#isAborted || contentLength === undefined || this.#size === contentLength) return
     throw wrongLength(contentLength, this.#size, true)
@@ -108,10 +102,16 @@ export class ResponseStream {
 
   async #write(chunk: Uint8Array): Promise<void> {
     for (let at = 0; at < chunk.byteLength && !this.#isAborted; at += PIECE) {
-      if (this.#engine.write(this.#exchange, chunk.subarray(at, at + PIECE))) continue
-      await new Promise<void>((resolve) => {
-        this.#goOn = resolve
-      })
+      const piece = chunk.subarray(at, at + PIECE)
+      if (!this.#engine.write(this.#exchange, piece)) {
+        await new Promise<void>((resolve) => {
+          this.#goOn = resolve
+        })
+        this.#budget.renew()
+      }
+      if (this.#budget.spend(piece.byteLength)) await this.#budget.nextTurn()
     }
+    // A source may give empty chunks without end.
+    if (chunk.byteLength === 0 && this.#budget.spend(0)) await this.#budget.nextTurn()
   }
 }

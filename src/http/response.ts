@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer'
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
 import type { EngineResponse, ResponseHead } from '../engine/contract.js'
 import { ContentLengthError } from '../errors.js'
+import { SourceBudget } from '../source-budget.js'
 import { BodySource } from './body-source.js'
 import { isFetched, untrueFields } from './fetched-response.js'
 
@@ -96,8 +97,12 @@ export function cancelResponse(response: unknown, reason: unknown): void {
   }
 }
 
-/** Reads what comes within this turn of the event loop, until it is clear whether that is all. */
+/**
+ * Reads what comes within this turn of the event loop, until it is clear whether that is all, or the source has
+ * had its share of the turn.
+ */
 async function gather(source: BodySource): Promise<Uint8Array[]> {
+  const budget = new SourceBudget()
   const chunks: Uint8Array[] = []
   let size = 0
   while (chunks.length < 2 || size < GATHERED) {
@@ -105,6 +110,7 @@ async function gather(source: BodySource): Promise<Uint8Array[]> {
     if (chunk === undefined) break
     chunks.push(chunk)
     size += chunk.byteLength
+    if (budget.spend(0)) break // by their number alone: the bytes have their own limit
   }
   return chunks
 }

@@ -28,7 +28,8 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'the adapters',
     files: /^src\/adapters\//,
-    mayUse: /^(node:|src\/adapters\/|src\/(types|errors|bytes|fifo|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
+    mayUse:
+      /^(node:|src\/adapters\/|src\/(types|errors|bytes|fifo|socket|source-budget)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
   },
   {
     name: 'the public API',

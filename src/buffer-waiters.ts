@@ -34,22 +34,15 @@ export class BufferWaiters {
       }
       this.#waiters.add(waiter)
       signal?.addEventListener('abort', abort)
-      if (threshold > this.#watched) this.#watch()
+      if (threshold <= this.#watched) return
+      if (this.#engine.watchBuffer(this.#connection, threshold)) this.#watched = threshold
+      // What waits for a connection that has ended does not come: `end` follows.
+      else if (this.#engine.isOpen(this.#connection)) waiter.settle()
     })
   }
 
-  /** The engine says that what it watches for has come. */
+  /** The engine says that what it watches for has come. Settles who need not wait any longer, and has it watch for the next. */
   bufferIsLow(): void {
-    this.#watch()
-  }
-
-  /** The socket is closing: what waits will not come. */
-  end(): void {
-    for (const waiter of this.#waiters) waiter.settle({ error: new ClosedError('the socket has closed') })
-  }
-
-  /** Settles who need not wait any longer, and has the engine watch for the next. */
-  #watch(): void {
     this.#watched = -1
     while (this.#waiters.size > 0) {
       let highest = 0
@@ -58,9 +51,16 @@ export class BufferWaiters {
         this.#watched = highest
         return
       }
-      // What waits for a connection that has ended does not come: `end` follows.
       if (!this.#engine.isOpen(this.#connection)) return
-      for (const waiter of this.#waiters) if (waiter.threshold === highest) waiter.settle()
+      // All that are due at once, the highest first: one by one, each would look at all others.
+      const amount = Math.min(highest, this.#engine.bufferedAmount(this.#connection))
+      const due = [...this.#waiters].filter(({ threshold }) => threshold >= amount)
+      for (const waiter of due.sort((a, b) => b.threshold - a.threshold)) waiter.settle()
     }
+  }
+
+  /** The socket is closing: what waits will not come. */
+  end(): void {
+    for (const waiter of this.#waiters) waiter.settle({ error: new ClosedError('the socket has closed') })
   }
 }

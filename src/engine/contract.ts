@@ -318,8 +318,9 @@ export interface EngineServer {
   /** Bytes accepted by `send` and not yet given to the kernel. */
   bufferedAmount(id: ConnectionId): number
   /**
-   * Asks for `onBufferLow` when `bufferedAmount` is at most `threshold`; another call replaces the threshold. False, and nothing follows,
-   * when it is so already or the connection is closed.
+   * Asks for `onBufferLow` when `bufferedAmount` is at most `threshold`; another call replaces the threshold.
+   * False, and nothing follows of this call, when it is so already or the connection is closed; what was asked
+   * for before stays.
    */
   watchBuffer(id: ConnectionId, threshold: number): boolean
   /** Whether messages can be sent: from `accept` to `close`, `terminate` or the end. */

@@ -95,8 +95,7 @@ export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   }
 
   body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {
-    // Engines give memory of their own, never a SharedArrayBuffer.
-    this.#exchanges.body(exchange, chunk as Uint8Array<ArrayBuffer>, isLast)
+    this.#exchanges.body(exchange, chunk, isLast)
   }
 
   writable(exchange: ExchangeId): void {

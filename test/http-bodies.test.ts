@@ -391,6 +391,71 @@ describeEngines('a slow reader of a body', (engine) => {
   })
 })
 
+/** Chunks of one byte each. */
+const tiny = (count: number): Buffer => Buffer.from('1\r\nx\r\n'.repeat(count))
+
+describeEngines('a body in chunks of one byte', (engine) => {
+  test('waits for its reader in few pieces, and stops the client', async () => {
+    const gate = new Deferred()
+    const started = new Queue<true>()
+    const served = await withRoutes(engine, (server) =>
+      server.post('/', async ({ body }) => {
+        started.push(true)
+        await gate.promise
+        const first: number[] = []
+        let size = 0
+        for await (const chunk of body ?? []) {
+          // What comes later is given as it comes.
+          if (size < 60_000) first.push(chunk.length)
+          size += chunk.length
+        }
+        return Response.json([first.length, size])
+      }),
+    )
+    const client = await RawClient.connect(served)
+    client.write(request('POST', '/', 'Transfer-Encoding: chunked'), tiny(1_000_000))
+    await started.next('the handler')
+    await expect(within(client.flushed(), 'all of it to be taken', 1000)).rejects.toThrow()
+    gate.resolve()
+    client.write('0\r\n\r\n')
+    const [pieces, size] = JSON.parse((await client.response()).body.toString()) as [number, number]
+    expect(size).toBe(1_000_000)
+    expect(pieces).toBeLessThan(30)
+  })
+
+  test('reaches who waits for it at once', async () => {
+    const read = new Queue<number>()
+    const served = await withRoutes(engine, (server) =>
+      server.post('/', async ({ body }) => {
+        for await (const chunk of body ?? []) read.push(chunk.length)
+        return new Response()
+      }),
+    )
+    const client = await RawClient.connect(served)
+    client.write(request('POST', '/', 'Transfer-Encoding: chunked'))
+    for (let n = 0; n < 3; n++) {
+      client.write(tiny(1))
+      expect(await read.next('a byte')).toBe(1)
+    }
+    client.write('0\r\n\r\n')
+    expect((await client.response()).status).toBe(200)
+  })
+
+  test('that was given stays as it is', async () => {
+    const served = await withRoutes(engine, (server) =>
+      server.post('/', async ({ body }) => {
+        const kept: Uint8Array[] = []
+        for await (const chunk of body ?? []) kept.push(chunk)
+        return new Response(Buffer.concat(kept))
+      }),
+    )
+    const client = await RawClient.connect(served)
+    const pieces = Array.from({ length: 5000 }, (_, n) => `${n},`.padEnd(n % 50 === 0 ? 5000 : 0, '.'))
+    client.write(chunked('/', ...pieces))
+    expect((await client.response()).body.toString()).toBe(pieces.join(''))
+  })
+})
+
 describeEngines('a client that goes away in its body', (engine) => {
   test.each(['vanish', 'reset'] as const)('aborts the signal and rejects the reading: %s', async (leave) => {
     const started = new Queue<AbortSignal>()

@@ -4,8 +4,8 @@
  * and to look at text before the message is whole.
  */
 import { Buffer, isUtf8 } from 'node:buffer'
+import { GrowingBuffer } from '../growing-buffer.js'
 import type { CompressionAgreement } from './contract.js'
-import { GrowingBuffer } from './portable-buffer.js'
 import { closeCodeOf } from './portable-errors.js'
 import { Inflater } from './portable-inflate.js'
 import type { InputReader, PacedInput } from './portable-input.js'

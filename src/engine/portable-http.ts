@@ -151,7 +151,7 @@ export class PortableHttp {
       expectsContinue: expectsContinue && isBodyPending,
       isAnswered: false,
     })
-    if (isBodyPending) this.#readBody(id, request)
+    if (isBodyPending) this.#readBody(id, request, connection.input)
   }
 
   #receiveUpgrade(request: IncomingMessage, stream: NetSocket): void {
@@ -192,13 +192,14 @@ export class PortableHttp {
     return id
   }
 
-  #readBody(id: ExchangeId, request: IncomingMessage): void {
+  #readBody(id: ExchangeId, request: IncomingMessage, input: PacedInput): void {
     request.on('data', (chunk: Buffer) => {
       const exchange = this.#exchanges.get(id)
       if (exchange === undefined) return
       exchange.expectsContinue = false
       this.#events.body(id, chunk, false)
     })
+    request.on('resume', () => input.proceed())
     request.on('end', () => {
       const exchange = this.#exchanges.get(id)
       if (exchange === undefined) return

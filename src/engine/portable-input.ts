@@ -6,7 +6,7 @@
 import type { Buffer } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 import process from 'node:process'
-import { GrowingBuffer } from './portable-buffer.js'
+import { GrowingBuffer } from '../growing-buffer.js'
 import { TurnBudget, turns, type Waiting } from './portable-turns.js'
 import { MAX_HELD_BYTES } from './turn-budget.js'
 

@@ -1,6 +1,6 @@
 /** One message that a client sends, while it comes: in fragments, in pieces of them, compressed or not. */
 import type { Buffer } from 'node:buffer'
-import { GrowingBuffer } from './portable-buffer.js'
+import { GrowingBuffer } from '../growing-buffer.js'
 import { Utf8Check } from './portable-utf8.js'
 
 /** RFC 6455, section 7.4.1. */

@@ -44,6 +44,8 @@ export class RequestReader implements InputReader {
   read(bytes: Buffer, budget: TurnBudget): number {
     // Node stops the stream while the reader of a body is behind, and asks for more when it is not.
     if (this.#stream.readableFlowing !== true || this.#stream.readableLength > 0) return 0
+    // It would keep each chunk for itself until its reader goes on, as an object of its own.
+    if (this.#last?.complete === false && this.#last.isPaused()) return 0
     // What Node's parser says of it counts.
     if (this.#last?.complete ?? true) {
       this.#ends.expectHead()

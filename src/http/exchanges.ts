@@ -1,4 +1,5 @@
 /** HTTP requests from their route to the end of their answer, and of their body. */
+import type { Buffer } from 'node:buffer'
 import type { EngineResponse, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
 import type { Awaitable } from '../types.js'
 import { IncomingBody } from './body.js'
@@ -72,7 +73,7 @@ export class HttpExchanges {
     this.#owner.engine?.respond(exchange, { ...plainResponse(400, [], head.method === 'HEAD'), closes: true })
   }
 
-  body(exchange: ExchangeId, chunk: Uint8Array<ArrayBuffer>, isLast: boolean): void {
+  body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {
     const body = this.#bodies.get(exchange)?.body
     body?.push(chunk, isLast)
     // One that has become too large after the answer was the end of its connection.

@@ -7,9 +7,19 @@ import type { Target } from './target.js'
 /** Methods that a web-standard Request refuses: the one underneath is told GET, and ours says what was sent. */
 const NOT_FOR_REQUEST = new Set(['TRACE', 'TRACK'])
 
-type Overridden = 'bytes' | 'json' | 'method' | 'signal'
+type Overridden = 'bytes' | 'json' | 'method' | 'signal' | Collecting
+/** Methods that collect the body. */
+type Collecting = 'arrayBuffer' | 'blob' | 'formData' | 'text'
 // The types of Node describe methods and accessors as properties, which no class could override; the class itself has no such trouble.
-const WebRequest = Request as unknown as new (url: string, init: RequestInit) => Omit<Request, Overridden>
+const WebRequest = Request as unknown as new (
+  url: string,
+  init: RequestInit,
+) => Omit<Request, Overridden> & {
+  arrayBuffer(): ReturnType<Request['arrayBuffer']>
+  blob(): ReturnType<Request['blob']>
+  formData(): ReturnType<Request['formData']>
+  text(): ReturnType<Request['text']>
+}
 
 /**
  * A request as users see it: a web-standard Request, so that whatever takes one takes this. What is costly and not always needed is made
@@ -22,6 +32,7 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   declare readonly proxiedAddress?: string
   readonly #method: string
   readonly #search: string
+  readonly #incoming: IncomingBody | undefined
   #query: URLSearchParams | undefined
   #controller: AbortController | undefined
   /** Whether the client has gone. */
@@ -39,6 +50,7 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
     if (head.proxiedAddress !== '') this.proxiedAddress = head.proxiedAddress
     this.#method = head.method
     this.#search = target.search
+    this.#incoming = body
   }
 
   get method(): string {
@@ -58,6 +70,26 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
     return this.#controller.signal
   }
 
+  override arrayBuffer(): ReturnType<Request['arrayBuffer']> {
+    this.#collect()
+    return super.arrayBuffer()
+  }
+
+  override blob(): ReturnType<Request['blob']> {
+    this.#collect()
+    return super.blob()
+  }
+
+  override formData(): ReturnType<Request['formData']> {
+    this.#collect()
+    return super.formData()
+  }
+
+  override text(): ReturnType<Request['text']> {
+    this.#collect()
+    return super.text()
+  }
+
   async json<T = unknown>(): Promise<T> {
     // The caller says what it expects, as with fetch.
     return JSON.parse(await this.text()) as T
@@ -65,6 +97,12 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
     return new Uint8Array(await this.arrayBuffer())
+  }
+
+  /** A reader of its own, or of a clone, keeps getting what comes as it comes. */
+  #collect(): void {
+    const { body } = this
+    if (body !== null && body === this.#incoming?.stream && !body.locked && !this.bodyUsed) this.#incoming.collect()
   }
 
   abort(): void {

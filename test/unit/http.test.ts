@@ -1,6 +1,8 @@
 /** HTTP as text, and as web-standard objects. */
-import { describe, expect, test } from 'vitest'
+import { setImmediate } from 'node:timers/promises'
+import { describe, expect, test, vi } from 'vitest'
 import type { RequestHead } from '../../src/engine/contract.js'
+import { IncomingBody } from '../../src/http/body.js'
 import { isWebSocketUpgrade, refusalOf } from '../../src/http/handshake.js'
 import { elementsOf, headerOf, IncomingRequest } from '../../src/http/request.js'
 import { plainResponse, readResponse } from '../../src/http/response.js'
@@ -249,5 +251,54 @@ describe('a Response', () => {
     const used = new Response('once')
     await used.text()
     await expect(readResponse(used, false)).rejects.toThrow(TypeError)
+  })
+})
+
+describe('a body that comes byte by byte', () => {
+  const engine = { pauseBody: () => {}, resumeBody: () => {}, abort: () => {} }
+
+  /** The request, and what makes its body come, each byte in a turn of its own. */
+  function dripping(length: number) {
+    const body = new IncomingBody(engine, 1, length, false)
+    const request = head(['host', 'a'], { method: 'POST', hasBody: true })
+    const target = readTarget(request, 'http')
+    if (target === undefined) throw new Error('no proper target')
+    const drip = async () => {
+      for (let n = 1; n <= length; n++) {
+        body.push(Buffer.from('x'), n === length)
+        await setImmediate()
+      }
+    }
+    return { request: new IncomingRequest(request, target, {}, body), drip }
+  }
+
+  test.each(['text', 'bytes', 'arrayBuffer', 'blob', 'json', 'formData'] as const)(
+    'is kept in few pieces by %s',
+    async (method) => {
+      const given = vi.spyOn(ReadableStreamDefaultController.prototype, 'enqueue')
+      const { request, drip } = dripping(40_000)
+      // It is no JSON, and no form.
+      const reading = Promise.resolve(request[method]()).catch(() => undefined)
+      await drip()
+      await reading
+      const pieces = given.mock.calls.length
+      given.mockRestore()
+      expect(pieces).toBeGreaterThan(0)
+      expect(pieces).toBeLessThan(10)
+    },
+  )
+
+  test('reaches the readers of a clone as it comes', async () => {
+    const { request, drip } = dripping(100)
+    const clone = request.clone()
+    const text = request.text()
+    const chunks: number[] = []
+    const reading = (async () => {
+      for await (const chunk of clone.body ?? []) chunks.push(chunk.length)
+    })()
+    await drip()
+    await reading
+    expect(await text).toBe('x'.repeat(100))
+    expect(chunks.length).toBe(100)
   })
 })

@@ -11,13 +11,13 @@ interface Layer {
 }
 
 const LAYERS: readonly Layer[] = [
-  { name: 'bytes, queues and errors', files: /^src\/(bytes|errors|fifo)\.ts$/, mayUse: /^node:/ },
+  { name: 'bytes, queues and errors', files: /^src\/(bytes|errors|fifo|growing-buffer)\.ts$/, mayUse: /^node:/ },
   { name: 'the public types', files: /^src\/(listening-)?types\.ts$/, mayUse: /^(node:|src\/(errors|listening-types)\.ts$)/ },
   { name: 'the contract', files: /^src\/engine\/contract\.ts$/, mayUse: /^node:/ },
   {
     name: 'the portable engine',
     files: /^src\/engine\/portable/,
-    mayUse: /^(node:|ws$|src\/(bytes|errors|fifo)\.ts$|src\/engine\/(contract|turn-budget|portable[\w-]*)\.ts$)/,
+    mayUse: /^(node:|ws$|src\/(bytes|errors|fifo|growing-buffer)\.ts$|src\/engine\/(contract|turn-budget|portable[\w-]*)\.ts$)/,
   },
   {
     name: 'the choice of the engine, and the native one',

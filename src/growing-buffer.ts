@@ -1,4 +1,4 @@
-/** Bytes that come in pieces, on the portable engine. */
+/** Bytes that come in pieces. */
 import { Buffer } from 'node:buffer'
 
 const NOTHING = Buffer.alloc(0)

@@ -10,8 +10,22 @@ const NOT_FOR_REQUEST = new Set(['TRACE', 'TRACK'])
 type Overridden = 'bytes' | 'json' | 'method' | 'signal' | Collecting
 /** Methods that collect the body. */
 type Collecting = 'arrayBuffer' | 'blob' | 'formData' | 'text'
-// The types of Node describe methods and accessors as properties, which no class could override; the class itself has no such trouble.
-const WebRequest = Request as unknown as new (
+
+/**
+ * Stands for the global Request until the first request comes. With that, Node loads its fetch, which takes 8 MB and 10 GiB of
+ * addresses: a server of WebSockets alone needs none of it.
+ */
+class LateRequest {}
+
+/** Puts the global Request in the place of LateRequest. */
+function linkRequest(): void {
+  Object.setPrototypeOf(IncomingRequest, Request)
+  Object.setPrototypeOf(IncomingRequest.prototype, Request.prototype)
+}
+
+// The types of Node describe methods and accessors as properties, which no class could override; the class itself has no such
+// trouble.
+const WebRequest = LateRequest as unknown as new (
   url: string,
   init: RequestInit,
 ) => Omit<Request, Overridden> & {
@@ -42,6 +56,7 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   constructor(head: RequestHead, target: Target, params: Params<string>, body?: IncomingBody) {
     const method = NOT_FOR_REQUEST.has(head.method) ? 'GET' : head.method
     const headers = fieldsOf(head)
+    if (IncomingRequest.prototype instanceof LateRequest) linkRequest()
     const isReadable = body !== undefined && method !== 'GET' && method !== 'HEAD'
     super(target.url, { method, headers, ...(isReadable && { body: body.stream, duplex: 'half' }) })
     this.path = target.path

@@ -14,15 +14,25 @@ std::uint32_t buffered_amount(frames::WebSocket<SSL> *ws, const SocketData *data
   return ws->getBufferedAmount() + (data->held ? static_cast<std::uint32_t>(data->held->bytes) : 0);
 }
 
-/// Tells the sender how many bytes wait. A connection that is not read stays so: a write that fails makes µSockets read.
+/// Polls a connection for what it may do, where that is less than everything; its timeout follows. After each write, since a
+/// write that fails makes µSockets read, and when `paused` or `waits` has changed.
+template <bool SSL>
+void poll_as_allowed(frames::WebSocket<SSL> *ws, const SocketData *data) {
+  if (data->paused) {
+    Reading::stop(SSL, ws, ws->getBufferedAmount() > 0);
+  } else if (data->waits) {
+    Reading::park(SSL, ws);
+  } else {
+    return;
+  }
+  frames::keep_deadline<SSL>(ws);
+}
+
+/// Tells the sender how many bytes wait.
 template <bool SSL>
 void note_buffered(frames::WebSocket<SSL> *ws, SocketData *data, ConnectionTable &connections) {
   connections.account(data->id).buffered = buffered_amount<SSL>(ws, data);
-  if (data->waits) {
-    Reading::park(SSL, ws);
-  } else if (data->paused) {
-    Reading::stop(SSL, ws);
-  }
+  poll_as_allowed<SSL>(ws, data);
 }
 
 }  // namespace nws

@@ -95,47 +95,59 @@ Inflater::~Inflater() { inflateEnd(&stream_); }
 
 void Inflater::reset() { inflateReset(&stream_); }
 
-Inflated Inflater::inflate(std::string_view data, std::size_t limit, ScratchBuffer &out) {
-  if (data.empty()) {
+Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::size_t share, ScratchBuffer &out,
+                           Progress &progress) {
+  using State = Inflated::State;
+  if (message.empty()) {
     return {};  // no proper form of an empty message, but nobody could mean anything else
   }
-  const std::size_t most = limit + 1;  // the byte that is too many
-  out.grow(std::min(first_size, most), 0);
-  std::size_t length = 0;
   // Bit 7 of data_type: the decoder stands between two blocks (zlib.h, inflate).
   constexpr int between_blocks = 128;
-  for (std::string_view piece : {data, tail}) {
+  // To begin anew behind a final block takes as long as some bytes do: a message may consist of final blocks of 2 bytes.
+  constexpr std::size_t cost_of_block = 128;
+  const std::size_t most = limit + 1;  // the byte that is too many
+  const std::size_t whole = message.length() + tail.length();
+  auto &[read, written] = progress;
+  std::size_t cost = 0;
+  out.grow(std::min(first_size, most), 0);
+  for (;;) {
+    if (written == out.size()) {
+      out.grow(std::min(out.size() * 2, most), written);
+    }
+    std::string_view piece = read < message.length() ? message.substr(read) : tail.substr(read - message.length());
     stream_.next_in = input(piece);
-    stream_.avail_in = capped(piece.length());
-    for (;;) {
-      if (length == out.size()) {
-        out.grow(std::min(out.size() * 2, most), length);
+    stream_.avail_in = capped(std::min(piece.length(), share - cost));
+    stream_.next_out = reinterpret_cast<Bytef *>(out.data() + written);
+    stream_.avail_out = capped(std::min(std::min(out.size(), most) - written, share - cost));
+    uInt given = stream_.avail_in;
+    uInt room = stream_.avail_out;
+    int result = ::inflate(&stream_, Z_SYNC_FLUSH);
+    read += given - stream_.avail_in;
+    written += room - stream_.avail_out;
+    cost += (given - stream_.avail_in) + (room - stream_.avail_out);
+    if (written > limit) {
+      return {State::too_long, {}, cost};
+    }
+    if (result == Z_STREAM_END) {
+      inflateReset(&stream_);  // a final block, behind which others may follow (RFC 7692, section 7.2.3.5)
+      cost += cost_of_block;
+      if (read == message.length() || read == whole) {
+        return {State::whole, {out.data(), written}, cost};
       }
-      stream_.next_out = reinterpret_cast<Bytef *>(out.data() + length);
-      stream_.avail_out = capped(std::min(out.size(), most) - length);
-      uInt room = stream_.avail_out;
-      int result = ::inflate(&stream_, Z_SYNC_FLUSH);
-      length += room - stream_.avail_out;
-      if (length > limit) {
-        return {Inflated::Failure::too_long, {}};
-      }
-      if (result == Z_STREAM_END) {
-        inflateReset(&stream_);  // a final block, behind which others may follow (RFC 7692, section 7.2.3.5)
-        if (stream_.avail_in == 0) {
-          return {Inflated::Failure::none, {out.data(), length}};
-        }
-      } else if (result != Z_OK && result != Z_BUF_ERROR) {
-        return {Inflated::Failure::invalid, {}};
-      } else if (stream_.avail_out > 0) {
-        break;
-      }
+    } else if (result != Z_OK && result != Z_BUF_ERROR) {
+      return {State::invalid, {}, cost};
+    } else if (read == whole && stream_.avail_out > 0) {
+      break;
+    }
+    if (cost >= share) {
+      return {State::more, {out.data(), written}, cost};
     }
   }
   // The tail has ended a block, unless the data broke off in the middle of one.
   if (!(stream_.data_type & between_blocks)) {
-    return {Inflated::Failure::invalid, {}};
+    return {State::invalid, {}, cost};
   }
-  return {Inflated::Failure::none, {out.data(), length}};
+  return {State::whole, {out.data(), written}, cost};
 }
 
 // ---- who owns them ----
@@ -153,6 +165,16 @@ Inflater &SharedCompression::inflater() {
     inflater_ = std::make_unique<Inflater>(max_window_bits);
   }
   return *inflater_;
+}
+
+std::unique_ptr<Inflater> SharedCompression::take_inflater() {
+  inflater();
+  return std::move(inflater_);
+}
+
+void SharedCompression::give_back(std::unique_ptr<Inflater> inflater) {
+  inflater->reset();
+  inflater_ = std::move(inflater);
 }
 
 std::optional<int> Compression::shared_window() const {
@@ -186,16 +208,46 @@ std::string_view Compression::compress_fragment(std::string_view data, bool last
   return compressed;
 }
 
-Inflated Compression::decompress(std::string_view message, std::size_t limit) {
+Inflater &Compression::own_inflater() {
+  if (!inflater_) {
+    inflater_ = std::make_unique<Inflater>(agreed_.decompressor.bits);
+  }
+  return *inflater_;
+}
+
+Inflated Compression::decompress(std::string_view message, std::size_t limit, std::size_t share) {
+  shared_.progress = {};
   if (agreed_.decompressor.takeover) {
-    if (!inflater_) {
-      inflater_ = std::make_unique<Inflater>(agreed_.decompressor.bits);
-    }
-    return inflater_->inflate(message, limit, shared_.inflated);
+    return own_inflater().inflate(message, limit, share, shared_.inflated, shared_.progress);
   }
   Inflater &inflater = shared_.inflater();
-  Inflated inflated = inflater.inflate(message, limit, shared_.inflated);
-  inflater.reset();
+  Inflated inflated = inflater.inflate(message, limit, share, shared_.inflated, shared_.progress);
+  if (inflated.state != Inflated::State::more) {
+    inflater.reset();
+  }
+  return inflated;
+}
+
+std::unique_ptr<CompressedMessage> Compression::put_off(std::string_view message, int op_code) {
+  auto put_off = std::make_unique<CompressedMessage>(CompressedMessage{std::string(message), op_code, shared_.progress});
+  put_off->inflated = std::move(shared_.inflated);
+  if (!agreed_.decompressor.takeover) {
+    put_off->inflater = shared_.take_inflater();
+  }
+  return put_off;
+}
+
+Inflated Compression::decompress(CompressedMessage &message, std::size_t limit, std::size_t share) {
+  if (agreed_.decompressor.takeover) {
+    return own_inflater().inflate(message.payload, limit, share, message.inflated, message.progress);
+  }
+  if (!message.inflater) {
+    message.inflater = shared_.take_inflater();
+  }
+  Inflated inflated = message.inflater->inflate(message.payload, limit, share, message.inflated, message.progress);
+  if (inflated.state != Inflated::State::more) {
+    shared_.give_back(std::move(message.inflater));
+  }
   return inflated;
 }
 

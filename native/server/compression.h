@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 namespace nws {
 
@@ -50,6 +51,15 @@ constexpr std::size_t max_compressed_length(std::size_t length) { return length 
 /// Memory that is used again and again, and not initialised.
 class ScratchBuffer {
  public:
+  ScratchBuffer() = default;
+  /// What was moved from is empty.
+  ScratchBuffer(ScratchBuffer &&other) noexcept : memory_(std::move(other.memory_)), size_(std::exchange(other.size_, 0)) {}
+  ScratchBuffer &operator=(ScratchBuffer &&other) noexcept {
+    memory_ = std::move(other.memory_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+
   char *data() { return memory_.get(); }
   std::size_t size() const { return size_; }
   /// Makes room for so many bytes, and keeps the first `used` ones.
@@ -80,26 +90,57 @@ class Deflater {
 };
 
 struct Inflated {
-  enum class Failure { none, too_long, invalid };
-  Failure failure = Failure::none;
+  enum class State {
+    whole,
+    /// The share is used up: the message goes on with another one.
+    more,
+    too_long,
+    invalid,
+  };
+  State state = State::whole;
+  /// All that the message has inflated to so far, unless it has failed.
   std::string_view data;
+  /// What this step has cost, in bytes that were read or written.
+  std::size_t cost = 0;
 };
 
 /// A decompressor.
 class Inflater {
  public:
+  /// How far one message has come.
+  struct Progress {
+    /// Bytes of the message, and of the tail that every message has and none is sent with.
+    std::size_t read = 0;
+    std::size_t written = 0;
+  };
+
   explicit Inflater(int window_bits);
   ~Inflater();
   Inflater(const Inflater &) = delete;
   Inflater &operator=(const Inflater &) = delete;
 
-  /// Decompresses a whole message. Writes at most one byte more than `limit` into `out`. After a failure, the stream is good for
-  /// nothing until it is reset.
-  Inflated inflate(std::string_view data, std::size_t limit, ScratchBuffer &out);
+  /// Decompresses a message from `progress` on, for a cost of about `share`. Writes at most one byte more than `limit` into
+  /// `out`, which begins with what earlier steps have written. After a failure, the stream is good for nothing until it is
+  /// reset.
+  Inflated inflate(std::string_view message, std::size_t limit, std::size_t share, ScratchBuffer &out, Progress &progress);
   void reset();
 
  private:
   z_stream stream_{};
+};
+
+/// A message that waits to be inflated, or to be inflated further. Owns all that belongs to it alone.
+struct CompressedMessage {
+  std::string payload;
+  int op_code;
+  Inflater::Progress progress = {};
+  ScratchBuffer inflated = {};
+  /// What has begun it; null where the connection keeps a decompressor of its own, and before the first step.
+  std::unique_ptr<Inflater> inflater = {};
+  /// Of a text: bytes that are known to be valid UTF-8.
+  std::uint32_t checked_text = 0;
+  /// One of FrameTurn's, while it is inflated in steps.
+  std::shared_ptr<void> place = {};
 };
 
 /// What all connections of a server have in common; lives on its loop's thread. Nothing is made before it is needed.
@@ -108,8 +149,13 @@ class SharedCompression {
   /// Its user resets it after each message.
   Deflater &deflater(int window_bits);
   Inflater &inflater();
+  /// The same, for a message that is not inflated in one step. Another takes its place meanwhile.
+  std::unique_ptr<Inflater> take_inflater();
+  void give_back(std::unique_ptr<Inflater> inflater);
 
   ScratchBuffer deflated, inflated;
+  /// Of the message that is in `inflated`.
+  Inflater::Progress progress;
 
  private:
   static constexpr int max_window_bits = 15;
@@ -136,11 +182,16 @@ class Compression {
   std::optional<std::string_view> compress(std::string_view message);
   /// A fragment of a message, which must be sent in this form: earlier fragments may be missing nothing.
   std::string_view compress_fragment(std::string_view data, bool last);
-  /// A whole message.
-  Inflated decompress(std::string_view message, std::size_t limit);
+  /// The first step of a message; the last one, where that is whole or has failed.
+  Inflated decompress(std::string_view message, std::size_t limit, std::size_t share);
+  /// The message of which `decompress` has just given `more`.
+  std::unique_ptr<CompressedMessage> put_off(std::string_view message, int op_code);
+  /// A step of a message that was put off, the first one included. What is returned is the message's own.
+  Inflated decompress(CompressedMessage &message, std::size_t limit, std::size_t share);
 
  private:
   Deflater &own_deflater();
+  Inflater &own_inflater();
 
   SharedCompression &shared_;
   CompressionAgreement agreed_;

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "buffered_amount.h"
 #include "connection_table.h"
 #include "turns.h"
 #include "unparsed_input.h"
@@ -46,6 +47,15 @@ class FrameReader final : private TurnTaker {
   /// The connection is not paused any more, and waits.
   void go_on(WebSocket *ws) { wait(ws, ws->getUserData()->id, true); }
 
+  /// Nothing more is delivered of the connection: what waits is thrown away, and it is read again.
+  void drop_waiting(WebSocket *ws) {
+    if (SocketData *data = ws->getUserData(); data->waits) {
+      forget(*data);
+      data->waits = false;
+      Reading::unpark(SSL, ws, ws->getBufferedAmount() > 0);
+    }
+  }
+
   /// The connection has ended.
   void forget(const SocketData &data) {
     if (data.waits) {
@@ -63,51 +73,84 @@ class FrameReader final : private TurnTaker {
     auto *ws = static_cast<WebSocket *>(entry->socket);
     found->second.set_queued(false);
     if (ws->getUserData()->paused) {
-      return;  // `resume` asks for a turn once more
+      // `resume` asks for a turn once more, and others may inflate meanwhile.
+      if (found->second.message) {
+        found->second.message->place.reset();
+      }
+      return;
     }
     // Its events may end the connection, and would take the input with it.
     UnparsedInput input = std::move(found->second);
     unparsed_.erase(found);
     ws->getUserData()->waits = false;
-    parse(ws, input.data(), input.length(), [&](std::string_view rest) {
-      if (std::string frame = turn_.take_put_off(); !frame.empty()) {
-        return UnparsedInput(std::move(frame), rest);
-      }
-      input.drop_until(rest.data());
-      return std::move(input);
-    });
+    if (input.message) {
+      inflate(ws, id, std::move(input));
+    } else {
+      parse(ws, input.data(), input.length(), [&](std::string_view rest) {
+        input.message = turn_.take_put_off();
+        input.drop_until(rest.data());
+        return std::move(input);
+      });
+    }
     if (entry = connections_.find(id); entry && !ws->getUserData()->waits) {
       Reading::unpark(SSL, ws, ws->getBufferedAmount() > 0);
+      frames::restart_idle_timeout<SSL>(ws);
+      frames::keep_deadline<SSL>(ws);
     }
   }
 
-  /// Parses as much as the connection's share allows. `keep` gives what is left, to be parsed in another turn. The connection may
-  /// be gone afterwards.
-  template <typename Keep>
-  void parse(WebSocket *ws, char *bytes, std::size_t length, Keep keep) {
+  /// Inflates the message in front of the input as far as the connection's share allows. The input, and what is left of the
+  /// message, have other turns. The connection may be gone afterwards.
+  void inflate(WebSocket *ws, ConnectionId id, UnparsedInput input) {
+    if (turn_.begin(nullptr, 0)) {
+      frames::inflate_further<SSL>(ws, input.message);
+      turn_.end();
+    }
+    if (connections_.find(id) && !input.empty()) {
+      keep(ws, id, std::move(input));
+    }
+  }
+
+  /// Parses as much as the connection's share allows. `take_rest` gives what is left, to be parsed in another turn. The
+  /// connection may be gone afterwards.
+  template <typename TakeRest>
+  void parse(WebSocket *ws, char *bytes, std::size_t length, TakeRest take_rest) {
     ConnectionId id = ws->getUserData()->id;
     auto *socket = reinterpret_cast<us_socket_t *>(ws);
-    uWS::WebSocketState<true> *parser = static_cast<uWS::WebSocketData *>(us_socket_ext(SSL, socket));
+    uWS::WebSocketState<true> *parser = frames::upgraded_data<SSL>(ws);
     const char *end = bytes + length;
     bool may_begin = turn_.begin(bytes - parser->state.spillLength, parser->state.wantsHead ? 0 : parser->remainingBytes);
     if (may_begin) {
       HttpPipeline::registered(SSL).websocket(socket, bytes, static_cast<int>(length));
       turn_.end();
-      if (!turn_.is_over() || !connections_.find(id)) {
+      if (!connections_.find(id)) {
+        turn_.take_put_off();
+        return;
+      }
+      // µWebSockets takes what has come for a sign of life.
+      if (ws->getUserData()->closing && frames::enforce_deadline<SSL>(ws, frames::timed_out(*frames::upgraded_data<SSL>(ws)))) {
+        return;
+      }
+      if (!turn_.is_over()) {
         return;
       }
     }
     const char *rest = may_begin ? turn_.rest() : bytes;
-    if (UnparsedInput left = keep(std::string_view(rest, static_cast<std::size_t>(end - rest))); left.length() > 0) {
-      ws->getUserData()->waits = true;
-      unparsed_.insert_or_assign(id, std::move(left));
-      wait(ws, id, may_begin);
+    if (UnparsedInput left = take_rest(std::string_view(rest, static_cast<std::size_t>(end - rest))); !left.empty()) {
+      keep(ws, id, std::move(left));
     }
   }
 
-  /// `spent`: the connection has had a share in this pass.
+  /// Waits for a turn, in which the input is dealt with. A connection that has had nothing of its share goes before those that
+  /// have.
+  void keep(WebSocket *ws, ConnectionId id, UnparsedInput input) {
+    ws->getUserData()->waits = true;
+    unparsed_.insert_or_assign(id, std::move(input));
+    wait(ws, id, turn_.has_spent());
+  }
+
   void wait(WebSocket *ws, ConnectionId id, bool spent) {
-    Reading::park(SSL, ws);
+    poll_as_allowed<SSL>(ws, ws->getUserData());
     if (UnparsedInput &input = unparsed_.at(id); !input.is_queued()) {
       input.set_queued(true);
       turns_.wait({this, ws, id}, spent);

@@ -1,12 +1,13 @@
 // The share of a turn that one WebSocket connection's frames have, and where its parser was stopped when that was used up.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <string_view>
+#include <memory>
 #include <utility>
 
+#include "compression.h"
 #include "turns.h"
 
 namespace nws {
@@ -14,21 +15,30 @@ namespace nws {
 /// One for all connections of a server, since one connection is parsed at a time. Lives on the loop's thread.
 class FrameTurn {
  public:
+  /// Bytes of a message that take as long as an event. A text that is not ASCII is the slowest: some 6 ns a byte, until it
+  /// is a string of JavaScript.
+  static constexpr std::size_t bytes_of_event = 1024;
+  /// Messages that may be inflated in steps at the same time: each of them holds what it has inflated to. The others wait.
+  static constexpr std::uint32_t max_inflating = 4;
+  /// Bytes of a compressed message that is inflated in one step, and needs no such place: deflate makes at most 1,032 times
+  /// as much of them (zlib's technical notes), about Turns::max_inflated.
+  static constexpr std::size_t max_short = 1024;
+
   /// The turns outlive this.
   explicit FrameTurn(Turns &turns) : turns_(turns) {}
 
   /// Before a connection's input is parsed. `input` is where the parser begins, and `to_first_head` the rest of a frame that
   /// stands before the first head. False: all connections together have had their share.
   bool begin(const char *input, std::uint64_t to_first_head) {
-    events_at_begin_ = events_left_ = turns_.events_left();
+    events_left_ = turns_.events_left();
+    spent_ = 0;
     inflated_ = 0;
-    put_off_.clear();
     input_ = input;
     next_head_ = to_first_head;
     return events_left_ > 0;
   }
   /// After it.
-  void end() { turns_.spend_events(events_at_begin_ - events_left_); }
+  void end() { turns_.spend_events(spent_); }
 
   /// The parser begins a frame with a payload of this length, and has not unmasked it yet. A head has 2, 4 or 10 bytes, and a
   /// mask of 4 (RFC 6455, section 5.2).
@@ -37,41 +47,56 @@ class FrameTurn {
     next_head_ += (short_length < 126 ? 6 : short_length == 126 ? 8 : 14) + length;
   }
 
-  /// An event was raised. True: it was the last of this turn, and the parser must stop.
-  bool spend_event() { return --events_left_ == 0; }
-  /// A message may be inflated in this turn.
-  bool may_inflate() const { return turns_.may_inflate(); }
-  /// It was, to so many bytes.
-  void spend_inflated(std::size_t bytes) {
-    turns_.spend_inflated(bytes);
-    inflated_ += bytes;
-    if (inflated_ > Turns::max_inflated && events_left_ > 1) {
-      events_at_begin_ -= events_left_ - 1;  // the event that it becomes is the last one
-      events_left_ = 1;
+  /// An event with a payload of this length was raised. True: it was the last of this turn, and the parser must stop.
+  bool spend_event(std::size_t length) {
+    auto cost = static_cast<std::uint32_t>(1 + length / bytes_of_event);
+    spent_ += cost;
+    events_left_ -= std::min(cost, events_left_);
+    return events_left_ == 0;
+  }
+
+  /// Whether a message of this length, compressed, may be inflated in this turn.
+  bool may_inflate(std::size_t length) const {
+    return turns_.may_inflate() && (length <= max_short || *inflating_ < max_inflating);
+  }
+  /// A step was: it is the last one of this turn when the connection's share is used up.
+  void spend_inflated(std::size_t cost) {
+    turns_.spend_inflated(cost);
+    inflated_ += cost;
+    if (inflated_ >= Turns::max_inflated) {
+      events_left_ = std::min(events_left_, 1u);
     }
   }
-  /// A compressed message has to wait for another turn, as one frame in front of what follows.
-  void put_off(std::string frame) {
-    put_off_ = std::move(frame);
-    events_at_begin_ -= events_left_;
+  /// What a message that was begun holds until it is whole.
+  std::shared_ptr<void> take_place() {
+    ++*inflating_;
+    return {nullptr, [inflating = inflating_](void *) { --*inflating; }};
+  }
+  /// A compressed message, in front of what follows, has to wait for another turn.
+  void put_off(std::unique_ptr<CompressedMessage> message) {
+    put_off_ = std::move(message);
     events_left_ = 0;
   }
+  std::unique_ptr<CompressedMessage> take_put_off() { return std::move(put_off_); }
 
   /// The connection's share is used up.
   bool is_over() const { return events_left_ == 0; }
+  /// Whether the connection has had anything of its share.
+  bool has_spent() const { return spent_ > 0 || inflated_ > 0; }
   /// Behind the frame that was parsed last.
   const char *rest() const { return input_ + next_head_; }
-  std::string take_put_off() { return std::exchange(put_off_, {}); }
 
  private:
   Turns &turns_;
   std::uint32_t events_left_ = 0;
-  std::uint32_t events_at_begin_ = 0;
+  std::uint32_t spent_ = 0;
   std::size_t inflated_ = 0;
   const char *input_ = nullptr;
   /// Counted from there. Of no meaning behind a frame that is refused for its length.
   std::uint64_t next_head_ = 0;
-  std::string put_off_;
+  std::unique_ptr<CompressedMessage> put_off_;
+  /// Shared with the places, which may outlive this.
+  std::shared_ptr<std::uint32_t> inflating_ = std::make_shared<std::uint32_t>(0);
 };
 
 }  // namespace nws

@@ -27,6 +27,7 @@
 
 #include "request_body.h"
 #include "request_deadlines.h"
+#include "tls_reading.h"
 #include "turns.h"
 
 namespace nws {
@@ -207,18 +208,28 @@ us_socket_t *receive_http(us_socket_t *socket, char *data, int length);
 template <bool SSL>
 us_socket_t *receive_frames(us_socket_t *socket, char *data, int length);
 
+/// Hands over what comes on the sockets of a context.
+inline void set_on_data(int ssl, us_socket_context_t *context, HttpPipeline::OnData plain, HttpPipeline::OnData decrypted,
+                        HttpPipeline::OnData encrypted) {
+  us_socket_context_on_data(ssl, context, ssl ? decrypted : plain);
+  if (ssl) {
+    replace_ssl_on_data(context, encrypted);
+  }
+}
+
 /// Stands in for us_socket_context_on_data. The first handler of a kind is HttpContext's: it is there before any WebSocket.
 inline void register_on_data(int ssl, us_socket_context_t *context, HttpPipeline::OnData handler) {
   HttpPipeline::Registered &registered = HttpPipeline::registered(ssl != 0);
   if (!registered.http || registered.http == handler) {
     registered.http = handler;
     registered.http_context = context;
-    handler = ssl ? receive_http<true> : receive_http<false>;
+    set_on_data(ssl, context, receive_http<false>, receive_http<true>,
+                [](us_socket_t *socket, char *data, int length) { return read_tls(socket, data, length, receive_http<true>); });
   } else {
     registered.websocket = handler;
-    handler = ssl ? receive_frames<true> : receive_frames<false>;
+    set_on_data(ssl, context, receive_frames<false>, receive_frames<true>,
+                [](us_socket_t *socket, char *data, int length) { return read_tls(socket, data, length, receive_frames<true>); });
   }
-  us_socket_context_on_data(ssl, context, handler);
 }
 
 }  // namespace nws

@@ -198,8 +198,9 @@ class HttpReading final : private TurnTaker {
   void keep_paused(HttpResponse *http) {
     auto found = connections_.find(http);
     if (found != connections_.end() && is_paused(found->second)) {
-      Reading::stop(SSL, http);
-      Answer::time_out(http, Answer::buffered(http) > 0 ? Answer::write_timeout : 0);
+      bool writes = Answer::buffered(http) > 0;
+      Reading::stop(SSL, http, writes);
+      Answer::time_out(http, writes ? Answer::write_timeout : 0);
     }
   }
 

@@ -32,13 +32,14 @@ class Reading {
     return of[ssl];
   }
 
-  /// The peer is not read, and its silence does not count.
-  static void stop(bool ssl, void *socket) {
+  /// The peer is not read, and its silence does not count. `writes`: bytes wait for the peer.
+  static void stop(bool ssl, void *socket, bool writes) {
     auto *s = static_cast<us_socket_t *>(socket);
-    change(ssl, s, us_poll_events(reinterpret_cast<us_poll_t *>(s)) & UV_WRITABLE);
+    change(ssl, s, writes ? UV_WRITABLE : 0);
     us_socket_timeout(ssl, s, 0);
   }
-  /// The socket is not polled at all: not even its reset is noticed, so that nothing that came before is lost by it.
+  /// The socket is not polled at all, until it has its turn: not even its reset is noticed, so that nothing that came before is
+  /// lost by it.
   static void park(bool ssl, void *socket) {
     auto *s = static_cast<us_socket_t *>(socket);
     change(ssl, s, 0);

@@ -3,20 +3,24 @@
 
 #include <cstddef>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <utility>
 
 #include <libusockets.h>
 
+#include "compression.h"
+
 namespace nws {
 
 /// The bytes, with the room around them that µWebSockets' parser reads and writes, so that the parser can go on in place however
-/// often it is stopped. At most what a socket is read for at once, and one compressed message.
+/// often it is stopped. At most what a socket is read for at once, and in front of it one compressed message.
 class UnparsedInput {
  public:
-  /// Both parts, the first in front of the second.
-  UnparsedInput(std::string_view first, std::string_view second) { assign(first, second); }
+  UnparsedInput(std::unique_ptr<CompressedMessage> first, std::string_view rest) : message(std::move(first)) { assign(rest, {}); }
+
+  /// Comes before the bytes; null when there is none.
+  std::unique_ptr<CompressedMessage> message;
+  bool empty() const { return !message && length() == 0; }
 
   char *data() { return memory_.get() + begin_; }
   std::size_t length() const { return end_ - begin_; }

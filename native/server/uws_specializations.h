@@ -109,12 +109,24 @@ struct TimedOut {
 template struct TimedOut<&uWS::WebSocketData::hasTimedOut>;
 bool &timed_out(uWS::WebSocketData &data);
 
+/// Likewise. Whether the connection's end was reported: it has no SocketData any more.
+template <auto Member>
+struct ShuttingDown {
+  friend bool &is_shutting_down(uWS::WebSocketData &data) { return data.*Member; }
+};
+template struct ShuttingDown<&uWS::WebSocketData::isShuttingDown>;
+bool &is_shutting_down(uWS::WebSocketData &data);
+
+template <bool SSL>
+uWS::WebSocketData *upgraded_data(WebSocket<SSL> *ws) {
+  return static_cast<uWS::WebSocketData *>(us_socket_ext(SSL, reinterpret_cast<us_socket_t *>(ws)));
+}
+
 /// From now on the peer's silence counts.
 template <bool SSL>
 void restart_idle_timeout(WebSocket<SSL> *ws) {
-  auto *socket = reinterpret_cast<us_socket_t *>(ws);
-  timed_out(*static_cast<uWS::WebSocketData *>(us_socket_ext(SSL, socket))) = false;
-  us_socket_timeout(SSL, socket, context_data<SSL>(ws)->idleTimeoutComponents.first);
+  timed_out(*upgraded_data<SSL>(ws)) = false;
+  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.first);
 }
 
 /// While we wait for the peer's Close frame: µWebSockets re-arms the idle timeout at every read and write, this puts our own
@@ -129,6 +141,17 @@ bool enforce_deadline(WebSocket<SSL> *ws, bool &timed_out) {
   us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<unsigned int>((left + 999) / 1000));
   timed_out = true;
   return false;
+}
+
+/// Puts the deadline back where something else has set the timeout, for a connection that waits for the peer's Close frame.
+/// The connection is not cut by this.
+template <bool SSL>
+void keep_deadline(WebSocket<SSL> *ws) {
+  if (SocketData *data = ws->getUserData(); data->closing) {
+    std::int64_t left = std::max<std::int64_t>(data->end().deadline - steady_milliseconds(), 1);
+    us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<unsigned int>((left + 999) / 1000));
+    timed_out(*upgraded_data<SSL>(ws)) = true;
+  }
 }
 
 /// Our Close frame has been sent, or waits to be: from now on the deadline counts.
@@ -273,71 +296,11 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
   } else {
     context->pongHandler(ws, payload);
   }
-  return has_ended<SSL>(ws, shutting_down) || turn->spend_event();
+  return has_ended<SSL>(ws, shutting_down) || turn->spend_event(payload.length());
 }
 
 inline bool is_valid_utf8(std::string_view text) {
   return uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(text.data())), text.length());
-}
-
-/// A whole message has come, which is valid. True: the parser must stop.
-template <bool SSL>
-bool deliver_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
-  FrameTurn *turn = ws->getUserData()->route->turn;
-  context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
-  return has_ended<SSL>(ws, shutting_down) || turn->spend_event();
-}
-
-/// A whole message has come. True: the parser must stop.
-template <bool SSL>
-bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
-  if (op_code == uWS::OpCode::TEXT && !is_valid_utf8(payload)) {
-    return fail<SSL>(ws, invalid_payload, shutting_down), true;
-  }
-  return deliver_message<SSL>(ws, op_code, payload, shutting_down);
-}
-
-/// A compressed message as one frame, masked with zeros, for the parser to find again.
-inline std::string frame_of_compressed(int op_code, std::string_view payload) {
-  std::string frame{static_cast<char>(0x80 | 0x40 | op_code),
-                    static_cast<char>(0xff)};  // FIN and RSV1; mask, and a length of 64 bits
-  for (int shift = 56; shift >= 0; shift -= 8) {
-    frame.push_back(static_cast<char>(static_cast<std::uint64_t>(payload.length()) >> shift));
-  }
-  return frame.append(4, '\0').append(payload);
-}
-
-/// Likewise, compressed.
-template <bool SSL>
-bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
-  SocketData *data = ws->getUserData();
-  FrameTurn *turn = data->route->turn;
-  data->receiving_compressed = false;
-  if (!turn->may_inflate()) {
-    turn->put_off(frame_of_compressed(op_code, payload));
-    return true;
-  }
-  ScratchBuffer &buffer = data->compression->shared().inflated;
-  Inflated message = data->compression->decompress(payload, data->route->options.max_payload_length);
-  turn->spend_inflated(message.data.length());
-  bool stop = true;
-  if (message.failure == Inflated::Failure::none) {
-    stop = receive_message<SSL>(ws, op_code, message.data, shutting_down);
-  } else {
-    bool too_long = message.failure == Inflated::Failure::too_long;
-    fail<SSL>(ws, too_long ? message_too_big : invalid_payload, shutting_down);
-  }
-  buffer.trim();
-  return stop;
-}
-
-/// Room is made for what has come, not for what was announced.
-inline void append_piece(std::string &fragments, std::string_view piece, std::size_t remaining) {
-  constexpr std::size_t least = 4096;
-  if (fragments.empty()) {
-    fragments.reserve(std::min(piece.length() + remaining, std::max(least, 4 * piece.length())));
-  }
-  fragments.append(piece);
 }
 
 /// Bytes at the end of a text that begin a character and are not the whole of it: at most 3 (RFC 3629, section 3).
@@ -376,6 +339,96 @@ inline bool check_text(std::string_view text, std::uint32_t &checked, bool is_wh
   fresh.remove_suffix(tail.length());
   checked += static_cast<std::uint32_t>(fresh.length());
   return is_valid_utf8(fresh) && may_begin_character(tail);
+}
+
+/// A whole message has come, which is valid. True: the parser must stop.
+template <bool SSL>
+bool deliver_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+  FrameTurn *turn = ws->getUserData()->route->turn;
+  context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
+  return has_ended<SSL>(ws, shutting_down) || turn->spend_event(payload.length());
+}
+
+/// A whole message has come. True: the parser must stop.
+template <bool SSL>
+bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+  if (op_code == uWS::OpCode::TEXT && !is_valid_utf8(payload)) {
+    return fail<SSL>(ws, invalid_payload, shutting_down), true;
+  }
+  return deliver_message<SSL>(ws, op_code, payload, shutting_down);
+}
+
+/// A step of a compressed message: its end is delivered, or an error. True: the parser must stop.
+template <bool SSL>
+bool receive_inflated(WebSocket<SSL> *ws, int op_code, const Inflated &message, std::uint32_t checked_text, bool &shutting_down) {
+  using State = Inflated::State;
+  if (message.state == State::whole) {
+    bool is_valid = op_code != uWS::OpCode::TEXT || check_text(message.data, checked_text, true);
+    return is_valid ? deliver_message<SSL>(ws, op_code, message.data, shutting_down)
+                    : (fail<SSL>(ws, invalid_payload, shutting_down), true);
+  }
+  fail<SSL>(ws, message.state == State::too_long ? message_too_big : invalid_payload, shutting_down);
+  return true;
+}
+
+/// A whole message has come, which is compressed. True: the parser must stop.
+template <bool SSL>
+bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+  SocketData *data = ws->getUserData();
+  FrameTurn *turn = data->route->turn;
+  data->receiving_compressed = false;
+  if (!turn->may_inflate(payload.length())) {
+    turn->put_off(std::make_unique<CompressedMessage>(CompressedMessage{std::string(payload), op_code}));
+    return true;
+  }
+  ScratchBuffer &buffer = data->compression->shared().inflated;
+  std::size_t share = payload.length() <= FrameTurn::max_short ? SIZE_MAX : Turns::max_inflated;
+  Inflated message = data->compression->decompress(payload, data->route->options.max_payload_length, share);
+  turn->spend_inflated(message.cost);
+  if (message.state == Inflated::State::more) {
+    std::unique_ptr<CompressedMessage> rest = data->compression->put_off(payload, op_code);
+    rest->place = turn->take_place();
+    turn->put_off(std::move(rest));
+    return true;
+  }
+  bool stop = receive_inflated<SSL>(ws, op_code, message, 0, shutting_down);
+  buffer.trim();
+  return stop;
+}
+
+/// A turn of a message that was put off. It is gone when it is whole or has failed.
+template <bool SSL>
+void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &message) {
+  SocketData *data = ws->getUserData();
+  FrameTurn *turn = data->route->turn;
+  if (data->closing || data->ending) {
+    message.reset();
+    return;
+  }
+  if (!turn->may_inflate(message->place ? 0 : message->payload.length())) {
+    return;
+  }
+  Inflated step = data->compression->decompress(*message, data->route->options.max_payload_length, Turns::max_inflated);
+  turn->spend_inflated(step.cost);
+  bool is_text = message->op_code == uWS::OpCode::TEXT;
+  if (step.state != Inflated::State::more) {
+    std::unique_ptr<CompressedMessage> done = std::move(message);
+    receive_inflated<SSL>(ws, done->op_code, step, done->checked_text, is_shutting_down(*upgraded_data<SSL>(ws)));
+  } else if (is_text && !check_text(step.data, message->checked_text, false)) {
+    message.reset();
+    fail<SSL>(ws, invalid_payload, is_shutting_down(*upgraded_data<SSL>(ws)));
+  } else if (!message->place) {
+    message->place = turn->take_place();
+  }
+}
+
+/// Room is made for what has come, not for what was announced.
+inline void append_piece(std::string &fragments, std::string_view piece, std::size_t remaining) {
+  constexpr std::size_t least = 4096;
+  if (fragments.empty()) {
+    fragments.reserve(std::min(piece.length() + remaining, std::max(least, 4 * piece.length())));
+  }
+  fragments.append(piece);
 }
 
 /// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks the message's

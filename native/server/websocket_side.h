@@ -125,6 +125,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     if (ws->getUserData()->paused) {
       return;
     }
+    reader_.drop_waiting(ws);
     ws->end();
     if (connections_.find(id)) {
       // The Close frame waits behind other bytes. Nothing may follow it, and the sender must know.
@@ -139,9 +140,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     auto *ws = static_cast<WebSocket *>(socket);
     if (SocketData *data = ws->getUserData(); !data->closing) {
       data->paused = true;
-      if (!data->waits) {
-        Reading::stop(SSL, ws);
-      }
+      poll_as_allowed<SSL>(ws, data);
     }
   }
 
@@ -277,15 +276,13 @@ us_socket_t *write_websocket(us_socket_t *socket) {
   if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {
     auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
     SocketData *data = ws->getUserData();
-    if (data->waits) {
-      Reading::park(SSL, ws);
-    } else if (data->paused) {
-      if (Reading::is_reset(ws)) {
-        data->route->owner->reset(ws);
-      } else {
-        Reading::stop(SSL, ws);
-      }
-    } else if (!data->closing && ws->getBufferedAmount() > 0) {
+    if (data->paused && Reading::is_reset(ws)) {
+      data->route->owner->reset(ws);
+    } else if (data->paused || data->waits) {
+      poll_as_allowed<SSL>(ws, data);
+    } else if (data->closing) {
+      frames::keep_deadline<SSL>(ws);
+    } else if (ws->getBufferedAmount() > 0) {
       // The peer has read, for the kernel has room again. µWebSockets goes by what still waits, and there it does not see every
       // byte leave: OpenSSL tells of none before all that it was given have left.
       frames::restart_idle_timeout<SSL>(ws);

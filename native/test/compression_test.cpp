@@ -20,6 +20,7 @@ using nws::ScratchBuffer;
 using nws::SharedCompression;
 
 constexpr std::size_t no_limit = 64 << 20;
+constexpr std::size_t no_share = 256 << 20;
 const std::string tail("\x00\x00\xff\xff", 4);
 
 std::uint32_t any() {
@@ -53,13 +54,14 @@ Compression connection(SharedCompression &shared, int bits, bool takeover) {
 /// A copy, so that the sanitizer sees who reads behind the end.
 Inflated inflate(Inflater &inflater, std::string_view data, ScratchBuffer &out, std::size_t limit = no_limit) {
   std::vector<char> exact(data.begin(), data.end());
-  return inflater.inflate({exact.data(), exact.size()}, limit, out);
+  Inflater::Progress progress;
+  return inflater.inflate({exact.data(), exact.size()}, limit, no_share, out, progress);
 }
 
 bool is_invalid(std::string_view data) {
   Inflater inflater(15);
   ScratchBuffer out;
-  return inflate(inflater, data, out).failure == Inflated::Failure::invalid;
+  return inflate(inflater, data, out).state == Inflated::State::invalid;
 }
 
 }  // namespace
@@ -77,8 +79,8 @@ TEST("messages of all sizes come back, whatever the window, kept or not") {
           if (compressed) {
             CHECK(compressed->length() <= nws::max_compressed_length(size));
             std::string copy(*compressed);
-            Inflated inflated = receiver.decompress(copy, size);
-            CHECK(inflated.failure == Inflated::Failure::none && inflated.data == message);
+            Inflated inflated = receiver.decompress(copy, size, no_share);
+            CHECK(inflated.state == Inflated::State::whole && inflated.data == message);
           }
         }
       }
@@ -117,8 +119,8 @@ TEST("fragments of one message are one message, with those of others in between"
       }
       compressed += first.compress_fragment(round == 0 ? "end" : "", true);
       message += round == 0 ? "end" : "";
-      Inflated inflated = receiver.decompress(compressed, no_limit);
-      CHECK(inflated.failure == Inflated::Failure::none && inflated.data == message);
+      Inflated inflated = receiver.decompress(compressed, no_limit, no_share);
+      CHECK(inflated.state == Inflated::State::whole && inflated.data == message);
     }
   }
 }
@@ -138,7 +140,7 @@ TEST("a bomb is too long, at the price of one byte more than the limit") {
   for (std::size_t limit : {1u, 1000u, 16'383u, 16'384u, 1u << 20}) {
     Inflater inflater(15);
     ScratchBuffer out;
-    CHECK(inflate(inflater, bomb, out, limit).failure == Inflated::Failure::too_long);
+    CHECK(inflate(inflater, bomb, out, limit).state == Inflated::State::too_long);
     CHECK(out.size() <= limit + 1);
   }
   Inflater inflater(15);
@@ -178,7 +180,7 @@ TEST("random and damaged data never does harm, and a reset makes the decompresso
       bytes[any() % bytes.size()] ^= static_cast<char>(1 << any() % 8);
     }
     Inflated inflated = inflate(inflater, bytes, out, 2000);
-    CHECK(inflated.failure != Inflated::Failure::none || inflated.data.size() <= 2000);
+    CHECK(inflated.state != Inflated::State::whole || inflated.data.size() <= 2000);
     inflater.reset();
     CHECK(inflate(inflater, good, out).data == "good");
     inflater.reset();
@@ -190,7 +192,7 @@ TEST("final blocks, empty blocks and nothing at all are what RFC 7692 says they 
   ScratchBuffer out;
   auto content = [&](std::string_view data) {
     Inflated inflated = inflate(inflater, data, out);
-    CHECK(inflated.failure == Inflated::Failure::none);
+    CHECK(inflated.state == Inflated::State::whole);
     return std::string(inflated.data);
   };
   // Section 7.2.3: one block, stored, final, two blocks.
@@ -221,4 +223,56 @@ TEST("what is published is compressed once for each window, and again when its n
     CHECK(forms.find(number, 15, words(5000)));  // more than is kept
   }
   CHECK(*forms.find(4000, 15, message) == first);
+}
+
+TEST("a message is inflated in steps of any size, with others in between") {
+  for (bool takeover : {false, true}) {
+    for (std::size_t share : {1u, 7u, 1000u, 100'000u}) {
+      SharedCompression shared;
+      Compression sender = connection(shared, 15, takeover);
+      Compression receiver = connection(shared, 15, takeover);
+      Compression other = connection(shared, 15, takeover);
+      std::string other_message = words(500);
+      std::string compressed_other(sender.compress_fragment(other_message, true));
+      CHECK(receiver.decompress(compressed_other, no_limit, no_share).data == other_message);
+      for (const std::string &message : {words(30'000), std::string(20'000, 'x'), noise(5000)}) {
+        std::string compressed(sender.compress_fragment(message, true));
+        Inflated step = receiver.decompress(compressed, message.size(), share);
+        std::size_t most = step.cost;
+        if (step.state == Inflated::State::more) {
+          auto rest = receiver.put_off(compressed, 1);
+          while (step.state == Inflated::State::more) {
+            CHECK(other.decompress(compressed_other, no_limit, no_share).data == other_message);
+            step = receiver.decompress(*rest, message.size(), share);
+            most = std::max(most, step.cost);
+          }
+          CHECK(step.state == Inflated::State::whole && step.data == message);
+        } else {
+          CHECK(step.state == Inflated::State::whole && step.data == message);
+        }
+        CHECK(most <= 2 * share + 128);
+      }
+    }
+  }
+}
+
+TEST("what a step costs is known of broken, too long and empty messages too") {
+  std::string final_blocks;
+  for (int i = 0; i < 50'000; i++) {
+    final_blocks += std::string("\x03\x00", 2);  // a final block of nothing
+  }
+  Inflater inflater(15);
+  ScratchBuffer out;
+  Inflater::Progress progress;
+  Inflated step = inflater.inflate(final_blocks, no_limit, 1 << 20, out, progress);
+  CHECK(step.state == Inflated::State::more);
+  CHECK(progress.read < 20'000);
+  SharedCompression shared;
+  Compression sender = connection(shared, 15, false);
+  std::string bomb(sender.compress_fragment(std::string(2 << 20, 'x'), true));
+  inflater.reset();
+  CHECK(inflate(inflater, bomb, out, 1 << 20).cost >= 1 << 20);
+  inflater.reset();
+  bomb.resize(bomb.size() - 10);
+  CHECK(inflate(inflater, bomb, out).cost >= 1 << 20);
 }

@@ -63,6 +63,8 @@ void RawClient::reset() {
   close();
 }
 
+void RawClient::notify_close() { SSL_shutdown(ssl_.get()); }
+
 void RawClient::finish() { shutdown(descriptor_, SHUT_WR); }
 
 void RawClient::send(std::string_view bytes) {

@@ -44,6 +44,8 @@ class RawClient {
   void wait_for_end();
   /// Half-closes: no more bytes from this side.
   void finish();
+  /// Says that no more is sent, by TLS alone (close_notify).
+  void notify_close();
   /// Ends with a reset.
   void reset();
   void close();

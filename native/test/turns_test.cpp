@@ -186,4 +186,38 @@ TEST("invalid UTF-8 in a fragment ends the connection before the message does") 
   CHECK(client->read_frame().payload == text);
 }
 
+TEST("what waits for the peer is written while a connection is paused whose input waits") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    test::fill(fixture, std::string(100'000, 'x'));
+    client->send(numbered_frames(2000));
+    fixture.wait([&] { return fixture.events.messages > 0; }, "the first share");
+    auto &connection = fixture.only_connection();
+    connection.owner->pause(connection.socket);
+    // The client reads; all that was sent arrives although the connection stays paused.
+    CHECK(fixture.table.account(fixture.events.opened.back()).buffered > 0);
+    while (fixture.table.account(fixture.events.opened.back()).buffered > 0) {
+      client->read_frame();
+    }
+    connection.owner->resume(connection.socket);
+    fixture.wait([&] { return fixture.events.messages == 2000; }, "all messages");
+  });
+}
+
+TEST("what comes together with the end of a TLS connection is delivered, whatever waits for its turn") {
+  for (bool half : {false, true}) {
+    Fixture fixture(Fixture::tls());
+    fixture.listen();
+    auto client = fixture.connect_websocket();
+    constexpr int count = 2000;
+    client->send(numbered_frames(count));
+    client->notify_close();
+    if (!half) {
+      client->finish();
+    }
+    fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the end");
+    CHECK(fixture.events.messages == count);
+  }
+}
+
 }  // namespace

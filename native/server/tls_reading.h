@@ -1,0 +1,25 @@
+// Decrypts what TLS connections have received, in place of µSockets' ssl_on_data (crypto/openssl.c). What differs:
+//
+//   - what came before the peer's close_notify, or before an error of TLS, is handed over first, and the end comes in
+//     a later turn, as with a plain connection; µSockets closes the connection at once, and what came is lost;
+//   - OpenSSL is not asked once more when it is known to have nothing.
+#pragma once
+
+#include <libusockets.h>
+
+namespace nws {
+
+/// Takes decrypted bytes, in memory that has room around them (LIBUS_RECV_BUFFER_PADDING).
+using OnDecrypted = us_socket_t *(*)(us_socket_t *, char *, int);
+
+/// Stands in for ssl_on_data, whose arguments the first three are. On the thread of the socket's loop; the socket may be
+/// closed afterwards. `decrypted` is called as often as there is a buffer full of bytes, and does not move the socket.
+us_socket_t *read_tls(us_socket_t *socket, char *received, int length, OnDecrypted decrypted);
+
+using OnReceived = us_socket_t *(*)(us_socket_t *, char *, int);
+
+/// Makes `received` the handler of what the sockets of a TLS context receive: one that calls read_tls. After
+/// us_socket_context_on_data, which registers ssl_on_data.
+void replace_ssl_on_data(us_socket_context_t *context, OnReceived received);
+
+}  // namespace nws

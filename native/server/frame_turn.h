@@ -70,7 +70,7 @@ class FrameTurn {
   /// What a message that was begun holds until it is whole.
   std::shared_ptr<void> take_place() {
     ++*inflating_;
-    return {nullptr, [inflating = inflating_](void *) { --*inflating; }};
+    return {inflating_.get(), [inflating = inflating_](void *) { --*inflating; }};
   }
   /// A compressed message, in front of what follows, has to wait for another turn.
   void put_off(std::unique_ptr<CompressedMessage> message) {

@@ -49,6 +49,39 @@ async function connection(
 for (const tls of [false, true]) {
   const options: ServeOptions = tls ? { server: { tls: true } } : {}
   describeEngines(`a paused socket over ${tls ? 'TLS' : 'plain TCP'}`, (engine) => {
+    test('is written to, so that a handler may pause until what it has sent is drained', async () => {
+      const total = 1000
+      const large = Buffer.alloc(100_000, 'x')
+      let received = 0
+      const { client } = await connection(
+        engine,
+        {
+          message(socket) {
+            received += 1
+            if (socket.send(large) <= 0) socket.pause()
+          },
+          drain: (socket) => socket.resume(),
+        },
+        options,
+      )
+      client.pause()
+      client.write(Buffer.concat(Array.from({ length: total }, () => text('x'))))
+      await client.flushed()
+      await turns(50)
+      expect(received).toBeLessThan(total)
+      client.resume()
+      for (let n = 0; n < total; n++) expect((await client.frame()).payload.length).toBe(large.length)
+      expect(received).toBe(total)
+    })
+
+    test('has had all that came together with the end of its client, in order', async () => {
+      const { client, events, closed } = await connection(engine, {}, options)
+      const messages = Array.from({ length: 3000 }, (_, n) => `${n}`)
+      client.socket.end(Buffer.concat(messages.map(text)))
+      expect(await closed.promise).toMatch(/^1006/)
+      expect(await events.take(messages.length, 'the messages')).toEqual(messages.map((message) => `message ${message}`))
+    })
+
     test('hears nothing until resume, and then everything in order', async () => {
       const { client, socket, events } = await connection(engine, {}, options)
       socket.pause()

@@ -209,6 +209,29 @@ describeEngines('another client is answered in the middle of', (engine) => {
     await served.until(flooders.length * 5000)
   })
 
+  test.each([
+    { name: 'compressed messages of 16 MiB from many clients', size: 2 ** 24, total: 20 },
+    { name: 'compressed messages that are too long, from many clients', size: 2 ** 24 + 1, total: 0 },
+  ])('$name', async ({ size, total }) => {
+    const served = await counting(engine)
+    const headers = ['Sec-WebSocket-Extensions: permessage-deflate']
+    const open = () => RawClient.open(served, { path: '/socket', headers })
+    const witness = await RawClient.connect(served)
+    const compressing = await open()
+    const flooders = await Promise.all(Array.from({ length: 20 }, open))
+    const bomb = frame({ opcode: OPCODE.BINARY, payload: deflateMessage(Buffer.alloc(size)), reserved: RSV1 })
+    const ends = flooders.map(({ socket }) => new Promise((resolve) => socket.once('data', resolve)))
+    for (const flooder of flooders) flooder.write(bomb)
+    await Promise.all(flooders.map((flooder) => flooder.flushed()))
+    compressing.write(frame({ opcode: OPCODE.TEXT, payload: deflateMessage('x'), reserved: RSV1 }))
+    while (served.seen.count === 0) await turns(1)
+    witness.write(WITNESS)
+    // The short message is the first one, or among the first: those of 16 MiB take 16 turns each.
+    expect(Number((await witness.response()).body)).toBeLessThanOrEqual(4)
+    if (total > 0) await served.until(total + 1)
+    else await Promise.all(ends)
+  })
+
   test('a storm of handshakes whose clients leave at once', async () => {
     const served = await counting(engine)
     const witness = await RawClient.connect(served)

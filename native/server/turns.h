@@ -37,9 +37,11 @@ class Turns {
   ///
   /// Requests begun: some 0.5 ms of small handlers, so that a pipeline is still handed over in batches.
   static constexpr std::uint32_t max_requests = 16;
-  /// Messages, Pings and Pongs: some 20 µs of the parser and of small handlers.
+  /// Messages, Pings and Pongs: some 20 µs of the parser and of small handlers. A KiB of a message counts as one more
+  /// (frame_turn.h).
   static constexpr std::uint32_t max_events = 256;
-  /// Bytes that compressed messages inflate to; the message that exceeds this is the last one. Some 2 ms of zlib.
+  /// Bytes that compressed messages inflate to, or that are read for it: a step of this size, and it is the last one when all
+  /// of them exceed this. Some 2 ms of zlib.
   static constexpr std::size_t max_inflated = 1024 * 1024;
 
   /// Of all connections in a pass: some 10 ms of each.

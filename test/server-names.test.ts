@@ -167,21 +167,59 @@ describeEngines('server names', (engine) => {
     expect((await request(middle, { servername: 'chat.example.com' })).certificate).toBe('exact')
   })
 
-  test('a ClientHello in many records is understood', async () => {
+  /** The ClientHello, which comes in one record, in records of so many bytes, with something before each. */
+  const split = (bytes: Buffer, length: number, before = Buffer.alloc(0)): Buffer[] => {
+    const body = bytes.subarray(5) // behind type, version and length
+    const records: Buffer[] = []
+    for (let at = 0; at < body.length; at += length) {
+      const part = body.subarray(at, at + length)
+      records.push(Buffer.concat([before, bytes.subarray(0, 3), Buffer.from([part.length >> 8, part.length & 0xff]), part]))
+    }
+    return records
+  }
+
+  /** Lets `change` have the first bytes that the client sends. */
+  const first = (change: (bytes: Buffer) => Buffer[]) => {
     let isFirst = true
-    const middle = await through(await serveNames(engine, entries()), (bytes) => {
+    return (bytes: Buffer) => {
       if (!isFirst) return [bytes]
       isFirst = false
-      const body = bytes.subarray(5) // behind type, version and length of the one record that it comes in
-      const records: Buffer[] = []
-      for (let at = 0; at < body.length; at += 50) {
-        const part = body.subarray(at, at + 50)
-        records.push(Buffer.concat([bytes.subarray(0, 3), Buffer.from([0, part.length]), part]))
-      }
-      return records
+      return change(bytes)
+    }
+  }
+
+  for (const length of [1, 7, 50]) {
+    test(`a ClientHello in records of ${length} bytes is understood`, async () => {
+      const served = await serveNames(engine, entries())
+      const middle = await through(
+        served,
+        first((bytes) => [Buffer.concat(split(bytes, length))]),
+      )
+      expect((await request(middle, { servername: 'chat.example.com' })).certificate).toBe('exact')
     })
-    expect((await request(middle, { servername: 'chat.example.com' })).certificate).toBe('exact')
-  })
+  }
+
+  const between: [what: string, bytes: number[]][] = [
+    ['empty records', [22, 3, 1, 0, 0]],
+    ['alerts', [21, 3, 1, 0, 2, 1, 0]],
+    ['ChangeCipherSpec', [20, 3, 1, 0, 1, 1]],
+  ]
+  for (const [what, bytes] of between) {
+    test(`a ClientHello with ${what} before its records does not get another certificate`, async () => {
+      const served = await serveNames(engine, entries())
+      for (const length of [16_000, 100]) {
+        const middle = await through(
+          served,
+          first((hello) => [Buffer.concat(split(hello, length, Buffer.from(bytes)))]),
+        )
+        const got = await request(middle, { servername: 'chat.example.com' }).then(
+          ({ certificate }) => certificate,
+          () => 'refused',
+        )
+        expect(['exact', 'refused']).toContain(got)
+      }
+    })
+  }
 
   test('what is no ClientHello is cut, and harms nobody', async () => {
     const served = await serveNames(engine, entries())

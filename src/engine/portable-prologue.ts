@@ -2,8 +2,11 @@
 import { Buffer } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 
-/** Milliseconds for the client to send it. As much as the native engine gives to a connection without a request. */
-const DEADLINE = 10_000
+/**
+ * Milliseconds for each step before HTTP: a PROXY header, a ClientHello, the rest of a TLS handshake. As much
+ * as the native engine gives to a connection without a request. Node gives a handshake 120 seconds otherwise.
+ */
+export const MAX_PROLOGUE_TIME = 10_000
 
 /**
  * A number while more is needed: so many bytes, counted from the first one, before more can be said. `invalid` cuts the connection;
@@ -42,7 +45,7 @@ export function readPrologue<T>(socket: NetSocket, parse: (bytes: Buffer) => Pro
   const cut = () => {
     socket.destroy()
   }
-  const timer = setTimeout(cut, DEADLINE).unref()
+  const timer = setTimeout(cut, MAX_PROLOGUE_TIME).unref()
   const stop = () => {
     clearTimeout(timer)
     socket.off('readable', read).off('end', cut).off('close', stop)

@@ -4,13 +4,14 @@
  * own protocol versions, ciphers, authorities and sessions, where Node's own SNI would choose a certificate
  * only, after everything else has been decided.
  */
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import { constants } from 'node:crypto'
 import type { Socket as NetSocket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import { TlsError } from '../errors.js'
+import { GrowingBuffer } from '../growing-buffer.js'
 import type { EngineTls } from './contract.js'
-import { type Prologue, readPrologue } from './portable-prologue.js'
+import { MAX_PROLOGUE_TIME, type Prologue, readPrologue } from './portable-prologue.js'
 import { nodeTlsSettings } from './portable-tls-settings.js'
 import { turns, type Waiting } from './portable-turns.js'
 import { MAX_TLS_HANDSHAKES_PER_TURN } from './turn-budget.js'
@@ -19,9 +20,13 @@ export class PortableTls {
   readonly #default: Server
   readonly #byName = new Map<string, Server>()
 
-  /** There is at least one entry. Throws TlsError. */
-  constructor(entries: readonly EngineTls[], onSecure: (stream: TLSSocket) => void) {
-    const servers = entries.map((entry) => makeServer(entry, onSecure))
+  /** There is at least one entry. `handshakeTimeout` is in milliseconds. Throws TlsError. */
+  constructor(
+    entries: readonly EngineTls[],
+    onSecure: (stream: TLSSocket) => void,
+    handshakeTimeout: number = MAX_PROLOGUE_TIME,
+  ) {
+    const servers = entries.map((entry) => makeServer(entry, handshakeTimeout, onSecure))
     // The cast holds because there is at least one entry.
     this.#default = servers[0] as Server
     for (const [index, { serverName }] of entries.entries()) {
@@ -32,7 +37,12 @@ export class PortableTls {
 
   /** Takes a connection on which nothing of TLS has been read. */
   accept(socket: NetSocket): void {
-    readPrologue(socket, parseServerName, (name) => handshakes.begin(socket, () => this.#find(name).emit('connection', socket)))
+    const hello = new ClientHelloReader()
+    readPrologue(
+      socket,
+      (bytes) => hello.read(bytes),
+      (name) => handshakes.begin(socket, () => this.#find(name).emit('connection', socket)),
+    )
   }
 
   #find(name: string): Server {
@@ -79,12 +89,13 @@ class Handshakes implements Waiting {
 /** Of all servers of this thread. */
 const handshakes = new Handshakes()
 
-function makeServer(entry: EngineTls, onSecure: (stream: TLSSocket) => void): Server {
+function makeServer(entry: EngineTls, handshakeTimeout: number, onSecure: (stream: TLSSocket) => void): Server {
   // Node does not look at a certificate again when a session is resumed: one that has expired since would
   // still count.
   const secureOptions = entry.requestCert && entry.rejectUnauthorized ? constants.SSL_OP_NO_TICKET : 0
   try {
-    const server = createServer({ ...nodeTlsSettings(entry), secureOptions, ALPNProtocols: ['http/1.1'] }, onSecure)
+    const options = { ...nodeTlsSettings(entry), secureOptions, handshakeTimeout, ALPNProtocols: ['http/1.1'] }
+    const server = createServer(options, onSecure)
     server.on('tlsClientError', (_error, stream) => stream.destroy())
     return server
   } catch (error) {
@@ -101,65 +112,69 @@ const CLIENT_HELLO = 1
 /** Of a record: type, version and length (section 5.1). Of a message: type and length (section 4). */
 const RECORD_HEAD = 5
 const MESSAGE_HEAD = 4
-/** A larger ClientHello goes to the default entry. OpenSSL has a limit of its own. */
+/** Bytes of a ClientHello and the heads of its records. Those of clients have 200 to 2,000. */
 const MAX_HELLO_BYTES = 64 * 1024
-/** One in more records goes there too. Clients use one, or a few of 16 KiB. */
-const MAX_HELLO_RECORDS = 64
 
 /**
- * The name in lower case, without the dot that an absolute one ends with; empty where there is none, or where
- * the bytes are no ClientHello: that is for OpenSSL to say.
+ * Reads the name that a client asks for in its ClientHello, byte by byte if it comes so, each of which is
+ * looked at once. OpenSSL reads the same bytes afterwards, and must not find a ClientHello where this does
+ * not: the connection would be the default entry's, which may ask for less than the entry of that name. So
+ * everything else than a ClientHello in handshake records, one behind the other, is invalid, also what
+ * OpenSSL would take: alerts before it or between its records, empty records (RFC 8446, section 5.1, forbids
+ * them), the form of SSL 2.0, which has no name.
  */
-export function parseServerName(bytes: Buffer): Prologue<string> {
-  const hello = helloOf(bytes)
-  if (typeof hello === 'number') return hello
-  try {
-    return { value: serverNameIn(hello).replace(/\.$/, ''), length: 0 }
-  } catch {
-    return { value: '', length: 0 } // a length in it leads beyond its end
+export class ClientHelloReader {
+  readonly #hello = new GrowingBuffer()
+  /** Where the next record begins, or the rest of the present one. */
+  #at = 0
+  /** Bytes of the present record that have not come. */
+  #left = 0
+
+  /**
+   * Takes all bytes since the first one, and more of them each time. Gives the name in lower case, without
+   * the dot that an absolute one ends with; empty where there is none.
+   */
+  read(all: Buffer): Prologue<string> {
+    const bytes = all.subarray(0, MAX_HELLO_BYTES)
+    while (this.#at < bytes.length) {
+      if (this.#left === 0) {
+        if (bytes[this.#at] !== HANDSHAKE_RECORD) return 'invalid'
+        if (this.#at + RECORD_HEAD > bytes.length) break
+        this.#left = bytes.readUInt16BE(this.#at + 3)
+        if (this.#left === 0) return 'invalid'
+        this.#at += RECORD_HEAD
+      }
+      const part = bytes.subarray(this.#at, this.#at + this.#left)
+      this.#hello.copy(part, Number.POSITIVE_INFINITY)
+      this.#at += part.length
+      this.#left -= part.length
+      const hello = this.#hello.view
+      if (hello.length > 0 && hello[0] !== CLIENT_HELLO) return 'invalid'
+      if (hello.length < MESSAGE_HEAD) continue
+      const end = MESSAGE_HEAD + hello.readUIntBE(1, 3)
+      if (end > MAX_HELLO_BYTES) return 'invalid'
+      // Whatever is behind it: that is for OpenSSL.
+      if (hello.length >= end) return nameIn(hello.subarray(MESSAGE_HEAD, end))
+    }
+    return bytes.length < MAX_HELLO_BYTES ? bytes.length + 1 : 'invalid'
   }
 }
 
-/**
- * The body of the ClientHello, out of its records; empty when there is none. A number while more is needed: each byte that is missing
- * takes one at least, and the record that brings the first of them has a head of 5.
- */
-function helloOf(bytes: Buffer): Buffer | number {
-  const none = Buffer.alloc(0)
-  const parts: Buffer[] = []
-  let received = 0
-  let end = MESSAGE_HEAD
-  let at = 0
-  while (at < bytes.length) {
-    if (bytes[at] !== HANDSHAKE_RECORD || parts.length === MAX_HELLO_RECORDS) return none
-    if (at + RECORD_HEAD > bytes.length) return at + RECORD_HEAD + end - received
-    const length = bytes.readUInt16BE(at + 3)
-    if (length === 0) return none
-    const part = bytes.subarray(at + RECORD_HEAD, at + RECORD_HEAD + length)
-    const isHeadNew = received < MESSAGE_HEAD
-    parts.push(part)
-    received += part.length
-    at += RECORD_HEAD + length
-    if (isHeadNew && received > 0) {
-      const head = Buffer.concat(parts)
-      if (head[0] !== CLIENT_HELLO) return none
-      if (received >= MESSAGE_HEAD) end += head.readUIntBE(1, 3)
-      if (end > MAX_HELLO_BYTES) return none
-    }
-    // Whatever is behind it: that is for OpenSSL.
-    if (received >= MESSAGE_HEAD && received >= end) return Buffer.concat(parts).subarray(MESSAGE_HEAD, end)
+function nameIn(hello: Buffer): Prologue<string> {
+  try {
+    return { value: serverNameIn(hello).replace(/\.$/, ''), length: 0 }
+  } catch {
+    return 'invalid' // a length in it leads beyond its end
   }
-  const missing = end - received
-  return bytes.length + missing + (missing > at - bytes.length ? RECORD_HEAD : 0)
 }
 
 /** RFC 8446, section 4.1.2, and RFC 6066, section 3. Throws RangeError at what is cut short. */
 function serverNameIn(hello: Buffer): string {
-  if (hello.length === 0) return ''
   let at = 2 + 32 // version and random
   at += 1 + hello.readUInt8(at) // session id
   at += 2 + hello.readUInt16BE(at) // cipher suites
   at += 1 + hello.readUInt8(at) // compression methods
+  if (at === hello.length) return '' // no extensions
   const end = at + 2 + hello.readUInt16BE(at)
   at += 2
   while (at < end) {

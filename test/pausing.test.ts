@@ -77,7 +77,7 @@ for (const tls of [false, true]) {
     test('has had all that came together with the end of its client, in order', async () => {
       const { client, events, closed } = await connection(engine, {}, options)
       const messages = Array.from({ length: 3000 }, (_, n) => `${n}`)
-      client.socket.end(Buffer.concat(messages.map(text)))
+      client.socket.end(Buffer.concat(messages.map((message) => text(message))))
       expect(await closed.promise).toMatch(/^1006/)
       expect(await events.take(messages.length, 'the messages')).toEqual(messages.map((message) => `message ${message}`))
     })

@@ -1,0 +1,43 @@
+/** A new release of µWebSockets may change what our native code stands for: this says what to look at before it is taken. */
+import { describe, expect, test } from 'vitest'
+import { contentOf, filesBelow } from '../support/source-tree.js'
+import { currentHash, definitionIn, seams, upstreamIsHere } from '../support/upstream.js'
+
+describe('the functions of upstream that native/upstream.json names', () => {
+  test.skipIf(!upstreamIsHere).each(seams())('$begins of $file is what $seam knows', (seam) => {
+    // A failure here is no fault: hold `relies` against the new text, mend the seam, then put the new hash into native/upstream.json.
+    expect({ relies: seam.relies, sha256: currentHash(seam) }).toEqual({ relies: seam.relies, sha256: seam.sha256 })
+  })
+
+  test('are known by files that exist', () => {
+    const files = filesBelow('native', /\.(h|cpp)$/)
+    for (const { seam } of seams()) expect(files).toContain(seam)
+  })
+
+  test('are those of every macro that takes the place of a function, and of every specialisation', () => {
+    const named = seams().map(({ begins }) => begins)
+    const files = filesBelow('native/server', /\.(h|cpp)$/)
+    const replaced = files.flatMap((file) => {
+      const text = contentOf(file)
+      const macros = [...text.matchAll(/^#define (us_\w+)/gm)].map(([, name]) => name)
+      const specialised = [...text.matchAll(/^template <>\ninline \w+ \w+<[^\n]*?>::(\w+)\(/gm)].map(([, name]) => name)
+      return [...macros, ...specialised]
+    })
+    expect(replaced.length).toBeGreaterThan(8)
+    for (const name of new Set(replaced))
+      expect(named.some((begins) => begins.includes(` ${name}(`) || begins.includes(`*${name}(`))).toBe(true)
+  })
+})
+
+describe('the text of a definition', () => {
+  const source = 'int other() { return 0; }\nint wanted(int a) {\n  if (a) { return 1; }\n  return 2;\n}\nint next() {}'
+
+  test('ends with its own brace', () => {
+    expect(definitionIn(source, 'int wanted(')).toBe('int wanted(int a) {\n  if (a) { return 1; }\n  return 2;\n}')
+  })
+
+  test('is none where the definition is missing or has no end', () => {
+    expect(definitionIn(source, 'int missing(')).toBeUndefined()
+    expect(definitionIn('int open() { if (a) {}', 'int open(')).toBeUndefined()
+  })
+})

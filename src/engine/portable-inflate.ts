@@ -13,17 +13,35 @@ const TRAILER = Buffer.from([0x00, 0x00, 0xff, 0xff])
  */
 const MAX_AT_ONCE = 10
 
+/** Bytes of one piece that comes out: the default of Node's zlib. */
+const PIECE = 16 * 1024
+
+/**
+ * Bytes that come out of one message before it makes room for those that wait. About a millisecond of work: a
+ * short message waits that long for each long one before it, and not until they are done. To stop and go on
+ * costs some microseconds.
+ */
+const MAX_BYTES_AT_ONCE = 8 * PIECE
+
+/** A fragment of a message that is being inflated, or waits for that. */
+interface Task {
+  readonly bytes: Buffer
+  readonly isLast: boolean
+  readonly callback: (error: Error | undefined) => void
+}
+
 export class Inflater {
   readonly #window: CompressionWindow
   readonly #onData: (bytes: Buffer) => void
   #zlib: InflateRaw | undefined
-  #isClosed = false
-  #done: ((error: Error | undefined) => void) | undefined
+  #task: Task | undefined
+  #hasBegun = false
+  /** Whether it may have to wait: not when all of it has come out. */
+  #mayStop = false
+  /** Bytes that have come out since the task was given its place. */
+  #length = 0
 
-  /**
-   * What comes out goes to `onData`, in pieces of up to 16 KiB, the default of Node's zlib: one in a turn of
-   * the event loop.
-   */
+  /** What comes out goes to `onData`, in pieces of up to 16 KiB: one in a turn of the event loop. */
   constructor(window: CompressionWindow, onData: (bytes: Buffer) => void) {
     this.#window = window
     this.#onData = onData
@@ -31,80 +49,122 @@ export class Inflater {
 
   /** Inflates a fragment of a message. Calls back, later, when all of it has come out. One at a time. */
   inflate(bytes: Buffer, isLast: boolean, callback: (error: Error | undefined) => void): void {
-    queue.add((release) => {
-      if (this.#isClosed) return false
-      this.#done = (error) => {
-        this.#done = undefined
-        release()
-        if (!this.#isClosed) callback(error)
-      }
-      this.#start(bytes, isLast)
-      return true
-    })
+    this.#task = { bytes, isLast, callback }
+    this.#hasBegun = false
+    places.ask(this)
+  }
+
+  /** Begins the task, or goes on with it. Called when there is a place for it. */
+  proceed(): void {
+    this.#length = 0
+    if (this.#hasBegun) this.#zlib?.resume()
+    else if (this.#task !== undefined) this.#begin(this.#task)
   }
 
   /** Calls nothing back from here on. */
   close(): void {
-    this.#isClosed = true
+    this.#task = undefined
     this.#zlib?.close()
     this.#zlib = undefined
-    this.#done?.(undefined)
+    places.leave(this)
   }
 
-  #start(bytes: Buffer, isLast: boolean): void {
+  #begin({ bytes, isLast }: Task): void {
+    this.#hasBegun = true
+    this.#mayStop = true
     this.#zlib ??= this.#make()
     const zlib = this.#zlib
     zlib.write(bytes)
     if (isLast) zlib.write(TRAILER)
     zlib.flush(() => {
       if (this.#zlib !== zlib) return
-      if (zlib.readableEnded) {
-        // A final block (RFC 7692, section 7.2.3.5): what follows begins anew.
-        zlib.close()
-        this.#zlib = undefined
-      } else if (isLast && !this.#window.takeover) {
-        zlib.reset()
+      this.#mayStop = false
+      if (!zlib.isPaused()) {
+        this.#finish(zlib, isLast)
+        return
       }
-      this.#done?.(undefined)
+      // Its last piece, and its end, have come while it was stopped: they are told of in ticks of this turn.
+      zlib.resume()
+      setImmediate(() => this.#finish(zlib, isLast))
     })
   }
 
+  #finish(zlib: InflateRaw, isLast: boolean): void {
+    if (this.#zlib !== zlib) return
+    if (zlib.readableEnded) {
+      // A final block (RFC 7692, section 7.2.3.5): what follows begins anew.
+      zlib.close()
+      this.#zlib = undefined
+    } else if (isLast && !this.#window.takeover) {
+      zlib.reset()
+    }
+    this.#end(undefined)
+  }
+
+  #end(error: Error | undefined): void {
+    const task = this.#task
+    this.#task = undefined
+    places.leave(this)
+    task?.callback(error)
+  }
+
   #make(): InflateRaw {
-    const zlib = createInflateRaw({ windowBits: this.#window.windowBits })
+    // A stopped one keeps a piece, and begins no other.
+    const options = { windowBits: this.#window.windowBits, chunkSize: PIECE, highWaterMark: PIECE }
+    const zlib = createInflateRaw(options)
     zlib.on('data', (bytes: Buffer) => {
-      if (!this.#isClosed) this.#onData(bytes)
+      if (this.#zlib !== zlib) return
+      this.#length += bytes.length
+      if (this.#mayStop && this.#length >= MAX_BYTES_AT_ONCE && places.areWanted) {
+        zlib.pause()
+        places.giveBack(this)
+      }
+      this.#onData(bytes)
     })
     zlib.on('error', (error) => {
+      if (this.#zlib !== zlib) return
       this.#zlib = undefined // it has closed itself
-      this.#done?.(error)
+      this.#end(error)
     })
     return zlib
   }
 }
 
-/** Lets a number of tasks run at once, and the others wait in their order. */
-class TaskQueue {
-  readonly #waiting = new Set<(release: () => void) => boolean>()
-  #running = 0
+/** Lets some inflate at once, and the others wait in their order. */
+class Places {
+  readonly #taken = new Set<Inflater>()
+  readonly #waiting = new Set<Inflater>()
 
-  /** The task answers false when there is nothing to do any more; else it calls back when it has ended. */
-  add(task: (release: () => void) => boolean): void {
-    this.#waiting.add(task)
-    this.#start()
+  /** Whether others wait. */
+  get areWanted(): boolean {
+    return this.#waiting.size > 0
   }
 
-  #start(): void {
-    for (const task of this.#waiting) {
-      if (this.#running >= MAX_AT_ONCE) return
-      this.#waiting.delete(task)
-      this.#running += 1
-      const release = () => {
-        this.#running -= 1
-        this.#start()
-      }
-      if (!task(release)) this.#running -= 1
+  /** Its `proceed` is called, now or later. */
+  ask(inflater: Inflater): void {
+    this.#waiting.add(inflater)
+    this.#fill()
+  }
+
+  /** It goes on behind all that wait. */
+  giveBack(inflater: Inflater): void {
+    if (this.#taken.delete(inflater)) this.ask(inflater)
+  }
+
+  leave(inflater: Inflater): void {
+    this.#waiting.delete(inflater)
+    this.#taken.delete(inflater)
+    this.#fill()
+  }
+
+  #fill(): void {
+    for (const inflater of this.#waiting) {
+      if (this.#taken.size >= MAX_AT_ONCE) return
+      this.#waiting.delete(inflater)
+      this.#taken.add(inflater)
+      inflater.proceed()
     }
   }
 }
 
-const queue = new TaskQueue()
+const places = new Places()

@@ -199,9 +199,20 @@ class HttpReading final : private TurnTaker {
     auto found = connections_.find(http);
     if (found != connections_.end() && is_paused(found->second)) {
       bool writes = Answer::buffered(http) > 0;
-      Reading::stop(SSL, http, writes);
+      Reading::stop_until_end(SSL, http, writes);
       Answer::time_out(http, writes ? Answer::write_timeout : 0);
     }
+  }
+
+  /// The client has sent FIN. Behind input that is not read it means something only to a request that waits for nothing but its
+  /// handler: everything else is still to be read in its time, and then the FIN is, too.
+  us_socket_t *ended(us_socket_t *socket) {
+    auto found = connections_.find(socket);
+    bool awaits_answer = found != connections_.end() && found->second.exchange != 0 && found->second.body.complete();
+    if (found != connections_.end() && is_paused(found->second) && !awaits_answer) {
+      return socket;
+    }
+    return us_socket_close(SSL, socket, 0, nullptr);
   }
 
   /// The socket was writable.
@@ -230,6 +241,8 @@ class HttpReading final : private TurnTaker {
       start_reading(socket, found->second);
     }
     if (found != connections_.end()) {
+      // A FIN that was seen before means something else when a request has begun.
+      keep_paused(reinterpret_cast<HttpResponse *>(socket));
       watch_deadline(socket, found->second);
     }
   }

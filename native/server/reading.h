@@ -38,6 +38,13 @@ class Reading {
     change(ssl, s, writes ? UV_WRITABLE : 0);
     us_socket_timeout(ssl, s, 0);
   }
+  /// Likewise, but the context's on_end is told when the peer has sent FIN behind what is not read, once for each call of this. A
+  /// reset closes the socket. `writes`: bytes wait for the peer.
+  static void stop_until_end(bool ssl, void *socket, bool writes) {
+    auto *s = static_cast<us_socket_t *>(socket);
+    change(ssl, s, UV_DISCONNECT | (writes ? UV_WRITABLE : 0));
+    us_socket_timeout(ssl, s, 0);
+  }
   /// The socket is not polled at all, until it has its turn: not even its reset is noticed, so that nothing that came before is
   /// lost by it.
   static void park(bool ssl, void *socket) {

@@ -6,6 +6,7 @@ extern "C" {
 #include "internal/internal.h"  // µSockets' own view of a socket: it has no public way to dispatch one
 }
 
+#include "socket_set.h"
 #include "turns.h"
 
 namespace nws {
@@ -44,6 +45,16 @@ void read_ready(us_socket_t *socket) {
   }
 }
 
+/// The peer's FIN, behind input that is not read. It is reported once, until the poll is changed to wait for it again.
+void end_seen(us_socket_t *socket) {
+  int events = us_poll_events(&socket->p);
+  if (events & LIBUS_SOCKET_READABLE) {
+    return;  // reading finds out about it
+  }
+  SocketSet::change(socket->p.uv_p, events);
+  socket->context->on_end(socket);
+}
+
 }  // namespace
 
 void dispatch_socket(uv_poll_t *poll, int status, int events) {
@@ -57,6 +68,8 @@ void dispatch_socket(uv_poll_t *poll, int status, int events) {
   }
   if (events & UV_READABLE) {
     read_ready(socket);
+  } else if (events & UV_DISCONNECT) {
+    end_seen(socket);
   }
 }
 

@@ -6,7 +6,8 @@
 //   - a TLS handshake that has to wait for its turn stays in the kernel, unread, and the loop asks for it again; µSockets keeps
 //   such
 //     sockets in a list of their own, the newest first, so that a stream of new clients starves those that came before;
-//   - what came before an error is read before the error is.
+//   - what came before an error is read before the error is;
+//   - a socket that is not read can wait for its peer's FIN (UV_DISCONNECT), which its context's on_end is told.
 #pragma once
 
 #include <uv.h>

@@ -57,7 +57,8 @@ int SocketSet::watch(uv_poll_t *poll, int events) {
     return 0;
   }
   epoll_event wanted{};
-  wanted.events = (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u);
+  wanted.events =
+      (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u) | (events & UV_DISCONNECT ? EPOLLRDHUP : 0u);
   wanted.data.ptr = poll;
   // An error or a hang-up is reported even to who waits for nothing.
   int operation = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
@@ -90,7 +91,8 @@ void SocketSet::dispatch() {
       dispatch_socket(poll, wanted & UV_READABLE ? 0 : UV_EBADF, UV_READABLE);
       continue;
     }
-    int events = (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0);
+    int events =
+        (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0) | (seen & EPOLLRDHUP ? UV_DISCONNECT : 0);
     if (seen == EPOLLHUP) {
       events = wanted;  // whoever reads or writes finds out about it
     }
@@ -108,6 +110,10 @@ SocketSet::~SocketSet() = default;
 int SocketSet::watch(uv_poll_t *, int) { return 0; }
 
 #endif
+
+int SocketSet::change(uv_poll_t *poll, int events) {
+  return current() ? current()->watch(poll, events) : uv_poll_start(poll, events, dispatch_socket);
+}
 
 }  // namespace nws
 
@@ -128,10 +134,7 @@ int nws_poll_init_socket(uv_loop_t *loop, uv_poll_t *poll, uv_os_sock_t descript
 
 /// In place of µSockets' callback: the only polls that it starts here are those of connected sockets.
 int nws_poll_start(uv_poll_t *poll, int events, uv_poll_cb) {
-  if (!nws::SocketSet::current()) {
-    return uv_poll_start(poll, events, nws::dispatch_socket);
-  }
-  return nws::SocketSet::current()->watch(poll, events);
+  return nws::SocketSet::change(poll, events);
 }
 
 int nws_poll_stop(uv_poll_t *poll) {

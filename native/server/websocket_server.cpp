@@ -58,6 +58,10 @@ class WebSocketServer::Core {
 
 namespace {
 
+/// Takes the FIN of an HTTP connection's client.
+template <bool SSL>
+us_socket_t *end_http(us_socket_t *socket);
+
 template <bool SSL>
 class ServerCore final : public WebSocketServer::Core {
  public:
@@ -69,6 +73,8 @@ class ServerCore final : public WebSocketServer::Core {
     }
     http_context_ = HttpPipeline::registered(SSL).http_context;
     by_context()[http_context_] = this;
+    // Where the FIN itself is reported, below TLS: both µWebSockets and µSockets just close there.
+    us_socket_context_on_end(0, http_context_, end_http<SSL>);
     app_.topicTree = websockets_.publishing().make_tree();  // the app deletes it
     websockets_.set_up(http_context_, app_.topicTree);
     http_.reading().set_up(app_);
@@ -140,6 +146,12 @@ class ServerCore final : public WebSocketServer::Core {
   WebSocketSide<SSL> websockets_;
   HttpSide<SSL> http_;
 };
+
+template <bool SSL>
+us_socket_t *end_http(us_socket_t *socket) {
+  ServerCore<SSL> *core = ServerCore<SSL>::of(us_socket_context(SSL, socket));
+  return core ? core->http().reading().ended(socket) : us_socket_close(SSL, socket, 0, nullptr);
+}
 
 }  // namespace
 

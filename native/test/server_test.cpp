@@ -473,6 +473,45 @@ TEST("a client that sends requests faster than they are answered is stopped, and
   }
 }
 
+TEST("a client that has left is noticed behind more requests than are kept") {
+  for (bool resets : {false, true}) {
+    for_plain_and_tls([resets](Fixture &fixture) {
+      fixture.hold_requests = true;
+      for (const char *upgrade : {"", "Upgrade: websocket\r\nConnection: Upgrade\r\n"}) {
+        auto client = fixture.connect();
+        std::size_t before = fixture.events.aborted.size();
+        client->send("GET /a HTTP/1.1\r\nHost: localhost\r\n" + std::string(upgrade) + "\r\n" + std::string(150'000, 'x'));
+        fixture.wait([&] { return fixture.events.waiting.size() == before + 1; }, "the request");
+        for (int n = 0; n < 20; n++) {
+          uv_run(&fixture.loop, UV_RUN_NOWAIT);
+        }
+        CHECK(fixture.events.aborted.size() == before);
+        if (resets) {
+          client->reset();
+        } else {
+          client->close();
+        }
+        fixture.wait([&] { return fixture.events.aborted.size() == before + 1; }, "the abort");
+        CHECK(fixture.events.aborted.back() == fixture.events.waiting.back().exchange);
+      }
+    });
+  }
+}
+
+TEST("a reset is noticed while a body is not read") {
+  for_plain_and_tls([](Fixture &fixture) {
+    fixture.hold_requests = true;
+    auto client = fixture.connect();
+    client->send("POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nabc");
+    fixture.wait([&] { return fixture.events.body == "abc"; }, "the first bytes");
+    fixture.server->pause_body(fixture.events.waiting[0].exchange);
+    client->send(std::string(300'000, 'x'));
+    client->reset();
+    fixture.wait([&] { return fixture.events.aborted.size() == 1; }, "the abort");
+    CHECK(fixture.events.body == "abc");
+  });
+}
+
 TEST("a body is delivered, stopped and resumed, and what is behind it waits") {
   for (bool tls : {false, true}) {
     Fixture fixture(tls ? Fixture::tls() : Fixture::plain());

@@ -26,13 +26,8 @@ class HttpAnswer {
   /// Seconds in which a client must take some of what it is sent; µWebSockets' own (HTTP_TIMEOUT_S).
   static constexpr unsigned write_timeout = 10;
 
-  /// The whole answer, which ends the exchange. `closes`: and the connection, as soon as it is written.
-  static void whole(HttpResponse *http, const Response &response, bool closes) {
-    write_whole(http, response, closes, !closes);
-    if (closes) {
-      close_when_written(http);
-    }
-  }
+  /// The whole answer, which ends the exchange. `closes`: and it is the last of its connection.
+  static void whole(HttpResponse *http, const Response &response, bool closes) { write_whole(http, response, closes, !closes); }
 
   /// The whole answer, after which neither the exchange nor the connection ends for µWebSockets: the request's body is still
   /// coming.
@@ -73,34 +68,13 @@ class HttpAnswer {
     }
   }
 
-  static void close_when_written(HttpResponse *http) {
-    if (buffered(http) == 0) {
-      us_socket_shutdown(SSL, socket(http));
-      us_socket_close(SSL, socket(http), 0, nullptr);
-      return;
-    }
-    http->onWritable([http](std::uintmax_t) {
-      drain(http);
-      if (buffered(http) == 0) {
-        us_socket_shutdown(SSL, socket(http));
-        us_socket_close(SSL, socket(http), 0, nullptr);
-      }
-      return true;
-    });
-  }
-
   static constexpr std::string_view bad_request = "400 Bad Request";
 
-  /// Ends a connection of which no further request can be read. With a `status`, which is the answer to the
-  /// one that was being read, unless earlier answers still wait for the client.
-  static void refuse(us_socket_t *socket, std::string_view status) {
-    if (!status.empty() && frames::Corkable<SSL>::of(socket)->getBufferedAmount() == 0) {
-      std::string answer = "HTTP/1.1 ";
-      answer.append(status).append("\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-      us_socket_write(SSL, socket, answer.data(), static_cast<int>(answer.size()), 0);
-    }
-    us_socket_shutdown(SSL, socket);
-    us_socket_close(SSL, socket, 0, nullptr);
+  /// The answer to a request that cannot be read to its end.
+  static void refusal(HttpResponse *http, std::string_view status) {
+    std::string answer = "HTTP/1.1 ";
+    answer.append(status).append("\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    write(http, answer);
   }
 
   static std::size_t buffered(HttpResponse *http) { return Corkable::of(http)->getBufferedAmount(); }

@@ -13,6 +13,7 @@
 #endif
 
 // These have to come before App.h, too.
+#include "parser_scope.h"
 #include "read_guard.h"
 #include "reading.h"
 
@@ -122,8 +123,17 @@ class HttpPipeline {
     bool expects_continue = false;
     /// The connection ends with the answer to this request.
     bool is_last = false;
-    /// It has been answered, and the client is to end the connection: whatever it still sends is thrown away.
+    /// It has got its last answer, and the client is to end the connection: whatever it still sends is thrown away.
     bool is_lingering = false;
+
+    void forget_input() {
+      held.clear();
+      parsed = searched = 0;
+      body = {};
+      exchange = 0;
+      deadline.leave();
+      body_paused = is_full = waits = expects_continue = false;
+    }
   };
 
   /// Empty lines before a request are ignored (RFC 9112, section 2.2). µWebSockets takes them for half of one, and waits.

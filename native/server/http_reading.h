@@ -194,6 +194,29 @@ class HttpReading final : private TurnTaker {
     exchanges_.erase(id);
   }
 
+  /// The connection has got its last answer. As soon as that is written, the server's side ends, and the connection with it. Where
+  /// the client has sent more, or `may_send_more`, the connection stays until the client ends it, for a while: to close it would
+  /// reset it, and a reset can overtake what is on its way to the client (RFC 9112, section 9.6). What still comes is thrown away.
+  void end(HttpResponse *http, bool may_send_more) {
+    auto *socket = reinterpret_cast<us_socket_t *>(http);
+    Connection &connection = connections_.at(http);
+    may_send_more = may_send_more || waiting(connection) > 0;
+    connection.forget_input();
+    connection.is_lingering = true;
+    Reading::start(SSL, socket, Answer::write_timeout);
+    if (Answer::buffered(http) == 0) {
+      end_written(socket, may_send_more);
+      return;
+    }
+    http->onWritable([http, may_send_more](std::uintmax_t) {
+      Answer::drain(http);
+      if (Answer::buffered(http) == 0) {
+        end_written(reinterpret_cast<us_socket_t *>(http), may_send_more);
+      }
+      return true;
+    });
+  }
+
   /// After a write, as reading.h explains; and a whole answer has set the time for the next request.
   void keep_paused(HttpResponse *http) {
     auto found = connections_.find(http);
@@ -250,6 +273,29 @@ class HttpReading final : private TurnTaker {
  private:
   static bool is_paused(const Connection &connection) { return connection.body_paused || connection.is_full || connection.waits; }
 
+  static void end_written(us_socket_t *socket, bool may_send_more) {
+    us_socket_shutdown(SSL, socket);
+    if (may_send_more || Reading::has_unread(socket)) {
+      us_socket_timeout(SSL, socket, Answer::write_timeout);
+    } else {
+      us_socket_close(SSL, socket, 0, nullptr);
+    }
+  }
+
+  /// Ends a connection of which no further request can be read. `status` is the answer to the one that was being read; empty where
+  /// one has begun.
+  void refuse(us_socket_t *socket, std::string_view status) {
+    auto *http = reinterpret_cast<HttpResponse *>(socket);
+    ExchangeId exchange = connections_.at(socket).exchange;
+    if (!status.empty()) {
+      Answer::refusal(http, status);
+    }
+    end(http, true);
+    if (exchanges_.erase(exchange)) {
+      events_.on_abort(exchange);
+    }
+  }
+
   /// Unless there is another reason not to.
   static void start_reading(us_socket_t *socket, const Connection &connection) {
     if (!is_paused(connection)) {
@@ -295,7 +341,7 @@ class HttpReading final : private TurnTaker {
     // The event may end the connection, and would take the bytes with it.
     HeldInput held = std::exchange(connection.held, {});
     held.drop(read_body(socket, connection, held.data(), held.size()));
-    if (found = connections_.find(socket); found != connections_.end()) {
+    if (found = connections_.find(socket); found != connections_.end() && !found->second.is_lingering) {
       found->second.held = std::move(held);
     }
     return true;
@@ -314,9 +360,13 @@ class HttpReading final : private TurnTaker {
     if (found == connections_.end()) {
       return;
     }
+    if (found->second.is_lingering) {
+      us_socket_close(SSL, socket, 0, nullptr);
+      return;
+    }
     Exchange *exchange = find(found->second.exchange);
-    bool has_begun = found->second.is_lingering || (exchange && (exchange->is_answered || exchange->is_streaming));
-    Answer::refuse(socket, has_begun ? "" : "408 Request Timeout");
+    bool has_begun = exchange && (exchange->is_answered || exchange->is_streaming);
+    refuse(socket, has_begun ? "" : "408 Request Timeout");
   }
 
   /// Seconds in which some more of a body must come while somebody wants it.
@@ -334,8 +384,16 @@ class HttpReading final : private TurnTaker {
     }
   }
 
-  static void parse(us_socket_t *socket, char *data, std::size_t length) {
-    HttpPipeline::registered(SSL).http(socket, data, static_cast<int>(length));
+  /// The connection may have got its last answer afterwards, or be gone.
+  void parse(us_socket_t *socket, char *data, std::size_t length) {
+    bool has_ended = false;
+    {
+      ParserScope scope(socket, has_ended);
+      HttpPipeline::registered(SSL).http(socket, data, static_cast<int>(length));
+    }
+    if (has_ended) {
+      refuse(socket, "");
+    }
   }
 
   /// False when no more can be done for now.
@@ -346,7 +404,7 @@ class HttpReading final : private TurnTaker {
         return false;
       }
       if (!HttpPipeline::may_begin_request(connection.held.view())) {
-        Answer::refuse(socket, Answer::bad_request);
+        refuse(socket, Answer::bad_request);
         return false;
       }
       if (connection.held.view() == "\r") {
@@ -390,10 +448,10 @@ class HttpReading final : private TurnTaker {
   }
 
   /// Finds out what follows a head. False: nobody can tell, and the connection has been refused.
-  static bool frame_body(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
+  bool frame_body(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
     BodyFraming framing = BodyFraming::of(std::string_view(head, length));
     if (framing.kind == BodyFraming::Kind::doubtful) {
-      Answer::refuse(socket, Answer::bad_request);
+      refuse(socket, Answer::bad_request);
       return false;
     }
     connection.body = RequestBody(framing);
@@ -420,7 +478,7 @@ class HttpReading final : private TurnTaker {
     bool is_last = connection.body.complete();
     if (exchange == exchanges_.end() || connection.body.failed()) {
       bool has_begun = exchange == exchanges_.end() || exchange->second.is_answered || exchange->second.is_streaming;
-      Answer::refuse(socket, has_begun ? "" : Answer::bad_request);
+      refuse(socket, has_begun ? "" : Answer::bad_request);
       return size;
     }
     if ((progress.content > 0 || is_last) && !events_.on_body(id, {data, progress.content}, is_last)) {
@@ -438,7 +496,7 @@ class HttpReading final : private TurnTaker {
         exchanges_.erase(exchange);
       }
       if (is_answered && connection.is_last) {
-        Answer::close_when_written(reinterpret_cast<HttpResponse *>(socket));
+        end(reinterpret_cast<HttpResponse *>(socket), progress.consumed < size);
         return size;
       }
     }
@@ -475,8 +533,9 @@ class HttpReading final : private TurnTaker {
     }
     Connection &connection = connections_.at(http);
     connection.exchange = id;
-    connection.is_last = request->getHeader("connection").length() == 5;  // "close", as HttpContext.h reads it
-    http->onAborted([] {});                                               // it must be there; `closed` tells who has gone
+    // As HttpContext.h sees it, "close" being the option of five letters.
+    connection.is_last = request->isAncient() || request->getHeader("connection").length() == 5;
+    http->onAborted([] {});  // it must be there; `closed` tells who has gone
     headers_.clear();
     for (auto [name, value] : *request) {
       headers_.emplace_back(name, whole_value(value));

@@ -50,6 +50,9 @@ class HttpSide {
       Answer::whole_but_open(http, response);
     } else {
       Answer::whole(http, response, closes);
+      if (closes) {
+        reading_.end(http, false);
+      }
     }
     reading_.keep_paused(http);
     reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
@@ -115,7 +118,7 @@ class HttpSide {
     if (!closes) {
       reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
     } else if (body_is_complete) {
-      Answer::close_when_written(http);
+      reading_.end(http, false);
     }
   }
 

@@ -14,6 +14,7 @@
 
 #include <libusockets.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <uv.h>
 
 namespace nws {
@@ -61,6 +62,12 @@ class Reading {
     auto *s = static_cast<us_socket_t *>(socket);
     change(ssl, s, us_poll_events(reinterpret_cast<us_poll_t *>(s)) | UV_READABLE);
     us_socket_timeout(ssl, s, timeout);
+  }
+
+  /// Whether the kernel has something that the peer has sent, FIN aside.
+  static bool has_unread(void *socket) {
+    int length = 0;
+    return ::ioctl(us_poll_fd(static_cast<us_poll_t *>(socket)), FIONREAD, &length) == 0 && length > 0;
   }
 
   /// Whether the connection has been reset. Then it counts as writable, over and over.

@@ -512,6 +512,49 @@ TEST("a reset is noticed while a body is not read") {
   });
 }
 
+TEST("the last answers of a connection arrive, whatever its client sends behind the last request") {
+  const std::string head = "GET /last HTTP/1.1\r\nHost: localhost\r\n";
+  const std::pair<std::string, const char *> last[] = {
+      {head + "Content-Length: x\r\n\r\n", "HTTP/1.1 400 "},
+      {head + "Cookie: " + std::string(20'000, 'c') + "\r\n\r\n", "HTTP/1.1 431 "},
+      {"GET /last HTTP/3.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 505 "},
+      {"\x16\x03\x01", "HTTP/1.1 400 "},
+      {head + "Connection: close\r\n\r\n", "\r\n\r\n/last"},
+      {"GET /last HTTP/1.0\r\nHost: localhost\r\n\r\n", "\r\n\r\n/last"},
+  };
+  for_plain_and_tls([&last](Fixture &fixture) {
+    for (const auto &[request, answer] : last) {
+      auto client = fixture.connect();
+      client->send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\nGET /b HTTP/1.1\r\nHost: localhost\r\n\r\n" + request +
+                   std::string(1'000'000, 'x'));
+      for (int n = 0; n < 20; n++) {
+        uv_run(&fixture.loop, UV_RUN_NOWAIT);
+      }
+      client->read_until("\r\n\r\n/a");
+      client->read_until("\r\n\r\n/b");
+      client->read_until("\r\n\r\n/b");
+      client->read_until(answer);
+      client->wait_for_end();
+    }
+  });
+}
+
+TEST("a connection with a last answer that its client reads late ends behind it") {
+  for_plain_and_tls([](Fixture &fixture) {
+    fixture.hold_requests = true;
+    auto client = fixture.connect();
+    client->send("GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    fixture.wait([&] { return !fixture.events.waiting.empty(); }, "the request");
+    const std::string body = std::string(8 << 20, 'x') + "end";
+    fixture.server->respond(fixture.events.waiting[0].exchange,
+                            {.status = "200 OK", .headers = {}, .content_length = body.size(), .body = body});
+    CHECK(!fixture.server->is_flushed());
+    client->send(std::string(300'000, 'x'));
+    client->read_until("xend");
+    client->wait_for_end();
+  });
+}
+
 TEST("a body is delivered, stopped and resumed, and what is behind it waits") {
   for (bool tls : {false, true}) {
     Fixture fixture(tls ? Fixture::tls() : Fixture::plain());

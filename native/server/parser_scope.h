@@ -1,0 +1,56 @@
+// Keeps µWebSockets from closing a connection right behind its answer to what its parser cannot read. More than that may have come,
+// and closing would reset the connection: earlier answers, which are still on their way to the client, would be lost.
+//
+// It gets there by taking the place of us_socket_shutdown and us_socket_close while µWebSockets' headers are compiled. Include this
+// before App.h.
+#pragma once
+
+#ifdef UWS_APP_H
+#error "parser_scope.h must be included before App.h"
+#endif
+
+#include <libusockets.h>
+
+#include <utility>
+
+namespace nws {
+
+/// While it lives, µWebSockets' parser reads what came on a socket. If it would end the connection then, behind its last bytes, it
+/// sets `has_ended` instead, and the connection is still to be ended. Belongs to the loop's thread.
+class ParserScope {
+ public:
+  ParserScope(us_socket_t *socket, bool &has_ended)
+      : socket_(socket), has_ended_(has_ended), outer_(std::exchange(current(), this)) {}
+  ~ParserScope() { current() = outer_; }
+  ParserScope(const ParserScope &) = delete;
+  ParserScope &operator=(const ParserScope &) = delete;
+
+  /// Stands in for us_socket_shutdown.
+  static void shutdown(int ssl, us_socket_t *socket) {
+    if (current() && current()->socket_ == socket) {
+      current()->has_ended_ = true;
+    } else {
+      us_socket_shutdown(ssl, socket);
+    }
+  }
+  /// Stands in for us_socket_close.
+  static us_socket_t *close(int ssl, us_socket_t *socket, int code, void *reason) {
+    bool is_left_open = current() && current()->socket_ == socket && current()->has_ended_;
+    return is_left_open ? socket : us_socket_close(ssl, socket, code, reason);
+  }
+
+ private:
+  static ParserScope *&current() {
+    static thread_local ParserScope *scope = nullptr;
+    return scope;
+  }
+
+  us_socket_t *socket_;
+  bool &has_ended_;
+  ParserScope *outer_;
+};
+
+}  // namespace nws
+
+#define us_socket_shutdown nws::ParserScope::shutdown
+#define us_socket_close nws::ParserScope::close

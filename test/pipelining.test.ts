@@ -290,6 +290,40 @@ describeEngines('requests that do not wait for answers', (engine) => {
     }
   })
 
+  // The portable engine does not read the socket with 16 KiB waiting, and Node tells nothing of a socket that is not read.
+  test.runIf(engine === 'native')('may be abandoned behind more than the server keeps', async () => {
+    const started = new Queue<AbortSignal>()
+    const never = ({ signal }: { signal: AbortSignal }): Promise<never> => {
+      started.push(signal)
+      return new Promise(() => {})
+    }
+    const handlers = { upgrade: never }
+    const served = await serve(engine, handlers, { path: '/socket', routes: (server) => server.get('/never', never) })
+    for (const first of [get('/never'), handshake({ path: '/socket' })]) {
+      for (const leave of ['vanish', 'reset'] as const) {
+        const client = await RawClient.connect(served)
+        client.write(first, 'x'.repeat(150_000))
+        const signal = await started.next('the request')
+        const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+        await client.flushed()
+        client[leave]()
+        await within(aborted, 'the abort signal')
+      }
+    }
+  })
+
+  // The portable engine forgets what waits when it sees the FIN.
+  test.runIf(engine === 'native')(
+    'are all answered before the FIN behind them counts, where the handlers answer at once',
+    async () => {
+      const count = 5000
+      const served = await serve(engine, {}, { path: '/socket', routes: (server) => server.get('/', () => new Response('x')) })
+      const client = await RawClient.connect(served, { allowHalfOpen: true })
+      client.socket.end(get('/').repeat(count))
+      expect((await client.rest()).toString().split('HTTP/1.1 200 OK')).toHaveLength(count + 1)
+    },
+  )
+
   test('that are too many to keep do not fill the memory, and disturb nobody', async () => {
     const gate = new Deferred()
     const started = new Queue<true>()
@@ -316,6 +350,48 @@ describeEngines('requests that do not wait for answers', (engine) => {
     gate.resolve()
     expect((await http(served, '/health')).status).toBe(200)
   })
+})
+
+describeEngines('the last request of a connection', (engine) => {
+  const head = 'GET /last HTTP/1.1\r\n'
+  const last: [what: string, request: string, status: number][] = [
+    ['with a bad Host', `${head}Host: a b\r\n\r\n`, 400],
+    ['with a bad length', `${head}Host: localhost\r\nContent-Length: x\r\n\r\n`, 400],
+    ['with a head that is too long', `${head}Host: localhost\r\nCookie: ${'c'.repeat(20_000)}\r\n\r\n`, 431],
+    ['with a body that is too long', `${request('POST', '/last', 'Content-Length: 1000000')}`, 413],
+    ['with broken chunks', `${request('POST', '/last', 'Transfer-Encoding: chunked')}what\r\n`, 400],
+    ['that is none', '\x16\x03\x01', 400],
+    ['with "Connection: close"', request('GET', '/last', 'Connection: close'), 200],
+  ]
+  for (const secure of [false, true]) {
+    test.each(last)(
+      `${secure ? 'over TLS ' : ''}%s is answered behind those before, whatever follows`,
+      async (_what, bytes, status) => {
+        const served = await serve(
+          engine,
+          {},
+          {
+            path: '/socket',
+            server: { onError: () => {}, maxRequestBodySize: 1000, ...(secure && { tls: true }) },
+            routes: (server) => {
+              server.get('/*', () => new Response('x'.repeat(50_000)))
+              server.post('/last', async (request) => new Response(await request.text()))
+            },
+          },
+        )
+        const client = await RawClient.connect(served)
+        client.socket.pause()
+        client.write(get('/1'), get('/2'), bytes, 'x'.repeat(300_000))
+        await client.flushed()
+        // A reset would have come by now.
+        for (let n = 0; n < 5; n++) expect((await http(served, '/health')).status).toBe(200)
+        client.socket.resume()
+        expect((await bodies(client, 2)).map((body) => body.length)).toEqual([50_000, 50_000])
+        expect((await client.response()).status).toBe(status)
+        await client.rest()
+      },
+    )
+  }
 })
 
 describeEngines('a request whose end is in doubt', (engine) => {

@@ -131,7 +131,6 @@ class HttpPipeline {
       parsed = searched = 0;
       body = {};
       exchange = 0;
-      deadline.leave();
       body_paused = is_full = waits = expects_continue = false;
     }
   };

@@ -184,7 +184,7 @@ class HttpReading final : private TurnTaker {
     }
   }
 
-  /// Throws away what still comes. The exchange has ended, but for its answer.
+  /// Throws away what still comes. The exchange has ended, but for its answer, behind which `end` is to be called.
   void linger(ExchangeId id, Connection &connection) {
     Reading::start(SSL, exchanges_.at(id).response, Answer::write_timeout);
     connection.is_lingering = true;
@@ -194,9 +194,10 @@ class HttpReading final : private TurnTaker {
     exchanges_.erase(id);
   }
 
-  /// The connection has got its last answer. As soon as that is written, the server's side ends, and the connection with it. Where
-  /// the client has sent more, or `may_send_more`, the connection stays until the client ends it, for a while: to close it would
-  /// reset it, and a reset can overtake what is on its way to the client (RFC 9112, section 9.6). What still comes is thrown away.
+  /// The connection has got its last answer. As soon as that is written, the server's side ends, and the connection with it.
+  /// Where the client has sent more, or `may_send_more`, the connection stays until the client ends it, for a while: to close it
+  /// would reset it, and a reset can overtake what is on its way to the client (RFC 9112, section 9.6). What still comes is
+  /// thrown away.
   void end(HttpResponse *http, bool may_send_more) {
     auto *socket = reinterpret_cast<us_socket_t *>(http);
     Connection &connection = connections_.at(http);
@@ -282,8 +283,8 @@ class HttpReading final : private TurnTaker {
     }
   }
 
-  /// Ends a connection of which no further request can be read. `status` is the answer to the one that was being read; empty where
-  /// one has begun.
+  /// Ends a connection of which no further request can be read. `status` is the answer to the one that was being read; empty
+  /// where one has begun.
   void refuse(us_socket_t *socket, std::string_view status) {
     auto *http = reinterpret_cast<HttpResponse *>(socket);
     ExchangeId exchange = connections_.at(socket).exchange;
@@ -533,9 +534,8 @@ class HttpReading final : private TurnTaker {
     }
     Connection &connection = connections_.at(http);
     connection.exchange = id;
-    // As HttpContext.h sees it, "close" being the option of five letters.
-    connection.is_last = request->isAncient() || request->getHeader("connection").length() == 5;
-    http->onAborted([] {});  // it must be there; `closed` tells who has gone
+    connection.is_last = request->getHeader("connection").length() == 5;  // "close", as HttpContext.h reads it
+    http->onAborted([] {});                                               // it must be there; `closed` tells who has gone
     headers_.clear();
     for (auto [name, value] : *request) {
       headers_.emplace_back(name, whole_value(value));

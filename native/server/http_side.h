@@ -48,6 +48,9 @@ class HttpSide {
     }
     if (closes && !body_is_complete) {
       Answer::whole_but_open(http, response);
+      if (response.closes) {
+        reading_.end(http, true);
+      }
     } else {
       Answer::whole(http, response, closes);
       if (closes) {
@@ -117,8 +120,8 @@ class HttpSide {
     reading_.keep_paused(http);
     if (!closes) {
       reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
-    } else if (body_is_complete) {
-      reading_.end(http, false);
+    } else if (body_is_complete || discards) {
+      reading_.end(http, !body_is_complete);
     }
   }
 

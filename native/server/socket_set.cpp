@@ -133,9 +133,7 @@ int nws_poll_init_socket(uv_loop_t *loop, uv_poll_t *poll, uv_os_sock_t descript
 }
 
 /// In place of µSockets' callback: the only polls that it starts here are those of connected sockets.
-int nws_poll_start(uv_poll_t *poll, int events, uv_poll_cb) {
-  return nws::SocketSet::change(poll, events);
-}
+int nws_poll_start(uv_poll_t *poll, int events, uv_poll_cb) { return nws::SocketSet::change(poll, events); }
 
 int nws_poll_stop(uv_poll_t *poll) {
   return nws::SocketSet::current() ? nws::SocketSet::current()->watch(poll, 0) : uv_poll_stop(poll);

@@ -28,8 +28,8 @@ class SocketSet {
   /// A combination of uv_poll_event, 0 for none. While it waits for anything, a poll keeps the loop alive. 0, or an error as
   /// libuv's.
   int watch(uv_poll_t *poll, int events);
-  /// The same, by the set of this thread or by libuv, for a poll that µSockets has started. Unlike us_poll_change it compares with
-  /// all that the poll waits for: µSockets does not know UV_DISCONNECT.
+  /// The same, by the set of this thread or by libuv, for a poll that µSockets has started. Unlike us_poll_change it compares
+  /// with all that the poll waits for: µSockets does not know UV_DISCONNECT.
   static int change(uv_poll_t *poll, int events);
 
  private:

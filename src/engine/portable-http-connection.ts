@@ -28,7 +28,7 @@ export class HttpConnection {
   readonly exchanges = new Map<ExchangeId, Exchange>()
   /** Responses that Node has not handed to the kernel yet. */
   readonly unflushed = new Set<ServerResponse>()
-  /** It has got its last response while a body was still coming. */
+  /** It has got its last response, and the client is to end it: what it still sends is thrown away. */
   isLingering = false
 
   constructor(stream: NetSocket, proxiedAddress: string) {
@@ -51,9 +51,20 @@ export class HttpConnection {
     return unread <= MAX_UNREAD_RESPONSE_BYTES
   }
 
-  /** Whether a response has begun that is not with the kernel, or whose request has not come whole. */
+  /** Whether the response to a request has begun that has not come whole. */
   get isAnswering(): boolean {
     for (const { isAnswered, response } of this.exchanges.values()) if (isAnswered || response?.headersSent) return true
-    return this.unflushed.size > 0
+    return false
+  }
+
+  /**
+   * Calls back when Node has written all responses, unless the connection ends before. Until then they own the
+   * stream; and Node would set the timeout of an idle connection then.
+   */
+  afterResponses(callback: () => void): void {
+    if (this.stream.destroyed) return
+    const [earlier] = this.unflushed
+    if (earlier === undefined) callback()
+    else earlier.once('close', () => this.afterResponses(callback))
   }
 }

@@ -3,17 +3,15 @@
  * take, is for Node to notice (`clientError`).
  */
 import { Buffer } from 'node:buffer'
-import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
 import { plainView } from '../bytes.js'
 import type { EngineResponse, ExchangeId, ResponseHead, ServerEvents } from './contract.js'
 import { type Exchange, HttpConnection } from './portable-http-connection.js'
+import { destroyLater, endAfterInput, responseTo } from './portable-http-end.js'
 import { hasBody, headOf, isMalformed, isNoHandshake } from './portable-http-request.js'
 import { createHttpServer, refusalBytes } from './portable-http-server.js'
 import type { PacedInput } from './portable-input.js'
-
-/** Milliseconds for a client to read its last answer while what it still sends is thrown away. As long as the native engine's. */
-const LINGER_TIME = 10_000
 
 /** A request that asks for another protocol: Node has let go of its connection. */
 export interface UpgradeRequest {
@@ -53,6 +51,7 @@ export class PortableHttp {
   serve(stream: NetSocket, proxiedAddress: string): void {
     const connection = new HttpConnection(stream, proxiedAddress)
     this.#connections.set(stream, connection)
+    endAfterInput(connection)
     stream.once('close', () => this.#abandon(connection))
     this.#server.emit('connection', stream)
     // Node's parser would read past the stream, right from the socket, where it is the only one who listens.
@@ -125,6 +124,7 @@ export class PortableHttp {
     this.#forget(id, exchange)
     const { stream, input } = exchange.connection
     this.#connections.delete(stream)
+    Reflect.deleteProperty(stream, 'destroySoon')
     return { request: exchange.request, stream, input }
   }
 
@@ -168,19 +168,10 @@ export class PortableHttp {
       destroyLater(stream)
       return
     }
-    const begin = () => {
-      if (stream.destroyed) return
-      // Until Node has written it, the response before owns the stream; and it would set the timeout of an idle
-      // connection then.
-      const [earlier] = connection.unflushed
-      if (earlier !== undefined) {
-        earlier.once('close', begin)
-        return
-      }
+    connection.afterResponses(() => {
       const parts = { isUpgrade: true, isBodyPending: false, expectsContinue: false, isAnswered: false }
       this.#begin({ request, connection, response: undefined, ...parts })
-    }
-    begin()
+    })
   }
 
   #begin(exchange: Exchange): ExchangeId {
@@ -216,19 +207,37 @@ export class PortableHttp {
    * behind an answer that was given before the body had come.
    */
   #refuse(stream: NetSocket, code: string | undefined): void {
-    if (stream.writable && this.#connections.get(stream)?.isAnswering === false) stream.write(refusalBytes(code))
-    stream.destroy()
+    const connection = this.#connections.get(stream)
+    if (connection === undefined || (connection.isLingering && code === 'ERR_HTTP_REQUEST_TIMEOUT')) {
+      stream.destroy()
+      return
+    }
+    const last = connection.isLingering || connection.isAnswering ? '' : refusalBytes(code)
+    connection.isLingering = true
+    connection.input.discard()
+    this.#abort(connection)
+    connection.afterResponses(() => {
+      if (stream.writable) stream.end(last)
+      destroyLater(stream)
+    })
   }
 
   /** The connection has gone. */
-  #abandon({ stream, input, exchanges, unflushed }: HttpConnection): void {
+  #abandon(connection: HttpConnection): void {
+    const { stream, input, unflushed } = connection
     // Another protocol may have taken it over.
     if (!this.#connections.delete(stream)) return
     input.discard()
     // Those behind a response that was cut have never got as far as the connection, and are not closed with it.
     this.#unflushed -= unflushed.size
     unflushed.clear()
-    for (const id of exchanges.keys()) if (this.#exchanges.delete(id)) this.#events.aborted(id)
+    this.#abort(connection)
+  }
+
+  #abort({ exchanges }: HttpConnection): void {
+    const ids = [...exchanges.keys()]
+    exchanges.clear()
+    for (const id of ids) if (this.#exchanges.delete(id)) this.#events.aborted(id)
   }
 
   #forget(id: ExchangeId, { connection }: Exchange): void {
@@ -276,23 +285,9 @@ export class PortableHttp {
       if (discards) destroyLater(stream)
       request.once('end', () => stream.destroy())
     }
-    // The connection goes on to the next request, and to Node's own method.
-    request.once('end', () => Reflect.deleteProperty(stream, 'destroySoon'))
+    // The connection goes on to the next request.
+    request.once('end', () => endAfterInput(connection))
   }
 }
 
 function ignore(): void {}
-
-function destroyLater(stream: NetSocket): void {
-  const timer = setTimeout(() => stream.destroy(), LINGER_TIME).unref()
-  stream.once('close', () => clearTimeout(timer))
-}
-
-/** Node makes no response for an upgrade. This one ends the connection, since nothing reads further requests from it. */
-function responseTo(request: IncomingMessage, stream: NetSocket): ServerResponse {
-  const response = new ServerResponse(request)
-  response.assignSocket(stream)
-  // Not detached: the response is closed with the stream, when the kernel has taken it.
-  response.once('finish', () => stream.destroySoon())
-  return response
-}

@@ -1,0 +1,36 @@
+/** How connections of the portable engine end behind their last response. */
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket as NetSocket } from 'node:net'
+import type { HttpConnection } from './portable-http-connection.js'
+
+/** Milliseconds for a client to read its last answer while what it still sends is thrown away. As long as the native engine's. */
+const LINGER_TIME = 10_000
+
+/**
+ * Node ends a connection right behind its last response. Where the client has sent more, that would reset the connection, and a reset
+ * can overtake the response (RFC 9112, section 9.6): so what comes is thrown away until the client ends its side, for a while.
+ */
+export function endAfterInput(connection: HttpConnection): void {
+  const { stream, input } = connection
+  stream.destroySoon = () => {
+    connection.isLingering = true
+    input.discard()
+    stream.end()
+    destroyLater(stream)
+  }
+}
+
+/** For a client that does not end its side. */
+export function destroyLater(stream: NetSocket): void {
+  const timer = setTimeout(() => stream.destroy(), LINGER_TIME).unref()
+  stream.once('close', () => clearTimeout(timer))
+}
+
+/** Node makes no response for an upgrade. This one ends the connection, since nothing reads further requests from it. */
+export function responseTo(request: IncomingMessage, stream: NetSocket): ServerResponse {
+  const response = new ServerResponse(request)
+  response.assignSocket(stream)
+  // Not detached: the response is closed with the stream, when the kernel has taken it.
+  response.once('finish', () => stream.destroySoon())
+  return response
+}

@@ -7,6 +7,8 @@
 #include <memory>
 #include <utility>
 
+#include <libusockets.h>
+
 #include "compression.h"
 #include "turns.h"
 
@@ -15,9 +17,11 @@ namespace nws {
 /// One for all connections of a server, since one connection is parsed at a time. Lives on the loop's thread.
 class FrameTurn {
  public:
-  /// Bytes of a message that take as long as an event. A text that is not ASCII is the slowest: some 6 ns a byte, until it
-  /// is a string of JavaScript.
+  /// Bytes of a long message that take as long as an event. A text that is not ASCII is the slowest: some 6 ns a byte, until
+  /// it is a string of JavaScript.
   static constexpr std::size_t bytes_of_event = 1024;
+  /// Longer messages have come in several turns, and end in one. What is shorter is bounded by what is read in a turn.
+  static constexpr std::size_t long_message = LIBUS_RECV_BUFFER_LENGTH;
   /// Messages that may be inflated in steps at the same time: each of them holds what it has inflated to. The others wait.
   static constexpr std::uint32_t max_inflating = 4;
   /// Bytes of a compressed message that is inflated in one step, and needs no such place: deflate makes at most 1,032 times
@@ -49,7 +53,7 @@ class FrameTurn {
 
   /// An event with a payload of this length was raised. True: it was the last of this turn, and the parser must stop.
   bool spend_event(std::size_t length) {
-    auto cost = static_cast<std::uint32_t>(1 + length / bytes_of_event);
+    auto cost = static_cast<std::uint32_t>(1 + (length > long_message ? length / bytes_of_event : 0));
     spent_ += cost;
     events_left_ -= std::min(cost, events_left_);
     return events_left_ == 0;

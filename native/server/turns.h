@@ -37,8 +37,8 @@ class Turns {
   ///
   /// Requests begun: some 0.5 ms of small handlers, so that a pipeline is still handed over in batches.
   static constexpr std::uint32_t max_requests = 16;
-  /// Messages, Pings and Pongs: some 20 µs of the parser and of small handlers. A KiB of a message counts as one more
-  /// (frame_turn.h).
+  /// Messages, Pings and Pongs: some 20 µs of the parser and of small handlers. Each KiB of a message of more than 64 KiB counts
+  /// as one more (frame_turn.h).
   static constexpr std::uint32_t max_events = 256;
   /// Bytes that compressed messages inflate to, or that are read for it: a step of this size, and it is the last one when all
   /// of them exceed this. Some 2 ms of zlib.

@@ -33,17 +33,28 @@
 
 namespace nws {
 
-/// Bytes that were received and are not done with. What is done with is taken from the front, at no more than linear cost.
+/// Bytes that were received and are not done with. What is done with is taken from the front, at no more than linear cost. The
+/// memory is no larger than `most` bytes, or what is held where that is more.
 class HeldInput {
  public:
+  /// As much as may wait before the client is not read any more (HttpPipeline::max_held), and one read.
+  static constexpr std::size_t most = 64 * 1024 + LIBUS_RECV_BUFFER_LENGTH;
+
   bool empty() const { return begin_ == bytes_.size(); }
   std::size_t size() const { return bytes_.size() - begin_; }
+  std::size_t capacity() const { return bytes_.capacity(); }
   char *data() { return bytes_.data() + begin_; }
   std::string_view view() const { return std::string_view(bytes_).substr(begin_); }
   void append(const char *data, std::size_t length) {
-    // No more than half of the memory is for what is done with.
-    if (begin_ > size()) {
+    if (bytes_.size() + length > bytes_.capacity() && begin_ >= size()) {
       bytes_.erase(0, std::exchange(begin_, 0));
+    }
+    if (bytes_.size() + length > bytes_.capacity()) {
+      std::string larger;  // a string that grows by itself takes twice its memory, however much that is
+      larger.reserve(std::max(size() + length, std::min(2 * size(), most)));
+      larger.append(view());
+      bytes_ = std::move(larger);
+      begin_ = 0;
     }
     bytes_.append(data, length);
   }

@@ -66,7 +66,8 @@ void dispatch_socket(uv_poll_t *poll, int status, int events) {
   if ((events & UV_WRITABLE) && !(socket = write_ready(socket))) {
     return;
   }
-  if (events & UV_READABLE) {
+  // What was written may have let the connection do something, after which its input has to wait.
+  if (events & us_poll_events(&socket->p) & UV_READABLE) {
     read_ready(socket);
   } else if (events & UV_DISCONNECT) {
     end_seen(socket);

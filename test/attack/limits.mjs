@@ -1,5 +1,5 @@
-// What one connection can make the server hold at most, in bytes: the formulas of docs/limits.md, for the
-// options of server.mjs.
+// What one connection can make the server hold at most, in bytes: the formulas of docs/limits.md, row by row,
+// for the options of server.mjs. test/held-memory.test.ts holds each of them, `npm run attack` their sum.
 const KiB = 1024
 const MiB = 1024 * KiB
 
@@ -15,44 +15,67 @@ export const OPTIONS = {
 /** The largest answer of the server that is made at once. */
 export const BIG = MiB
 
-/** One read, over TLS too. */
-const READ = 80 * KiB
-/** What a connection is made of, before it has sent anything: its objects, and those of Node on the portable engine. */
-const OBJECTS = { native: 16 * KiB, portable: 64 * KiB }
-const HEAD = { native: 32 * KiB, portable: 16 * KiB }
-/** What waits behind a request that is not answered, or of a body that is not read. */
-const BEHIND = { native: 64 * KiB, portable: 144 * KiB }
-/** Responses that are not read: no request is begun beyond this. */
-const UNREAD = 64 * KiB
-/** How often a message is there: while it is coming, and while it is delivered. */
-const COPIES = { native: 2 + 2, portable: 4 + 3 }
-/** The same of one that is inflated, and what zlib takes. */
-const INFLATED_COPIES = { native: 2 + 1.125, portable: 3 + 2.25 }
-const ZLIB = { native: 44 * KiB, portable: 300 * KiB }
-/** What a message that waits takes beside its bytes. */
-const WAITING = { native: 10, portable: 400 }
-/** OpenSSL's buffers, and a client's certificates. */
-const TLS = 128 * KiB
-
-/** A connection that asks for responses of so many bytes. Gives, as the next one does, a function of the engine. */
-export const http =
-  ({ response = KiB } = {}) =>
+// A formula is a function of the engine's name.
+const row = (native, portable) => (engine) => (engine === 'native' ? native : portable)
+export const sum =
+  (...formulas) =>
   (engine) =>
-    OBJECTS[engine] + HEAD[engine] + BEHIND[engine] + READ + UNREAD + response
+    formulas.reduce((bytes, formula) => bytes + formula(engine), 0)
+export const most =
+  (...formulas) =>
+  (engine) =>
+    Math.max(...formulas.map((formula) => formula(engine)))
+
+/** One read, and what TLS adds to it. */
+const READ = 64 * KiB
+const RECORD = 16 * KiB
+
+/** What a connection is made of, before it has sent anything. */
+export const objects = row(4 * KiB, 24 * KiB)
+export const proxyHeader = row(16 * KiB, 64 * KiB + READ)
+/** What OpenSSL keeps of a connection, with the record that came in part; and of a handshake, certificates included. */
+export const tls = row(64 * KiB, 64 * KiB)
+export const handshake = row(RECORD + 100 * KiB, 64 * KiB + RECORD + 100 * KiB)
+export const head = row(4 * 16 * KiB, 16 * KiB)
+/** Behind a request that is not answered. */
+export const behind = row(64 * KiB + READ, 16 * KiB + READ)
+const behindTls = row(64 * KiB + READ + RECORD, 144 * KiB)
+/** A body that is not read, and one that is collected. */
+export const unreadBody = row(64 * KiB + READ, 80 * KiB + 4 * READ)
+export const collectedBody = sum(row(2 * OPTIONS.maxRequestBodySize, 2 * OPTIONS.maxRequestBodySize), unreadBody)
+/** Responses that are not read, of so many bytes each. */
+export const responses = (bytes) => row(64 * KiB + bytes, 64 * KiB + bytes)
+/** Frames that wait for their turn, and a compressed message of so many bytes. */
+export const frames = (compressed = 0) => row(READ + RECORD + compressed, 16 * KiB + READ)
+/** A message that is coming, of which so much has come. */
+export const coming = (bytes, maxPayloadLength) =>
+  row(Math.min(Math.max(4 * bytes, 4 * KiB), 2 * maxPayloadLength), 2 * maxPayloadLength + 2 * bytes)
+/** A message that is being delivered. */
+export const delivered = (maxPayloadLength) => row(2 * maxPayloadLength, 3 * maxPayloadLength)
+/** What compression adds: zlib's memory, and a message's compressed form. */
+export const zlib = row(44 * KiB, 300 * KiB)
+export const compressed = (maxPayloadLength) => row(1.125 * maxPayloadLength, 2.25 * maxPayloadLength)
+/** So many bytes that wait to be sent, in messages of `shortest` bytes or more. */
+export const waiting = (bytes, shortest) => row(bytes * (1 + 10 / shortest), bytes * (1 + 400 / shortest))
+
+/** All that one HTTP connection can have at once, which asks for responses of so many bytes. */
+export const http = ({ response = KiB } = {}) => sum(objects, head, most(behindTls, unreadBody), responses(response))
 
 /**
- * A WebSocket that sends messages of up to `payload` bytes, or that inflate to `inflated`, and lets `queued` bytes wait for it in messages of
- * `shortest` bytes or more.
+ * Likewise a WebSocket that sends messages of up to `payload` bytes, or that inflate to `inflated`, and lets
+ * `queued` bytes wait for it in messages of `shortest` bytes or more.
  */
-export const webSocket =
-  ({ payload = 0, queued = 0, shortest = KiB, inflated = 0 } = {}) =>
-  (engine) => {
-    const waiting = queued * (1 + WAITING[engine] / shortest)
-    const zlib = inflated === 0 ? 0 : ZLIB[engine] + inflated * INFLATED_COPIES[engine]
-    return OBJECTS[engine] + READ + BEHIND[engine] + payload * COPIES[engine] + waiting + zlib
-  }
+export const webSocket = ({ payload = 0, queued = 0, shortest = KiB, inflated = 0 } = {}) =>
+  sum(
+    objects,
+    frames(payload),
+    coming(payload, payload),
+    delivered(Math.max(payload, inflated)),
+    waiting(queued, shortest),
+    ...(inflated > 0 ? [zlib, compressed(inflated)] : []),
+  )
 
-export const tls = (formula) => (engine) => formula(engine) + TLS
+export const secure = (formula) => sum(formula, most(tls, handshake))
 
 /**
  * What comes on top, for all connections together: garbage that V8 has not collected yet, what the witnesses are

@@ -1,7 +1,7 @@
 // Handshakes of TLS: whole ones without end, and such as stop at their first message, or are none.
 import { Buffer } from 'node:buffer'
 import { connect } from 'node:tls'
-import { http, tls } from '../limits.mjs'
+import { http, secure } from '../limits.mjs'
 
 /** A ClientHello that announces more than it has. */
 const hello = Buffer.from('1603010200010001fc0303', 'hex')
@@ -9,7 +9,7 @@ const hello = Buffer.from('1603010200010001fc0303', 'hex')
 export default {
   name: 'TLS handshakes',
   connections: 10,
-  memory: tls(http()),
+  memory: secure(http()),
   async attack(attempt) {
     const { random, target } = attempt
     const dice = random.next()

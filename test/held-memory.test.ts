@@ -1,0 +1,244 @@
+/**
+ * What one connection makes the server hold: many of one kind hold as much as they can at once, and the memory of the server, in a
+ * process of its own, grows by no more than docs/limits.md says of each. test/attack/limits.mjs has the formulas.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { setTimeout as wait } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { localhostCertificate } from './support/certificates.js'
+import { Child } from './support/child.js'
+import { deflateMessage, RSV1 } from './support/deflate.js'
+import { addressOf, describeEngines, type EngineName } from './support/engines.js'
+import { SIGNATURE } from './support/proxy-header.js'
+import { binary, type FrameToSend, frame, OPCODE, RawClient } from './support/raw-client.js'
+
+type Formula = (engine: EngineName) => number
+interface Formulas
+  extends Readonly<
+    Record<'objects' | 'proxyHeader' | 'tls' | 'handshake' | 'head' | 'behind' | 'unreadBody' | 'collectedBody' | 'zlib', Formula>
+  > {
+  readonly OPTIONS: { readonly maxPayloadLength: number; readonly maxRequestBodySize: number; readonly maxBackpressure: number }
+  responses(bytes: number): Formula
+  frames(): Formula
+  coming(bytes: number, maxPayloadLength: number): Formula
+  compressed(maxPayloadLength: number): Formula
+  waiting(bytes: number, shortest: number): Formula
+  sum(...formulas: Formula[]): Formula
+}
+const limits: Formulas = await import('./attack/limits.mjs' as string)
+const { maxPayloadLength, maxRequestBodySize, maxBackpressure } = limits.OPTIONS
+
+const KiB = 1024
+const MiB = 1024 * KiB
+/** What a process has beside: pages of heaps that are not full, and of V8's that it has not given back. */
+const ALLOWANCE = 8 * MiB
+/** More than the kernel's buffers of a connection take (4 MiB on Linux, tcp_wmem). */
+const RESPONSE = 8 * MiB
+
+interface Kind {
+  readonly name: string
+  readonly clients: number
+  /** Default: plain TCP. `hello`: TCP, where TLS is expected. */
+  readonly port?: 'secure' | 'hello' | 'proxied'
+  /** Of a WebSocket, which is open before `sends` is sent. */
+  readonly path?: string
+  /** In pieces, each of which is sent when all clients have sent the one before. */
+  readonly sends: () => readonly (string | Uint8Array)[]
+  readonly holds: Formula
+  /** Bytes that each holds at least, so that the test cannot pass because nothing came. 0 where that is too little to be seen. */
+  readonly atLeast: number
+}
+
+const request = (line: string, ...fields: string[]) => `${line} HTTP/1.1\r\n${['Host: a', ...fields].join('\r\n')}\r\n\r\n`
+const filler = (length: number) => Buffer.alloc(length, 'x')
+const repeated = (bytes: Buffer, times: number) => Buffer.concat(Array<Buffer>(times).fill(bytes))
+/** A message of which all has come but for its end, in frames of 1,000 bytes. */
+const unfinished = (payload: Buffer, more: Partial<FrameToSend> = {}) => {
+  const frames = [frame({ opcode: OPCODE.BINARY, fin: false, ...more })]
+  for (let at = 0; at < payload.length; at += 1000) {
+    frames.push(frame({ opcode: OPCODE.CONTINUATION, payload: payload.subarray(at, at + 1000), fin: false }))
+  }
+  return Buffer.concat(frames)
+}
+const unreadBody = () => [request('POST /unread', `Content-Length: ${2 * MiB}`), filler(2 * MiB)]
+const { objects, sum } = limits
+
+const KINDS: readonly Kind[] = [
+  {
+    name: 'an incomplete head, in pieces',
+    clients: 300,
+    sends: () => ['GET / HTTP/1.1\r\nHost: a\r\nX: ', filler(3000), filler(6000), filler(6000)],
+    holds: sum(objects, limits.head),
+    atLeast: 8 * KiB,
+  },
+  {
+    name: 'requests behind one that is not answered',
+    clients: 200,
+    sends: () => [request('GET /never'), request('GET /never').repeat(50_000)],
+    holds: sum(objects, limits.behind),
+    atLeast: 40 * KiB,
+  },
+  {
+    name: 'responses that are not taken',
+    clients: 10,
+    sends: () => [request('GET /big').repeat(1000)],
+    holds: sum(objects, limits.behind, limits.responses(RESPONSE)),
+    atLeast: 2 * MiB,
+  },
+  {
+    name: 'a body that is not read',
+    clients: 200,
+    sends: unreadBody,
+    holds: sum(objects, limits.unreadBody),
+    atLeast: 40 * KiB,
+  },
+  {
+    name: 'a body that is collected, and lacks a byte',
+    clients: 10,
+    sends: () => [request('POST /collected', `Content-Length: ${maxRequestBodySize}`), filler(maxRequestBodySize - 1)],
+    holds: sum(objects, limits.collectedBody),
+    atLeast: maxRequestBodySize / 2,
+  },
+  {
+    name: 'a message in fragments, of which the last is missing',
+    clients: 50,
+    path: '/sink',
+    sends: () => [unfinished(filler(maxPayloadLength))],
+    holds: sum(objects, limits.coming(maxPayloadLength, maxPayloadLength)),
+    atLeast: maxPayloadLength / 2,
+  },
+  {
+    name: 'a message in one frame, of which the last byte is missing',
+    clients: 50,
+    path: '/sink',
+    sends: () => [binary(filler(maxPayloadLength)).subarray(0, -1)],
+    holds: sum(objects, limits.coming(maxPayloadLength, maxPayloadLength)),
+    atLeast: maxPayloadLength / 2,
+  },
+  {
+    name: 'a frame that announces a long message, and one byte of it',
+    clients: 300,
+    path: '/sink',
+    sends: () => [binary('x', { claimedLength: BigInt(maxPayloadLength) })],
+    // What the portable engine may take for its length, it must not take for the announcement.
+    holds: sum(objects, limits.coming(1, 0)),
+    atLeast: 0,
+  },
+  {
+    name: 'a compressed message in fragments, of which the last is missing',
+    clients: 30,
+    path: '/deflate',
+    sends: () => [unfinished(deflateMessage(randomBytes(maxPayloadLength - KiB)), { reserved: RSV1 })],
+    holds: sum(objects, limits.coming(maxPayloadLength, maxPayloadLength), limits.zlib, limits.compressed(maxPayloadLength)),
+    atLeast: maxPayloadLength / 2,
+  },
+  {
+    name: 'a connection whose compressed message was delivered',
+    clients: 100,
+    path: '/deflate',
+    sends: () => [frame({ opcode: OPCODE.BINARY, payload: deflateMessage(filler(maxPayloadLength)), reserved: RSV1 })],
+    holds: sum(objects, limits.zlib),
+    atLeast: 0,
+  },
+  {
+    name: 'a WebSocket that was paused',
+    clients: 200,
+    path: '/paused',
+    sends: () => [repeated(binary(filler(1000)), 2000)],
+    holds: sum(objects, limits.frames()),
+    atLeast: 16 * KiB,
+  },
+  {
+    name: 'a WebSocket that does not take what is echoed',
+    clients: 10,
+    path: '/echo',
+    sends: () => [repeated(binary(filler(10_000)), 2000)],
+    holds: sum(objects, limits.frames(), limits.waiting(maxBackpressure, 10_000)),
+    atLeast: maxBackpressure / 2,
+  },
+  {
+    name: 'a TLS connection without a request',
+    clients: 200,
+    port: 'secure',
+    sends: () => ['GET'],
+    holds: sum(objects, limits.tls),
+    atLeast: 0,
+  },
+  {
+    name: 'a body that is not read, over TLS',
+    clients: 200,
+    port: 'secure',
+    sends: unreadBody,
+    holds: sum(objects, limits.tls, limits.unreadBody),
+    atLeast: 40 * KiB,
+  },
+  {
+    name: 'a ClientHello that is not whole',
+    clients: 200,
+    port: 'hello',
+    // One record of 16 KiB, in which the message goes on.
+    sends: () => [Buffer.concat([Buffer.from('1603014000010000fffc0303', 'hex'), filler(16_000)])],
+    holds: sum(objects, limits.handshake),
+    atLeast: 8 * KiB,
+  },
+  {
+    name: 'a PROXY header that is not whole',
+    clients: 300,
+    port: 'proxied',
+    sends: () => [Buffer.concat([SIGNATURE, Buffer.from('21113ff0', 'hex'), filler(16_000)])],
+    holds: sum(objects, limits.proxyHeader),
+    atLeast: 0,
+  },
+]
+
+/** Bytes of the server's memory when it has nothing to do any more, which no event tells. */
+async function settled(server: Child): Promise<number> {
+  let [last, times] = [0, 0]
+  while (times < 3) {
+    server.process.stdin?.write('\n')
+    const [memory, busy]: [number, number] = JSON.parse(await server.line('its memory'))
+    times = busy < 5 && Math.abs(memory - last) < 256 * KiB ? times + 1 : 0
+    last = memory
+    await wait(30)
+  }
+  return last
+}
+
+describeEngines('memory of the server is within docs/limits.md for', (engine) => {
+  test.each(KINDS)(
+    '$name',
+    async ({ clients: count, port = 'plain', path, sends, holds, atLeast }) => {
+      const { key, cert } = localhostCertificate()
+      const server = new Child('held-memory.mjs', {
+        args: [engine, String(key), String(cert), String(RESPONSE)],
+        execArgv: ['--expose-gc', '--max-semi-space-size=1'],
+        // The allocator of Linux gives back what is freed.
+        env: { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '65536', MALLOC_ARENA_MAX: '1' },
+      })
+      const [plain, secure, proxied] = JSON.parse(await server.line('its ports'))
+      const address = addressOf({ plain, secure, hello: secure, proxied }[port], '127.0.0.1', port === 'secure')
+      const headers = path === '/deflate' ? ['Sec-WebSocket-Extensions: permessage-deflate'] : []
+      const pieces = sends()
+      const connect = () => (path === undefined ? RawClient.connect(address) : RawClient.open(address, { path, headers }))
+      const hold = async (number: number) => {
+        const clients: RawClient[] = []
+        while (clients.length < number) clients.push(...(await Promise.all(Array.from({ length: 5 }, connect))))
+        for (const client of clients) client.pause()
+        for (const piece of pieces) {
+          for (const { socket } of clients) socket.write(piece)
+          await settled(server)
+        }
+        return clients
+      }
+      // What the first ones take, such as code that is compiled, stays.
+      for (const client of await hold(5)) client.vanish()
+      const before = await settled(server)
+      await hold(count)
+      const grown = (await settled(server)) - before
+      expect(grown).toBeLessThanOrEqual(count * holds(engine) + ALLOWANCE)
+      if (atLeast > 0) expect(grown).toBeGreaterThan((count * atLeast) / 2)
+    },
+    90_000,
+  )
+})

@@ -45,13 +45,19 @@ export function readTarget(head: RequestHead, scheme: 'http' | 'https'): Target 
   const end = queryAt === -1 ? url.length : queryAt
   const search = url.slice(end)
   const path = absolute !== null && end === prefix.length ? '/' : normalizePath(url.slice(prefix.length, end))
-  if (path === undefined || !SEARCH.test(search)) return undefined
+  if (path === undefined || (search !== '' && !SEARCH.test(search))) return undefined
   return { path, search, url: `${scheme}://${named ?? (host || NO_AUTHORITY)}${path}${search}` }
 }
 
+/** The last one that was found to be right: nearly all clients name the same, and parsing it costs as much as the rest of the reading. */
+let lastAuthority = NO_AUTHORITY
+
 /** The URL Standard decides what is a host name, an IPv4 or IPv6 address and a port; its parser takes much else, though. */
 function isAuthority(text: string): boolean {
-  return text.length <= MAX_AUTHORITY_LENGTH && AUTHORITY.test(text) && URL.canParse(`http://${text}`)
+  if (text === lastAuthority) return true
+  if (text.length > MAX_AUTHORITY_LENGTH || !AUTHORITY.test(text) || !URL.canParse(`http://${text}`)) return false
+  lastAuthority = text
+  return true
 }
 
 /** `pchar` of RFC 3986, section 3.3, without percent-encoding. */

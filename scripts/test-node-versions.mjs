@@ -24,6 +24,7 @@ const LEFT_OUT = [
   'test/app/readme.test.ts',
   'test/certificate.test.ts',
   'test/docs.test.ts',
+  'test/held-memory.test.ts',
   'test/install.test.ts',
   'test/unit/layers.test.ts',
 ]

@@ -7,7 +7,8 @@ export default defineConfig({
     // A process per file: the addon's crashes, signals and environments are then one file's, and are seen as its failure.
     pool: 'forks',
     maxWorkers: '100%',
-    testTimeout: 30_000,
+    // More than any wait in a test, which says what it waited for.
+    testTimeout: 75_000,
     hookTimeout: 60_000,
   },
 })

@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest'
 import { Queue, within } from './waiting.js'
 
 /** Milliseconds for a child to start, do its work and end. */
-const CHILD_PATIENCE = 30_000
+const CHILD_PATIENCE = 60_000
 
 export interface ChildResult {
   readonly code: number | null

@@ -94,8 +94,6 @@ class FrameReader final : private TurnTaker {
     }
     if (entry = connections_.find(id); entry && !ws->getUserData()->waits) {
       Reading::unpark(SSL, ws, ws->getBufferedAmount() > 0);
-      frames::restart_idle_timeout<SSL>(ws);
-      frames::keep_deadline<SSL>(ws);
     }
   }
 
@@ -106,9 +104,16 @@ class FrameReader final : private TurnTaker {
       frames::inflate_further<SSL>(ws, input.message);
       turn_.end();
     }
-    if (connections_.find(id) && !input.empty()) {
-      keep(ws, id, std::move(input));
+    if (!connections_.find(id)) {
+      return;
     }
+    if (!input.empty()) {
+      keep(ws, id, std::move(input));
+      return;
+    }
+    // As µWebSockets does when it has parsed something.
+    frames::restart_idle_timeout<SSL>(ws);
+    frames::keep_deadline<SSL>(ws);
   }
 
   /// Parses as much as the connection's share allows. `take_rest` gives what is left, to be parsed in another turn. The
@@ -128,7 +133,7 @@ class FrameReader final : private TurnTaker {
         return;
       }
       // µWebSockets takes what has come for a sign of life.
-      if (ws->getUserData()->closing && frames::enforce_deadline<SSL>(ws, frames::timed_out(*frames::upgraded_data<SSL>(ws)))) {
+      if (ws->getUserData()->closing && frames::enforce_deadline<SSL>(ws)) {
         return;
       }
       if (!turn_.is_over()) {

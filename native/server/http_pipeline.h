@@ -37,8 +37,10 @@ namespace nws {
 /// memory is no larger than `most` bytes, or what is held where that is more.
 class HeldInput {
  public:
-  /// As much as may wait before the client is not read any more (HttpPipeline::max_held), and one read.
-  static constexpr std::size_t most = 64 * 1024 + LIBUS_RECV_BUFFER_LENGTH;
+  /// Bytes that may wait before the client is not read any more.
+  static constexpr std::size_t max_waiting = 64 * 1024;
+  /// That, and one read.
+  static constexpr std::size_t most = max_waiting + LIBUS_RECV_BUFFER_LENGTH;
 
   bool empty() const { return begin_ == bytes_.size(); }
   std::size_t size() const { return bytes_.size() - begin_; }
@@ -97,7 +99,7 @@ class HttpPipeline {
   }
 
   /// Bytes that may wait behind a request before the client is not read any more.
-  static constexpr std::size_t max_held = 64 * 1024;
+  static constexpr std::size_t max_held = HeldInput::max_waiting;
   /// Bytes of answers that may wait for the client before its next request is begun.
   static constexpr std::size_t max_unread = 64 * 1024;
   /// Bytes of a request's head. As much as Node's own HTTP server takes (--max-http-header-size).

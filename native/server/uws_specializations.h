@@ -129,22 +129,8 @@ void restart_idle_timeout(WebSocket<SSL> *ws) {
   us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.first);
 }
 
-/// While we wait for the peer's Close frame: µWebSockets re-arms the idle timeout at every read and write, this puts our own
-/// back, after which the connection is cut rather than pinged first. True: the time was up already.
-template <bool SSL>
-bool enforce_deadline(WebSocket<SSL> *ws, bool &timed_out) {
-  std::int64_t left = ws->getUserData()->end().deadline - steady_milliseconds();
-  if (left <= 0) {
-    cut<SSL>(ws);
-    return true;
-  }
-  us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<unsigned int>((left + 999) / 1000));
-  timed_out = true;
-  return false;
-}
-
-/// Puts the deadline back where something else has set the timeout, for a connection that waits for the peer's Close frame.
-/// The connection is not cut by this.
+/// For a connection that waits for the peer's Close frame: puts its deadline back where µWebSockets, at every read and write, or
+/// we ourselves have set the timeout. After it the connection is cut, rather than pinged first.
 template <bool SSL>
 void keep_deadline(WebSocket<SSL> *ws) {
   if (SocketData *data = ws->getUserData(); data->closing) {
@@ -154,13 +140,24 @@ void keep_deadline(WebSocket<SSL> *ws) {
   }
 }
 
+/// Likewise. True: the time was up already, and the connection has been cut.
+template <bool SSL>
+bool enforce_deadline(WebSocket<SSL> *ws) {
+  if (ws->getUserData()->end().deadline <= steady_milliseconds()) {
+    cut<SSL>(ws);
+    return true;
+  }
+  keep_deadline<SSL>(ws);
+  return false;
+}
+
 /// Our Close frame has been sent, or waits to be: from now on the deadline counts.
 template <bool SSL>
-void start_deadline(WebSocket<SSL> *ws, bool &timed_out) {
+void start_deadline(WebSocket<SSL> *ws) {
   SocketData *data = ws->getUserData();
   data->closing = true;
   data->end().deadline = steady_milliseconds() + close_timeout * 1000;
-  enforce_deadline<SSL>(ws, timed_out);
+  enforce_deadline<SSL>(ws);
 }
 
 /// The end: close event and FIN. For a socket that is `shutting_down`, µWebSockets ignores what still comes in.
@@ -175,7 +172,7 @@ void complete(WebSocket<SSL> *ws, bool &shutting_down) {
 
 /// Answers the peer's Close frame, or its error, with ours, and ends the connection when everything is written.
 template <bool SSL>
-void finish(WebSocket<SSL> *ws, bool &shutting_down, bool &timed_out) {
+void finish(WebSocket<SSL> *ws, bool &shutting_down) {
   SocketData *data = ws->getUserData();
   send_close_frame<SSL>(ws, data->end().code, data->end().reason);
   Corkable<SSL>::of(ws)->uncork();
@@ -184,12 +181,12 @@ void finish(WebSocket<SSL> *ws, bool &shutting_down, bool &timed_out) {
     return;
   }
   data->finishing = true;
-  start_deadline<SSL>(ws, timed_out);
+  start_deadline<SSL>(ws);
 }
 
 /// Starts the closing handshake. If it has begun, sees to its end or its deadline.
 template <bool SSL>
-void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down, bool &timed_out) {
+void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down) {
   if (shutting_down) {
     return;
   }
@@ -198,15 +195,15 @@ void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason
     if (data->finishing && ws->getBufferedAmount() == 0) {
       complete<SSL>(ws, shutting_down);
     } else {
-      enforce_deadline<SSL>(ws, timed_out);
+      enforce_deadline<SSL>(ws);
     }
     return;
   }
   if (data->ending) {
-    return finish<SSL>(ws, shutting_down, timed_out);  // the peer was first
+    return finish<SSL>(ws, shutting_down);  // the peer was first
   }
   send_close_frame<SSL>(ws, code, reason);
-  start_deadline<SSL>(ws, timed_out);
+  start_deadline<SSL>(ws);
 }
 
 /// Close codes of what a peer may do wrong (RFC 6455, section 7.4.1).
@@ -238,7 +235,7 @@ void time_out(WebSocket<SSL> *ws, bool shutting_down, bool &timed_out) {
   if (shutting_down) {
     cut<SSL>(ws);
   } else if (ws->getUserData()->closing) {
-    enforce_deadline<SSL>(ws, timed_out);
+    enforce_deadline<SSL>(ws);
   } else if (!std::exchange(timed_out, true)) {
     us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
   } else {
@@ -437,12 +434,12 @@ inline void append_piece(std::string &fragments, std::string_view piece, std::si
 /// closing.
 template <bool SSL>
 bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool nested,
-             bool &shutting_down, bool &timed_out, std::string &fragments, unsigned int &control_tip) {
+             bool &shutting_down, std::string &fragments, unsigned int &control_tip) {
   SocketData *data = ws->getUserData();
   if (data->ending) {
     return true;
   }
-  if (data->closing && enforce_deadline<SSL>(ws, timed_out)) {
+  if (data->closing && enforce_deadline<SSL>(ws)) {
     return true;
   }
   bool complete = remaining == 0 && fin;
@@ -592,9 +589,8 @@ inline bool WebSocketContext<false, true, nws::SocketData>::handleFragment(char 
                                                                            void *s) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
   auto *ws = static_cast<nws::frames::WebSocket<false> *>(s);
-  bool stop =
-      nws::frames::receive<false>(ws, {data, length}, remaining, op_code, fin, parser->state.opStack > 0, state->isShuttingDown,
-                                  state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+  bool stop = nws::frames::receive<false>(ws, {data, length}, remaining, op_code, fin, parser->state.opStack > 0,
+                                          state->isShuttingDown, state->fragmentBuffer, state->controlTipLength);
   if (stop) {
     nws::frames::note_stop<false>(ws, parser, fin);
   }
@@ -606,9 +602,8 @@ inline bool WebSocketContext<true, true, nws::SocketData>::handleFragment(char *
                                                                           void *s) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
   auto *ws = static_cast<nws::frames::WebSocket<true> *>(s);
-  bool stop =
-      nws::frames::receive<true>(ws, {data, length}, remaining, op_code, fin, parser->state.opStack > 0, state->isShuttingDown,
-                                 state->hasTimedOut, state->fragmentBuffer, state->controlTipLength);
+  bool stop = nws::frames::receive<true>(ws, {data, length}, remaining, op_code, fin, parser->state.opStack > 0,
+                                         state->isShuttingDown, state->fragmentBuffer, state->controlTipLength);
   if (stop) {
     nws::frames::note_stop<true>(ws, parser, fin);
   }
@@ -630,12 +625,12 @@ inline bool WebSocketContext<true, true, nws::SocketData>::refusePayloadLength(u
 template <>
 inline void WebSocket<false, true, nws::SocketData>::end(int code, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, reinterpret_cast<us_socket_t *>(this)));
-  nws::frames::begin_close<false>(this, static_cast<std::uint16_t>(code), reason, state->isShuttingDown, state->hasTimedOut);
+  nws::frames::begin_close<false>(this, static_cast<std::uint16_t>(code), reason, state->isShuttingDown);
 }
 template <>
 inline void WebSocket<true, true, nws::SocketData>::end(int code, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(true, reinterpret_cast<us_socket_t *>(this)));
-  nws::frames::begin_close<true>(this, static_cast<std::uint16_t>(code), reason, state->isShuttingDown, state->hasTimedOut);
+  nws::frames::begin_close<true>(this, static_cast<std::uint16_t>(code), reason, state->isShuttingDown);
 }
 
 }  // namespace uWS

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { Child, runFixture } from './support/child.js'
 import { Client } from './support/client.js'
 import { addressOf, describeEngines, type EngineName } from './support/engines.js'
+import { RawClient } from './support/raw-client.js'
 
 const run = (engine: EngineName, scenario: string, ...execArgv: string[]) =>
   runFixture('lifetimes.mjs', { args: [engine, scenario], execArgv })
@@ -70,6 +71,20 @@ describeEngines('a process', (engine) => {
     expect(await client.ask('still there?')).toBe('still there?')
     client.socket.close(1000)
     expect(await child.result()).toMatchObject({ code: 0, signal: null, stderr: '' })
+  })
+
+  test('hears that the server is closed when it has cut a client that did not answer, and then ends', async () => {
+    const child = new Child('lifetimes.mjs', { args: [engine, 'close on a silent client'] })
+    const port = await child.line('its port')
+    await RawClient.open(addressOf(Number(port))) // answers no Close frame
+    expect(await child.result()).toEqual(clean(0, port, '1006', 'closed'))
+  })
+
+  test('hears of the end of its last connection, which it cut for its silence, and then ends', async () => {
+    const child = new Child('lifetimes.mjs', { args: [engine, 'unref with a silent client'] })
+    const port = await child.line('its port')
+    await RawClient.open(addressOf(Number(port)))
+    expect(await child.result()).toEqual(clean(0, port, '1006'))
   })
 
   test('dies of an exception in a handler’s timer as any Node process does', async () => {

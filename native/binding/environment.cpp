@@ -155,6 +155,7 @@ void Environment::flush() {
     finish_endings();
   } while (!inbox_is_empty() || control_[protocol::outbox_end] != 0);
   closed_servers_.clear();
+  uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   flushing_ = false;
 }
 
@@ -237,6 +238,9 @@ void Environment::write(std::uint32_t kind, std::uint32_t id, std::size_t length
   record[0] = id;
   record[1] = kind;
   record[2] = static_cast<std::uint32_t>(length);
+  // The loop goes on until this is delivered, also when it comes of a timer and nothing else keeps the loop alive: the
+  // end of the last connection, for example. The next flush takes the reference back; libuv does not count them.
+  uv_ref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   if (!payload.empty()) {
     std::memcpy(record + protocol::header_words, payload.data(), payload.length());
   }

@@ -62,6 +62,17 @@ describeEngines('a head that is wrong is refused, and ends the connection', (eng
     }
   }
 
+  // Node.js takes a line with a target alone for one of HTTP/0.9, and answers it.
+  const lines = ['GET', 'G', '/', ...(engine === 'native' ? ['GET /', 'GET /socket?x=y'] : [])]
+  test.each(lines)('a first line without a version: %s', async (line) => {
+    const served = await serve(engine, {}, { path: '/socket', routes: (server) => server.get('/', () => new Response('served')) })
+    for (const fields of ['', 'Host: a\r\n', `${['Host: a', ...HANDSHAKE].join('\r\n')}\r\n`]) {
+      const client = await RawClient.connect(served)
+      client.write(`${line}\r\n${fields}\r\n`)
+      expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 (400|505) /)
+    }
+  })
+
   test('a handshake over HTTP/1.0', async () => {
     const served = await serve(engine)
     const client = await RawClient.connect(served)

@@ -464,8 +464,15 @@ class HttpReading final : private TurnTaker {
   }
 
   void parse_framed(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
+    ExchangeId last = last_exchange_;
     parse(socket, head, length);
-    if (connections_.find(socket) != connections_.end() && !connection.body.complete()) {
+    if (auto found = connections_.find(socket); found == connections_.end() || found->second.is_lingering) {
+      return;  // refused
+    }
+    if (last_exchange_ == last) {
+      // The parser waits for more, although the head is whole: its first line has no version.
+      refuse(socket, Answer::bad_request);
+    } else if (!connection.body.complete()) {
       us_socket_timeout(SSL, socket, connection.expects_continue ? 0 : body_timeout);  // the client may be waiting for us
     }
   }

@@ -187,6 +187,18 @@ describeEngines('a rate limit that pauses', (engine) => {
     expect(whats(await heard.take(5, 'the rest'))).toEqual(['2', '3', '4', '5', 'close 1006'])
   })
 
+  test.each(['vanish', 'reset'] as const)(
+    'a client that goes while it waits (%s) is missed by Pings of a pace',
+    async (leave) => {
+      const rateLimit = { messages: 2, seconds: 3600, action: 'pause' } as const
+      const { client, heard } = await limited(engine, rateLimit, { sendPings: { interval: 1 } })
+      client.write(...numbered(4).map((name) => text(name)))
+      expect(whats(await heard.take(2, 'messages'))).toEqual(['0', '1'])
+      client[leave]()
+      expect(whats(await heard.take(3, 'the rest'))).toEqual(['2', '3', 'close 1006'])
+    },
+  )
+
   test('a socket that waits can be closed and terminated, and its server too', async () => {
     const rateLimit = { messages: 1, seconds: 3600, action: 'pause' } as const
     const closing = await limited(engine, rateLimit)

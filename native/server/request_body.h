@@ -24,13 +24,13 @@ struct BodyFraming {
   Kind kind = Kind::none;
   std::uint64_t length = 0;
 
-  /// From a whole head, the empty line included. Whether the rest of it makes sense is for the parser to judge, but for two
-  /// things that it is wrong about: a field without a name is the end of the fields to it, and a CR without LF the end of what
-  /// has come.
+  /// From a whole head, the empty line included. Whether the rest of it makes sense is for the parser to judge, but
+  /// for three things that it is wrong about: a field without a name is the end of the fields to it, a CR without LF
+  /// the end of what has come, and DEL a character like others (RFC 9110, section 5.5).
   static BodyFraming of(std::string_view head) {
     BodyFraming framing;
     std::size_t lengths = 0, codings = 0;
-    bool good = !has_lone_cr(head);
+    bool good = !has_lone_cr(head) && head.find(del) == std::string_view::npos;
     for (std::size_t line = head.find("\r\n") + 2; line + 2 < head.size(); line = head.find("\r\n", line) + 2) {
       std::string_view field = head.substr(line, head.find("\r\n", line) - line);
       std::size_t colon = std::min(field.find(':'), field.size());
@@ -71,6 +71,9 @@ struct BodyFraming {
   }
 
  private:
+  friend class RequestBody;
+  static constexpr char del = '\x7f';
+
   static bool has_lone_cr(std::string_view head) {
     for (std::size_t at = head.find('\r'); at != std::string_view::npos; at = head.find('\r', at + 1)) {
       if (head.substr(at + 1, 1) != "\n") {
@@ -146,6 +149,7 @@ class RequestBody {
     extension,
     size_lf,
     trailer_first,
+    trailer_name,
     trailer,
     trailer_lf,
     end_lf,
@@ -172,7 +176,9 @@ class RequestBody {
       case State::size_lf:
         return byte != '\n' ? State::failed : left_ ? State::content : State::trailer_first;
       case State::trailer_first:
-        return byte == '\r' ? State::end_lf : drop(byte, State::trailer);
+        return byte == '\r' ? State::end_lf : is_token(byte) ? drop(byte, State::trailer_name) : State::failed;
+      case State::trailer_name:
+        return byte == ':' || is_token(byte) ? drop(byte, byte == ':' ? State::trailer : State::trailer_name) : State::failed;
       case State::trailer:
         return byte == '\r' ? State::trailer_lf : drop(byte, State::trailer);
       case State::trailer_lf:
@@ -188,8 +194,15 @@ class RequestBody {
   }
 
   State drop(char byte, State state) {
-    bool is_control = static_cast<unsigned char>(byte) < ' ' && byte != '\t';
+    bool is_control = (static_cast<unsigned char>(byte) < ' ' && byte != '\t') || byte == BodyFraming::del;
     return is_control || ++dropped_ > max_dropped ? State::failed : state;
+  }
+
+  /// Of a name (RFC 9110, section 5.6.2).
+  static bool is_token(char byte) {
+    constexpr std::string_view others = "!#$%&'*+-.^_`|~";
+    char lower = static_cast<char>(byte | 0x20);
+    return (lower >= 'a' && lower <= 'z') || (byte >= '0' && byte <= '9') || others.find(byte) != std::string_view::npos;
   }
 
   bool add_digit(char byte) {

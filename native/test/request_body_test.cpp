@@ -78,6 +78,7 @@ TEST("a head whose body could be read in two ways is doubtful") {
            "Host: x\r\n:\r\n",
            "X: a\rContent-Length: 1\r\n",
            "X: a\r\rb\r\n",
+           "X: a\x7f\r\n",
        }) {
     CHECK(framing(fields).kind == Kind::doubtful);
   }
@@ -128,6 +129,15 @@ TEST("chunks that make no sense fail, wherever the bytes are cut") {
            "0\r\n\r\r",
            "0\r\nTrailer: a\nb\r\n\r\n",
            "0\r\nTrailer: a\rb",
+           "0\r\nTrailer\r\n\r\n",
+           "0\r\nGET / HTTP/1.1\r\n\r\n",
+           "0\r\nTrailer : a\r\n\r\n",
+           "0\r\n Trailer: a\r\n\r\n",
+           "0\r\nTrailer: a\r\n b\r\n\r\n",
+           "0\r\n: a\r\n\r\n",
+           "0\r\nTrail\xe9r: a\r\n\r\n",
+           "0\r\nTrailer: a\x7f\r\n\r\n",
+           "1;a\x7f\r\n",
            "8000000000000000000\r\n",
            "ffffffffffffffffffff\r\n",
        }) {
@@ -143,6 +153,7 @@ TEST("extensions and trailers do not go on for ever") {
   std::string many(20'000, 'x');
   CHECK(decode("1;" + many + "\r\n", 1000).failed);
   CHECK(decode("0\r\n" + many, 1000).failed);
+  CHECK(decode("0\r\nX: " + many, 1000).failed);
   std::string often;
   for (int n = 0; n < 5000; n++) {
     often += "1;xxx\r\nx\r\n";

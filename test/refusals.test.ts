@@ -1,5 +1,6 @@
 /** What is refused as a request is refused as a handshake, too: a checklist of what is wrong with a head, on both engines. */
 import { expect, test } from 'vitest'
+import type { WebSocketServer } from '../src/index.js'
 import { describeEngines, serve } from './support/engines.js'
 import { RawClient } from './support/raw-client.js'
 
@@ -10,22 +11,47 @@ const HANDSHAKE = [
   'Sec-WebSocket-Version: 13',
 ]
 
-/** Fields of the head, and the version where it is another than 1.1. */
-const MALFORMED: Record<string, { readonly fields: readonly string[]; readonly version?: string }> = {
+interface Malformed {
+  readonly fields: readonly string[]
+  /** What the first line begins with, where it is not `GET `, and ends with, where it is not ` HTTP/1.1`. */
+  readonly start?: string
+  readonly end?: string
+}
+
+const MALFORMED: Record<string, Malformed> = {
   'no Host': { fields: [] },
   'two Hosts': { fields: ['Host: a', 'Host: b'] },
   // Behind so many that Node's limit of the number of fields would hide it.
   'a second Host behind 2,500 fields': { fields: ['Host: a', ...Array<string>(2500).fill('a:'), 'Host: b'] },
   'two Hosts that are the same': { fields: ['host: a', 'HOST: a'] },
-  'a version that is none': { fields: ['Host: a'], version: 'HTTP/1.2' },
-  'a version in lower case': { fields: ['Host: a'], version: 'http/1.1' },
+  'a version that is none': { fields: ['Host: a'], end: ' HTTP/1.2' },
+  'a version of old': { fields: ['Host: a'], end: ' HTTP/0.9' },
+  'a version to come': { fields: ['Host: a'], end: ' HTTP/2.0' },
+  'another protocol': { fields: ['Host: a'], end: ' RTSP/1.1' },
+  'no version': { fields: ['Host: a'], end: '' },
+  'two blanks before the target': { fields: ['Host: a'], start: 'GET  ' },
+  'two blanks behind the target': { fields: ['Host: a'], end: '  HTTP/1.1' },
+  'a LF before the first line': { fields: ['Host: a'], start: '\nGET ' },
+  'a CR before the first line': { fields: ['Host: a'], start: '\rGET ' },
+  'a LF behind an empty line': { fields: ['Host: a'], start: '\r\n\nGET ' },
+  'a LF at the end of the first line': { fields: ['Host: a'], end: ' HTTP/1.1\nX: a' },
+  'a method that is no token': { fields: ['Host: a'], start: 'G[T ' },
+  'a version in lower case': { fields: ['Host: a'], end: ' http/1.1' },
   'a length that is no number': { fields: ['Host: a', 'Content-Length: x'] },
   'an empty length': { fields: ['Host: a', 'Content-Length:'] },
   'a negative length': { fields: ['Host: a', 'Content-Length: -0'] },
   'a length with a sign': { fields: ['Host: a', 'Content-Length: +0'] },
+  'a length of many digits': { fields: ['Host: a', `Content-Length: ${'0'.repeat(19)}`] },
   'two lengths': { fields: ['Host: a', 'Content-Length: 0', 'Content-Length: 0'] },
   'a list of lengths': { fields: ['Host: a', 'Content-Length: 0, 0'] },
   'chunks and a length': { fields: ['Host: a', 'Transfer-Encoding: chunked', 'Content-Length: 5'] },
+  'a coding on top of chunks': { fields: ['Host: a', 'Transfer-Encoding: gzip, chunked'] },
+  'a coding that means none, and chunks': { fields: ['Host: a', 'Transfer-Encoding: identity, chunked'] },
+  'an empty coding and chunks': { fields: ['Host: a', 'Transfer-Encoding: ,chunked'] },
+  'codings in two fields': { fields: ['Host: a', 'Transfer-Encoding: gzip', 'Transfer-Encoding: chunked'] },
+  'chunks in two fields': { fields: ['Host: a', 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'] },
+  'a coding that ends in chunked': { fields: ['Host: a', 'Transfer-Encoding: xchunked'] },
+  'a coding with a parameter': { fields: ['Host: a', 'Transfer-Encoding: chunked;q=1'] },
   'a coding that is not chunked': { fields: ['Host: a', 'Transfer-Encoding: gzip'] },
   'chunked before another coding': { fields: ['Host: a', 'Transfer-Encoding: chunked, gzip'] },
   'the coding identity': { fields: ['Host: a', 'Transfer-Encoding: identity'] },
@@ -37,13 +63,14 @@ const MALFORMED: Record<string, { readonly fields: readonly string[]; readonly v
   'a field without a name': { fields: ['Host: a', ': b'] },
   'a NUL in a value': { fields: ['Host: a', 'X: a\0b'] },
   'a CR in a value': { fields: ['Host: a', 'X: a\rb'] },
+  'a DEL in a value': { fields: ['Host: a', 'X: a\x7fb'] },
   'a bare LF': { fields: ['Host: a', 'X: a\nY: b'] },
   'a name that is not ASCII': { fields: ['Host: a', 'X\xe9: b'] },
   'a head that is too large': { fields: ['Host: a', `X: ${'x'.repeat(17_000)}`] },
 }
 
 describeEngines('a head that is wrong is refused, and ends the connection', (engine) => {
-  for (const [what, { fields, version = 'HTTP/1.1' }] of Object.entries(MALFORMED)) {
+  for (const [what, { fields, start = 'GET ', end = ' HTTP/1.1' }] of Object.entries(MALFORMED)) {
     for (const [kind, more] of [
       ['a request', []],
       ['a handshake', HANDSHAKE],
@@ -52,25 +79,41 @@ describeEngines('a head that is wrong is refused, and ends the connection', (eng
         const served = await serve(
           engine,
           {},
-          { path: '/socket', routes: (server) => server.get('/', () => new Response('served')) },
+          { path: '/socket', routes: (server) => server.any('/', () => new Response('served')) },
         )
-        const client = await RawClient.connect(served)
         const path = more.length === 0 ? '/' : '/socket'
-        client.write(Buffer.from(`GET ${path} ${version}\r\n${[...fields, ...more].join('\r\n')}\r\n\r\n`, 'latin1'))
-        expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 (400|431|505) /)
+        // Behind it, what could be taken for a body, and for the next request.
+        const rest = '5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n'
+        const bytes = Buffer.from(`${start}${path}${end}\r\n${[...fields, ...more].join('\r\n')}\r\n\r\n${rest}`, 'latin1')
+        for (const pieces of [1, 20]) {
+          const client = await RawClient.connect(served)
+          const step = Math.ceil(bytes.length / pieces)
+          for (let at = 0; at < bytes.length; at += step) {
+            client.write(bytes.subarray(at, at + step))
+            await client.flushed()
+          }
+          const answer = (await client.rest()).toString('latin1')
+          expect(answer).toMatch(/^HTTP\/1\.1 (400|431|505) /)
+          expect(answer.split('HTTP/1.1 ')).toHaveLength(2)
+        }
       })
     }
   }
 
-  // Node.js takes a line with a target alone for one of HTTP/0.9, and answers it.
-  const lines = ['GET', 'G', '/', ...(engine === 'native' ? ['GET /', 'GET /socket?x=y'] : [])]
-  test.each(lines)('a first line without a version: %s', async (line) => {
+  test.each(['GET', 'G', '/', 'GET /', 'GET /socket?x=y', 'GET / '])('a first line without a version: %s', async (line) => {
     const served = await serve(engine, {}, { path: '/socket', routes: (server) => server.get('/', () => new Response('served')) })
     for (const fields of ['', 'Host: a\r\n', `${['Host: a', ...HANDSHAKE].join('\r\n')}\r\n`]) {
       const client = await RawClient.connect(served)
       client.write(`${line}\r\n${fields}\r\n`)
       expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 (400|505) /)
     }
+  })
+
+  test('chunks over HTTP/1.0', async () => {
+    const routes = (server: WebSocketServer) => void server.any('/', () => new Response('served'))
+    const client = await RawClient.connect(await serve(engine, {}, { path: '/socket', routes }))
+    client.write('POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n')
+    expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 (400|505) /)
   })
 
   test('a handshake over HTTP/1.0', async () => {

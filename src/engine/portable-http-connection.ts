@@ -31,11 +31,12 @@ export class HttpConnection {
   /** It has got its last response, and the client is to end it: what it still sends is thrown away. */
   isLingering = false
 
-  constructor(stream: NetSocket, proxiedAddress: string) {
+  /** `refuse` ends it, with the answer to a request that is wrong. */
+  constructor(stream: NetSocket, proxiedAddress: string, refuse: () => void) {
     this.stream = stream
     this.proxiedAddress = proxiedAddress
     this.input = new PacedInput(stream)
-    this.requests = new RequestReader(stream, this.input, () => this.mayBegin)
+    this.requests = new RequestReader(stream, this.input, () => this.mayBegin, refuse)
     this.input.reader = this.requests
   }
 

@@ -21,31 +21,36 @@ export class PortableRequest extends IncomingMessage {
 }
 
 function asksForWebSocket(upgrade = ''): boolean {
-  return upgrade.split(',').some((protocol) => protocol.trim().toLowerCase() === 'websocket')
+  return WEBSOCKET.test(upgrade)
 }
 
+/** As an element of a list. */
+const WEBSOCKET = /(?:^|,)[ \t]*websocket[ \t]*(?:,|$)/i
+
 /**
- * What Node takes, and must be refused: more than one Host (RFC 9112, section 3.2), and a Transfer-Encoding
- * of which `chunked` is not the last (section 6.3), such as an empty one.
+ * What Node takes, and must be refused: another number of Hosts than one (RFC 9112, section 3.2; HTTP/1.0 needs
+ * none); a Transfer-Encoding other than `chunked`, which nobody decodes here and others may read in another way, or any
+ * in HTTP/1.0 (section 6.1); and a Content-Length that is longer than any length.
  */
-export function isMalformed({ rawHeaders, headers }: IncomingMessage): boolean {
+export function isMalformed({ rawHeaders, headers, httpVersionMinor }: IncomingMessage): boolean {
   let hosts = 0
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]
     if (name?.length === HOST.length && name.toLowerCase() === HOST) hosts += 1
   }
   const coding = headers['transfer-encoding']
-  return hosts > 1 || (coding !== undefined && !coding.toLowerCase().endsWith('chunked'))
+  const isCodingWrong = coding !== undefined && (coding.toLowerCase() !== 'chunked' || httpVersionMinor === 0)
+  const isHostWrong = hosts > 1 || (hosts === 0 && httpVersionMinor === 1)
+  return isHostWrong || isCodingWrong || (headers['content-length']?.length ?? 0) > MAX_LENGTH_DIGITS
 }
 
 const HOST = 'host'
+/** Of a Content-Length, with zeros in front: as many as the native engine takes (request_body.h). */
+const MAX_LENGTH_DIGITS = 18
 
-/**
- * Whether it can be no handshake (RFC 6455, section 4.2.1). Node asks for Host too, but not where another
- * protocol is asked for.
- */
+/** Whether it can be no handshake (RFC 6455, section 4.2.1). */
 export function isNoHandshake(request: IncomingMessage): boolean {
-  return request.httpVersion !== '1.1' || request.headers.host === undefined || hasBody(request) || isMalformed(request)
+  return request.httpVersionMinor !== 1 || hasBody(request) || isMalformed(request)
 }
 
 export function hasBody({ headers }: IncomingMessage): boolean {

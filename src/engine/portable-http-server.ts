@@ -18,6 +18,8 @@ export function createHttpServer(requestTimeout: number): Server {
   const server = createServer({
     IncomingMessage: PortableRequest,
     insecureHTTPParser: false,
+    // Node would answer, and then read on: `isMalformed` looks at Host.
+    requireHostHeader: false,
     requestTimeout: milliseconds,
     headersTimeout: Math.min(HEADERS_TIMEOUT, milliseconds || HEADERS_TIMEOUT),
     connectionsCheckingInterval: CHECK_INTERVAL,

@@ -49,7 +49,7 @@ export class PortableHttp {
 
   /** Serves a connection. `proxiedAddress` is empty where no proxy has told one. */
   serve(stream: NetSocket, proxiedAddress: string): void {
-    const connection = new HttpConnection(stream, proxiedAddress)
+    const connection = new HttpConnection(stream, proxiedAddress, () => this.#refuse(stream))
     this.#connections.set(stream, connection)
     endAfterInput(connection)
     stream.once('close', () => this.#abandon(connection))
@@ -138,7 +138,7 @@ export class PortableHttp {
     connection?.requests.began(request)
     if (connection === undefined || connection.isLingering) return
     if (isMalformed(request)) {
-      response.writeHead(400, ['Connection', 'close', 'Content-Length', '0']).end()
+      this.#refuse(connection.stream)
       return
     }
     const isBodyPending = hasBody(request)
@@ -163,9 +163,7 @@ export class PortableHttp {
     // Frames that come early wait for the WebSocket.
     input.reader = undefined
     if (isNoHandshake(request)) {
-      input.discard()
-      stream.end(refusalBytes())
-      destroyLater(stream)
+      this.#refuse(stream)
       return
     }
     connection.afterResponses(() => {
@@ -206,7 +204,7 @@ export class PortableHttp {
    * Ends a connection of whose request no more can be read, or is waited for. Node itself would send a status
    * behind an answer that was given before the body had come.
    */
-  #refuse(stream: NetSocket, code: string | undefined): void {
+  #refuse(stream: NetSocket, code?: string): void {
     const connection = this.#connections.get(stream)
     if (connection === undefined || (connection.isLingering && code === 'ERR_HTTP_REQUEST_TIMEOUT')) {
       stream.destroy()

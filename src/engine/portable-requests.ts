@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
 import type { InputReader, PacedInput } from './portable-input.js'
 import { RequestEnds } from './portable-request-ends.js'
+import { RequestLine } from './portable-request-line.js'
 import type { TurnBudget } from './portable-turns.js'
 
 export class RequestReader implements InputReader {
@@ -14,15 +15,21 @@ export class RequestReader implements InputReader {
   readonly #stream: NetSocket
   readonly #input: PacedInput
   readonly #mayBegin: () => boolean
+  readonly #refuse: () => void
+  readonly #line = new RequestLine()
   readonly #ends = new RequestEnds()
   #last: IncomingMessage | undefined
   #begun = 0
 
-  /** Node's parser reads the stream. `mayBegin` says whether a further request may begin on it. */
-  constructor(stream: NetSocket, input: PacedInput, mayBegin: () => boolean) {
+  /**
+   * Node's parser reads the stream. `mayBegin` says whether a further request may begin on it; `refuse` ends the
+   * connection of one whose first line is wrong.
+   */
+  constructor(stream: NetSocket, input: PacedInput, mayBegin: () => boolean, refuse: () => void) {
     this.#stream = stream
     this.#input = input
     this.#mayBegin = mayBegin
+    this.#refuse = refuse
   }
 
   /**
@@ -37,6 +44,7 @@ export class RequestReader implements InputReader {
     const { headers } = request
     this.#last = request
     this.#begun += 1
+    this.#line.expect()
     if (headers['transfer-encoding'] !== undefined) this.#ends.expectChunks()
     else this.#ends.expectBody(Number(headers['content-length'] ?? 0))
   }
@@ -47,13 +55,19 @@ export class RequestReader implements InputReader {
     // It would keep each chunk for itself until its reader goes on, as an object of its own.
     if (this.#last?.complete === false && this.#last.isPaused()) return 0
     // What Node's parser says of it counts.
-    if (this.#last?.complete ?? true) {
+    const isHead = this.#last?.complete ?? true
+    if (isHead) {
       this.#ends.expectHead()
       if (!this.#mayBegin()) return 0
     }
     const { length, events } = this.#ends.next(bytes)
+    const piece = length === bytes.length ? bytes : bytes.subarray(0, length)
     this.#begun = 0
-    this.#input.give(length === bytes.length ? bytes : bytes.subarray(0, length))
+    if (isHead && !this.#line.accepts(piece)) {
+      this.#refuse()
+      return length
+    }
+    this.#input.give(piece)
     budget.events += events
     budget.requests += this.#begun
     return length

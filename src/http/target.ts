@@ -15,6 +15,8 @@ export interface Target {
   readonly url: string
 }
 
+/** A token (RFC 9110, sections 5.6.2 and 9.1). */
+const METHOD = /^[!#$%&'*+.^_`|~\w-]+$/
 /** `uri-host [":" port]` (RFC 9110, section 7.2), without a comma, which would rather be two values in a list, or percent-encoding. */
 const AUTHORITY = /^(?:\[[\dA-Fa-f:.]+\]|[\w.~!$&'()*+;=-]+)(?::\d*)?$/
 /** A registered name has at most 255 characters (RFC 3986, section 3.2.2), a port five digits. */
@@ -27,13 +29,13 @@ const ABSOLUTE_FORM = /^https?:\/\/([^/?]+)/i
 const SEARCH = /^[!"$-~]*$/
 
 /**
- * Undefined for a target that is none, or a Host that is none: RFC 9112, sections 3 and 3.2, have both answered with 400. In absolute
- * form the target's own authority counts, but Host must be right all the same.
+ * Undefined for a method, target or Host that is none: RFC 9112, sections 3 and 3.2, have them answered with 400. In
+ * absolute form the target's own authority counts, but Host must be right all the same.
  */
 export function readTarget(head: RequestHead, scheme: 'http' | 'https'): Target | undefined {
   const { method, url } = head
-  // Its target is an authority, and this is no proxy.
-  if (method === 'CONNECT') return undefined
+  // The target of CONNECT is an authority, and this is no proxy.
+  if (method === 'CONNECT' || !METHOD.test(method)) return undefined
   const host = headerOf(head, 'host') ?? ''
   if (host !== '' && !isAuthority(host)) return undefined
   if (url === '*') return method === 'OPTIONS' ? { path: url, search: '', url: `${scheme}://${host || NO_AUTHORITY}` } : undefined

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { ServerRequest } from '../src/index.js'
 import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
 import { http } from './support/http.js'
-import { RawClient } from './support/raw-client.js'
+import { handshake, RawClient } from './support/raw-client.js'
 import { Deferred, Queue, within } from './support/waiting.js'
 
 type Routes = NonNullable<ServeOptions['routes']>
@@ -340,6 +340,32 @@ describeEngines('Expect: 100-continue', (engine) => {
       client.write(request('POST', path, `Content-Length: ${length}`, 'Expect: 100-continue'))
       const answer = await client.response()
       expect([answer.status, answer.header('connection')]).toEqual([status, 'close'])
+    }
+  })
+
+  test('is answered once where a body is wanted, and else not, however the head comes', async () => {
+    const served = await withRoutes(engine, (server) => {
+      echo(server)
+      server.post('/no', () => new Response('no', { status: 403 }))
+    })
+    const expecting = 'Expect: 100-continue'
+    for (const [head, body, statuses] of [
+      [request('POST', '/echo', 'Content-Length: 5', expecting), 'hello', [100, 200]],
+      [request('POST', '/no', 'Content-Length: 5', expecting), '', [403]],
+      [request('GET', '/echo', expecting), '', [200]],
+      [handshake({ path: '/socket', headers: [expecting] }), '', [101]],
+    ] as const) {
+      for (const step of [1, 40, head.length]) {
+        const client = await RawClient.connect(served)
+        for (let at = 0; at < head.length; at += step) {
+          client.write(head.slice(at, at + step))
+          await client.flushed()
+        }
+        const answers = [(await client.response()).status]
+        client.write(body)
+        while (answers.length < statuses.length) answers.push((await client.response()).status)
+        expect(answers).toEqual(statuses)
+      }
     }
   })
 

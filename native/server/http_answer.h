@@ -12,6 +12,17 @@
 #include "uws_specializations.h"
 #include "websocket_server.h"
 
+/// µWebSockets answers an expectation as soon as it has read the head, also where no body follows, nobody wants the body,
+/// or the connection becomes a WebSocket.
+template <>
+inline uWS::HttpResponse<false> *uWS::HttpResponse<false>::writeContinue() {
+  return this;
+}
+template <>
+inline uWS::HttpResponse<true> *uWS::HttpResponse<true>::writeContinue() {
+  return this;
+}
+
 namespace nws {
 
 /// HttpResponse's own `end` and `write` are not used: they put a Date beside a handler's own, and end a head
@@ -67,6 +78,9 @@ class HttpAnswer {
       time_out(http, write_timeout);
     }
   }
+
+  /// Asks for the body of a request that expects to be asked.
+  static void go_on(HttpResponse *http) { write(http, "HTTP/1.1 100 Continue\r\n\r\n"); }
 
   static constexpr std::string_view bad_request = "400 Bad Request";
 

@@ -187,20 +187,16 @@ class HttpPipeline {
     return false;
   }
 
-  /// Whether a head has "Expect: 100-continue". The parser would answer that at once: so the expectation, which has no case
-  /// (RFC 9110, section 10.1.1), is put into a spelling that it does not know.
-  static bool take_expectation(char *head, std::size_t length) {
+  /// Whether a head has "Expect: 100-continue" (RFC 9110, section 10.1.1).
+  static bool expects_continue(std::string_view head) {
     static constexpr std::string_view name = "\r\nexpect:";
     static constexpr std::string_view value = "100-continue";
-    std::string_view view(head, length);
-    for (std::size_t line = view.find("\r\n"); line + name.size() <= length; line = view.find("\r\n", line + 2)) {
-      if (!BodyFraming::equals(view.substr(line, name.size()), name)) {
+    for (std::size_t line = head.find("\r\n"); line + name.size() <= head.size(); line = head.find("\r\n", line + 2)) {
+      if (!BodyFraming::equals(head.substr(line, name.size()), name)) {
         continue;
       }
       std::size_t at = line + name.size();
-      std::string_view text = BodyFraming::trimmed(view.substr(at, view.find("\r\n", at) - at));
-      if (BodyFraming::equals(text, value)) {
-        head[text.data() - head + 4] = 'C';
+      if (BodyFraming::equals(BodyFraming::trimmed(head.substr(at, head.find("\r\n", at) - at)), value)) {
         return true;
       }
     }

@@ -160,7 +160,7 @@ class HttpReading final : private TurnTaker {
     HttpResponse *http = exchange->response;
     Connection &connection = connection_of(http);
     if (std::exchange(connection.expects_continue, false) && !exchange->is_answered && !exchange->is_streaming) {
-      http->writeContinue();
+      Answer::go_on(http);
     }
     connection.body_paused = false;
     start_reading(reinterpret_cast<us_socket_t *>(http), connection);
@@ -417,7 +417,7 @@ class HttpReading final : private TurnTaker {
     if (length == 0) {
       return parse_incomplete(socket, connection);
     }
-    if (!may_begin(socket, connection) || !frame_body(socket, connection, connection.held.data(), length)) {
+    if (!may_begin(socket, connection) || !frame_body(socket, connection, held.substr(0, length))) {
       return false;
     }
     Padded head(held.substr(connection.parsed, length - connection.parsed));
@@ -443,14 +443,14 @@ class HttpReading final : private TurnTaker {
 
   /// A whole head, in memory with the room around it that the parser needs.
   void read_head(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
-    if (frame_body(socket, connection, head, length)) {
+    if (frame_body(socket, connection, {head, length})) {
       parse_framed(socket, connection, head, length);
     }
   }
 
   /// Finds out what follows a head. False: nobody can tell, and the connection has been refused.
-  bool frame_body(us_socket_t *socket, Connection &connection, char *head, std::size_t length) {
-    BodyFraming framing = BodyFraming::of(std::string_view(head, length));
+  bool frame_body(us_socket_t *socket, Connection &connection, std::string_view head) {
+    BodyFraming framing = BodyFraming::of(head);
     if (framing.kind == BodyFraming::Kind::doubtful) {
       refuse(socket, Answer::bad_request);
       return false;
@@ -459,7 +459,7 @@ class HttpReading final : private TurnTaker {
     if (connection.body.complete()) {
       connection.deadline.leave();
     }
-    connection.expects_continue = HttpPipeline::take_expectation(head, length) && !connection.body.complete();
+    connection.expects_continue = !connection.body.complete() && HttpPipeline::expects_continue(head);
     return true;
   }
 

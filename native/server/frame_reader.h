@@ -5,6 +5,7 @@
 #include "http_pipeline.h"  // before App.h
 #include "reading.h"        // likewise
 
+#include <deque>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -60,11 +61,17 @@ class FrameReader final : private TurnTaker {
   void forget(const SocketData &data) {
     if (data.waits) {
       unparsed_.erase(data.id);
+      give_places();
     }
   }
 
  private:
   void take_turn(void *, std::uint32_t id) override {
+    go_on_in_turn(id);
+    give_places();
+  }
+
+  void go_on_in_turn(ConnectionId id) {
     auto *entry = connections_.find(id);
     auto found = unparsed_.find(id);
     if (!entry || found == unparsed_.end() || !found->second.is_queued()) {
@@ -100,7 +107,8 @@ class FrameReader final : private TurnTaker {
   /// Inflates the message in front of the input as far as the connection's share allows. The input, and what is left of the
   /// message, have other turns. The connection may be gone afterwards.
   void inflate(WebSocket *ws, ConnectionId id, UnparsedInput input) {
-    if (turn_.begin(nullptr, 0)) {
+    bool may_begin = turn_.begin(nullptr, 0);
+    if (may_begin && take_place(*input.message)) {
       frames::inflate_further<SSL>(ws, input.message);
       turn_.end();
     }
@@ -156,9 +164,40 @@ class FrameReader final : private TurnTaker {
 
   void wait(WebSocket *ws, ConnectionId id, bool spent) {
     poll_as_allowed<SSL>(ws, ws->getUserData());
-    if (UnparsedInput &input = unparsed_.at(id); !input.is_queued()) {
-      input.set_queued(true);
+    UnparsedInput &input = unparsed_.at(id);
+    if (input.is_queued()) {
+      return;
+    }
+    input.set_queued(true);
+    if (input.message && !take_place(*input.message)) {
+      without_place_.push_back(id);
+    } else {
       turns_.wait({this, ws, id}, spent);
+    }
+  }
+
+  /// Whether the message may be inflated: it is short, or has a place, if only from now on.
+  bool take_place(CompressedMessage &message) {
+    if (FrameTurn::needs_place(message.payload.length()) && !message.place) {
+      if (!turn_.has_place()) {
+        return false;
+      }
+      message.place = turn_.take_place();
+    }
+    return true;
+  }
+
+  /// To those that wait for one, in their order, as far as there are any. After whatever gives one back.
+  void give_places() {
+    while (!without_place_.empty() && turn_.has_place()) {
+      ConnectionId id = without_place_.front();
+      without_place_.pop_front();
+      auto *entry = connections_.find(id);
+      auto found = unparsed_.find(id);
+      if (entry && found != unparsed_.end() && found->second.message && found->second.is_queued()) {
+        found->second.message->place = turn_.take_place();
+        turns_.wait({this, entry->socket, id}, true);
+      }
     }
   }
 
@@ -166,6 +205,9 @@ class FrameReader final : private TurnTaker {
   Turns &turns_;
   FrameTurn turn_;
   std::unordered_map<ConnectionId, UnparsedInput> unparsed_;
+  /// Whose compressed message waits until one of FrameTurn's places is free. Connections may have gone since: a place goes to
+  /// the next one then.
+  std::deque<ConnectionId> without_place_;
 };
 
 template <bool SSL>

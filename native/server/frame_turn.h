@@ -22,7 +22,8 @@ class FrameTurn {
   static constexpr std::size_t bytes_of_event = 1024;
   /// Longer messages have come in several turns, and end in one. What is shorter is bounded by what is read in a turn.
   static constexpr std::size_t long_message = LIBUS_RECV_BUFFER_LENGTH;
-  /// Messages that may be inflated in steps at the same time: each of them holds what it has inflated to. The others wait.
+  /// Messages that may be inflated in steps at the same time: each of them holds what it has inflated to. The others wait for
+  /// the place of one of them (frame_reader.h).
   static constexpr std::uint32_t max_inflating = 4;
   /// Bytes of a compressed message that is inflated in one step, and needs no such place: deflate makes at most 1,032 times
   /// as much of them (zlib's technical notes), about Turns::max_inflated.
@@ -59,10 +60,13 @@ class FrameTurn {
     return events_left_ == 0;
   }
 
-  /// Whether a message of this length, compressed, may be inflated in this turn.
-  bool may_inflate(std::size_t length) const {
-    return turns_.may_inflate() && (length <= max_short || *inflating_ < max_inflating);
-  }
+  /// Whether a message of this length, compressed, needs a place to be inflated.
+  static constexpr bool needs_place(std::size_t length) { return length > max_short; }
+  /// The cost of one step of such a message.
+  static constexpr std::size_t step(std::size_t length) { return needs_place(length) ? Turns::max_inflated : SIZE_MAX; }
+  bool has_place() const { return *inflating_ < max_inflating; }
+  /// Whether something may be inflated in this turn.
+  bool may_inflate() const { return turns_.may_inflate(); }
   /// A step was: it is the last one of this turn when the connection's share is used up.
   void spend_inflated(std::size_t cost) {
     turns_.spend_inflated(cost);

@@ -374,12 +374,12 @@ bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payloa
   SocketData *data = ws->getUserData();
   FrameTurn *turn = data->route->turn;
   data->receiving_compressed = false;
-  if (!turn->may_inflate(payload.length())) {
+  if (!turn->may_inflate() || (FrameTurn::needs_place(payload.length()) && !turn->has_place())) {
     turn->put_off(std::make_unique<CompressedMessage>(CompressedMessage{std::string(payload), op_code}));
     return true;
   }
   ScratchBuffer &buffer = data->compression->shared().inflated;
-  std::size_t share = payload.length() <= FrameTurn::max_short ? SIZE_MAX : Turns::max_inflated;
+  std::size_t share = FrameTurn::step(payload.length());
   Inflated message = data->compression->decompress(payload, data->route->options.max_payload_length, share);
   turn->spend_inflated(message.cost);
   if (message.state == Inflated::State::more) {
@@ -393,7 +393,7 @@ bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payloa
   return stop;
 }
 
-/// A turn of a message that was put off. It is gone when it is whole or has failed.
+/// A turn of a message that was put off, and has a place if it needs one. The message is gone when it is whole or has failed.
 template <bool SSL>
 void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &message) {
   SocketData *data = ws->getUserData();
@@ -402,10 +402,11 @@ void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &mes
     message.reset();
     return;
   }
-  if (!turn->may_inflate(message->place ? 0 : message->payload.length())) {
+  if (!turn->may_inflate()) {
     return;
   }
-  Inflated step = data->compression->decompress(*message, data->route->options.max_payload_length, Turns::max_inflated);
+  std::size_t share = FrameTurn::step(message->payload.length());
+  Inflated step = data->compression->decompress(*message, data->route->options.max_payload_length, share);
   turn->spend_inflated(step.cost);
   bool is_text = message->op_code == uWS::OpCode::TEXT;
   if (step.state != Inflated::State::more) {
@@ -414,8 +415,6 @@ void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &mes
   } else if (is_text && !check_text(step.data, message->checked_text, false)) {
     message.reset();
     fail<SSL>(ws, invalid_payload, is_shutting_down(*upgraded_data<SSL>(ws)));
-  } else if (!message->place) {
-    message->place = turn->take_place();
   }
 }
 

@@ -23,6 +23,10 @@ const LATER = 200
 const big = Buffer.alloc(BIG, 'big')
 const flood = Buffer.alloc(64 * 1024, 'flood')
 const failures = []
+/** Open WebSockets by the route they have come through: of those that stay, the report says which they are. */
+const open = new Map()
+/** Messages, Pings and Pongs that were delivered. */
+let events = 0
 const fail = (error) => {
   if (failures.length < 20) failures.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
 }
@@ -34,34 +38,51 @@ function makeServer(options) {
   // Bodies that break off, and lengths that are not kept, are what attackers do: reading them fails, as it
   // should.
   const server = new WebSocketServer({ engine, maxRequestBodySize, onError: () => {}, ...options })
-  const limits = { maxPayloadLength, maxBackpressure }
-  const echo = (socket, message) => void socket.send(message)
-  server
-    .ws('/echo', { ...limits, message: echo })
-    .ws('/deflate', {
-      ...limits,
-      maxPayloadLength: maxInflatedLength,
-      compression: {},
-      // What inflates to much is not sent back: that would be the attacker's bandwidth, and nothing else.
-      message: (socket, message) => void socket.send(message.length > 100_000 ? `${message.length}` : message),
-    })
-    .ws('/sink', { ...limits, message() {}, ping() {}, pong() {} })
-    // What a client leaves in the kernel's buffers is taken at this pace too, before it is seen to have gone.
-    .ws('/limited', { ...limits, message() {}, rateLimit: { messages: 2000, bytes: 2_000_000, seconds: 1, action: 'pause' } })
-    .ws('/limited-close', { ...limits, message() {}, rateLimit: { messages: 100, seconds: 1, action: 'close' } })
-    .ws('/later', {
-      ...limits,
-      async upgrade({ signal }) {
-        await wait(LATER, undefined, { signal })
-        return { data: undefined }
+  const count = () => {
+    events += 1
+  }
+  const route = (path, { open: opened, message, ...handlers }) => {
+    server.ws(path, {
+      maxPayloadLength,
+      maxBackpressure,
+      ping: count,
+      pong: count,
+      ...handlers,
+      message(socket, data) {
+        count()
+        message?.(socket, data)
       },
-      message: echo,
+      open(socket) {
+        open.set(path, (open.get(path) ?? 0) + 1)
+        opened?.(socket)
+      },
+      close: () => void open.set(path, open.get(path) - 1),
     })
-    .ws('/topics/:topic', {
-      ...limits,
-      upgrade: ({ params }) => ({ data: params.topic }),
-      open: (socket) => void socket.subscribe(socket.data),
-    })
+  }
+  const echo = (socket, message) => void socket.send(message)
+  route('/echo', { message: echo })
+  route('/deflate', {
+    maxPayloadLength: maxInflatedLength,
+    compression: {},
+    // What inflates to much is not sent back: that would be the attacker's bandwidth, and nothing else.
+    message: (socket, message) => void socket.send(message.length > 100_000 ? `${message.length}` : message),
+  })
+  route('/sink', {})
+  // What a client leaves in the kernel's buffers is taken at this pace too, before it is seen to have gone.
+  route('/limited', { rateLimit: { messages: 2000, bytes: 2_000_000, seconds: 1, action: 'pause' } })
+  route('/limited-close', { rateLimit: { messages: 100, seconds: 1, action: 'close' } })
+  route('/later', {
+    async upgrade({ signal }) {
+      await wait(LATER, undefined, { signal })
+      return { data: undefined }
+    },
+    message: echo,
+  })
+  route('/topics/:topic', {
+    upgrade: ({ params }) => ({ data: params.topic }),
+    open: (socket) => void socket.subscribe(socket.data),
+  })
+  server
     .get('/small', () => new Response('ok'))
     .get('/big', () => new Response(big))
     .get('/later', async () => {
@@ -131,6 +152,8 @@ const stats = () => ({
   mostMemory: process.resourceUsage().maxRSS * 1024,
   memory: process.memoryUsage.rss(),
   connections: servers.reduce((sum, server) => sum + server.connections, 0),
+  open: Object.fromEntries(open),
+  events,
   metrics: servers.map((server) => server.metrics()),
   failures,
 })

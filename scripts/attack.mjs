@@ -2,14 +2,14 @@
  * Attacks a real server with hostile clients of every kind at once (test/attack/kinds), while well-behaved
  * ones (test/attack/witnesses) check each of their own bytes, their order, and that they are served. Fails
  * for a byte that is lost or wrong, a witness that is not served, a crash, something that attackers leave
- * behind, or more memory than docs/limits.md says.
+ * behind, or more memory or more work in one turn of the event loop than docs/limits.md says. Work is counted,
+ * in requests and messages; times are printed and not judged.
  *
  *   npm run attack -- [--seconds 180] [--seed 1] [--engine native|portable] [--kind slow-heads] [--sanitize]
  *
  * Of the time the portable engine gets a sixth. `--kind` names files of test/attack/kinds. `--sanitize` takes
  * the addon built with AddressSanitizer and UndefinedBehaviorSanitizer; one that
- * NATIVE_WEBSOCKET_SERVER_ADDON names is taken as it is. Times are printed and not judged. The report is
- * build/reports/attack.tap.
+ * NATIVE_WEBSOCKET_SERVER_ADDON names is taken as it is. The report is build/reports/attack.tap.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -75,6 +75,7 @@ const MiB = 1024 * 1024
  * @property {number} longestTurn
  * @property {number} mostWork
  * @property {number} processorTime
+ * @property {Record<string, { most: number, bound: number }>} turn what a turn had, and may have, at most
  * @property {number} mostMemory
  * @property {number} connections
  * @property {string[]} failures
@@ -172,6 +173,9 @@ async function run(engine) {
   const idle = attacked.filter(({ connected }) => connected === 0).map(({ name }) => `${name}: no connection came about`)
   const unserved = witnessed.filter(({ served }) => served === 0).map(({ name }) => `${name}: never served`)
   const wrong = counted(witnessed.flatMap(({ name, problems }) => problems.map((problem) => `${name}: ${problem}`)))
+  const turns = Object.entries(stats?.turn ?? {})
+  for (const [what, { most, bound }] of turns) console.log(`  ${what} in a turn: ${most} of ${bound}`)
+  const tooMany = turns.filter(([, { most, bound }]) => !(most > 0 && most <= bound))
   const none = (/** @type {unknown[]} */ list) => (list.length === 0 ? ['no result'] : [])
   return [
     {
@@ -187,6 +191,11 @@ async function run(engine) {
       problem: [...none(witnessed), ...unserved, ...wrong].join('\n') || undefined,
     },
     { name: `clients that have gone leave no WebSocket behind [${engine}]`, problem: leftBehind },
+    {
+      name: `no turn of the event loop has more than docs/limits.md says [${engine}]`,
+      problem:
+        [...none(turns), ...tooMany.map(([what, { most, bound }]) => `${what}: ${most} of ${bound}`)].join('\n') || undefined,
+    },
     ...(sanitized
       ? []
       : [
@@ -276,7 +285,6 @@ function print(engine, attacked, witnessed, { stats, most, bound }) {
       `  longest turn ${inMs(longestTurn)} ms; most processor time in a turn ${inMs(mostWork)} ms, in all ${inMs(processorTime)} ms`,
     )
   }
-  console.log()
 }
 
 /**

@@ -82,3 +82,15 @@ export const secure = (formula) => sum(formula, most(tls, handshake))
  * at, one buffer for what is inflated, and memory that the allocator keeps for what comes next.
  */
 export const ALLOWANCE = 192 * MiB
+
+/** What a message of a route of the server may cost at most, in events. */
+const LONGEST = 1 + OPTIONS.maxInflatedLength / KiB
+
+/**
+ * What JavaScript gets at most in one turn of the event loop: on the native engine a turn has two passes. What
+ * all connections get together is not counted on the portable engine, which goes by the time.
+ */
+export const turn = row(
+  { requests: 2 * 256, events: 2 * (16_384 + LONGEST), eventsOfOne: 2 * (256 + LONGEST) },
+  { eventsOfOne: 256 + LONGEST },
+)

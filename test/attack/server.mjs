@@ -7,7 +7,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { WebSocketServer } from '../../dist/index.js'
 import { tls } from '../fixtures/peers.mjs'
 import { content, pieces } from './content.mjs'
-import { BIG, OPTIONS } from './limits.mjs'
+import { BIG, turn as bounds, OPTIONS } from './limits.mjs'
+import { TurnCounts } from './turn-counts.mjs'
 
 const [engine = 'native'] = process.argv.slice(2)
 
@@ -27,6 +28,7 @@ const failures = []
 const open = new Map()
 /** Messages, Pings and Pongs that were delivered. */
 let events = 0
+const counts = new TurnCounts()
 const fail = (error) => {
   if (failures.length < 20) failures.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
 }
@@ -38,10 +40,11 @@ function makeServer(options) {
   // Bodies that break off, and lengths that are not kept, are what attackers do: reading them fails, as it
   // should.
   const server = new WebSocketServer({ engine, maxRequestBodySize, onError: () => {}, ...options })
-  const count = () => {
+  const count = (socket, data) => {
     events += 1
+    counts.event(socket, data.length)
   }
-  const route = (path, { open: opened, message, ...handlers }) => {
+  const route = (path, { open: opened, message, upgrade, ...handlers }) => {
     server.ws(path, {
       maxPayloadLength,
       maxBackpressure,
@@ -49,8 +52,12 @@ function makeServer(options) {
       pong: count,
       ...handlers,
       message(socket, data) {
-        count()
+        count(socket, data)
         message?.(socket, data)
+      },
+      upgrade(request) {
+        counts.request()
+        return upgrade?.(request) ?? { data: undefined }
       },
       open(socket) {
         open.set(path, (open.get(path) ?? 0) + 1)
@@ -82,37 +89,65 @@ function makeServer(options) {
     upgrade: ({ params }) => ({ data: params.topic }),
     open: (socket) => void socket.subscribe(socket.data),
   })
+  const counting = (handler) => (request) => {
+    counts.request()
+    return handler(request)
+  }
   server
-    .get('/small', () => new Response('ok'))
-    .get('/big', () => new Response(big))
-    .get('/later', async () => {
-      await wait(LATER)
-      return new Response('at last')
-    })
-    .get('/content/:seed/:length', ({ params }) => new Response(content(Number(params.seed), Number(params.length))))
-    .get('/stream/:seed/:length', ({ params }) => {
-      const source = pieces(Number(params.seed), Number(params.length))
-      return new Response(
-        new ReadableStream({
-          pull(controller) {
-            const { value, done } = source.next()
-            if (done) controller.close()
-            else controller.enqueue(value)
-          },
-        }),
-      )
-    })
-    .post('/body', async (request) => new Response(`${(await request.bytes()).length}`))
-    .post('/ignored', () => new Response('not read'))
-    .put('/upload', async (request) => {
-      const hash = createHash('sha256')
-      let length = 0
-      for await (const piece of request.body ?? []) {
-        hash.update(piece)
-        length += piece.length
-      }
-      return Response.json({ length, hash: hash.digest('hex') })
-    })
+    .get(
+      '/small',
+      counting(() => new Response('ok')),
+    )
+    .get(
+      '/big',
+      counting(() => new Response(big)),
+    )
+    .get(
+      '/later',
+      counting(async () => {
+        await wait(LATER)
+        return new Response('at last')
+      }),
+    )
+    .get(
+      '/content/:seed/:length',
+      counting(({ params }) => new Response(content(Number(params.seed), Number(params.length)))),
+    )
+    .get(
+      '/stream/:seed/:length',
+      counting(({ params }) => {
+        const source = pieces(Number(params.seed), Number(params.length))
+        return new Response(
+          new ReadableStream({
+            pull(controller) {
+              const { value, done } = source.next()
+              if (done) controller.close()
+              else controller.enqueue(value)
+            },
+          }),
+        )
+      }),
+    )
+    .post(
+      '/body',
+      counting(async (request) => new Response(`${(await request.bytes()).length}`)),
+    )
+    .post(
+      '/ignored',
+      counting(() => new Response('not read')),
+    )
+    .put(
+      '/upload',
+      counting(async (request) => {
+        const hash = createHash('sha256')
+        let length = 0
+        for await (const piece of request.body ?? []) {
+          hash.update(piece)
+          length += piece.length
+        }
+        return Response.json({ length, hash: hash.digest('hex') })
+      }),
+    )
   return server
 }
 
@@ -151,6 +186,7 @@ const stats = () => ({
   processorTime: (process.cpuUsage().user + process.cpuUsage().system) / 1000,
   mostMemory: process.resourceUsage().maxRSS * 1024,
   memory: process.memoryUsage.rss(),
+  turn: Object.fromEntries(Object.entries(bounds(engine)).map(([what, bound]) => [what, { most: counts.most[what], bound }])),
   connections: servers.reduce((sum, server) => sum + server.connections, 0),
   open: Object.fromEntries(open),
   events,

@@ -412,6 +412,14 @@ describeEngines('a request whose end is in doubt', (engine) => {
     'a length on a folded line': `${request('POST', '/1', 'X-Folded: a', ' Content-Length: 0')}${evil}`,
     'a chunk size that is no number': `${request('POST', '/1', 'Transfer-Encoding: chunked')}zz\r\n${evil}`,
     'a chunk size beyond all numbers': `${request('POST', '/1', 'Transfer-Encoding: chunked')}fffffffffffffffff\r\n${evil}`,
+    'a trailer without a colon': `${request('POST', '/1', 'Transfer-Encoding: chunked')}0\r\nX\r\n\r\n${evil}`,
+    'a trailer that is a request': `${request('POST', '/1', 'Transfer-Encoding: chunked')}0\r\nGET / HTTP/1.1\r\n\r\n${evil}`,
+    'a blank in the name of a trailer': `${request('POST', '/1', 'Transfer-Encoding: chunked')}0\r\nX : y\r\n\r\n${evil}`,
+    'a folded trailer': `${request('POST', '/1', 'Transfer-Encoding: chunked')}0\r\nX: y\r\n z\r\n\r\n${evil}`,
+    'a trailer without a name': `${request('POST', '/1', 'Transfer-Encoding: chunked')}0\r\n: y\r\n\r\n${evil}`,
+    'a DEL in a trailer': `${request('POST', '/1', 'Transfer-Encoding: chunked')}0\r\nX: \x7f\r\n\r\n${evil}`,
+    'a DEL in a chunk extension': `${request('POST', '/1', 'Transfer-Encoding: chunked')}1;\x7f\r\na\r\n0\r\n\r\n${evil}`,
+    'an empty coding and chunks': `${request('POST', '/1', 'Transfer-Encoding: ,chunked')}0\r\n\r\n${evil}`,
     'a chunk that is longer than it says': `${request('POST', '/1', 'Transfer-Encoding: chunked')}1\r\nabcdef\r\n0\r\n\r\n${evil}`,
   }
   for (const [what, bytes] of Object.entries(doubtful)) {

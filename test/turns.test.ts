@@ -115,12 +115,16 @@ interface Counted extends Served {
   until(count: number): Promise<void>
 }
 
-/** Counts what comes on `/flood` and on WebSockets, and answers `/witness` with how much that was so far. */
-async function counting(engine: EngineName, options: ServeOptions['server'] = {}): Promise<Counted> {
+/**
+ * Counts what comes on `/flood` and on WebSockets, and answers `/witness` with how much that was so far. Calls
+ * `work` for each.
+ */
+async function counting(engine: EngineName, options: ServeOptions['server'] = {}, work = () => {}): Promise<Counted> {
   const seen = { count: 0 }
   let [awaited, reached] = [Number.POSITIVE_INFINITY, () => {}]
   const count = (number = 1) => {
     seen.count += number
+    work()
     if (seen.count >= awaited) reached()
   }
   const served = await serve(
@@ -207,6 +211,72 @@ describeEngines('another client is answered in the middle of', (engine) => {
     witness.write(WITNESS)
     expect(Number((await witness.response()).body)).toBeLessThanOrEqual(flooders.length * TURNS * EVENTS)
     await served.until(flooders.length * 5000)
+  })
+
+  // Each client stays below the budget of one connection. The witness speaks when the first of it has come.
+  test.each([
+    {
+      name: 'messages of many clients that come at once',
+      clients: 200,
+      opens: true,
+      bytes: repeated(empty(OPCODE.BINARY), 250),
+      total: 50_000,
+      work: 0.02,
+      // What all get in a pass of the native engine, three times. In 20 ms, the portable one gets to 1,000 at most.
+      atMost: { native: 3 * 16_384, portable: TURNS * 1000 },
+    },
+    {
+      name: 'requests of many clients that come at once',
+      clients: 300,
+      opens: false,
+      bytes: repeated(GET, 10),
+      total: 3000,
+      work: 0.5,
+      // Likewise.
+      atMost: { native: TURNS * 256, portable: TURNS * 40 },
+    },
+  ])('$name', async ({ clients, opens, bytes, total, work, atMost }) => {
+    let awaken = () => {}
+    const served = await counting(engine, {}, () => {
+      awaken()
+      for (const end = performance.now() + work; performance.now() < end; );
+    })
+    const witness = await RawClient.connect(served)
+    const open = async () => {
+      if (opens) return RawClient.open(served, { path: '/socket' })
+      const client = await RawClient.connect(served)
+      client.write(WITNESS)
+      await client.response() // the server has accepted it
+      return client
+    }
+    const flooders = await Promise.all(Array.from({ length: clients }, open))
+    awaken = () => {
+      witness.write(WITNESS)
+      awaken = () => {}
+    }
+    for (const flooder of flooders) flooder.write(bytes)
+    expect(Number((await witness.response()).body)).toBeLessThanOrEqual(atMost[engine])
+    await served.until(total)
+    expect(served.seen.count).toBe(total)
+  })
+
+  test('long messages of many clients that become whole at once', async () => {
+    const served = await counting(engine)
+    const witness = await RawClient.connect(served)
+    const flooders = await Promise.all(Array.from({ length: 20 }, () => RawClient.open(served, { path: '/socket' })))
+    const long = text('é'.repeat(2 ** 22))
+    for (const flooder of flooders) {
+      flooder.write(long.subarray(0, -1))
+      await flooder.flushed()
+    }
+    // The kernel may still have some of it.
+    await turns(200)
+    for (const flooder of flooders) flooder.write(long.subarray(-1))
+    witness.write(WITNESS)
+    // One in a turn of the portable engine, two in a pass of the native one.
+    expect(Number((await witness.response()).body)).toBeLessThanOrEqual(TURNS * 2)
+    await served.until(flooders.length)
+    expect(served.seen.count).toBe(flooders.length)
   })
 
   test.each([
@@ -366,6 +436,48 @@ describeEngines('what waits for its turn', (engine) => {
       if (leave !== 'close') client[leave]()
       expect(await within(closed.promise, 'the close event')).toBe(leave === 'close' ? 1000 : 1006)
       expect(messages).toEqual(sent)
+    })
+  }
+
+  for (const leave of ['close', 'end', 'vanish'] as const) {
+    test(`of many clients is delivered in its order before the end, and not while a socket is paused: ${leave}`, async () => {
+      interface Client {
+        readonly seen: string[]
+        isPaused: boolean
+      }
+      const [closed, clients, count] = [new Queue<Client>(), 60, 100]
+      let mistakes = 0
+      const served = await serve<Client>(engine, {
+        compression: {},
+        upgrade: () => ({ data: { seen: [], isPaused: false } }),
+        message: (socket, message) => {
+          const client = socket.data
+          if (client.isPaused) mistakes += 1
+          client.seen.push(String(message))
+          for (const end = performance.now() + 0.1; performance.now() < end; );
+          if (client.seen.length % 40 !== 0) return
+          socket.pause()
+          client.isPaused = true
+          setImmediate(() => {
+            client.isPaused = false
+            socket.resume()
+          })
+        },
+        close: ({ data }) => void closed.push(data),
+      })
+      const headers = ['Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover']
+      const open = () => RawClient.open(served, { headers })
+      const all = await Promise.all(Array.from({ length: clients }, open))
+      const sent = Array.from({ length: count }, (_, n) => String(n))
+      // Some of the messages take another way.
+      const frames = sent.map((message, n) =>
+        n % 10 === 0 ? frame({ opcode: OPCODE.TEXT, payload: deflateMessage(message), reserved: RSV1 }) : text(message),
+      )
+      for (const client of all) client.write(...frames, ...(leave === 'close' ? [closeFrame(1000)] : []))
+      await Promise.all(all.map((client) => client.flushed()))
+      if (leave !== 'close') for (const client of all) client[leave]()
+      for (const { seen } of await closed.take(clients, 'the close events', 60_000)) expect(seen).toEqual(sent)
+      expect(mistakes).toBe(0)
     })
   }
 

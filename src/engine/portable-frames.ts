@@ -12,6 +12,7 @@ import type { InputReader, PacedInput } from './portable-input.js'
 import { unmask } from './portable-mask.js'
 import { INVALID_DATA, MessageBuffer, TOO_BIG } from './portable-messages.js'
 import type { TurnBudget } from './portable-turns.js'
+import { LONG_MESSAGE } from './turn-budget.js'
 
 /** RFC 6455, section 7.4.1. */
 const PROTOCOL_ERROR = 1002
@@ -43,6 +44,8 @@ export class FrameReader implements InputReader {
   readonly #events: FrameEvents
   #isInflating = false
   #hasEnded = false
+  /** What is done in a turn of the connection, after the present one. */
+  #due: ((budget: TurnBudget) => void) | undefined
 
   /** A head that has not come whole, and how much of it has. */
   #head: Buffer | undefined
@@ -76,12 +79,19 @@ export class FrameReader implements InputReader {
   }
 
   get isBusy(): boolean {
-    return this.#isInflating
+    return this.#isInflating || this.isDue
+  }
+
+  get isDue(): boolean {
+    return this.#due !== undefined
   }
 
   read(bytes: Buffer, budget: TurnBudget): number {
+    const due = this.#due
+    this.#due = undefined
+    due?.(budget)
     let at = 0
-    while (!this.#hasEnded && !this.#isInflating) {
+    while (!this.#hasEnded && !this.isBusy) {
       if (!this.#isInPayload) {
         if (at === bytes.length || budget.isSpent || this.#input.isPaused) break
         at = this.#readHead(bytes, at)
@@ -89,7 +99,7 @@ export class FrameReader implements InputReader {
         budget.events += 1
       }
       const end = Math.min(at + this.#left, bytes.length)
-      this.#readPayload(end - at === bytes.length ? bytes : bytes.subarray(at, end))
+      this.#readPayload(end - at === bytes.length ? bytes : bytes.subarray(at, end), budget)
       at = end
       if (this.#isInPayload) break
     }
@@ -100,6 +110,7 @@ export class FrameReader implements InputReader {
   close(): void {
     this.#hasEnded = true
     this.#isInflating = false
+    this.#due = undefined
     this.#inflater?.close()
   }
 
@@ -175,7 +186,7 @@ export class FrameReader implements InputReader {
   }
 
   /** Takes what has come of a payload, all of it where that is empty. */
-  #readPayload(piece: Buffer): void {
+  #readPayload(piece: Buffer, budget: TurnBudget): void {
     unmask(piece, this.#mask, this.#length - this.#left)
     this.#left -= piece.length
     const isWhole = piece.length === this.#length
@@ -190,7 +201,7 @@ export class FrameReader implements InputReader {
       this.#message ??= new MessageBuffer(this.#opcode === BINARY, this.#maxLength)
       const failure = this.#message.append(piece, this.#isLast ? this.#announced : this.#maxLength)
       if (failure !== undefined) this.#fail(failure)
-      else if (!this.#isInPayload && this.#isLast) this.#endMessage(this.#message)
+      else if (!this.#isInPayload && this.#isLast) this.#endMessage(this.#message, budget)
     }
   }
 
@@ -220,8 +231,11 @@ export class FrameReader implements InputReader {
     this.#isInflating = true
     this.#inflater?.inflate(payload, this.#isLast, (error) => {
       this.#isInflating = false
-      if (error !== undefined) this.#fail(closeCodeOf(error) ?? PROTOCOL_ERROR)
-      else if (this.#isLast) this.#endMessage(message)
+      // Those of many connections may have come out together.
+      this.#due = (budget) => {
+        if (error !== undefined) this.#fail(closeCodeOf(error) ?? PROTOCOL_ERROR)
+        else if (this.#isLast) this.#endMessage(message, budget)
+      }
       this.#input.proceed()
     })
   }
@@ -231,11 +245,21 @@ export class FrameReader implements InputReader {
     if (failure !== undefined) this.#fail(failure)
   }
 
-  #endMessage(message: MessageBuffer): void {
+  #endMessage(message: MessageBuffer, budget: TurnBudget): void {
     this.#message = undefined
     const data = message.finish()
-    if (data === INVALID_DATA) this.#fail(INVALID_DATA)
-    else this.#events.onMessage(data, message.isBinary)
+    if (data === INVALID_DATA) {
+      this.#fail(INVALID_DATA)
+    } else if (data.length <= LONG_MESSAGE) {
+      this.#events.onMessage(data, message.isBinary)
+    } else {
+      // Of many clients whose messages have become whole together, each is to have a turn of its own.
+      budget.spend()
+      this.#due = (later) => {
+        later.spend()
+        this.#events.onMessage(data, message.isBinary)
+      }
+    }
   }
 
   #fail(code: number): false {

@@ -26,11 +26,13 @@ const MIN_READ = 256
 export interface InputReader {
   /**
    * Answers how many it has taken. With none it waits for something else than its turn, and tells of it by
-   * `PacedInput.proceed`.
+   * `PacedInput.proceed`. There may be no bytes where it `isDue`.
    */
   read(bytes: Buffer, budget: TurnBudget): number
   /** Whether it still works on bytes that it has taken. */
   readonly isBusy: boolean
+  /** Whether something has come of bytes that it has taken, and waits to be delivered by `read`. */
+  readonly isDue: boolean
   /** Whether the bytes that it has not taken mean nothing any more when the client has ended its side. */
   readonly forgetsRest: boolean
 }
@@ -39,7 +41,7 @@ export interface InputReader {
  * Of a connection from which nothing is wanted any more. It is read nevertheless: to close it with unread
  * bytes would reset it.
  */
-const DISCARDING: InputReader = { read: (bytes) => bytes.length, isBusy: false, forgetsRest: true }
+const DISCARDING: InputReader = { read: (bytes) => bytes.length, isBusy: false, isDue: false, forgetsRest: true }
 
 /**
  * Stands between a socket and its stream: takes the place of `push`, by which the socket gives what was read,
@@ -139,8 +141,20 @@ export class PacedInput implements Waiting {
     process.nextTick(() => this.proceed())
   }
 
-  /** Gives the reader what waits, as much as the turn allows. */
+  /** Gives the reader what waits, as much as the turn allows; later when the turn has taken long. */
   proceed(): void {
+    if (this.#isRunning || turns.isAwaitedBy(this)) return
+    if (!this.#hasWork) {
+      this.takeTurn()
+    } else if (turns.mayBegin()) {
+      this.takeTurn()
+      turns.noteEnd()
+    } else {
+      turns.waitAsFresh(this)
+    }
+  }
+
+  takeTurn(): void {
     if (this.#isRunning) return
     this.#isRunning = true
     this.#budget.renew()
@@ -165,19 +179,26 @@ export class PacedInput implements Waiting {
     }
     this.#held.append(chunk)
     this.proceed()
+    this.#budget.renew()
     this.#budget.bytes += Math.max(chunk.length, MIN_READ)
     if (this.#budget.hasReadAll) turns.wait(this)
     this.#budget.settle()
     return this.#mayRead
   }
 
+  /** Whether there is something to do for its turn. */
+  get #hasWork(): boolean {
+    return !this.#isPaused && this.#reader !== undefined && (this.#held.length > 0 || this.#reader.isDue)
+  }
+
   #run(): void {
-    while (this.#held.length > 0 && !this.#isPaused && !this.#budget.isSpent) {
+    while (this.#hasWork && !this.#budget.isSpent) {
       const reader = this.#reader
       if (reader === undefined) return
+      const { isDue } = reader
       const taken = reader.read(this.#held.view, this.#budget)
-      this.#held.drop(taken)
-      if (taken === 0 && reader === this.#reader) return
+      if (taken > 0) this.#held.drop(taken)
+      else if (!isDue && reader === this.#reader) return
     }
   }
 
@@ -188,7 +209,7 @@ export class PacedInput implements Waiting {
       callback()
     }
     if (this.#hasEnded && !this.#hasGivenEnd && !this.#isPaused) this.#end()
-    if (this.#held.length > 0 && this.#reader !== undefined && !this.#isPaused && this.#budget.isSpent) turns.wait(this)
+    if (this.#hasWork && this.#budget.isSpent) turns.wait(this)
     this.#budget.settle()
     this.#readOn()
   }

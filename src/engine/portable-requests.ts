@@ -12,6 +12,7 @@ import type { TurnBudget } from './portable-turns.js'
 
 export class RequestReader implements InputReader {
   readonly isBusy = false
+  readonly isDue = false
   readonly #stream: NetSocket
   readonly #input: PacedInput
   readonly #mayBegin: () => boolean

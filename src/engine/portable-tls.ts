@@ -64,10 +64,10 @@ class Handshakes implements Waiting {
 
   begin(socket: NetSocket, start: () => void): void {
     this.#waiting.set(socket, start)
-    this.proceed()
+    this.takeTurn()
   }
 
-  proceed(): void {
+  takeTurn(): void {
     if (this.#turn !== turns.number) {
       this.#turn = turns.number
       this.#begun = 0

@@ -5,15 +5,32 @@
 import { MAX_BYTES_PER_TURN, MAX_EVENTS_PER_TURN, MAX_REQUESTS_PER_TURN } from './turn-budget.js'
 
 /**
- * Milliseconds of one turn for those who wait, all together: with many of them at once, each gets its share
- * in a later turn, in their order. Ten times what one of them can use up, and little enough for all others
- * not to notice.
+ * Milliseconds of one turn for those whose input has just come, all together, and as many for those who wait:
+ * with more of them at once, some get their share in a later turn, in their order. Ten times what one of them
+ * can use up, and little enough for all others not to notice.
  */
-const MAX_TIME_FOR_WAITING = 10
+const MAX_TIME = 10
 
-/** Goes on in its turn. */
+/** Milliseconds of a piece of work, from which on its turn is watched. */
+const LONG_TIME = 1
+
+/**
+ * Pieces of work that begin before the loop is watched. Together they take a few milliseconds, since each that
+ * takes longer has it watched; and a loop with little to do need not be watched in each turn.
+ */
+const MAX_UNWATCHED = 16
+
+/**
+ * So many that wait for their first share make a crowd: about as many as can have a whole one in MAX_TIME. In
+ * a crowd, shares are smaller, so that nobody waits until all others have had whole ones.
+ */
+const CROWD = 16
+const SHARES_IN_A_CROWD = 16
+
+/** Waits for a turn. */
 export interface Waiting {
-  proceed(): void
+  /** Goes on, since its turn has come. */
+  takeTurn(): void
 }
 
 /** The turns of this thread's event loop. One object for all servers, since they share the loop. */
@@ -21,8 +38,12 @@ class Turns {
   /** Changes between two turns, where `watch` was called in the first one. */
   number = 0
   #isWatched = false
-  /** In the order in which they go on. */
-  readonly #waiting = new Set<Waiting>()
+  /** When the first piece of work of this turn began; the last one, while the loop is not watched. */
+  #start: number | undefined
+  #unwatched = 0
+  /** Those that have had no share yet come first; both in the order in which they go on. */
+  readonly #fresh = new Set<Waiting>()
+  readonly #spent = new Set<Waiting>()
 
   /**
    * Makes `number` change with the next turn. Who uses little of its budget need not call it: its count goes
@@ -36,33 +57,80 @@ class Turns {
     setImmediate(() => this.#begin())
   }
 
-  /** Calls back in the next turn, or in a later one when many wait. */
-  wait(waiting: Waiting): void {
-    this.#waiting.add(waiting)
+  /** Into how many parts a budget is divided. */
+  get divisor(): number {
+    return this.#fresh.size > CROWD ? SHARES_IN_A_CROWD : 1
+  }
+
+  /**
+   * To be called where work begins for which nobody has waited. False when this turn has taken long: it is to
+   * wait as fresh.
+   */
+  mayBegin(): boolean {
+    const now = performance.now()
+    if (!this.#isWatched) {
+      this.#start = now
+      this.#unwatched += 1
+      if (this.#unwatched >= MAX_UNWATCHED) this.watch()
+    }
+    this.#start ??= now
+    return now - this.#start < MAX_TIME
+  }
+
+  /** To be called where that work ends, for the turn: what it has begun may go on, in callbacks of its own. */
+  noteEnd(): void {
+    if (!this.#isWatched && this.#start !== undefined && performance.now() - this.#start >= LONG_TIME) this.watch()
+  }
+
+  /** Calls back in the next turn, or in a later one when many wait: before all who wait for another share. */
+  waitAsFresh(waiting: Waiting): void {
+    if (this.isAwaitedBy(waiting)) return
+    this.#fresh.add(waiting)
     this.watch()
   }
 
-  /** Takes back `wait`. */
+  /** Likewise, behind all others: it has had a share. */
+  wait(waiting: Waiting): void {
+    if (this.isAwaitedBy(waiting)) return
+    this.#spent.add(waiting)
+    this.watch()
+  }
+
+  /** Whether it waits. */
+  isAwaitedBy(waiting: Waiting): boolean {
+    return this.#fresh.has(waiting) || this.#spent.has(waiting)
+  }
+
+  /** It waits no more. */
   forget(waiting: Waiting): void {
-    this.#waiting.delete(waiting)
+    this.#fresh.delete(waiting)
+    this.#spent.delete(waiting)
   }
 
   #begin(): void {
     this.#isWatched = false
     this.number += 1
-    if (this.#waiting.size === 0) return
-    const end = performance.now() + MAX_TIME_FOR_WAITING
-    let left = this.#waiting.size
+    this.#unwatched = 0
+    const end = performance.now() + MAX_TIME
     try {
-      for (const waiting of this.#waiting) {
-        this.#waiting.delete(waiting)
-        waiting.proceed()
-        left -= 1
-        // Those who wait again are at the end of the set.
-        if (left <= 0 || performance.now() >= end) break
-      }
+      this.#callBack(this.#fresh, end)
+      this.#callBack(this.#spent, end)
     } finally {
-      if (this.#waiting.size > 0) this.watch()
+      // What comes now has a time of its own.
+      this.#start = undefined
+      if (this.#fresh.size + this.#spent.size > 0) this.watch()
+    }
+  }
+
+  /** Calls one of them back in any case. */
+  #callBack(queue: Set<Waiting>, end: number): void {
+    let left = queue.size
+    for (const waiting of queue) {
+      queue.delete(waiting)
+      waiting.takeTurn()
+      left -= 1
+      // Those who wait again are at the end of the set.
+      if (left <= 0 || performance.now() >= end) break
     }
   }
 }
@@ -78,19 +146,26 @@ export class TurnBudget {
   requests = 0
   events = 0
   #turn = turns.number
+  #divisor = 1
 
   /** To be called where a piece of work begins: the turn may be another one. */
   renew(): void {
     if (this.#turn === turns.number) return
     this.#turn = turns.number
+    this.#divisor = turns.divisor
     this.bytes = 0
     this.requests = 0
     this.events = 0
   }
 
+  /** Leaves nothing of this turn. */
+  spend(): void {
+    this.events = MAX_EVENTS_PER_TURN
+  }
+
   /** Whether nothing of what was read may be worked on before the next turn. */
   get isSpent(): boolean {
-    return this.events >= MAX_EVENTS_PER_TURN || this.requests >= MAX_REQUESTS_PER_TURN
+    return this.events * this.#divisor >= MAX_EVENTS_PER_TURN || this.requests * this.#divisor >= MAX_REQUESTS_PER_TURN
   }
 
   /** Whether nothing may be read before the next turn. */

@@ -290,17 +290,20 @@ describeEngines('requests that do not wait for answers', (engine) => {
     }
   })
 
-  // The portable engine does not read the socket with 16 KiB waiting, and Node tells nothing of a socket that is not read.
-  test.runIf(engine === 'native')('may be abandoned behind more than the server keeps', async () => {
+  test('may be abandoned behind more than the server keeps', async () => {
     const started = new Queue<AbortSignal>()
     const never = ({ signal }: { signal: AbortSignal }): Promise<never> => {
       started.push(signal)
       return new Promise(() => {})
     }
     const handlers = { upgrade: never }
-    const served = await serve(engine, handlers, { path: '/socket', routes: (server) => server.get('/never', never) })
-    for (const first of [get('/never'), handshake({ path: '/socket' })]) {
+    const served = await serve(engine, handlers, { path: '/socket', routes: (server) => server.any('/never', never) })
+    // Behind the last one comes a body that nobody reads, in which FIN has its place.
+    const body = request('POST', '/never', 'Content-Length: 1000000')
+    for (const first of [get('/never'), handshake({ path: '/socket' }), body]) {
       for (const leave of ['vanish', 'reset'] as const) {
+        // Node tells nothing of a FIN to a server that does not read.
+        if (leave === 'vanish' && (engine === 'portable' || first === body)) continue
         const client = await RawClient.connect(served)
         client.write(first, 'x'.repeat(150_000))
         const signal = await started.next('the request')

@@ -296,6 +296,39 @@ describeEngines('an upgrade handler', (engine) => {
     })
   }
 
+  for (const tls of [false, true]) {
+    for (const [leave, length] of [
+      ['end', 60_000],
+      ['vanish', 60_000],
+      ['reset', 60_000],
+      ['reset', 500_000],
+    ] as const) {
+      test(`whose client sends ${length} bytes and leaves (${leave}, ${tls ? 'TLS' : 'plain'}) hears it from the signal`, async () => {
+        const { upgrade, answer, requests } = gatekeeper()
+        const seen: string[] = []
+        const served = await serve<unknown>(
+          engine,
+          { upgrade, open: () => void seen.push('open'), message: () => void seen.push('message') },
+          tls ? { server: { tls: true } } : {},
+        )
+        const client = await RawClient.connect(served)
+        client.write(handshake())
+        const { signal } = await requests.next('the request')
+        const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+        client.write(binary(Buffer.alloc(length)))
+        await client.flushed()
+        await turns()
+        expect(signal.aborted).toBe(false)
+        client[leave]()
+        await within(aborted, 'the signal')
+        answer({ data: 1 })
+        await turns()
+        expect(seen).toEqual([])
+        expect(served.server.connections).toBe(0)
+      })
+    }
+  }
+
   test('of many clients at once answers each with its own', async () => {
     const served = await serve<string>(
       engine,

@@ -63,6 +63,11 @@ export class PortableHttp {
     this.#server.close()
   }
 
+  /** Called every second or so. */
+  probe(): void {
+    for (const { input } of this.#connections.values()) input.probe()
+  }
+
   isFlushed(): boolean {
     return this.#unflushed === 0
   }

@@ -7,14 +7,17 @@ import type { Buffer } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 import process from 'node:process'
 import { GrowingBuffer } from '../growing-buffer.js'
+import { transportOf } from './portable-tls.js'
 import { TurnBudget, turns, type Waiting } from './portable-turns.js'
 import { MAX_HELD_BYTES } from './turn-budget.js'
 
 /**
  * Bytes that wait, from which on the socket is not read. With fewer it is, or a client that goes away would
- * not be noticed. One read more of Node, of 64 KiB at most, comes on top: what waits has no more than 80 KiB.
+ * not be noticed. One read more of Node, of 64 KiB at most, comes on top: what waits has no more than 80 KiB,
+ * and 128 KiB while there is no reader, since a decision about the client may take long then.
  */
 const PAUSE_AT = MAX_HELD_BYTES / 4
+const PAUSE_WITHOUT_READER_AT = MAX_HELD_BYTES
 
 /**
  * Bytes that the smallest read counts for: a client may send single bytes, or records of TLS with one byte in
@@ -130,6 +133,18 @@ export class PacedInput implements Waiting {
     }
   }
 
+  /**
+   * Notices that the client has reset the connection, though the socket is not read: an empty write sends
+   * nothing, and fails then. An end of the client's side alone shows only behind all that it has sent.
+   */
+  probe(): void {
+    if (this.#mayRead || this.#hasEnded) return
+    // Node would not tell of what happens to an empty write through TLS.
+    const transport = transportOf(this.#stream)
+    // A write that has not ended fails by itself.
+    if (transport.writable && transport.writableLength === 0) transport.write('')
+  }
+
   /** Puts bytes into the stream. */
   give(bytes: Buffer): void {
     this.#give(bytes)
@@ -232,7 +247,8 @@ export class PacedInput implements Waiting {
   }
 
   get #mayRead(): boolean {
-    return !this.#hasEnded && !this.#isPaused && this.#held.length < PAUSE_AT && !this.#budget.hasReadAll
+    const limit = this.#reader === undefined ? PAUSE_WITHOUT_READER_AT : PAUSE_AT
+    return !this.#hasEnded && !this.#isPaused && this.#held.length < limit && !this.#budget.hasReadAll
   }
 
   /** Does nothing where the socket is being read. */

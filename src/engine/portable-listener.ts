@@ -12,7 +12,7 @@ import { ClosedError, ListenError, OptionError } from '../errors.js'
 import type { EngineServerOptions, EngineTls, ListenAddress } from './contract.js'
 import { readPrologue } from './portable-prologue.js'
 import { parseProxyHeader } from './portable-proxy.js'
-import { PortableTls } from './portable-tls.js'
+import { PortableTls, transportOf } from './portable-tls.js'
 
 /** Takes a connection that is ready for HTTP. `proxiedAddress` is empty where no proxy has told one. */
 export type OnReady = (stream: NetSocket, proxiedAddress: string) => void
@@ -94,9 +94,7 @@ export class PortableListener {
   }
 
   #secured(stream: TLSSocket): void {
-    // Where a TLSSocket has the socket that it was made from. Node documents no way to tell.
-    const { _parent } = stream as { _parent?: NetSocket }
-    this.#onReady(stream, (_parent && this.#proxied.get(_parent)) ?? '')
+    this.#onReady(stream, this.#proxied.get(transportOf(stream)) ?? '')
   }
 }
 

@@ -53,6 +53,13 @@ export class PortableTls {
   }
 }
 
+/** The socket on which the TLS of a stream runs; without TLS the stream itself. */
+export function transportOf(stream: NetSocket): NetSocket {
+  // Node documents no way to tell which socket a TLSSocket was made from.
+  const { _parent } = stream as { _parent?: NetSocket | null }
+  return _parent ?? stream
+}
+
 /**
  * Handshakes that begin: all that costs time in one, the signature, is done as soon as Node has the whole
  * ClientHello. So many of them in a turn, and the others in later turns, in their order.

@@ -34,7 +34,10 @@ import { PortableListener } from './portable-listener.js'
 import { Topics } from './portable-topics.js'
 import { Traffic } from './portable-traffic.js'
 
-/** Milliseconds between two looks at silent connections and at the descriptors that are left. */
+/**
+ * Milliseconds between two looks at silent connections, at HTTP clients that are not read, and at the
+ * descriptors that are left.
+ */
 const SWEEP_INTERVAL = 1000
 
 /** What has come behind a handshake waits in PacedInput, and not for ws. */
@@ -278,6 +281,7 @@ class PortableServer implements EngineServer {
   #sweep(): void {
     const now = performance.now()
     for (const connection of this.#connections.values()) connection.checkSilence(now)
+    this.#exchanges.probe()
     this.#noteDescriptors(hasDescriptorLeft())
   }
 

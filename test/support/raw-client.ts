@@ -108,14 +108,17 @@ export function handshake(request: Handshake = {}): string {
 
 export class RawClient {
   readonly socket: Socket
+  /** What TLS runs on, or `socket` itself. */
+  readonly #tcp: Socket
   readonly #chunks: Buffer[] = []
   #available = 0
   #ended = false
   #wake: () => void = () => {}
   readonly #closed: Promise<void>
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, tcp: Socket) {
     this.socket = socket
+    this.#tcp = tcp
     socket.on('data', (chunk) => {
       this.#chunks.push(chunk)
       this.#available += chunk.length
@@ -126,7 +129,8 @@ export class RawClient {
       this.#wake()
     }
     socket.on('end', finish)
-    socket.on('error', () => {}) // a reset is an end like any other here; 'close' follows
+    // A reset is an end like any other here; 'close' follows.
+    for (const each of [socket, tcp]) each.on('error', () => {})
     this.#closed = new Promise((resolve) => {
       socket.once('close', () => {
         finish()
@@ -141,13 +145,14 @@ export class RawClient {
     { cleanup = onTestFinished, ...options }: ConnectOptions = {},
   ): Promise<RawClient> {
     const { host, port, secure } = address
+    const tcp = connectTcp({ host, port, ...options })
     const socket = secure
-      ? connectTls({ host, port, servername: 'localhost', ca: localhostCertificate().cert, ...options })
-      : connectTcp({ host, port, ...options })
+      ? connectTls({ socket: tcp, servername: 'localhost', ca: localhostCertificate().cert, ...options })
+      : tcp
     cleanup(() => {
       socket.destroy()
     })
-    const client = new RawClient(socket)
+    const client = new RawClient(socket, tcp)
     const connected = new Promise<void>((resolve, reject) => {
       socket.once(secure ? 'secureConnect' : 'connect', resolve)
       socket.once('error', reject)
@@ -239,7 +244,7 @@ export class RawClient {
 
   /** Goes away with a TCP reset. */
   reset(): void {
-    this.socket.resetAndDestroy()
+    this.#tcp.resetAndDestroy()
   }
 
   async #read(length: number, what: string, milliseconds = PATIENCE): Promise<Buffer> {

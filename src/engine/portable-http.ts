@@ -43,6 +43,8 @@ export class PortableHttp {
     // Expectations other than that may be ignored (RFC 9110, section 10.1.1).
     this.#server.on('checkExpectation', (request, response) => this.#receive(request, response, false))
     this.#server.on('clientError', (error: NodeJS.ErrnoException, stream) => this.#refuse(stream as NetSocket, error.code))
+    // Of keep-alive. A connection whose next request waits for its turn is not idle.
+    this.#server.on('timeout', (stream) => this.#connections.get(stream)?.input.holds || stream.destroy())
     // Both of Node's servers give a socket of node:net or node:tls here.
     this.#server.on('upgrade', (request, stream) => this.#receiveUpgrade(request, stream as NetSocket))
   }

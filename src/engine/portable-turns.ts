@@ -38,7 +38,10 @@ class Turns {
   /** Changes between two turns, where `watch` was called in the first one. */
   number = 0
   #isWatched = false
-  /** When the first piece of work of this turn began; the last one, while the loop is not watched. */
+  /**
+   * When the first piece of work of this turn began; the last one of all, while the loop is not watched. Where
+   * that was long ago, who comes waits until the end of this turn.
+   */
   #start: number | undefined
   #unwatched = 0
   /** Those that have had no share yet come first; both in the order in which they go on. */
@@ -77,7 +80,7 @@ class Turns {
     return now - this.#start < MAX_TIME
   }
 
-  /** To be called where that work ends, for the turn: what it has begun may go on, in callbacks of its own. */
+  /** To be called where that work has ended. */
   noteEnd(): void {
     if (!this.#isWatched && this.#start !== undefined && performance.now() - this.#start >= LONG_TIME) this.watch()
   }
@@ -111,10 +114,11 @@ class Turns {
     this.#isWatched = false
     this.number += 1
     this.#unwatched = 0
-    const end = performance.now() + MAX_TIME
+    const now = performance.now()
     try {
-      this.#callBack(this.#fresh, end)
-      this.#callBack(this.#spent, end)
+      // Of those who come as fresh again and again, the others keep half of the time.
+      this.#callBack(this.#fresh, now + MAX_TIME / 2)
+      this.#callBack(this.#spent, now + MAX_TIME)
     } finally {
       // What comes now has a time of its own.
       this.#start = undefined

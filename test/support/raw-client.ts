@@ -129,8 +129,7 @@ export class RawClient {
       this.#wake()
     }
     socket.on('end', finish)
-    // A reset is an end like any other here; 'close' follows.
-    for (const each of [socket, tcp]) each.on('error', () => {})
+    for (const each of [socket, tcp]) each.on('error', () => {}) // a reset is an end like any other; 'close' follows
     this.#closed = new Promise((resolve) => {
       socket.once('close', () => {
         finish()
@@ -146,9 +145,8 @@ export class RawClient {
   ): Promise<RawClient> {
     const { host, port, secure } = address
     const tcp = connectTcp({ host, port, ...options })
-    const socket = secure
-      ? connectTls({ socket: tcp, servername: 'localhost', ca: localhostCertificate().cert, ...options })
-      : tcp
+    const names = { servername: 'localhost', ca: localhostCertificate().cert }
+    const socket = secure ? connectTls({ socket: tcp, ...names, ...options }) : tcp
     cleanup(() => {
       socket.destroy()
     })

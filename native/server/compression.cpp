@@ -103,11 +103,12 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
   }
   // Bit 7 of data_type: the decoder stands between two blocks (zlib.h, inflate).
   constexpr int between_blocks = 128;
-  // To begin anew behind a final block takes as long as some bytes do: a message may consist of final blocks of 2 bytes.
-  constexpr std::size_t cost_of_block = 128;
+  // To begin a block with codes of its own takes zlib about a microsecond, as long as this many bytes do; a message
+  // may consist of empty blocks, of 11 bytes each.
+  constexpr std::size_t cost_of_block = 1024;
   const std::size_t most = limit + 1;  // the byte that is too many
   const std::size_t whole = message.length() + tail.length();
-  auto &[read, written] = progress;
+  auto &[read, written, is_between_blocks] = progress;
   std::size_t cost = 0;
   out.grow(std::min(first_size, most), 0);
   for (;;) {
@@ -121,10 +122,11 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
     stream_.avail_out = capped(std::min(std::min(out.size(), most) - written, share - cost));
     uInt given = stream_.avail_in;
     uInt room = stream_.avail_out;
-    int result = ::inflate(&stream_, Z_SYNC_FLUSH);
+    int result = ::inflate(&stream_, Z_BLOCK);  // as far as the end of a block
+    std::size_t done = (given - stream_.avail_in) + (room - stream_.avail_out);
     read += given - stream_.avail_in;
     written += room - stream_.avail_out;
-    cost += (given - stream_.avail_in) + (room - stream_.avail_out);
+    cost += done;
     if (written > limit) {
       return {State::too_long, {}, cost};
     }
@@ -136,15 +138,21 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
       }
     } else if (result != Z_OK && result != Z_BUF_ERROR) {
       return {State::invalid, {}, cost};
-    } else if (read == whole && stream_.avail_out > 0) {
-      break;
+    } else {
+      if (done > 0) {
+        is_between_blocks = stream_.data_type & between_blocks;
+        cost += is_between_blocks ? cost_of_block : 0;
+      }
+      if (read == whole && (is_between_blocks || stream_.avail_out > 0)) {
+        break;
+      }
     }
     if (cost >= share) {
       return {State::more, {out.data(), written}, cost};
     }
   }
   // The tail has ended a block, unless the data broke off in the middle of one.
-  if (!(stream_.data_type & between_blocks)) {
+  if (!is_between_blocks) {
     return {State::invalid, {}, cost};
   }
   return {State::whole, {out.data(), written}, cost};

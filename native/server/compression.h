@@ -100,7 +100,7 @@ struct Inflated {
   State state = State::whole;
   /// All that the message has inflated to so far, unless it has failed.
   std::string_view data;
-  /// What this step has cost, in bytes that were read or written.
+  /// What this step has cost: bytes that were read or written, and some for each block (RFC 1951).
   std::size_t cost = 0;
 };
 
@@ -112,6 +112,8 @@ class Inflater {
     /// Bytes of the message, and of the tail that every message has and none is sent with.
     std::size_t read = 0;
     std::size_t written = 0;
+    /// What has been read ends with a block.
+    bool is_between_blocks = false;
   };
 
   explicit Inflater(int window_bits);

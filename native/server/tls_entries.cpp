@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "tls_reading.h"
+
 namespace nws {
 
 namespace {
@@ -55,6 +57,7 @@ TlsEntries::TlsEntries(SSL_CTX *front) {
   // What OpenSSL copies into each connection at its start comes from here; the rest, from the entry's context.
   // A client may not make the server do handshakes without end on one connection.
   SSL_CTX_set_options(front, SSL_OP_NO_RENEGOTIATION);
+  limit_key_updates(front);
   // OpenSSL otherwise keeps two record buffers of 16 KiB for each connection, idle or not.
   SSL_CTX_set_mode(front, SSL_MODE_RELEASE_BUFFERS);
   // Sessions are resumed by tickets, which the clients keep: a cache here would grow to 20,480 of them.

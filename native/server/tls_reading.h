@@ -2,10 +2,13 @@
 //
 //   - what came before the peer's close_notify, or before an error of TLS, is handed over first, and the end comes in
 //     a later turn, as with a plain connection; µSockets closes the connection at once, and what came is lost;
-//   - OpenSSL is not asked once more when it is known to have nothing.
+//   - OpenSSL is not asked once more when it is known to have nothing;
+//   - a client that sends KeyUpdates one after another is at its end.
 #pragma once
 
 #include <libusockets.h>
+
+struct ssl_ctx_st;
 
 namespace nws {
 
@@ -15,6 +18,10 @@ using OnDecrypted = us_socket_t *(*)(us_socket_t *, char *, int);
 /// Stands in for ssl_on_data, whose arguments the first three are. On the thread of the socket's loop; the socket may be
 /// closed afterwards. `decrypted` is called as often as there is a buffer full of bytes, and does not move the socket.
 us_socket_t *read_tls(us_socket_t *socket, char *received, int length, OnDecrypted decrypted);
+
+/// The connections of this context may send 16 KeyUpdates at once, and one a second. One that sends more has ended, as by
+/// close_notify.
+void limit_key_updates(ssl_ctx_st *context);
 
 using OnReceived = us_socket_t *(*)(us_socket_t *, char *, int);
 

@@ -283,11 +283,11 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
     return receive_close<SSL>(ws, payload, shutting_down);
   }
   SocketData *data = ws->getUserData();
+  FrameTurn *turn = data->route->turn;
   if (data->closing) {
-    return false;
+    return turn->spend_event(0);
   }
   ContextData<SSL> *context = context_data<SSL>(ws);
-  FrameTurn *turn = data->route->turn;
   if (op_code == uWS::OpCode::PING) {
     context->pingHandler(ws, payload);
   } else {
@@ -438,9 +438,6 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
   if (data->ending) {
     return true;
   }
-  if (data->closing && enforce_deadline<SSL>(ws)) {
-    return true;
-  }
   bool complete = remaining == 0 && fin;
   if (op_code >= uWS::OpCode::CLOSE) {
     if (complete && control_tip == 0) {
@@ -457,7 +454,7 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     return receive_control<SSL>(ws, op_code, payload, shutting_down);
   }
   if (data->closing) {
-    return false;
+    return complete && data->route->turn->spend_event(0);
   }
   if (nested) {  // upstream lets a binary message begin inside another one
     return fail<SSL>(ws, protocol_error, shutting_down), true;

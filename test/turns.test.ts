@@ -40,6 +40,14 @@ const repeated = (piece: string | Buffer, times: number): Buffer => {
   return Buffer.concat(Array.from({ length: times }, () => bytes))
 }
 
+/** Eight empty blocks, each with codes of its own (RFC 1951, section 3.2.7): work, and nothing comes out. */
+const EMPTY_BLOCKS = Buffer.from(
+  '04c081000000000090ff6b100007020000000040feaf41001c080000000000f9bf060170200000000000e4ff1a' +
+    '04c081000000000090ff6b100007020000000040feaf41001c080000000000f9bf060170200000000000e4ff1a',
+  'hex',
+)
+const emptyBlocks = (times: number) => Buffer.concat([repeated(EMPTY_BLOCKS, times), Buffer.alloc(1)])
+
 const FLOODS: readonly Flood[] = [
   { name: 'pipelined GETs', bytes: () => repeated(GET, 4000), atMost: TURNS * REQUESTS, total: 4000 },
   {
@@ -105,6 +113,14 @@ const FLOODS: readonly Flood[] = [
     bytes: () => repeated(frame({ opcode: OPCODE.BINARY, payload: deflateMessage(Buffer.alloc(2 ** 18)), reserved: RSV1 }), 300),
     // Of each turn's MiB.
     atMost: TURNS * 4,
+    total: 300,
+  },
+  {
+    name: 'compressed messages of 104 empty blocks',
+    opens: true,
+    bytes: () => repeated(frame({ opcode: OPCODE.BINARY, payload: emptyBlocks(13), reserved: RSV1 }), 300),
+    // A block counts for a KiB of each turn's MiB.
+    atMost: TURNS * 10,
     total: 300,
   },
 ]

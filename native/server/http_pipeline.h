@@ -138,6 +138,8 @@ class HttpPipeline {
     bool is_last = false;
     /// It has got its last answer, and the client is to end the connection: whatever it still sends is thrown away.
     bool is_lingering = false;
+    /// Its FIN has come, behind everything that it sent.
+    bool has_ended = false;
 
     void forget_input() {
       held.clear();

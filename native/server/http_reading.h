@@ -209,7 +209,7 @@ class HttpReading final : private TurnTaker {
       end_written(socket, may_send_more);
       return;
     }
-    http->onWritable([http, may_send_more](std::uintmax_t) {
+    http->onWritable([this, http, may_send_more](std::uintmax_t) {
       Answer::drain(http);
       if (Answer::buffered(http) == 0) {
         end_written(reinterpret_cast<us_socket_t *>(http), may_send_more);
@@ -229,14 +229,32 @@ class HttpReading final : private TurnTaker {
   }
 
   /// The client has sent FIN. Behind input that is not read it means something only to a request that waits for nothing but its
-  /// handler: everything else is still to be read in its time, and then the FIN is, too.
+  /// handler: everything else is still to be read in its time, and then the FIN is, too. There a request without a
+  /// whole answer is aborted. What was answered before is still written, and then the connection ends. May be called
+  /// again: a FIN that has been found is found whenever the socket is read.
   us_socket_t *ended(us_socket_t *socket) {
     auto found = connections_.find(socket);
-    bool awaits_answer = found != connections_.end() && found->second.exchange != 0 && found->second.body.complete();
-    if (found != connections_.end() && is_paused(found->second) && !awaits_answer) {
+    if (found == connections_.end()) {
+      return us_socket_close(SSL, socket, 0, nullptr);
+    }
+    Connection &connection = found->second;
+    bool awaits_answer = connection.exchange != 0 && connection.body.complete();
+    if (is_paused(connection) && !awaits_answer) {
       return socket;
     }
-    return us_socket_close(SSL, socket, 0, nullptr);
+    connection.has_ended = !Reading::has_unread(socket);
+    if (connection.has_ended && buffered(socket) == 0) {
+      end_written(socket, false);
+      return socket;
+    }
+    if (!connection.is_lingering && !awaits_room(socket, connection)) {
+      connection.deadline.leave();
+      refuse(socket, "");
+    }
+    if (found = connections_.find(socket); found != connections_.end() && found->second.has_ended) {
+      Reading::stop_at_end(SSL, socket, buffered(socket) > 0);
+    }
+    return socket;
   }
 
   /// The socket was writable.
@@ -251,6 +269,15 @@ class HttpReading final : private TurnTaker {
     // The next request may have waited for the client to take its answers.
     if (found != connections_.end() && waiting(found->second) > 0) {
       parse_held(socket);
+      found = connections_.find(socket);
+    }
+    if (found != connections_.end() && found->second.has_ended && !is_paused(found->second)) {
+      if (found->second.is_lingering || awaits_room(socket, found->second)) {
+        Reading::stop_at_end(SSL, socket, buffered(socket) > 0);
+      } else {
+        // The request that has begun may be answered before the FIN is found again.
+        Reading::unpark(SSL, socket, buffered(socket) > 0);
+      }
     }
     return socket;
   }
@@ -274,9 +301,11 @@ class HttpReading final : private TurnTaker {
  private:
   static bool is_paused(const Connection &connection) { return connection.body_paused || connection.is_full || connection.waits; }
 
-  static void end_written(us_socket_t *socket, bool may_send_more) {
+  static std::size_t buffered(us_socket_t *socket) { return Answer::buffered(reinterpret_cast<HttpResponse *>(socket)); }
+
+  void end_written(us_socket_t *socket, bool may_send_more) {
     us_socket_shutdown(SSL, socket);
-    if (may_send_more || Reading::has_unread(socket)) {
+    if ((may_send_more && !connections_.at(socket).has_ended) || Reading::has_unread(socket)) {
       us_socket_timeout(SSL, socket, Answer::write_timeout);
     } else {
       us_socket_close(SSL, socket, 0, nullptr);
@@ -312,7 +341,7 @@ class HttpReading final : private TurnTaker {
 
   /// Whether a request may begin now. If not, it waits for the client to take what it was sent, or for a turn.
   bool may_begin(us_socket_t *socket, Connection &connection) {
-    if (Answer::buffered(reinterpret_cast<HttpResponse *>(socket)) > HttpPipeline::max_unread) {
+    if (!has_room(socket)) {
       return false;
     }
     if (turns_.take_request(connection.share)) {
@@ -322,6 +351,13 @@ class HttpReading final : private TurnTaker {
     turns_.wait({this, socket, connection.number}, connection.share.begun > 0);
     keep_paused(reinterpret_cast<HttpResponse *>(socket));
     return false;
+  }
+
+  /// Whether the client has taken so much of its answers that the next request may begin.
+  static bool has_room(us_socket_t *socket) { return buffered(socket) <= HttpPipeline::max_unread; }
+  /// Whether that is what a request waits for.
+  static bool awaits_room(us_socket_t *socket, const Connection &connection) {
+    return connection.exchange == 0 && waiting(connection) > 0 && !has_room(socket);
   }
 
   static std::size_t waiting(const Connection &connection) { return connection.held.size() - connection.parsed; }

@@ -2,8 +2,11 @@
 // for both directions; and when the socket is writable, µWebSockets arms the idle timeout. So whatever writes to a paused socket
 // calls Reading::stop afterwards; and what µWebSockets does when a socket is writable is followed by it too.
 //
-// It gets there by taking the place of us_socket_context_on_writable while µWebSockets' headers are compiled, as http_pipeline.h
-// does with the data. Include this before App.h.
+// Behind the peer's FIN there is nothing to read, but what waits for the peer is still written: µWebSockets and
+// µSockets would just close the connection.
+//
+// It gets there by taking the place of us_socket_context_on_writable and us_socket_context_on_end while µWebSockets'
+// headers are compiled, as http_pipeline.h does with the data. Include this before App.h.
 #pragma once
 
 #ifdef UWS_APP_H
@@ -22,11 +25,13 @@ namespace nws {
 class Reading {
  public:
   using OnWritable = us_socket_t *(*)(us_socket_t *);
+  using OnEnd = us_socket_t *(*)(us_socket_t *);
 
   /// What µWebSockets has registered on this thread, for plain connections or for TLS.
   struct Registered {
     OnWritable http = nullptr;
     OnWritable websocket = nullptr;
+    OnEnd http_end = nullptr;
   };
   static Registered &registered(bool ssl) {
     static thread_local Registered of[2];
@@ -56,6 +61,11 @@ class Reading {
   /// `writes`: bytes wait for the peer. The timeout stays what it is.
   static void unpark(bool ssl, void *socket, bool writes) {
     change(ssl, static_cast<us_socket_t *>(socket), UV_READABLE | (writes ? UV_WRITABLE : 0));
+  }
+  /// The peer has sent FIN, which would be found over and over. `writes`: bytes wait for the peer. The timeout stays
+  /// what it is.
+  static void stop_at_end(bool ssl, void *socket, bool writes) {
+    change(ssl, static_cast<us_socket_t *>(socket), writes ? UV_WRITABLE : 0);
   }
   /// `timeout`: seconds of silence, from now on.
   static void start(bool ssl, void *socket, unsigned timeout) {
@@ -105,6 +115,28 @@ inline void register_on_writable(int ssl, us_socket_context_t *context, Reading:
   us_socket_context_on_writable(ssl, context, handler);
 }
 
+/// Defined in websocket_server.cpp: takes the FIN of an HTTP connection's client.
+template <bool SSL>
+us_socket_t *end_http(us_socket_t *socket);
+
+/// Defined in websocket_side.h: takes the FIN of a WebSocket's peer.
+template <bool SSL>
+us_socket_t *end_websocket(us_socket_t *socket);
+
+/// Stands in for us_socket_context_on_end, likewise. Ours are registered where the FIN itself is reported, below TLS,
+/// in place of ssl_on_end too.
+inline void register_on_end(int ssl, us_socket_context_t *context, Reading::OnEnd handler) {
+  Reading::Registered &registered = Reading::registered(ssl != 0);
+  if (!registered.http_end || registered.http_end == handler) {
+    registered.http_end = handler;
+    handler = ssl ? end_http<true> : end_http<false>;
+  } else {
+    handler = ssl ? end_websocket<true> : end_websocket<false>;
+  }
+  us_socket_context_on_end(0, context, handler);
+}
+
 }  // namespace nws
 
 #define us_socket_context_on_writable nws::register_on_writable
+#define us_socket_context_on_end nws::register_on_end

@@ -63,6 +63,8 @@ struct Ending {
   /// 1006.
   std::uint16_t code = 0;
   std::string reason;
+  /// The peer has sent FIN behind it.
+  bool has_left = false;
 };
 
 /// Gives a subscriber back to its tree, which unlinks it everywhere.

@@ -80,9 +80,16 @@ void await_close_notify(TlsSocket *socket) {
   }
 }
 
-/// What was handed over may be answered, or wait for a turn. So the connection ends as a plain one does, whose peer has
-/// said its last: with an end of input that is found when the socket is read again.
-void end_input(us_socket_t *socket) { ::shutdown(us_poll_fd(&socket->p), SHUT_RD); }
+/// The connection ends as a plain one does, whose peer has said its last: with an end of input that is found when the
+/// socket is read again. What was handed over may be answered until then, or wait for a turn. Where nothing was
+/// (`has_come` is false), the end is found at once: there may be no end of what else comes.
+void end_input(us_socket_t *socket, bool has_come) {
+  ::shutdown(us_poll_fd(&socket->p), SHUT_RD);
+  if (!has_come) {
+    us_poll_change(&socket->p, socket->context->loop, us_poll_events(&socket->p) & LIBUS_SOCKET_WRITABLE);
+    socket->context->on_end(socket);
+  }
+}
 
 /// KeyUpdates that a client may send at once (RFC 8446, section 4.6.3); then one a second. Keys wear out after gigabytes
 /// (section 5.5). One takes 27 bytes, and 10 µs, or 24 µs with the answer that it may ask for; OpenSSL takes any number of them
@@ -148,8 +155,8 @@ us_socket_t *read_tls(us_socket_t *socket, char *received, int length, OnDecrypt
     }
   }
   if (piece.has_ended || (SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN)) {
-    if (has_come) {
-      end_input(socket);
+    if (has_come || can_write_tls(socket)) {
+      end_input(socket, has_come);
     } else {
       us_socket_close(0, socket, 0, nullptr);
     }
@@ -158,6 +165,8 @@ us_socket_t *read_tls(us_socket_t *socket, char *received, int length, OnDecrypt
 }
 
 void limit_key_updates(ssl_ctx_st *context) { SSL_CTX_set_msg_callback(context, count_key_update); }
+
+bool can_write_tls(us_socket_t *socket) { return !SSL_in_init(reinterpret_cast<TlsSocket *>(socket)->ssl); }
 
 void replace_ssl_on_data(us_socket_context_t *context, OnReceived received) { context->on_data = received; }
 

@@ -23,6 +23,10 @@ us_socket_t *read_tls(us_socket_t *socket, char *received, int length, OnDecrypt
 /// close_notify.
 void limit_key_updates(ssl_ctx_st *context);
 
+/// Whether TLS lets the socket be written to, also behind the peer's close_notify: not before the end of the handshake,
+/// and not after an error.
+bool can_write_tls(us_socket_t *socket);
+
 using OnReceived = us_socket_t *(*)(us_socket_t *, char *, int);
 
 /// Makes `received` the handler of what the sockets of a TLS context receive: one that calls read_tls. After

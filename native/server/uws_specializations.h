@@ -163,11 +163,15 @@ void start_deadline(WebSocket<SSL> *ws) {
 /// The end: close event and FIN. For a socket that is `shutting_down`, µWebSockets ignores what still comes in.
 template <bool SSL>
 void complete(WebSocket<SSL> *ws, bool &shutting_down) {
+  bool has_left = ws->getUserData()->end().has_left;
   shutting_down = true;
   us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
   us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
   context_data<SSL>(ws)->closeHandler(ws, 1006, {});
   ws->getUserData()->~SocketData();
+  if (has_left) {
+    cut<SSL>(ws);  // nobody would find its FIN once more
+  }
 }
 
 /// Answers the peer's Close frame, or its error, with ours, and ends the connection when everything is written.

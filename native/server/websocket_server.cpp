@@ -58,10 +58,6 @@ class WebSocketServer::Core {
 
 namespace {
 
-/// Takes the FIN of an HTTP connection's client.
-template <bool SSL>
-us_socket_t *end_http(us_socket_t *socket);
-
 template <bool SSL>
 class ServerCore final : public WebSocketServer::Core {
  public:
@@ -73,8 +69,6 @@ class ServerCore final : public WebSocketServer::Core {
     }
     http_context_ = HttpPipeline::registered(SSL).http_context;
     by_context()[http_context_] = this;
-    // Where the FIN itself is reported, below TLS: both µWebSockets and µSockets just close there.
-    us_socket_context_on_end(0, http_context_, end_http<SSL>);
     app_.topicTree = websockets_.publishing().make_tree();  // the app deletes it
     websockets_.set_up(http_context_, app_.topicTree);
     http_.reading().set_up(app_);
@@ -147,12 +141,6 @@ class ServerCore final : public WebSocketServer::Core {
   HttpSide<SSL> http_;
 };
 
-template <bool SSL>
-us_socket_t *end_http(us_socket_t *socket) {
-  ServerCore<SSL> *core = ServerCore<SSL>::of(us_socket_context(SSL, socket));
-  return core ? core->http().reading().ended(socket) : us_socket_close(SSL, socket, 0, nullptr);
-}
-
 }  // namespace
 
 int ReadGuard::write(int ssl, us_socket_t *socket, const char *data, int length, int more) {
@@ -188,6 +176,13 @@ us_socket_t *write_http(us_socket_t *socket) {
   socket = Reading::registered(SSL).http(socket);
   ServerCore<SSL> *core = us_socket_is_closed(SSL, socket) ? nullptr : ServerCore<SSL>::of(us_socket_context(SSL, socket));
   return core ? core->http().reading().written(socket) : socket;
+}
+
+template <bool SSL>
+us_socket_t *end_http(us_socket_t *socket) {
+  bool can_write = !SSL || can_write_tls(socket);
+  ServerCore<SSL> *core = can_write ? ServerCore<SSL>::of(us_socket_context(SSL, socket)) : nullptr;
+  return core ? core->http().reading().ended(socket) : us_socket_close(SSL, socket, 0, nullptr);
 }
 
 WebSocketServer::WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events) {

@@ -282,12 +282,29 @@ us_socket_t *write_websocket(us_socket_t *socket) {
       poll_as_allowed<SSL>(ws, data);
     } else if (data->closing) {
       frames::keep_deadline<SSL>(ws);
+      if (data->end().has_left) {
+        Reading::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
+      }
     } else if (ws->getBufferedAmount() > 0) {
       // The peer has read, for the kernel has room again. µWebSockets goes by what still waits, and there it does not see every
       // byte leave: OpenSSL tells of none before all that it was given have left.
       frames::restart_idle_timeout<SSL>(ws);
     }
   }
+  return socket;
+}
+
+/// Behind the peer's Close frame, or its error, what waits for it is still written, and then our Close frame: until the
+/// deadline of frames::finish.
+template <bool SSL>
+us_socket_t *end_websocket(us_socket_t *socket) {
+  auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
+  bool has_data = !frames::is_shutting_down(*frames::upgraded_data<SSL>(ws));
+  if (!has_data || !ws->getUserData()->ending || (SSL && !can_write_tls(socket))) {
+    return us_socket_close(SSL, socket, 0, nullptr);
+  }
+  ws->getUserData()->end().has_left = true;
+  Reading::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
   return socket;
 }
 

@@ -7,7 +7,7 @@ import type { Socket, WebSocketHandlers } from '../src/index.js'
 import { type Cleanup, describeEngines, type EngineName, type Served, serve } from './support/engines.js'
 import { http } from './support/http.js'
 import { closeCode, closeFrame, RawClient, text } from './support/raw-client.js'
-import { Queue, within } from './support/waiting.js'
+import { Deferred, Queue, within } from './support/waiting.js'
 
 const MiB = 1024 * 1024
 /** More than the buffers of both kernels take. */
@@ -207,6 +207,29 @@ describeEngines('a client that half-closes', (engine) => {
         expect(await closes.next('the close event')).toEqual([3001, 'bye'])
         expect(await client.rest()).toHaveLength(0)
         await client.closed()
+      })
+
+      test('behind a Close frame that crosses ours gets what waits for it, and ours', async () => {
+        const { closes, handlers } = pieces()
+        const sent = new Deferred()
+        const message = (socket: Socket, text: string | Buffer) => {
+          handlers.message(socket, text)
+          socket.close(4000, 'enough')
+          sent.resolve()
+        }
+        const { served } = await serveLong(engine, { secure, handlers: { ...handlers, message } })
+        const client = await RawClient.open(served, { path: '/socket' }, { allowHalfOpen: true })
+        client.pause()
+        client.write(text('20'))
+        await within(sent.promise, 'the messages')
+        client.write(closeFrame(3001, 'bye'))
+        client.end()
+        await settled(served)
+        client.resume()
+        for (let n = 0; n < 20; n++) expect((await client.frame()).payload).toHaveLength(MiB)
+        expect(closeCode(await client.frame())).toBe(4000)
+        expect(await closes.next('the close event')).toEqual([3001, 'bye'])
+        await client.rest()
       })
 
       test('behind its Close frame and then resets is let go at once, with its code', async () => {

@@ -234,7 +234,7 @@ class HttpReading final : private TurnTaker {
   /// again: a FIN that has been found is found whenever the socket is read.
   us_socket_t *ended(us_socket_t *socket) {
     auto found = connections_.find(socket);
-    if (found == connections_.end()) {
+    if (found == connections_.end() || Reading::is_reset(socket)) {
       return us_socket_close(SSL, socket, 0, nullptr);
     }
     Connection &connection = found->second;
@@ -260,10 +260,10 @@ class HttpReading final : private TurnTaker {
   /// The socket was writable.
   us_socket_t *written(us_socket_t *socket) {
     auto found = connections_.find(socket);
+    if (found != connections_.end() && (is_paused(found->second) || found->second.has_ended) && Reading::is_reset(socket)) {
+      return us_socket_close(SSL, socket, 0, nullptr);
+    }
     if (found != connections_.end() && is_paused(found->second)) {
-      if (Reading::is_reset(socket)) {
-        return us_socket_close(SSL, socket, 0, nullptr);
-      }
       keep_paused(reinterpret_cast<HttpResponse *>(socket));
     }
     // The next request may have waited for the client to take its answers.

@@ -80,7 +80,8 @@ class Reading {
     return ::ioctl(us_poll_fd(static_cast<us_poll_t *>(socket)), FIONREAD, &length) == 0 && length > 0;
   }
 
-  /// Whether the connection has been reset. Then it counts as writable, over and over.
+  /// Whether the connection has been reset. Then it counts as writable, over and over; and where a write was told of the
+  /// reset, reading finds no error but an end.
   static bool is_reset(void *socket) {
     pollfd descriptor{us_poll_fd(static_cast<us_poll_t *>(socket)), 0, 0};
     return ::poll(&descriptor, 1, 0) == 1 && (descriptor.revents & (POLLERR | POLLHUP));

@@ -269,9 +269,14 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_
   }
   SocketData *data = ws->getUserData();
   if (data->closing) {
-    // The answer to our own: the handshake is complete, and the server closes the transport first (section 7.1.1).
     data->end().code = code;
     data->end().reason = reason;
+    if (ws->getBufferedAmount() > 0) {
+      // The peer has not waited for ours, which still waits behind other bytes.
+      data->ending = data->finishing = true;
+      return true;
+    }
+    // The answer to our own: the handshake is complete, and the server closes the transport first (section 7.1.1).
     us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
     cut<SSL>(ws);
   } else {

@@ -282,7 +282,9 @@ us_socket_t *write_websocket(us_socket_t *socket) {
       poll_as_allowed<SSL>(ws, data);
     } else if (data->closing) {
       frames::keep_deadline<SSL>(ws);
-      if (data->end().has_left) {
+      if (data->end().has_left && Reading::is_reset(ws)) {
+        frames::cut<SSL>(ws);
+      } else if (data->end().has_left) {
         Reading::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
       }
     } else if (ws->getBufferedAmount() > 0) {
@@ -300,7 +302,8 @@ template <bool SSL>
 us_socket_t *end_websocket(us_socket_t *socket) {
   auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
   bool has_data = !frames::is_shutting_down(*frames::upgraded_data<SSL>(ws));
-  if (!has_data || !ws->getUserData()->ending || (SSL && !can_write_tls(socket))) {
+  bool can_write = !Reading::is_reset(socket) && (!SSL || can_write_tls(socket));
+  if (!has_data || !ws->getUserData()->ending || !can_write) {
     return us_socket_close(SSL, socket, 0, nullptr);
   }
   ws->getUserData()->end().has_left = true;

@@ -1,7 +1,7 @@
 /// <reference types="node" preserve="true" />
 /** The public API, and nothing but. Its types need those of Node, also where a project's configuration names none. */
-export { duplex } from './adapters/duplex.js'
-export { messages } from './adapters/messages.js'
+export { duplex } from './websocket/duplex.js'
+export { messages } from './websocket/messages.js'
 export type { EngineName } from './engine/contract.js'
 export {
   ClosedError,
@@ -15,4 +15,4 @@ export {
   WebSocketServerError,
 } from './errors.js'
 export { WebSocketServer } from './server.js'
-export * from './types.js'
+export * from './types/index.js'

@@ -4,21 +4,21 @@
  */
 import { once } from 'node:events'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
-import { BackplaneLink } from './backplane.js'
-import { Dispatcher } from './dispatch.js'
+import { BackplaneLink } from './backplane/backplane.js'
+import { Dispatcher } from './core/dispatch.js'
 import type { EngineCounters, EngineName, EngineTls, ListenAddress } from './engine/contract.js'
-import { type SelectedEngine, selectEngine } from './engine/index.js'
+import { type SelectedEngine, selectEngine } from './engine/select.js'
 import { ClosedError, OptionError, WebSocketServerError } from './errors.js'
-import { healthHandler } from './health.js'
+import { healthHandler } from './core/health.js'
 import { ANY_METHOD } from './http/routes.js'
-import { listenOn } from './listening.js'
-import { toMetrics } from './metrics.js'
+import { listenOn } from './core/listening.js'
+import { toMetrics } from './core/metrics.js'
 import { checkTopic, toPayload } from './options/arguments.js'
 import { checkBoolean, checkFunction, checkPath } from './options/checks.js'
 import { type ResolvedServerOptions, resolveCloseOptions, resolveListenOptions, resolveServerOptions } from './options/server.js'
 import { resolveTls } from './options/tls.js'
 import { resolveMaxLifetime, resolveRoute } from './options/websocket.js'
-import { readTls } from './tls.js'
+import { readTls } from './tls/material.js'
 import type {
   CloseOptions,
   Data,
@@ -34,7 +34,7 @@ import type {
   UnixListenOptions,
   UnixListenResult,
   WebSocketHandlers,
-} from './types.js'
+} from './types/index.js'
 
 /** Milliseconds between two looks at what is still being written while the server closes. */
 const FLUSH_INTERVAL = 20

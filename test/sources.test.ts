@@ -10,7 +10,7 @@ import { describeEngines, serve } from './support/engines.js'
 import { frame, OPCODE, RawClient } from './support/raw-client.js'
 import { Deferred, turns, within } from './support/waiting.js'
 
-/** Chunks of one source in a turn: src/source-budget.ts. */
+/** Chunks of one source in a turn: src/core/source-budget.ts. */
 const SHARE = 256
 /** A response looks at its first chunks before it is begun; Node's streams take some ahead. */
 const AHEAD = SHARE + 64

@@ -12,7 +12,7 @@ import { describeEngines, type EngineName, type Served, type ServeOptions, serve
 import { binary, closeFrame, frame, handshake, OPCODE, RawClient, text } from './support/raw-client.js'
 import { Deferred, Queue, turns, within } from './support/waiting.js'
 
-/** What one connection gets in a turn: the numbers of src/engine/turn-budget.ts. */
+/** What one connection gets in a turn: the numbers of src/engine/portable/turn-budget.ts. */
 const REQUESTS = 16
 const EVENTS = 256
 /** Turns that may pass until a request is read, answered, and its answer seen. */

@@ -1,4 +1,4 @@
-// What the module exports: the class WebSocketServer, and the calls that concern a connection or the rings. src/engine/native.ts
+// What the module exports: the class WebSocketServer, and the calls that concern a connection or the rings. src/engine/native/engine.ts
 // is the only caller.
 #include <napi.h>
 

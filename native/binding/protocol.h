@@ -1,4 +1,4 @@
-// The layout of the memory that C++ and JavaScript exchange batches through. src/engine/ring-layout.ts says the same in
+// The layout of the memory that C++ and JavaScript exchange batches through. src/engine/native/ring-layout.ts says the same in
 // TypeScript.
 //
 // A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.

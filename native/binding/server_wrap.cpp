@@ -7,7 +7,7 @@ namespace nws {
 
 namespace {
 
-/// The shape is not what src/engine/native.ts sends.
+/// The shape is not what src/engine/native/engine.ts sends.
 void refuse(Napi::Env env, const char *what) { Napi::TypeError::New(env, what).ThrowAsJavaScriptException(); }
 
 const char *failure_name(TlsFailure::What what) {

@@ -13,7 +13,7 @@ namespace nws {
 class ConnectionOwner;
 
 /// What the sender of a connection must know to answer at once, in memory that it shares with us (it may be JavaScript's).
-/// 32 bytes: one cache line holds the whole of it. src/engine/ring-layout.ts knows the same layout.
+/// 32 bytes: one cache line holds the whole of it. src/engine/native/ring-layout.ts knows the same layout.
 struct Account {
   /// Bytes that µWebSockets holds for a client that does not read fast enough. Written by the server.
   std::uint32_t buffered;

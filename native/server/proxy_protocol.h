@@ -1,5 +1,5 @@
 // The PROXY protocol, version 2: a header that a proxy sends first on a connection, and that says whose connection it is
-// (HAProxy's proxy-protocol.txt, section 2.2). The twin of src/engine/portable-proxy.ts.
+// (HAProxy's proxy-protocol.txt, section 2.2). The twin of src/engine/portable/proxy.ts.
 #pragma once
 
 #include <uv.h>

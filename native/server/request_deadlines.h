@@ -1,4 +1,4 @@
-// How long requests may take to come: what `requestTimeout` of src/types.ts asks for.
+// How long requests may take to come: what `requestTimeout` of src/types/index.ts asks for.
 #pragma once
 
 #include <uv.h>

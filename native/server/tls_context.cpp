@@ -124,7 +124,7 @@ int select_http11(SSL *, const unsigned char **out, unsigned char *out_length, c
 
 /// The least strength of keys, certificates and ciphers, where the cipher list names none of its own
 /// (`@SECLEVEL=1`): 112 bits, so RSA from 2048 bits on (SSL_CTX_set_security_level(3)). OpenSSL's default is
-/// its builder's choice; the portable engine has the same constant in src/engine/portable-tls-settings.ts.
+/// its builder's choice; the portable engine has the same constant in src/engine/portable/tls-settings.ts.
 constexpr int security_level = 2;
 
 }  // namespace

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 export const root = resolve(import.meta.dirname, '../..')
 /** cmake-js builds here. */
 export const buildDirectory = join(root, 'build')
-/** What the native build makes, and what src/engine/native.ts loads. */
+/** What the native build makes, and what src/engine/native/engine.ts loads. */
 export const addonFile = join(buildDirectory, 'Release', 'native_websocket_server.node')
 /** Everything that CMake, make and the compiler printed. */
 export const logFile = join(buildDirectory, 'install.log')

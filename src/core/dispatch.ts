@@ -2,7 +2,7 @@
 import type { Buffer } from 'node:buffer'
 import process from 'node:process'
 import { inspect } from 'node:util'
-import type { BackplaneLink } from './backplane.js'
+import type { BackplaneLink } from '../backplane/backplane.js'
 import type {
   ConnectionId,
   EngineResponse,
@@ -12,20 +12,20 @@ import type {
   Payload,
   RequestHead,
   ServerEvents,
-} from './engine/contract.js'
-import { WebSocketServerError } from './errors.js'
-import { type BodyLimits, type ExchangeOwner, HttpExchanges, type HttpHandler } from './http/exchanges.js'
-import { isWebSocketUpgrade, upgradeRequired } from './http/handshake.js'
-import { plainResponse, type StreamingResponse } from './http/response.js'
-import { readTarget, type Target } from './http/target.js'
-import { Members } from './members.js'
+} from '../engine/contract.js'
+import { WebSocketServerError } from '../errors.js'
+import { type BodyLimits, type ExchangeOwner, HttpExchanges, type HttpHandler } from '../http/exchanges.js'
+import { isWebSocketUpgrade, upgradeRequired } from '../websocket/handshake.js'
+import { plainResponse, type StreamingResponse } from '../http/response.js'
+import { readTarget, type Target } from '../http/target.js'
+import { Members } from '../util/members.js'
 import { Counters } from './metrics.js'
-import type { ResolvedRoute } from './options/websocket.js'
-import type { ServerSocket } from './socket.js'
-import { Subscriptions } from './subscriptions.js'
-import type { WebSocketHandlers } from './types.js'
+import type { ResolvedRoute } from '../options/websocket.js'
+import type { ServerSocket } from '../websocket/socket.js'
+import { Subscriptions } from '../websocket/subscriptions.js'
+import type { WebSocketHandlers } from '../types/index.js'
 import { throwUncaught } from './uncaught.js'
-import { type UpgradeLimits, type UpgradeOwner, Upgrades } from './upgrade/upgrades.js'
+import { type UpgradeLimits, type UpgradeOwner, Upgrades } from '../websocket/upgrades.js'
 
 export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   /** Where answers go: the engine's server that reports the events. */

@@ -1,5 +1,5 @@
 /** The answers of the health path, which load balancers and orchestrators ask. */
-import type { Awaitable } from './types.js'
+import type { Awaitable } from '../types/index.js'
 
 export interface Health {
   readonly path: string

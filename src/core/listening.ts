@@ -1,10 +1,10 @@
 /** From what `listen` is asked to the addresses that an engine is given. */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import type { ListenAddress } from './engine/contract.js'
-import { ListenError } from './errors.js'
-import type { ResolvedListenOptions } from './options/server.js'
-import type { ListenResult } from './types.js'
+import type { ListenAddress } from '../engine/contract.js'
+import { ListenError } from '../errors.js'
+import type { ResolvedListenOptions } from '../options/server.js'
+import type { ListenResult } from '../types/index.js'
 
 /** All addresses: IPv6 and IPv4 where there are both, else IPv4. */
 const EVERY_ADDRESS = '::'

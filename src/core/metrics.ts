@@ -1,6 +1,6 @@
 /** What a server counts above its engine, and how that becomes `metrics()`. */
-import type { EngineCounters } from './engine/contract.js'
-import type { Metrics } from './types.js'
+import type { EngineCounters } from '../engine/contract.js'
+import type { Metrics } from '../types/index.js'
 
 /** Plain fields, added to where things happen. */
 export class Counters {

@@ -8,7 +8,7 @@ import { setImmediate } from 'node:timers/promises'
 const MAX_BYTES = 1024 * 1024
 /**
  * What a chunk counts for at least, the empty one too: 256 of them in one turn, as of the events of a client
- * (src/engine/turn-budget.ts). Each costs 1 to 4 µs, whatever its length.
+ * (src/engine/portable/turn-budget.ts). Each costs 1 to 4 µs, whatever its length.
  */
 const MIN_CHUNK_COST = 4096
 

@@ -33,7 +33,7 @@ export interface TlsSource {
   readonly file: string | undefined
 }
 
-/** TLS material, already read and checked by `src/tls.ts`. No engine opens a file. */
+/** TLS material, already read and checked by `src/tls/material.ts`. No engine opens a file. */
 export interface EngineTls {
   /** PEM, as are the others: the blocks that were checked, and nothing else. */
   readonly key: Buffer

@@ -2,10 +2,10 @@
 import process from 'node:process'
 import { EngineError, OptionError } from '../errors.js'
 import type { Engine, EngineName } from './contract.js'
-import { loadNative } from './native.js'
-import { portableEngine } from './portable.js'
+import { loadNative } from './native/engine.js'
+import { portableEngine } from './portable/engine.js'
 
-export { nodeTlsSettings } from './portable-tls-settings.js'
+export { nodeTlsSettings } from './portable/tls-settings.js'
 
 /** Chooses the engine where no option does. */
 const ENGINE_VARIABLE = 'NATIVE_WEBSOCKET_SERVER_ENGINE'

@@ -1,5 +1,5 @@
 /** The body of a Response as a sequence of bytes, whoever's implementation it comes from. */
-import { plainView } from '../bytes.js'
+import { plainView } from '../util/bytes.js'
 
 /** Where the pieces come from: a web stream, an async iterable such as a stream of Node's, or one promise of everything. */
 interface Pieces {

@@ -2,7 +2,7 @@
 import type { Buffer } from 'node:buffer'
 import type { EngineServer, ExchangeId } from '../engine/contract.js'
 import { WebSocketServerError } from '../errors.js'
-import { GrowingBuffer } from '../growing-buffer.js'
+import { GrowingBuffer } from '../util/growing-buffer.js'
 
 /** Bytes that may wait for the handler before the connection is not read any more. */
 const HIGH_WATER_MARK = 64 * 1024

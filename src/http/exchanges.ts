@@ -1,7 +1,7 @@
 /** HTTP requests from their route to the end of their answer, and of their body. */
 import type { Buffer } from 'node:buffer'
 import type { EngineResponse, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
-import type { Awaitable } from '../types.js'
+import type { Awaitable } from '../types/index.js'
 import { IncomingBody } from './body.js'
 import { headerOf, IncomingRequest, unlessMalformed } from './request.js'
 import {

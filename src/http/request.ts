@@ -1,6 +1,6 @@
 /** The request as users see it, made from the flat text that engines know. */
 import type { RequestHead } from '../engine/contract.js'
-import type { Params, ServerRequest } from '../types.js'
+import type { Params, ServerRequest } from '../types/index.js'
 import type { IncomingBody } from './body.js'
 import type { Target } from './target.js'
 

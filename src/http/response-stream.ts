@@ -3,7 +3,7 @@
  * reads.
  */
 import type { EngineServer, ExchangeId } from '../engine/contract.js'
-import { SourceBudget } from '../source-budget.js'
+import { SourceBudget } from '../core/source-budget.js'
 import { type StreamingResponse, wrongLength } from './response.js'
 
 /** Bytes handed to the engine at once: what the client does not take of them waits in memory. */

@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer'
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
 import type { EngineResponse, ResponseHead } from '../engine/contract.js'
 import { ContentLengthError } from '../errors.js'
-import { SourceBudget } from '../source-budget.js'
+import { SourceBudget } from '../core/source-budget.js'
 import { BodySource } from './body-source.js'
 import { isFetched, untrueFields } from './fetched-response.js'
 

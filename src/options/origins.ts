@@ -1,6 +1,6 @@
 /** The option `allowedOrigins`: who may open a WebSocket, by the page that asks for it. */
 import { OptionError } from '../errors.js'
-import type { ServerOptions } from '../types.js'
+import type { ServerOptions } from '../types/index.js'
 
 /** Whether an Origin header, as sent, is allowed; undefined stands for a request without one. */
 export type OriginCheck = (origin: string | undefined) => boolean

@@ -1,8 +1,8 @@
-/** Shape of the TLS options. The material itself is read and checked by `src/tls.ts`. */
+/** Shape of the TLS options. The material itself is read and checked by `src/tls/material.ts`. */
 import { isIP } from 'node:net'
 import { isUint8Array } from 'node:util/types'
 import { OptionError } from '../errors.js'
-import type { TlsOptions } from '../types.js'
+import type { TlsOptions } from '../types/index.js'
 import { checkBoolean, checkNonEmptyString, checkObject, type Names } from './checks.js'
 
 const TLS_OPTION_NAMES: Names<TlsOptions> = [

@@ -1,7 +1,7 @@
 /** Handlers and limits of a WebSocket route: the home of their defaults and ranges. */
 import type { CompressionSettings, EngineRoute } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
-import type { RateLimitSettings } from '../rate-limit.js'
+import type { RateLimitSettings } from '../websocket/rate-limit.js'
 import type {
   CompressionOptions,
   CompressorSize,
@@ -11,7 +11,7 @@ import type {
   RateLimit,
   SendStreamOptions,
   WebSocketHandlers,
-} from '../types.js'
+} from '../types/index.js'
 import {
   checkBoolean,
   checkFunction,

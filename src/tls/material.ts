@@ -6,12 +6,12 @@ import { Buffer } from 'node:buffer'
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext, getCiphers } from 'node:tls'
-import type { EngineTls, TlsSource } from './engine/contract.js'
-import { nodeTlsSettings } from './engine/index.js'
-import { type ErrorCode, TlsError } from './errors.js'
-import { tlsEntryName } from './options/tls.js'
+import type { EngineTls, TlsSource } from '../engine/contract.js'
+import { nodeTlsSettings } from '../engine/select.js'
+import { type ErrorCode, TlsError } from '../errors.js'
+import { tlsEntryName } from '../options/tls.js'
 import { type PemBlock, PemError, pemBlocks } from './pem.js'
-import type { TlsOptions } from './types.js'
+import type { TlsOptions } from '../types/index.js'
 
 /** Bytes of PEM, and where they came from: `the private key in certs/key.pem`. */
 interface Material extends TlsSource {

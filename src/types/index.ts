@@ -3,9 +3,9 @@
  * package finds all that is offered in one place.
  */
 import type { Buffer } from 'node:buffer'
-import type { TlsOptions } from './listening-types.js'
+import type { TlsOptions } from './listening.js'
 
-export * from './listening-types.js'
+export * from './listening.js'
 
 /** What can be sent: a string goes out as text (UTF-8), bytes as binary. */
 export type Data = string | ArrayBuffer | ArrayBufferView

@@ -3,7 +3,7 @@ import { validateHeaderName } from 'node:http'
 import { OptionError } from '../errors.js'
 import { isResponse } from '../http/response.js'
 import { checkObject } from '../options/checks.js'
-import type { Accept } from '../types.js'
+import type { Accept } from '../types/index.js'
 
 /** An accepted upgrade as engines take it. */
 export interface Acceptance {

@@ -1,6 +1,6 @@
 /** Those who wait until a socket's queue is short enough: the promises of `Socket.drained`. */
-import type { ConnectionId, EngineServer } from './engine/contract.js'
-import { ClosedError } from './errors.js'
+import type { ConnectionId, EngineServer } from '../engine/contract.js'
+import { ClosedError } from '../errors.js'
 
 interface Waiter {
   readonly threshold: number

@@ -3,7 +3,7 @@
  * not depend on the engine.
  */
 import type { CompressionAgreement, CompressionSettings, CompressionWindow, RequestHead } from '../engine/contract.js'
-import { elementsOf, headerOf, withoutBlanks } from './request.js'
+import { elementsOf, headerOf, withoutBlanks } from '../http/request.js'
 
 /** One element of Sec-WebSocket-Extensions: a name, and parameters, `true` where they have no value. */
 export interface ExtensionOffer {

@@ -2,9 +2,9 @@
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { ClosedError } from '../errors.js'
-import type { Consumer, ServerSocket } from '../socket.js'
-import { SourceBudget } from '../source-budget.js'
-import { SendStatus, type Socket } from '../types.js'
+import type { Consumer, ServerSocket } from './socket.js'
+import { SourceBudget } from '../core/source-budget.js'
+import { SendStatus, type Socket } from '../types/index.js'
 import { serverSocketOf } from './server-socket.js'
 
 /** Bytes that may wait for the client when another chunk is sent. */

@@ -1,7 +1,7 @@
 /** The opening handshake of RFC 6455, as far as it can be judged from the request's head. */
 import type { EngineResponse, RequestHead } from '../engine/contract.js'
-import { elementsOf, headerOf } from './request.js'
-import { plainResponse } from './response.js'
+import { elementsOf, headerOf } from '../http/request.js'
+import { plainResponse } from '../http/response.js'
 
 /** Whether a comma-separated header contains a token, in any case. */
 function hasToken(value: string | undefined, token: string): boolean {

@@ -4,13 +4,13 @@
  */
 import { Readable } from 'node:stream'
 import { ChunkEncoder } from './chunk-encoder.js'
-import type { ConnectionId, EngineServer } from './engine/contract.js'
-import { ClosedError } from './errors.js'
-import { Fifo } from './fifo.js'
-import { toPayload } from './options/arguments.js'
-import type { StreamSettings } from './options/websocket.js'
-import { SourceBudget } from './source-budget.js'
-import type { Data } from './types.js'
+import type { ConnectionId, EngineServer } from '../engine/contract.js'
+import { ClosedError } from '../errors.js'
+import { Fifo } from '../util/fifo.js'
+import { toPayload } from '../options/arguments.js'
+import type { StreamSettings } from '../options/websocket.js'
+import { SourceBudget } from '../core/source-budget.js'
+import type { Data } from '../types/index.js'
 
 /** What the streams of one socket have in common. */
 interface Target {

@@ -2,7 +2,7 @@
 import type { RequestHead } from '../engine/contract.js'
 import { headerOf, IncomingRequest } from '../http/request.js'
 import type { Target } from '../http/target.js'
-import type { Params, UpgradeRequest } from '../types.js'
+import type { Params, UpgradeRequest } from '../types/index.js'
 
 export class IncomingUpgrade extends IncomingRequest implements UpgradeRequest {
   readonly origin: string | undefined

@@ -1,6 +1,6 @@
 /** `maxConnectionsPerAddress`: which addresses count as one, and who has a place. */
 import { expect, test } from 'vitest'
-import { AddressLimit, addressGroup } from '../../src/upgrade/address-limit.js'
+import { AddressLimit, addressGroup } from '../../src/websocket/address-limit.js'
 
 test.each<[addresses: readonly string[], group: string]>([
   [['192.0.2.7', '::ffff:192.0.2.7', '::FFFF:c000:207', '0:0:0:0:0:ffff:192.0.2.7', '::ffff:192.0.2.7%eth0'], '192.0.2.7'],

@@ -1,6 +1,6 @@
 /** Those who wait for a shorter queue: who is woken, and at what cost. */
 import { describe, expect, test } from 'vitest'
-import { BufferWaiters } from '../../src/buffer-waiters.js'
+import { BufferWaiters } from '../../src/websocket/buffer-waiters.js'
 import type { EngineServer } from '../../src/engine/contract.js'
 import { turns } from '../support/waiting.js'
 

@@ -1,7 +1,7 @@
 /** What is agreed on about permessage-deflate: RFC 7692, section 7.1, and what makes an offer unusable. */
 import { describe, expect, test } from 'vitest'
 import type { CompressionSettings, RequestHead } from '../../src/engine/contract.js'
-import { agreeOnCompression, extensionOffersOf } from '../../src/http/compression.js'
+import { agreeOnCompression, extensionOffersOf } from '../../src/websocket/deflate-negotiation.js'
 
 const head = (...values: string[]): RequestHead => ({
   method: 'GET',

@@ -1,11 +1,11 @@
 /** Which engine is chosen, and what is said of it. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Engine } from '../../src/engine/contract.js'
-import { selectEngine } from '../../src/engine/index.js'
-import * as native from '../../src/engine/native.js'
+import { selectEngine } from '../../src/engine/select.js'
+import * as native from '../../src/engine/native/engine.js'
 import { EngineError, OptionError } from '../../src/errors.js'
 
-vi.mock('../../src/engine/native.js')
+vi.mock('../../src/engine/native/engine.js')
 
 const VARIABLE = 'NATIVE_WEBSOCKET_SERVER_ENGINE'
 const nativeEngine: Engine = {

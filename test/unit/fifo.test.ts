@@ -1,6 +1,6 @@
 /** The queue behind everything that waits for its turn. */
 import { expect, test } from 'vitest'
-import { Fifo } from '../../src/fifo.js'
+import { Fifo } from '../../src/util/fifo.js'
 import { Random } from '../fuzz/random.mjs'
 
 test('gives what it was given, in that order, however long it was in between', () => {

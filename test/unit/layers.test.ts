@@ -11,30 +11,31 @@ interface Layer {
 }
 
 const LAYERS: readonly Layer[] = [
-  { name: 'bytes, queues and errors', files: /^src\/(bytes|errors|fifo|growing-buffer)\.ts$/, mayUse: /^node:/ },
-  { name: 'the public types', files: /^src\/(listening-)?types\.ts$/, mayUse: /^(node:|src\/(errors|listening-types)\.ts$)/ },
+  { name: 'tools without knowledge of servers, and errors', files: /^src\/(util\/|errors\.ts$)/, mayUse: /^(node:|src\/(util\/|errors\.ts$))/ },
+  { name: 'the public types', files: /^src\/types\//, mayUse: /^(node:|src\/(types\/|errors\.ts$))/ },
   { name: 'the contract', files: /^src\/engine\/contract\.ts$/, mayUse: /^node:/ },
   {
     name: 'the portable engine',
-    files: /^src\/engine\/portable/,
-    mayUse: /^(node:|ws$|src\/(bytes|errors|fifo|growing-buffer)\.ts$|src\/engine\/(contract|turn-budget|portable[\w-]*)\.ts$)/,
+    files: /^src\/engine\/portable\//,
+    mayUse: /^(node:|ws$|src\/(util\/|errors\.ts$)|src\/engine\/(contract\.ts$|portable\/))/,
   },
   {
-    name: 'the choice of the engine, and the native one',
-    files: /^src\/engine\//,
-    mayUse: /^(node:|src\/(bytes|errors)\.ts$|src\/engine\/)/,
+    name: 'the native engine',
+    files: /^src\/engine\/native\//,
+    mayUse: /^(node:|src\/(util\/|errors\.ts$)|src\/engine\/(contract\.ts$|native\/))/,
   },
+  { name: 'the choice of the engine', files: /^src\/engine\//, mayUse: /^(node:|src\/errors\.ts$|src\/engine\/)/ },
   { name: 'the application and its command', files: /^src\/(app\/|cli\.ts$)/, mayUse: /^(node:|src\/app\/|src\/index\.ts$)/ },
   {
     name: 'the adapters',
-    files: /^src\/adapters\//,
+    files: /^src\/websocket\/(duplex|messages|server-socket)\.ts$/,
     mayUse:
-      /^(node:|src\/adapters\/|src\/(types|errors|bytes|fifo|socket|source-budget)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
+      /^(node:|src\/(types|util)\/|src\/errors\.ts$|src\/core\/source-budget\.ts$|src\/websocket\/(server-socket|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
   },
   {
     name: 'the public API',
     files: /^src\//,
-    mayUse: /^(node:|src\/(?!app\/|engine\/|cli\.ts$|index\.ts$)|src\/engine\/(contract|index)\.ts$)/,
+    mayUse: /^(node:|src\/(?!app\/|engine\/|cli\.ts$|index\.ts$)|src\/engine\/(contract|select)\.ts$)/,
   },
   {
     name: 'the native server',
@@ -105,16 +106,16 @@ describe('the layers', () => {
   })
 
   test.each<[breach: string, from: string, line: string]>([
-    ['an engine that knows the options', 'src/engine/index.ts', "import { resolve } from '../options/server.js'"],
-    ['an engine that knows the application', 'src/engine/native.ts', "import type { Echo } from '../app/echo.js'"],
-    ['one engine that knows the other', 'src/engine/portable.ts', "import { Rings } from './rings.js'"],
+    ['an engine that knows the options', 'src/engine/select.ts', "import { resolve } from '../options/server.js'"],
+    ['an engine that knows the application', 'src/engine/native/engine.ts', "import type { Echo } from '../../app/echo.js'"],
+    ['one engine that knows the other', 'src/engine/portable/engine.ts', "import { Rings } from '../native/rings.js'"],
     ['the contract with a meaning of its own', 'src/engine/contract.ts', "import { OptionError } from '../errors.js'"],
-    ['the server past the contract', 'src/server.ts', "export { Rings } from './engine/rings.js'"],
+    ['the server past the contract', 'src/server.ts', "export { Rings } from './engine/native/rings.js'"],
     ['the server on the application', 'src/server.ts', "const { echo } = await import('./app/echo.js')"],
     ['the server on a package', 'src/http/request.ts', "import { WebSocket } from 'ws'"],
-    ['the application past the public API', 'src/app/echo.ts', "import { ServerSocket } from '../socket.js'"],
-    ['the command past the public API', 'src/cli.ts', "import {\n  type TlsOptions,\n} from './types.js'"],
-    ['an adapter past the socket', 'src/adapters/duplex.ts', "import type { Engine } from '../engine/contract.js'"],
+    ['the application past the public API', 'src/app/echo.ts', "import { ServerSocket } from '../websocket/socket.js'"],
+    ['the command past the public API', 'src/cli.ts', "import {\n  type TlsOptions,\n} from './types/index.js'"],
+    ['an adapter past the socket', 'src/websocket/duplex.ts', "import type { Engine } from '../engine/contract.js'"],
     ['the native server with Node-API', 'native/server/listener.h', '#include <napi.h>'],
     ['the native server with V8', 'native/server/listener.h', '#include <v8.h>'],
     ['the native server with the addon', 'native/server/listener.cpp', '#include "binding/environment.h"'],

@@ -1,6 +1,6 @@
 /** The clockwork of `maxLifetime`, with a clock that is turned by hand. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { LifetimeLimit, type Mortal } from '../../src/upgrade/lifetime-limit.js'
+import { LifetimeLimit, type Mortal } from '../../src/websocket/lifetime-limit.js'
 
 /** Who was closed, in order. */
 const closed: string[] = []

@@ -1,6 +1,6 @@
 /** What is there, in its order. */
 import { describe, expect, test } from 'vitest'
-import { Members, PLACE } from '../../src/members.js'
+import { Members, PLACE } from '../../src/util/members.js'
 
 class Named {
   [PLACE] = 0

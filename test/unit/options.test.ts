@@ -1,6 +1,6 @@
 /** What is refused before anything happens, in which words, and what stands in for what was left out. */
 import { describe, expect, test } from 'vitest'
-import { checkEngineName } from '../../src/engine/index.js'
+import { checkEngineName } from '../../src/engine/select.js'
 import { OptionError } from '../../src/errors.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from '../../src/options/arguments.js'
 import { checkPath } from '../../src/options/checks.js'

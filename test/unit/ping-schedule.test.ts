@@ -1,6 +1,6 @@
 /** The clockwork of `sendPings: { interval }`, with a clock that is turned by hand. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { type Pingable, PingSchedule } from '../../src/upgrade/ping-schedule.js'
+import { type Pingable, PingSchedule } from '../../src/websocket/ping-schedule.js'
 
 /** Which were pinged, in order. */
 const pinged: string[] = []

@@ -1,6 +1,6 @@
 /** The arithmetic of `rateLimit`, with a clock that is turned by hand. */
 import { expect, test } from 'vitest'
-import { type RateLimitSettings, RateMeter } from '../../src/rate-limit.js'
+import { type RateLimitSettings, RateMeter } from '../../src/websocket/rate-limit.js'
 
 const meter = (settings: Partial<RateLimitSettings>) =>
   new RateMeter({

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { EngineError, type ErrorCode, TlsError } from '../errors.js'
+import { EngineError, type ErrorCode, TlsError } from '../../errors.js'
 import type {
   CompressionAgreement,
   ConnectionId,
@@ -14,7 +14,7 @@ import type {
   ListenAddress,
   Payload,
   TlsSource,
-} from './contract.js'
+} from '../contract.js'
 import type { Compress } from './ring-layout.js'
 import type { RingAddon } from './rings.js'
 
@@ -108,7 +108,7 @@ export function loadAddon(): Addon {
 }
 
 /** The package's own folder. */
-const ROOT = new URL('../../', import.meta.url)
+const ROOT = new URL('../../../', import.meta.url)
 
 /** An install step that builds nothing leaves its reason. Without one it never ran: npm can be told to run none. */
 const NEVER_INSTALLED =

@@ -1,6 +1,6 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
 import type { Buffer } from 'node:buffer'
-import { ClosedError, ListenError } from '../errors.js'
+import { ClosedError, ListenError } from '../../errors.js'
 import type {
   CompressionAgreement,
   ConnectionEvents,
@@ -17,9 +17,9 @@ import type {
   Payload,
   ResponseHead,
   ServerEvents,
-} from './contract.js'
-import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './native-addon.js'
-import { requestHeadOf } from './native-request.js'
+} from '../contract.js'
+import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './addon.js'
+import { requestHeadOf } from './request.js'
 import { compressChoice } from './ring-layout.js'
 import { Rings, type ServerRecords } from './rings.js'
 

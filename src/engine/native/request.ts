@@ -1,6 +1,6 @@
 /** The head of a request as C++ tells of it (native/binding/environment.cpp, on_request). */
 import { Buffer } from 'node:buffer'
-import type { RequestHead } from './contract.js'
+import type { RequestHead } from '../contract.js'
 
 /** V8 copies a piece of a string only when it is shorter (SlicedString::kMinLength); a longer one refers to the whole. */
 const LEAST_SLICED = 13

@@ -1,7 +1,7 @@
 /** Reads and writes the bytes of the rings. All of it runs for every message, and was measured. */
 import { Buffer } from 'node:buffer'
-import { byteLengthOf } from '../bytes.js'
-import type { Payload } from './contract.js'
+import { byteLengthOf } from '../../util/bytes.js'
+import type { Payload } from '../contract.js'
 
 /** Up to so many characters or bytes a loop is quicker than a call. */
 const SHORT_TEXT = 24

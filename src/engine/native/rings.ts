@@ -4,8 +4,8 @@
  * Long because reading and writing share the accounts and one loop, and a call across modules would cost on every message.
  */
 import { Buffer } from 'node:buffer'
-import { byteLengthOf } from '../bytes.js'
-import type { ConnectionEvents, ConnectionId, ExchangeId, Payload } from './contract.js'
+import { byteLengthOf } from '../../util/bytes.js'
+import type { ConnectionEvents, ConnectionId, ExchangeId, Payload } from '../contract.js'
 import {
   ACCOUNT_SHIFT,
   ACCOUNTS_SIZE,

@@ -1,6 +1,6 @@
 /** What `ws` is told about permessage-deflate for one route. */
 import type { ServerOptions as WsOptions } from 'ws'
-import type { EngineRoute } from './contract.js'
+import type { EngineRoute } from '../contract.js'
 
 /**
  * For what is sent: compressed messages that come are read by FrameReader. What was agreed on with a client

@@ -7,8 +7,8 @@
  */
 import { Buffer } from 'node:buffer'
 import { WebSocketServer as WsServer } from 'ws'
-import { plainView } from '../bytes.js'
-import { ClosedError } from '../errors.js'
+import { plainView } from '../../util/bytes.js'
+import { ClosedError } from '../../errors.js'
 import type {
   CompressionAgreement,
   ConnectionEvents,
@@ -25,14 +25,14 @@ import type {
   Payload,
   ResponseHead,
   ServerEvents,
-} from './contract.js'
-import { compressionOf } from './portable-compression.js'
-import { PortableConnection } from './portable-connection.js'
-import { hasDescriptorLeft, isShortage } from './portable-descriptors.js'
-import { PortableHttp } from './portable-http.js'
-import { PortableListener } from './portable-listener.js'
-import { Topics } from './portable-topics.js'
-import { Traffic } from './portable-traffic.js'
+} from '../contract.js'
+import { compressionOf } from './compression.js'
+import { PortableConnection } from './connection.js'
+import { hasDescriptorLeft, isShortage } from './descriptors.js'
+import { PortableHttp } from './http.js'
+import { PortableListener } from './listener.js'
+import { Topics } from './topics.js'
+import { Traffic } from './traffic.js'
 
 /**
  * Milliseconds between two looks at silent connections, at HTTP clients that are not read, and at the

@@ -1,6 +1,6 @@
 /** Messages in fragments, for `ws`: the one that is being sent, and what waits behind it. */
-import { Fifo } from '../fifo.js'
-import type { Fragment, Payload } from './contract.js'
+import { Fifo } from '../../util/fifo.js'
+import type { Fragment, Payload } from '../contract.js'
 
 export interface HeldMessage {
   readonly data: Payload

@@ -4,14 +4,14 @@
  * and to look at text before the message is whole.
  */
 import { Buffer, isUtf8 } from 'node:buffer'
-import { GrowingBuffer } from '../growing-buffer.js'
-import type { CompressionAgreement } from './contract.js'
-import { closeCodeOf } from './portable-errors.js'
-import { Inflater } from './portable-inflate.js'
-import type { InputReader, PacedInput } from './portable-input.js'
-import { unmask } from './portable-mask.js'
-import { INVALID_DATA, MessageBuffer, TOO_BIG } from './portable-messages.js'
-import type { TurnBudget } from './portable-turns.js'
+import { GrowingBuffer } from '../../util/growing-buffer.js'
+import type { CompressionAgreement } from '../contract.js'
+import { closeCodeOf } from './errors.js'
+import { Inflater } from './inflate.js'
+import type { InputReader, PacedInput } from './input.js'
+import { unmask } from './mask.js'
+import { INVALID_DATA, MessageBuffer, TOO_BIG } from './messages.js'
+import type { TurnBudget } from './turns.js'
 import { LONG_MESSAGE } from './turn-budget.js'
 
 /** RFC 6455, section 7.4.1. */

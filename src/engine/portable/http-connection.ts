@@ -1,9 +1,9 @@
 /** A connection of the portable engine while it speaks HTTP. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
-import type { ExchangeId } from './contract.js'
-import { PacedInput } from './portable-input.js'
-import { RequestReader } from './portable-requests.js'
+import type { ExchangeId } from '../contract.js'
+import { PacedInput } from './input.js'
+import { RequestReader } from './requests.js'
 import { MAX_REQUESTS_PER_TURN, MAX_UNREAD_RESPONSE_BYTES } from './turn-budget.js'
 
 /** Lasts until the request is answered and its body has come. */

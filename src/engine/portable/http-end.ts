@@ -1,7 +1,7 @@
 /** How connections of the portable engine end behind their last response. */
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
-import type { HttpConnection } from './portable-http-connection.js'
+import type { HttpConnection } from './http-connection.js'
 
 /** Milliseconds for a client to read its last answer while what it still sends is thrown away. As long as the native engine's. */
 const LINGER_TIME = 10_000

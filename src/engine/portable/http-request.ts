@@ -1,7 +1,7 @@
 /** Requests as Node's parser gives them. */
 import { IncomingMessage } from 'node:http'
-import type { RequestHead } from './contract.js'
-import { withoutMapping } from './portable-proxy.js'
+import type { RequestHead } from '../contract.js'
+import { withoutMapping } from './proxy.js'
 
 /**
  * Node asks each request whether it is an upgrade, and hands over the connection of one that is. Only a

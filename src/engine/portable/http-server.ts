@@ -2,7 +2,7 @@
  * Node's HTTP server as the portable engine uses it: what it takes, how long it waits, and what it refuses.
  */
 import { createServer, type Server, STATUS_CODES } from 'node:http'
-import { PortableRequest } from './portable-http-request.js'
+import { PortableRequest } from './http-request.js'
 
 /**
  * Milliseconds for the head of a request, which for the first one of a connection include waiting for it;

@@ -5,13 +5,13 @@
 import { Buffer } from 'node:buffer'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
-import { plainView } from '../bytes.js'
-import type { EngineResponse, ExchangeId, ResponseHead, ServerEvents } from './contract.js'
-import { type Exchange, HttpConnection } from './portable-http-connection.js'
-import { destroyLater, endAfterInput, responseTo } from './portable-http-end.js'
-import { hasBody, headOf, isMalformed, isNoHandshake } from './portable-http-request.js'
-import { createHttpServer, refusalBytes } from './portable-http-server.js'
-import type { PacedInput } from './portable-input.js'
+import { plainView } from '../../util/bytes.js'
+import type { EngineResponse, ExchangeId, ResponseHead, ServerEvents } from '../contract.js'
+import { type Exchange, HttpConnection } from './http-connection.js'
+import { destroyLater, endAfterInput, responseTo } from './http-end.js'
+import { hasBody, headOf, isMalformed, isNoHandshake } from './http-request.js'
+import { createHttpServer, refusalBytes } from './http-server.js'
+import type { PacedInput } from './input.js'
 
 /** A request that asks for another protocol: Node has let go of its connection. */
 export interface UpgradeRequest {

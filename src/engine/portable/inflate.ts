@@ -1,7 +1,7 @@
 /** The receiving half of permessage-deflate (RFC 7692) for one connection of the portable engine. */
 import { Buffer } from 'node:buffer'
 import { createInflateRaw, type InflateRaw } from 'node:zlib'
-import type { CompressionWindow } from './contract.js'
+import type { CompressionWindow } from '../contract.js'
 
 /** What a sender leaves out at the end of a message (RFC 7692, section 7.2.1). */
 const TRAILER = Buffer.from([0x00, 0x00, 0xff, 0xff])

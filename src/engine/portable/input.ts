@@ -6,9 +6,9 @@
 import type { Buffer } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 import process from 'node:process'
-import { GrowingBuffer } from '../growing-buffer.js'
-import { transportOf } from './portable-tls.js'
-import { TurnBudget, turns, type Waiting } from './portable-turns.js'
+import { GrowingBuffer } from '../../util/growing-buffer.js'
+import { transportOf } from './tls.js'
+import { TurnBudget, turns, type Waiting } from './turns.js'
 import { MAX_HELD_BYTES } from './turn-budget.js'
 
 /**

@@ -8,11 +8,11 @@ import { createServer, type Server as NetServer, type Socket as NetSocket } from
 import { dirname } from 'node:path'
 import process from 'node:process'
 import type { TLSSocket } from 'node:tls'
-import { ClosedError, ListenError, OptionError } from '../errors.js'
-import type { EngineServerOptions, EngineTls, ListenAddress } from './contract.js'
-import { readPrologue } from './portable-prologue.js'
-import { parseProxyHeader } from './portable-proxy.js'
-import { PortableTls, transportOf } from './portable-tls.js'
+import { ClosedError, ListenError, OptionError } from '../../errors.js'
+import type { EngineServerOptions, EngineTls, ListenAddress } from '../contract.js'
+import { readPrologue } from './prologue.js'
+import { parseProxyHeader } from './proxy.js'
+import { PortableTls, transportOf } from './tls.js'
 
 /** Takes a connection that is ready for HTTP. `proxiedAddress` is empty where no proxy has told one. */
 export type OnReady = (stream: NetSocket, proxiedAddress: string) => void

@@ -1,7 +1,7 @@
 /** One message that a client sends, while it comes: in fragments, in pieces of them, compressed or not. */
 import type { Buffer } from 'node:buffer'
-import { GrowingBuffer } from '../growing-buffer.js'
-import { Utf8Check } from './portable-utf8.js'
+import { GrowingBuffer } from '../../util/growing-buffer.js'
+import { Utf8Check } from './utf8.js'
 
 /** RFC 6455, section 7.4.1. */
 export const INVALID_DATA = 1007

@@ -4,7 +4,7 @@
  */
 import type { Buffer } from 'node:buffer'
 import { SocketAddress } from 'node:net'
-import type { Prologue } from './portable-prologue.js'
+import type { Prologue } from './prologue.js'
 
 const SIGNATURE = '\r\n\r\n\0\r\nQUIT\n'
 /** Signature, version and command, family, and the length of what follows. */

@@ -5,10 +5,10 @@
 import type { Buffer } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
-import type { InputReader, PacedInput } from './portable-input.js'
-import { RequestEnds } from './portable-request-ends.js'
-import { RequestLine } from './portable-request-line.js'
-import type { TurnBudget } from './portable-turns.js'
+import type { InputReader, PacedInput } from './input.js'
+import { RequestEnds } from './request-ends.js'
+import { RequestLine } from './request-line.js'
+import type { TurnBudget } from './turns.js'
 
 export class RequestReader implements InputReader {
   readonly isBusy = false

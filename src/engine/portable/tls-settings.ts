@@ -1,6 +1,6 @@
 /** An entry's TLS settings in the form that Node takes. */
 import { DEFAULT_CIPHERS, type SecureContextOptions } from 'node:tls'
-import type { EngineTls } from './contract.js'
+import type { EngineTls } from '../contract.js'
 
 /**
  * The least strength of keys, certificates and ciphers, where the cipher list names none of its own

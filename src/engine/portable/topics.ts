@@ -1,5 +1,5 @@
 /** Who subscribes to what: the portable engine's half of `publish`. */
-import type { ConnectionId } from './contract.js'
+import type { ConnectionId } from '../contract.js'
 
 const NOBODY: ReadonlySet<ConnectionId> = new Set()
 

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "protocol.h"
-#include "server/connection_owner.h"
+#include "server/websocket/connection_owner.h"
 
 namespace nws {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "server/connection_table.h"
+#include "server/websocket/connection_table.h"
 
 namespace nws {
 

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "protocol.h"
-#include "server/compression.h"
+#include "server/websocket/compression.h"
 
 namespace nws {
 

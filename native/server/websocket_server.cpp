@@ -10,16 +10,16 @@ inline const char *header_limit(const char *) { return "16384"; }  // HttpPipeli
 }  // namespace nws
 #define getenv(name) nws::header_limit(name)
 
-#include "http_side.h"
-#include "websocket_side.h"
+#include "server/http/http_side.h"
+#include "server/websocket/websocket_side.h"
 
 #undef getenv
 
 #include <unordered_map>
 
-#include "proxy_protocol.h"
-#include "tls_entries.h"
-#include "websocket_server.h"
+#include "server/net/proxy_protocol.h"
+#include "server/net/tls_entries.h"
+#include "server/websocket_server.h"
 
 namespace nws {
 

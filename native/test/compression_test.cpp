@@ -1,5 +1,5 @@
 // The compression of messages by itself: no sockets, no loop.
-#include "server/compression.h"
+#include "server/websocket/compression.h"
 
 #include <random>
 #include <string>

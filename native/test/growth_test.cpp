@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "server/http_pipeline.h"  // before App.h
+#include "server/http/http_pipeline.h"  // before App.h
 
 #include "fixture.h"
 

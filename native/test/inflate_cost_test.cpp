@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "harness.h"
-#include "server/compression.h"
+#include "server/websocket/compression.h"
 
 using nws::Inflated;
 using nws::Inflater;

@@ -10,7 +10,7 @@
 
 #include "harness.h"
 #include "raw_client.h"
-#include "server/proxy_protocol.h"
+#include "server/net/proxy_protocol.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "harness.h"
-#include "server/request_body.h"
+#include "server/http/request_body.h"
 
 namespace {
 

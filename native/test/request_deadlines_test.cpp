@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "harness.h"
-#include "server/request_deadlines.h"
+#include "server/http/request_deadlines.h"
 
 namespace {
 

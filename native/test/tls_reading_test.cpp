@@ -1,5 +1,5 @@
 // What TLS does with the records of a client that has shaken hands, between two ends in memory.
-#include "server/tls_reading.h"
+#include "server/uws/tls_reading.h"
 
 #include <openssl/evp.h>
 #include <openssl/ssl.h>

@@ -86,9 +86,9 @@ describe('the layers', () => {
     // What no public header of µSockets tells is asked for in four places.
     const unknown = includes.filter(({ to }) => to.startsWith('"')).map(({ from, to }) => `${from} ${to}`)
     expect(unknown.sort()).toEqual([
-      'native/server/socket_dispatch.cpp "internal/internal.h"',
-      'native/server/timeouts.cpp "internal/internal.h"',
-      'native/server/tls_reading.cpp "internal/internal.h"',
+      'native/server/uws/socket_dispatch.cpp "internal/internal.h"',
+      'native/server/uws/timeouts.cpp "internal/internal.h"',
+      'native/server/uws/tls_reading.cpp "internal/internal.h"',
       'native/test/fixture.h "internal/internal.h"',
     ])
     const statements = modules.flatMap((file) => contentOf(file).match(/^import\b|^export\b.* from /gm) ?? [])
@@ -116,9 +116,9 @@ describe('the layers', () => {
     ['the application past the public API', 'src/app/echo.ts', "import { ServerSocket } from '../websocket/socket.js'"],
     ['the command past the public API', 'src/cli.ts', "import {\n  type TlsOptions,\n} from './types/index.js'"],
     ['an adapter past the socket', 'src/websocket/duplex.ts', "import type { Engine } from '../engine/contract.js'"],
-    ['the native server with Node-API', 'native/server/listener.h', '#include <napi.h>'],
-    ['the native server with V8', 'native/server/listener.h', '#include <v8.h>'],
-    ['the native server with the addon', 'native/server/listener.cpp', '#include "binding/environment.h"'],
+    ['the native server with Node-API', 'native/server/net/listener.h', '#include <napi.h>'],
+    ['the native server with V8', 'native/server/net/listener.h', '#include <v8.h>'],
+    ['the native server with the addon', 'native/server/net/listener.cpp', '#include "binding/environment.h"'],
     ['the addon with µWebSockets', 'native/binding/addon.cpp', '#include <App.h>'],
     ['the addon with OpenSSL', 'native/binding/addon.cpp', '#include <openssl/ssl.h>'],
     ['a native test with the addon', 'native/test/main.cpp', '  #  include "binding/protocol.h"'],

@@ -1,7 +1,7 @@
 // Writing answers to HTTP requests, whole or piece by piece. Internal to websocket_server.cpp.
 #pragma once
 
-#include "http_pipeline.h"  // before App.h
+#include "server/http/http_pipeline.h"  // before App.h
 
 #include <charconv>
 #include <climits>
@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "uws_specializations.h"
-#include "websocket_server.h"
+#include "server/uws/uws_specializations.h"
+#include "server/websocket_server.h"
 
 /// µWebSockets answers an expectation as soon as it has read the head, also where no body follows, nobody wants the body,
 /// or the connection becomes a WebSocket.

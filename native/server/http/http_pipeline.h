@@ -13,9 +13,9 @@
 #endif
 
 // These have to come before App.h, too.
-#include "parser_scope.h"
-#include "read_guard.h"
-#include "reading.h"
+#include "server/uws/parser_scope.h"
+#include "server/uws/read_guard.h"
+#include "server/uws/reading.h"
 
 #include <libusockets.h>
 
@@ -26,10 +26,10 @@
 #include <string_view>
 #include <utility>
 
-#include "request_body.h"
-#include "request_deadlines.h"
-#include "tls_reading.h"
-#include "turns.h"
+#include "server/http/request_body.h"
+#include "server/http/request_deadlines.h"
+#include "server/uws/tls_reading.h"
+#include "server/net/turns.h"
 
 namespace nws {
 

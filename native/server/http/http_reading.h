@@ -4,7 +4,7 @@
 // Long because heads, bodies and what waits behind them are states of one connection, and each can turn into the others.
 #pragma once
 
-#include "http_pipeline.h"  // before App.h
+#include "server/http/http_pipeline.h"  // before App.h
 
 #include <algorithm>
 #include <chrono>
@@ -14,10 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include "address_text.h"
-#include "http_answer.h"
-#include "reading.h"
-#include "websocket_server.h"
+#include "server/net/address_text.h"
+#include "server/http/http_answer.h"
+#include "server/uws/reading.h"
+#include "server/websocket_server.h"
 
 namespace nws {
 

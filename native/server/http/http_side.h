@@ -1,17 +1,17 @@
 // The HTTP half of a server: answers to what HttpReading reads, and the way to a WebSocket. Internal to websocket_server.cpp.
 #pragma once
 
-#include "http_pipeline.h"  // before App.h
+#include "server/http/http_pipeline.h"  // before App.h
 
 #include <chrono>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include "http_answer.h"
-#include "http_reading.h"
-#include "websocket_server.h"
-#include "websocket_side.h"
+#include "server/http/http_answer.h"
+#include "server/http/http_reading.h"
+#include "server/websocket_server.h"
+#include "server/websocket/websocket_side.h"
 
 namespace nws {
 

@@ -1,4 +1,4 @@
-#include "request_deadlines.h"
+#include "server/http/request_deadlines.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "event_loop.h"
+#include "server/net/event_loop.h"
 
 #include <App.h>
 

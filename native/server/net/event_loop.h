@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "socket_set.h"
-#include "turns.h"
+#include "server/uws/socket_set.h"
+#include "server/net/turns.h"
 
 namespace uWS {
 struct Loop;

@@ -1,4 +1,4 @@
-#include "listener.h"
+#include "server/net/listener.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -1,4 +1,4 @@
-#include "proxy_protocol.h"
+#include "server/net/proxy_protocol.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <optional>
 
-#include "address_text.h"
+#include "server/net/address_text.h"
 
 namespace nws {
 

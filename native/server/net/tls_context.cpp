@@ -1,4 +1,4 @@
-#include "tls_context.h"
+#include "server/net/tls_context.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

@@ -1,11 +1,11 @@
-#include "tls_entries.h"
+#include "server/net/tls_entries.h"
 
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 
 #include <algorithm>
 
-#include "tls_reading.h"
+#include "server/uws/tls_reading.h"
 
 namespace nws {
 

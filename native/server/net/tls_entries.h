@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "tls_context.h"
+#include "server/net/tls_context.h"
 
 namespace nws {
 

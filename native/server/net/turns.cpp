@@ -1,4 +1,4 @@
-#include "turns.h"
+#include "server/net/turns.h"
 
 #include <libusockets.h>
 

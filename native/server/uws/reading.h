@@ -13,7 +13,7 @@
 #error "reading.h must be included before App.h"
 #endif
 
-#include "timeouts.h"  // before App.h, too
+#include "server/uws/timeouts.h"  // before App.h, too
 
 #include <libusockets.h>
 #include <poll.h>

@@ -1,4 +1,4 @@
-#include "socket_dispatch.h"
+#include "server/uws/socket_dispatch.h"
 
 #include <libusockets.h>
 
@@ -6,8 +6,8 @@ extern "C" {
 #include "internal/internal.h"  // µSockets' own view of a socket: it has no public way to dispatch one
 }
 
-#include "socket_set.h"
-#include "turns.h"
+#include "server/uws/socket_set.h"
+#include "server/net/turns.h"
 
 namespace nws {
 

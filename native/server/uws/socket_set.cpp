@@ -1,6 +1,6 @@
-#include "socket_set.h"
+#include "server/uws/socket_set.h"
 
-#include "socket_dispatch.h"
+#include "server/uws/socket_dispatch.h"
 
 #ifdef __linux__
 #include <sys/epoll.h>

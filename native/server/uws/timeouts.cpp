@@ -1,4 +1,4 @@
-#include "timeouts.h"
+#include "server/uws/timeouts.h"
 
 #undef us_socket_timeout
 

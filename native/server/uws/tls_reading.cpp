@@ -1,4 +1,4 @@
-#include "tls_reading.h"
+#include "server/uws/tls_reading.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>

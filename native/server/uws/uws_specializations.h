@@ -26,9 +26,9 @@
 #include <string_view>
 #include <utility>
 
-#include "timeouts.h"  // before App.h
+#include "server/uws/timeouts.h"  // before App.h
 
-#include "socket_data.h"
+#include "server/websocket/socket_data.h"
 
 namespace nws::frames {
 

@@ -1,10 +1,10 @@
 // What is to be done whenever something was written to a WebSocket.
 #pragma once
 
-#include "reading.h"  // before App.h
+#include "server/uws/reading.h"  // before App.h
 
-#include "connection_table.h"
-#include "uws_specializations.h"
+#include "server/websocket/connection_table.h"
+#include "server/uws/uws_specializations.h"
 
 namespace nws {
 

@@ -1,4 +1,4 @@
-#include "compression.h"
+#include "server/websocket/compression.h"
 
 #include <algorithm>
 #include <cstring>

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "socket_data.h"
+#include "server/websocket/socket_data.h"
 
 namespace nws {
 

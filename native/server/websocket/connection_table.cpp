@@ -1,4 +1,4 @@
-#include "connection_table.h"
+#include "server/websocket/connection_table.h"
 
 namespace nws {
 

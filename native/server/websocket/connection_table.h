@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "socket_data.h"
+#include "server/websocket/socket_data.h"
 
 namespace nws {
 

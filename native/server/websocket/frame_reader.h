@@ -2,8 +2,8 @@
 // turns. Internal to websocket_server.cpp.
 #pragma once
 
-#include "http_pipeline.h"  // before App.h
-#include "reading.h"        // likewise
+#include "server/http/http_pipeline.h"  // before App.h
+#include "server/uws/reading.h"        // likewise
 
 #include <deque>
 #include <string>
@@ -11,11 +11,11 @@
 #include <unordered_map>
 #include <utility>
 
-#include "buffered_amount.h"
-#include "connection_table.h"
-#include "turns.h"
-#include "unparsed_input.h"
-#include "uws_specializations.h"
+#include "server/websocket/buffered_amount.h"
+#include "server/websocket/connection_table.h"
+#include "server/net/turns.h"
+#include "server/websocket/unparsed_input.h"
+#include "server/uws/uws_specializations.h"
 
 namespace nws {
 

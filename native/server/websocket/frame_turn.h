@@ -9,8 +9,8 @@
 
 #include <libusockets.h>
 
-#include "compression.h"
-#include "turns.h"
+#include "server/websocket/compression.h"
+#include "server/net/turns.h"
 
 namespace nws {
 

@@ -6,11 +6,11 @@
 #include <string_view>
 #include <vector>
 
-#include "buffered_amount.h"
-#include "connection_table.h"
-#include "counters.h"
-#include "uws_specializations.h"
-#include "websocket_server.h"
+#include "server/websocket/buffered_amount.h"
+#include "server/websocket/connection_table.h"
+#include "server/counters.h"
+#include "server/uws/uws_specializations.h"
+#include "server/websocket_server.h"
 
 namespace nws {
 

@@ -10,8 +10,8 @@
 
 #include <App.h>
 
-#include "compression.h"
-#include "frame_turn.h"
+#include "server/websocket/compression.h"
+#include "server/websocket/frame_turn.h"
 
 namespace nws {
 

@@ -8,7 +8,7 @@
 
 #include <libusockets.h>
 
-#include "compression.h"
+#include "server/websocket/compression.h"
 
 namespace nws {
 

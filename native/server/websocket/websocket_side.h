@@ -1,20 +1,20 @@
 // The WebSocket half of a server: its routes' contexts and its connections. Internal to websocket_server.cpp.
 #pragma once
 
-#include "http_pipeline.h"  // before App.h
-#include "reading.h"        // likewise
+#include "server/http/http_pipeline.h"  // before App.h
+#include "server/uws/reading.h"        // likewise
 
 #include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "counters.h"
-#include "frame_reader.h"
-#include "publishing.h"
-#include "sending.h"
-#include "uws_specializations.h"
-#include "websocket_server.h"
+#include "server/counters.h"
+#include "server/websocket/frame_reader.h"
+#include "server/websocket/publishing.h"
+#include "server/websocket/sending.h"
+#include "server/uws/uws_specializations.h"
+#include "server/websocket_server.h"
 
 namespace nws {
 

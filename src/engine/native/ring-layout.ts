@@ -1,6 +1,6 @@
 /**
  * The layout of the memory through which events and commands pass in batches between JavaScript and C++.
- * `native/binding/protocol.h` says the same in C++, and `native/server/connection_table.h` the layout of accounts.
+ * `native/binding/protocol.h` says the same in C++, and `native/server/websocket/connection_table.h` the layout of accounts.
  *
  * A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
  */

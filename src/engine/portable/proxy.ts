@@ -1,6 +1,6 @@
 /**
  * The header that a proxy sends first on a connection when it speaks the PROXY protocol, version 2 (HAProxy's `proxy-protocol.txt`,
- * section 2.2). The twin of `native/server/proxy_protocol.cpp`.
+ * section 2.2). The twin of `native/server/net/proxy_protocol.cpp`.
  */
 import type { Buffer } from 'node:buffer'
 import { SocketAddress } from 'node:net'

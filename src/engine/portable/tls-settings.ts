@@ -6,7 +6,7 @@ import type { EngineTls } from '../contract.js'
  * The least strength of keys, certificates and ciphers, where the cipher list names none of its own
  * (`@SECLEVEL=1`): 112 bits, so RSA from 2048 bits on (SSL_CTX_set_security_level(3)). OpenSSL's default
  * differs between the builds of Node and of Linux distributions; the native engine has the same constant in
- * native/server/tls_context.cpp.
+ * native/server/net/tls_context.cpp.
  */
 const SECURITY_LEVEL = 2
 

@@ -1,5 +1,5 @@
 /**
- * How much one connection gets in one turn of the event loop on the portable engine; native/server/turns.h
+ * How much one connection gets in one turn of the event loop on the portable engine; native/server/net/turns.h
  * has the numbers of the native one. A connection that has used up any of these waits for the next turn, and
  * the others come first. A client that stays below them, as nearly all do, is never held up.
  */

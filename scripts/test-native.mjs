@@ -3,7 +3,7 @@
  *
  * `--sanitize` does so under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, in build/sanitize, and then runs
  * the tests of test/ against an addon that was built likewise. What follows goes to Vitest, for example
- * `npm run test:sanitize -- test/listening.test.ts`.
+ * `npm run test:sanitize -- test/core/listening.test.ts`.
  *
  * The reports are build/reports/native.tap, native-sanitize.tap and vitest-sanitize.json.
  */
@@ -23,12 +23,12 @@ const vitestArguments = process.argv.slice(2).filter((argument) => argument !== 
  */
 const LEFT_OUT = [
   ...['cli', 'descriptors', 'echo', 'readme'].map((name) => `test/app/${name}.test.ts`),
-  'test/unit/**',
-  'test/certificate.test.ts',
-  'test/docs.test.ts',
-  'test/held-memory.test.ts',
-  'test/install.test.ts',
-  'test/package.test.ts',
+  'test/**/*.unit.test.ts',
+  'test/app/certificate.test.ts',
+  'test/package/docs.test.ts',
+  'test/core/held-memory.test.ts',
+  'test/package/install.test.ts',
+  'test/package/package.test.ts',
 ]
 
 console.log(`Building ${sanitize ? 'the addon and the unit tests with sanitizers' : 'the unit tests'} …`)

@@ -1,7 +1,7 @@
 /**
  * Runs the tests under the other Node.js versions that the package is for, with the addon and the dist/ that are there: one build
  * serves them all. The binaries come from npm and are kept in build/nodes. What follows goes to Vitest, for example
- * `npm run test:node-versions -- test/messages.test.ts`; `--list` prints the versions and does nothing.
+ * `npm run test:node-versions -- test/websocket/messages.test.ts`; `--list` prints the versions and does nothing.
  *
  * The reports are build/reports/vitest-node-<version>.json. A version that cannot be had (no such package for this system, no
  * network) is skipped, with the reason here and in its report; NATIVE_WEBSOCKET_SERVER_REQUIRE_NODES=1 makes it a failure.
@@ -22,11 +22,11 @@ const LEFT_OUT = [
   'test/app/clients.test.ts',
   'test/app/descriptors.test.ts',
   'test/app/readme.test.ts',
-  'test/certificate.test.ts',
-  'test/docs.test.ts',
-  'test/held-memory.test.ts',
-  'test/install.test.ts',
-  'test/unit/layers.test.ts',
+  'test/app/certificate.test.ts',
+  'test/package/docs.test.ts',
+  'test/core/held-memory.test.ts',
+  'test/package/install.test.ts',
+  'test/package/layers.unit.test.ts',
 ]
 
 /** Where npm has packages with Node's binary of this system: they are named after it, but for one that was renamed. */

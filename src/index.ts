@@ -1,7 +1,6 @@
 /// <reference types="node" preserve="true" />
 /** The public API, and nothing but. Its types need those of Node, also where a project's configuration names none. */
-export { duplex } from './websocket/duplex.js'
-export { messages } from './websocket/messages.js'
+
 export type { EngineName } from './engine/contract.js'
 export {
   ClosedError,
@@ -16,3 +15,5 @@ export {
 } from './errors.js'
 export { WebSocketServer } from './server.js'
 export * from './types/index.js'
+export { duplex } from './websocket/duplex.js'
+export { messages } from './websocket/messages.js'

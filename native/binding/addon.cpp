@@ -1,5 +1,5 @@
-// What the module exports: the class WebSocketServer, and the calls that concern a connection or the rings. src/engine/native/engine.ts
-// is the only caller.
+// What the module exports: the class WebSocketServer, and the calls that concern a connection or the rings.
+// src/engine/native/engine.ts is the only caller.
 #include <napi.h>
 
 #include "environment.h"

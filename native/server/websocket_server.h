@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "server/websocket/connection_owner.h"
-#include "server/websocket/connection_table.h"
 #include "server/counters.h"
 #include "server/net/event_loop.h"
 #include "server/net/listener.h"
 #include "server/net/tls_context.h"
+#include "server/websocket/connection_owner.h"
+#include "server/websocket/connection_table.h"
 
 namespace nws {
 

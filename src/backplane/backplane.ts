@@ -1,12 +1,12 @@
 /** The server's end of a backplane: what is published here goes out, and what comes in is published here. */
 import { Buffer } from 'node:buffer'
-import { plainView } from '../util/bytes.js'
 import type { Payload } from '../engine/contract.js'
 import { ClosedError, WebSocketServerError } from '../errors.js'
 import { checkTopic, toPayload } from '../options/arguments.js'
 import { checkBoolean } from '../options/checks.js'
-import { isThenable } from '../util/thenable.js'
 import type { Backplane } from '../types/index.js'
+import { plainView } from '../util/bytes.js'
+import { isThenable } from '../util/thenable.js'
 
 export class BackplaneLink {
   readonly #backplane: Backplane

@@ -15,17 +15,17 @@ import type {
 } from '../engine/contract.js'
 import { WebSocketServerError } from '../errors.js'
 import { type BodyLimits, type ExchangeOwner, HttpExchanges, type HttpHandler } from '../http/exchanges.js'
-import { isWebSocketUpgrade, upgradeRequired } from '../websocket/handshake.js'
 import { plainResponse, type StreamingResponse } from '../http/response.js'
 import { readTarget, type Target } from '../http/target.js'
-import { Members } from '../util/members.js'
-import { Counters } from './metrics.js'
 import type { ResolvedRoute } from '../options/websocket.js'
+import type { WebSocketHandlers } from '../types/index.js'
+import { Members } from '../util/members.js'
+import { isWebSocketUpgrade, upgradeRequired } from '../websocket/handshake.js'
 import type { ServerSocket } from '../websocket/socket.js'
 import { Subscriptions } from '../websocket/subscriptions.js'
-import type { WebSocketHandlers } from '../types/index.js'
-import { throwUncaught } from './uncaught.js'
 import { type UpgradeLimits, type UpgradeOwner, Upgrades } from '../websocket/upgrades.js'
+import { Counters } from './metrics.js'
+import { throwUncaught } from './uncaught.js'
 
 export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
   /** Where answers go: the engine's server that reports the events. */

@@ -2,8 +2,9 @@
  * An answer under way, which was not there at once: from its source to the engine, no faster than the client
  * reads.
  */
-import type { EngineServer, ExchangeId } from '../engine/contract.js'
+
 import { SourceBudget } from '../core/source-budget.js'
+import type { EngineServer, ExchangeId } from '../engine/contract.js'
 import { type StreamingResponse, wrongLength } from './response.js'
 
 /** Bytes handed to the engine at once: what the client does not take of them waits in memory. */

@@ -1,9 +1,9 @@
 /** Answers, from the web-standard Response to what engines know. */
 import { Buffer } from 'node:buffer'
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
+import { SourceBudget } from '../core/source-budget.js'
 import type { EngineResponse, ResponseHead } from '../engine/contract.js'
 import { ContentLengthError } from '../errors.js'
-import { SourceBudget } from '../core/source-budget.js'
 import { BodySource } from './body-source.js'
 import { isFetched, untrueFields } from './fetched-response.js'
 

@@ -1,10 +1,10 @@
 /** Checks the arguments of calls on sockets and topics. These run for every message: what is right is let through quickly. */
 import { Buffer } from 'node:buffer'
 import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
-import { byteLengthOf, plainView } from '../util/bytes.js'
 import type { Payload } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
 import type { Data } from '../types/index.js'
+import { byteLengthOf, plainView } from '../util/bytes.js'
 import { isIntegerBetween, MAX_INT32 } from './checks.js'
 
 /** A control frame's payload (RFC 6455, section 5.5). */

@@ -1,8 +1,9 @@
 /** Options of the server, of `listen` and of `close`: the home of their defaults and ranges. */
+
+import type { Health } from '../core/health.js'
 import type { EngineName, UnixAddress } from '../engine/contract.js'
 import { checkEngineName } from '../engine/select.js'
 import { OptionError } from '../errors.js'
-import type { Health } from '../core/health.js'
 import type { Backplane, CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types/index.js'
 import { checkCloseFrame } from './arguments.js'
 import {

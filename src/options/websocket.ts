@@ -1,7 +1,6 @@
 /** Handlers and limits of a WebSocket route: the home of their defaults and ranges. */
 import type { CompressionSettings, EngineRoute } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
-import type { RateLimitSettings } from '../websocket/rate-limit.js'
 import type {
   CompressionOptions,
   CompressorSize,
@@ -12,6 +11,7 @@ import type {
   SendStreamOptions,
   WebSocketHandlers,
 } from '../types/index.js'
+import type { RateLimitSettings } from '../websocket/rate-limit.js'
 import {
   checkBoolean,
   checkFunction,

@@ -10,8 +10,8 @@ import type { EngineTls, TlsSource } from '../engine/contract.js'
 import { nodeTlsSettings } from '../engine/select.js'
 import { type ErrorCode, TlsError } from '../errors.js'
 import { tlsEntryName } from '../options/tls.js'
-import { type PemBlock, PemError, pemBlocks } from './pem.js'
 import type { TlsOptions } from '../types/index.js'
+import { type PemBlock, PemError, pemBlocks } from './pem.js'
 
 /** Bytes of PEM, and where they came from: `the private key in certs/key.pem`. */
 interface Material extends TlsSource {

@@ -1,9 +1,9 @@
 /** The chunks of one message as the bytes of its fragments, wherever characters are cut. */
 import { Buffer } from 'node:buffer'
 import { TextDecoder } from 'node:util'
-import { plainView } from '../util/bytes.js'
 import type { Payload } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
+import { plainView } from '../util/bytes.js'
 
 export class ChunkEncoder {
   #isBinary: boolean | undefined

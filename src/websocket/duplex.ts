@@ -1,11 +1,11 @@
 /** A socket as a stream of `node:stream`. */
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
-import { ClosedError } from '../errors.js'
-import type { Consumer, ServerSocket } from './socket.js'
 import { SourceBudget } from '../core/source-budget.js'
+import { ClosedError } from '../errors.js'
 import { SendStatus, type Socket } from '../types/index.js'
 import { serverSocketOf } from './server-socket.js'
+import type { Consumer, ServerSocket } from './socket.js'
 
 /** Bytes that may wait for the client when another chunk is sent. */
 const MAX_WAITING = 64 * 1024

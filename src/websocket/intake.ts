@@ -5,11 +5,11 @@
  * is.
  */
 import { Buffer } from 'node:buffer'
-import { WebSocketServerError } from '../errors.js'
-import { Fifo } from '../util/fifo.js'
-import { MAX_INT32 } from '../options/checks.js'
-import { type RateLimitSettings, RateMeter } from './rate-limit.js'
 import { throwUncaught } from '../core/uncaught.js'
+import { WebSocketServerError } from '../errors.js'
+import { MAX_INT32 } from '../options/checks.js'
+import { Fifo } from '../util/fifo.js'
+import { type RateLimitSettings, RateMeter } from './rate-limit.js'
 
 /** Takes a socket's messages in place of its `message` handler. */
 export interface Consumer {

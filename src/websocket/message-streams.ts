@@ -3,14 +3,14 @@
  * calls; what is sent or published meanwhile waits behind them in the engine.
  */
 import { Readable } from 'node:stream'
-import { ChunkEncoder } from './chunk-encoder.js'
+import { SourceBudget } from '../core/source-budget.js'
 import type { ConnectionId, EngineServer } from '../engine/contract.js'
 import { ClosedError } from '../errors.js'
-import { Fifo } from '../util/fifo.js'
 import { toPayload } from '../options/arguments.js'
 import type { StreamSettings } from '../options/websocket.js'
-import { SourceBudget } from '../core/source-budget.js'
 import type { Data } from '../types/index.js'
+import { Fifo } from '../util/fifo.js'
+import { ChunkEncoder } from './chunk-encoder.js'
 
 /** What the streams of one socket have in common. */
 interface Target {

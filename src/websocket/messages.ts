@@ -1,9 +1,9 @@
 /** A socket's messages for `for await`. */
 import type { Buffer } from 'node:buffer'
-import { Fifo } from '../util/fifo.js'
-import type { Arrival, Consumer, ServerSocket } from './socket.js'
 import type { Socket } from '../types/index.js'
+import { Fifo } from '../util/fifo.js'
 import { serverSocketOf } from './server-socket.js'
+import type { Arrival, Consumer, ServerSocket } from './socket.js'
 
 /** How many messages, or bytes of them, wait for the loop before the client has to. */
 const MAX_WAITING = 16

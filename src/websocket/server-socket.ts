@@ -1,7 +1,7 @@
 /** What is behind a `Socket`. */
 import { OptionError } from '../errors.js'
-import { ServerSocket } from './socket.js'
 import type { Socket } from '../types/index.js'
+import { ServerSocket } from './socket.js'
 
 /** Throws OptionError for anything that only looks like one. */
 export function serverSocketOf<T>(socket: Socket<T>): ServerSocket<T> {

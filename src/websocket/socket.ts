@@ -7,19 +7,12 @@
  */
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
-import { BufferWaiters } from './buffer-waiters.js'
-import { bufferOver } from '../util/bytes.js'
+import type { Counters } from '../core/metrics.js'
 import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from '../engine/contract.js'
 import { ClosedError } from '../errors.js'
-import { type Arrival, type Consumer, Intake, type IntakeSocket } from './intake.js'
-import { type Member, PLACE } from '../util/members.js'
-import { abandon, MessageStreams } from './message-streams.js'
-import type { Counters } from '../core/metrics.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from '../options/arguments.js'
 import { checkBoolean, checkFunction } from '../options/checks.js'
 import { checkSource, type ResolvedRoute, resolveDrained, resolveStream } from '../options/websocket.js'
-import type { Subscriber, Subscriptions } from './subscriptions.js'
-import { isThenable } from '../util/thenable.js'
 import {
   type Data,
   type DrainedOptions,
@@ -28,6 +21,13 @@ import {
   type Socket,
   type WebSocketHandlers,
 } from '../types/index.js'
+import { bufferOver } from '../util/bytes.js'
+import { type Member, PLACE } from '../util/members.js'
+import { isThenable } from '../util/thenable.js'
+import { BufferWaiters } from './buffer-waiters.js'
+import { type Arrival, type Consumer, Intake, type IntakeSocket } from './intake.js'
+import { abandon, MessageStreams } from './message-streams.js'
+import type { Subscriber, Subscriptions } from './subscriptions.js'
 
 export type { Arrival, Consumer } from './intake.js'
 

@@ -7,23 +7,23 @@ import type {
   ExchangeId,
   RequestHead,
 } from '../engine/contract.js'
-import { agreeOnCompression, extensionOffersOf } from './deflate-negotiation.js'
-import { offeredProtocols, refusalOf } from './handshake.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
 import { failureResponse, isResponse, plainResponse, readResponse, type StreamingResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Target } from '../http/target.js'
-import type { Members } from '../util/members.js'
 import type { OriginCheck } from '../options/origins.js'
 import type { ResolvedRoute } from '../options/websocket.js'
-import { ServerSocket, type SocketHome, type SocketOwner } from './socket.js'
-import { isThenable } from '../util/thenable.js'
 import type { WebSocketHandlers } from '../types/index.js'
+import type { Members } from '../util/members.js'
+import { isThenable } from '../util/thenable.js'
 import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
 import { AddressLimit } from './address-limit.js'
+import { agreeOnCompression, extensionOffersOf } from './deflate-negotiation.js'
 import type { DueQueue } from './due-queue.js'
+import { offeredProtocols, refusalOf } from './handshake.js'
 import { LifetimeLimit } from './lifetime-limit.js'
 import { PingSchedule } from './ping-schedule.js'
+import { ServerSocket, type SocketHome, type SocketOwner } from './socket.js'
 import { IncomingUpgrade } from './upgrade-request.js'
 
 /** Who may connect to a server, and how many. */

@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { ensureCertificate } from '../src/app/certificate.js'
-import { TlsError } from '../src/errors.js'
+import { ensureCertificate } from '../../src/app/certificate.js'
+import { TlsError } from '../../src/errors.js'
 
 const noOpenssl = spawnSync('openssl', ['version']).status === 0 ? '' : ' (skipped: the openssl command is not installed)'
 

@@ -1,5 +1,5 @@
 // What one connection can make the server hold at most, in bytes: the formulas of docs/limits.md, row by row,
-// for the options of server.mjs. test/held-memory.test.ts holds each of them, `npm run attack` their sum.
+// for the options of server.mjs. test/core/held-memory.test.ts holds each of them, `npm run attack` their sum.
 const KiB = 1024
 const MiB = 1024 * KiB
 

@@ -1,11 +1,11 @@
 /** The `backplane` option: what goes out, what comes in, and its start, failures and end. */
 import { BroadcastChannel } from 'node:worker_threads'
 import { expect, onTestFinished, test } from 'vitest'
-import { type Backplane, OptionError, type Socket, WebSocketServer } from '../src/index.js'
-import { Child } from './support/child.js'
-import { Client } from './support/client.js'
-import { addressOf, describeEngines, type EngineName, listen, makeServer, type Served } from './support/engines.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import { type Backplane, OptionError, type Socket, WebSocketServer } from '../../src/index.js'
+import { Child } from '../support/child.js'
+import { Client } from '../support/client.js'
+import { addressOf, describeEngines, type EngineName, listen, makeServer, type Served } from '../support/engines.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 type Deliver = Parameters<Backplane['start']>[0]
 type Published = Parameters<Backplane['publish']>
@@ -324,7 +324,7 @@ describeEngines('a backplane', (engine) => {
 
   test('joins servers of two processes over TCP', async () => {
     // Plain JavaScript, because the child process runs it too.
-    const { startHub, NetBackplane } = await import('./fixtures/net-backplane.mjs' as string)
+    const { startHub, NetBackplane } = await import('../fixtures/net-backplane.mjs' as string)
     const hub = await startHub()
     onTestFinished(() => hub.close())
     const child = new Child('backplane-server.mjs', { args: [engine, String(hub.port)] })

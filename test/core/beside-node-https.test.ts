@@ -14,10 +14,10 @@ import { createServer, get } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { deflateRawSync, gunzipSync, gzipSync, inflateRawSync } from 'node:zlib'
 import { expect, onTestFinished, test } from 'vitest'
-import { localhostCertificate } from './support/certificates.js'
-import { Client } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { http } from './support/http.js'
+import { localhostCertificate } from '../support/certificates.js'
+import { Client } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
 
 const HELLO_SHA256 = '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824' // of "hello", as sha256sum prints it
 

@@ -5,12 +5,12 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { localhostCertificate } from './support/certificates.js'
-import { OTHER_PROGRAM, Running } from './support/child.js'
-import { Client } from './support/client.js'
-import { type Address, addressOf, describeEngines, type EngineName, makeServer, type ServeOptions } from './support/engines.js'
-import { http } from './support/http.js'
-import { Deferred, PATIENCE, within } from './support/waiting.js'
+import { localhostCertificate } from '../support/certificates.js'
+import { OTHER_PROGRAM, Running } from '../support/child.js'
+import { Client } from '../support/client.js'
+import { type Address, addressOf, describeEngines, type EngineName, makeServer, type ServeOptions } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { Deferred, PATIENCE, within } from '../support/waiting.js'
 
 /** Appended to a title when a program is not here. Debian has both in packages of their names. */
 function absence(program: string, flag: string): string {

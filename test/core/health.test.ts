@@ -1,10 +1,10 @@
 /** The health path: what load balancers are told, and when. */
 import { expect, test } from 'vitest'
-import type { ServerOptions } from '../src/index.js'
-import { describeEngines, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { RawClient } from './support/raw-client.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import type { ServerOptions } from '../../src/index.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { RawClient } from '../support/raw-client.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 const REQUEST = 'GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n'
 

@@ -6,12 +6,12 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { localhostCertificate } from './support/certificates.js'
-import { Child } from './support/child.js'
-import { deflateMessage, RSV1 } from './support/deflate.js'
-import { addressOf, describeEngines, type EngineName } from './support/engines.js'
-import { SIGNATURE } from './support/proxy-header.js'
-import { binary, type FrameToSend, frame, OPCODE, RawClient } from './support/raw-client.js'
+import { localhostCertificate } from '../support/certificates.js'
+import { Child } from '../support/child.js'
+import { deflateMessage, RSV1 } from '../support/deflate.js'
+import { addressOf, describeEngines, type EngineName } from '../support/engines.js'
+import { SIGNATURE } from '../support/proxy-header.js'
+import { binary, type FrameToSend, frame, OPCODE, RawClient } from '../support/raw-client.js'
 
 type Formula = (engine: EngineName) => number
 interface Formulas
@@ -26,7 +26,7 @@ interface Formulas
   waiting(bytes: number, shortest: number): Formula
   sum(...formulas: Formula[]): Formula
 }
-const limits: Formulas = await import('./attack/limits.mjs' as string)
+const limits: Formulas = await import('../attack/limits.mjs' as string)
 const { maxPayloadLength, maxRequestBodySize, maxBackpressure } = limits.OPTIONS
 
 const KiB = 1024

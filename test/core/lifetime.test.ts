@@ -1,9 +1,9 @@
 /** Processes and threads that end at every moment: exit codes, and nothing on standard error. */
 import { expect, test } from 'vitest'
-import { Child, runFixture } from './support/child.js'
-import { Client } from './support/client.js'
-import { addressOf, describeEngines, type EngineName } from './support/engines.js'
-import { RawClient } from './support/raw-client.js'
+import { Child, runFixture } from '../support/child.js'
+import { Client } from '../support/client.js'
+import { addressOf, describeEngines, type EngineName } from '../support/engines.js'
+import { RawClient } from '../support/raw-client.js'
 
 const run = (engine: EngineName, scenario: string, ...execArgv: string[]) =>
   runFixture('lifetimes.mjs', { args: [engine, scenario], execArgv })

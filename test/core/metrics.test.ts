@@ -1,11 +1,11 @@
 /** `metrics()`: what is counted, exactly, and when it may be asked. */
 import { expect, expectTypeOf, test } from 'vitest'
-import type { Metrics, Socket } from '../src/index.js'
-import { Client, refusal } from './support/client.js'
-import { describeEngines, listen, makeServer, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { RawClient } from './support/raw-client.js'
-import { Queue, turns } from './support/waiting.js'
+import type { Metrics, Socket } from '../../src/index.js'
+import { Client, refusal } from '../support/client.js'
+import { describeEngines, listen, makeServer, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { RawClient } from '../support/raw-client.js'
+import { Queue, turns } from '../support/waiting.js'
 
 const NOTHING: Metrics = {
   tcpConnections: 0,

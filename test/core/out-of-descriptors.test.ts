@@ -1,9 +1,9 @@
 /** A process that runs out of file descriptors: it says so once, serves whom it has, and accepts again when some leave. */
 import { expect, test } from 'vitest'
-import { Child } from './support/child.js'
-import { Client } from './support/client.js'
-import { addressOf, describeEngines } from './support/engines.js'
-import { RawClient } from './support/raw-client.js'
+import { Child } from '../support/child.js'
+import { Client } from '../support/client.js'
+import { addressOf, describeEngines } from '../support/engines.js'
+import { RawClient } from '../support/raw-client.js'
 
 /** Enough for Node itself and some tens of clients. */
 const DESCRIPTORS = 64

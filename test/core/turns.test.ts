@@ -6,11 +6,11 @@
 import { Duplex } from 'node:stream'
 import { connect } from 'node:tls'
 import { expect, test } from 'vitest'
-import { localhostCertificate } from './support/certificates.js'
-import { deflateMessage, RSV1 } from './support/deflate.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { binary, closeFrame, frame, handshake, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import { localhostCertificate } from '../support/certificates.js'
+import { deflateMessage, RSV1 } from '../support/deflate.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { binary, closeFrame, frame, handshake, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 /** What one connection gets in a turn: the numbers of src/engine/portable/turn-budget.ts. */
 const REQUESTS = 16

@@ -1,8 +1,8 @@
 /** Which engine is chosen, and what is said of it. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Engine } from '../../src/engine/contract.js'
-import { selectEngine } from '../../src/engine/select.js'
 import * as native from '../../src/engine/native/engine.js'
+import { selectEngine } from '../../src/engine/select.js'
 import { EngineError, OptionError } from '../../src/errors.js'
 
 vi.mock('../../src/engine/native/engine.js')

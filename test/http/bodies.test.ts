@@ -1,10 +1,10 @@
 /** Bodies of requests: read in every way, refused, abandoned, and what comes behind them. */
 import { expect, test } from 'vitest'
-import type { ServerRequest } from '../src/index.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { handshake, RawClient } from './support/raw-client.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import type { ServerRequest } from '../../src/index.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { handshake, RawClient } from '../support/raw-client.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 type Routes = NonNullable<ServeOptions['routes']>
 

@@ -3,11 +3,11 @@
  */
 
 import { expect, test } from 'vitest'
-import { type ContentLengthError, WebSocketServerError } from '../src/index.js'
-import { describeEngines, type EngineName, type ServeOptions, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { RawClient } from './support/raw-client.js'
-import { Queue, turns, within } from './support/waiting.js'
+import { type ContentLengthError, WebSocketServerError } from '../../src/index.js'
+import { describeEngines, type EngineName, type ServeOptions, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { RawClient } from '../support/raw-client.js'
+import { Queue, turns, within } from '../support/waiting.js'
 
 type Handler = (request: Request) => Response
 type Body = string | ReadableStream<Uint8Array> | null

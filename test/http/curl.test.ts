@@ -1,9 +1,9 @@
 /** curl against HTTP routes: uploads, downloads, and what it expects in between. Skipped where there is no curl. */
 import { spawn, spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { OTHER_PROGRAM } from './support/child.js'
-import { describeEngines, type ServeOptions, serve } from './support/engines.js'
-import { within } from './support/waiting.js'
+import { OTHER_PROGRAM } from '../support/child.js'
+import { describeEngines, type ServeOptions, serve } from '../support/engines.js'
+import { within } from '../support/waiting.js'
 
 const hasCurl = spawnSync('curl', ['--version'], { env: OTHER_PROGRAM }).status === 0
 

@@ -5,10 +5,10 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { describe, expect, test } from 'vitest'
-import { duplex, messages, type Socket, type WebSocketServer } from '../src/index.js'
-import { describeEngines, serve } from './support/engines.js'
-import { frame, OPCODE, RawClient } from './support/raw-client.js'
-import { Deferred, turns, within } from './support/waiting.js'
+import { duplex, messages, type Socket, type WebSocketServer } from '../../src/index.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { frame, OPCODE, RawClient } from '../support/raw-client.js'
+import { Deferred, turns, within } from '../support/waiting.js'
 
 /** Chunks of one source in a turn: src/core/source-budget.ts. */
 const SHARE = 256

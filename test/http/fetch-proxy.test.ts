@@ -7,10 +7,10 @@ import type { AddressInfo } from 'node:net'
 import process from 'node:process'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { expect, onTestFinished, test } from 'vitest'
-import { describeEngines, type EngineName, type ServeOptions, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { RawClient } from './support/raw-client.js'
-import { Queue, turns } from './support/waiting.js'
+import { describeEngines, type EngineName, type ServeOptions, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { RawClient } from '../support/raw-client.js'
+import { Queue, turns } from '../support/waiting.js'
 
 const TEXT = 'what fetch has decoded, '.repeat(20_000)
 const ENCODERS: Record<string, (text: string) => Buffer> = {

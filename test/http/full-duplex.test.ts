@@ -1,9 +1,9 @@
 /** Clients that send much while much waits for them. */
 import { createHash, randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { describeEngines, type ServeOptions, serve } from './support/engines.js'
-import { binary, RawClient } from './support/raw-client.js'
-import { Queue } from './support/waiting.js'
+import { describeEngines, type ServeOptions, serve } from '../support/engines.js'
+import { binary, RawClient } from '../support/raw-client.js'
+import { Queue } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
 

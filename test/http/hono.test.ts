@@ -5,11 +5,11 @@ import { setCookie } from 'hono/cookie'
 import { cors } from 'hono/cors'
 import { streamSSE, streamText } from 'hono/streaming'
 import { expect, test } from 'vitest'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { RawClient } from './support/raw-client.js'
-import { Queue } from './support/waiting.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { RawClient } from '../support/raw-client.js'
+import { Queue } from '../support/waiting.js'
 
 describeEngines('Hono', (engine: EngineName) => {
   const mount = async (app: Hono, errors: unknown[] = []) =>

@@ -3,10 +3,10 @@
  * the next begins must never be in doubt, or one client's body becomes another's request.
  */
 import { expect, test } from 'vitest'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { closeFrame, handshake, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { closeFrame, handshake, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 interface Recorded {
   readonly served: Served

@@ -3,10 +3,10 @@ import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test, vi } from 'vitest'
 import type { RequestHead } from '../../src/engine/contract.js'
 import { IncomingBody } from '../../src/http/body.js'
-import { isWebSocketUpgrade, refusalOf } from '../../src/websocket/handshake.js'
 import { elementsOf, headerOf, IncomingRequest } from '../../src/http/request.js'
 import { plainResponse, readResponse } from '../../src/http/response.js'
 import { readTarget } from '../../src/http/target.js'
+import { isWebSocketUpgrade, refusalOf } from '../../src/websocket/handshake.js'
 
 function head(headers: readonly string[] = [], overrides: Partial<RequestHead> = {}): RequestHead {
   const fields = headers.reduce((text, part, index) => text + part + (index % 2 === 0 ? ':' : '\n'), '\n')

@@ -1,6 +1,6 @@
 /** `requestTimeout`: how long a request may take to come, and what becomes of one that takes longer. */
 import { expect, type TestContext, test } from 'vitest'
-import type { Accept, ServerRequest, WebSocketHandlers } from '../src/index.js'
+import type { Accept, ServerRequest, WebSocketHandlers } from '../../src/index.js'
 import {
   type Address,
   type Cleanup,
@@ -9,9 +9,9 @@ import {
   type Served,
   type ServeOptions,
   serve,
-} from './support/engines.js'
-import { handshake, RawClient, text } from './support/raw-client.js'
-import { Queue, turns, within } from './support/waiting.js'
+} from '../support/engines.js'
+import { handshake, RawClient, text } from '../support/raw-client.js'
+import { Queue, turns, within } from '../support/waiting.js'
 
 const post = (path: string, ...fields: string[]): string =>
   `${[`POST ${path} HTTP/1.1`, 'Host: localhost', ...fields].join('\r\n')}\r\n\r\n`

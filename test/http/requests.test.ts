@@ -1,11 +1,11 @@
 /** HTTP routes: what a handler gets, and what its Response becomes on the wire. */
 import { expect, test } from 'vitest'
-import type { ServerRequest } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { RawClient } from './support/raw-client.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import type { ServerRequest } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { RawClient } from '../support/raw-client.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 type Routes = NonNullable<ServeOptions['routes']>
 

@@ -1,10 +1,10 @@
 /** Several routes side by side: WebSockets and HTTP, parameters and wildcards, on the same paths. */
 import { expect, test } from 'vitest'
-import type { WebSocketHandlers, WebSocketServer } from '../src/index.js'
-import { Client, refusal } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { handshake, RawClient } from './support/raw-client.js'
+import type { WebSocketHandlers, WebSocketServer } from '../../src/index.js'
+import { Client, refusal } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { handshake, RawClient } from '../support/raw-client.js'
 
 /** Says which route it is, and with which parameters. */
 const named = <P extends string>(name: string): WebSocketHandlers<string, P> => ({

@@ -1,9 +1,9 @@
 /** Answers with bodies of every kind, streamed ones above all: how they are framed, how fast they go, and how they end early. */
 import { expect, test } from 'vitest'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { RawClient } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { RawClient } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 type Routes = NonNullable<ServeOptions['routes']>
 

@@ -1,10 +1,10 @@
 /** One target, one reading: the route, its parameters, `request.path`, `request.url` and a framework behind it see the same path. */
 import { Hono } from 'hono'
 import { describe, expect, test } from 'vitest'
-import type { ServerRequest } from '../src/index.js'
-import { Random } from './fuzz/random.mjs'
-import { AVAILABLE_ENGINES, describeEngines, type EngineName, type Served, serve } from './support/engines.js'
-import { type HttpAnswer, handshake, RawClient } from './support/raw-client.js'
+import type { ServerRequest } from '../../src/index.js'
+import { Random } from '../fuzz/random.mjs'
+import { AVAILABLE_ENGINES, describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
+import { type HttpAnswer, handshake, RawClient } from '../support/raw-client.js'
 
 /** What one request came to, as seen by everything that looks at its path. */
 interface Reading {
@@ -122,7 +122,7 @@ function randomRequest(random: Random): [target: string, host: string] {
   return [start + pieces.join(''), random.chance(0.6) ? random.pick(['a', 'localhost:80', '[::1]', '']) : hosts.join('')]
 }
 
-/** Another one is tried by `TARGET_SEED=7 npm test -- test/target.test.ts`. */
+/** Another one is tried by `TARGET_SEED=7 npm test -- test/http/target.test.ts`. */
 const SEED = Number(process.env.TARGET_SEED ?? 1)
 const COUNT = 500
 

@@ -8,12 +8,12 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { expect, onTestFinished, test } from 'vitest'
-import { Running } from './support/child.js'
-import { Client, refusal } from './support/client.js'
-import { type Address, addressOf, describeEngines, type EngineName } from './support/engines.js'
-import { http } from './support/http.js'
-import { proxyHeader, tcp4 } from './support/proxy-header.js'
-import { binary, closeCode, text as frameOf, handshake, RawClient } from './support/raw-client.js'
+import { Running } from '../support/child.js'
+import { Client, refusal } from '../support/client.js'
+import { type Address, addressOf, describeEngines, type EngineName } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { proxyHeader, tcp4 } from '../support/proxy-header.js'
+import { binary, closeCode, text as frameOf, handshake, RawClient } from '../support/raw-client.js'
 
 /** An example that is ready. */
 async function start(
@@ -22,7 +22,7 @@ async function start(
   env: NodeJS.ProcessEnv = {},
   args: readonly string[] = [],
 ): Promise<{ running: Running; address: Address; line: string }> {
-  const file = fileURLToPath(new URL(`../examples/${name}`, import.meta.url))
+  const file = fileURLToPath(new URL(`../../examples/${name}`, import.meta.url))
   const running = new Running([process.execPath, file, ...args], {
     env: { PORT: '0', NATIVE_WEBSOCKET_SERVER_ENGINE: engine, ...env },
   })

@@ -16,7 +16,7 @@ import {
   SmallProject,
   withoutTools,
   writeUpstream,
-} from './support/small-project.js'
+} from '../support/small-project.js'
 
 // A test builds up to four times, on a machine that may be doing other things.
 vi.setConfig({ testTimeout: 120_000 })

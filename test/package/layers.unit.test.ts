@@ -11,7 +11,11 @@ interface Layer {
 }
 
 const LAYERS: readonly Layer[] = [
-  { name: 'tools without knowledge of servers, and errors', files: /^src\/(util\/|errors\.ts$)/, mayUse: /^(node:|src\/(util\/|errors\.ts$))/ },
+  {
+    name: 'tools without knowledge of servers, and errors',
+    files: /^src\/(util\/|errors\.ts$)/,
+    mayUse: /^(node:|src\/(util\/|errors\.ts$))/,
+  },
   { name: 'the public types', files: /^src\/types\//, mayUse: /^(node:|src\/(types\/|errors\.ts$))/ },
   { name: 'the contract', files: /^src\/engine\/contract\.ts$/, mayUse: /^node:/ },
   {

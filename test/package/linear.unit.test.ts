@@ -8,13 +8,13 @@ import { describe, expect, test } from 'vitest'
 import type { RequestHead } from '../../src/engine/contract.js'
 import { requestHeadOf } from '../../src/engine/native/request.js'
 import { headOf } from '../../src/engine/portable/http-request.js'
-import { agreeOnCompression, extensionOffersOf } from '../../src/websocket/deflate-negotiation.js'
-import { isWebSocketUpgrade, offeredProtocols, refusalOf } from '../../src/websocket/handshake.js'
 import { headerOf, IncomingRequest } from '../../src/http/request.js'
 import { decodeParams, RouteTable } from '../../src/http/routes.js'
 import { normalizePath, readTarget } from '../../src/http/target.js'
 import { resolveAllowedOrigins } from '../../src/options/origins.js'
 import { resolveRoute } from '../../src/options/websocket.js'
+import { agreeOnCompression, extensionOffersOf } from '../../src/websocket/deflate-negotiation.js'
+import { isWebSocketUpgrade, offeredProtocols, refusalOf } from '../../src/websocket/handshake.js'
 
 /** Between four, of what is linear, and sixteen. */
 const MOST = 10

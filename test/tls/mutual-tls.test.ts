@@ -1,11 +1,11 @@
 /** Clients that must show a certificate: who is served, and who is not, however they try. */
 import type { ConnectionOptions } from 'node:tls'
 import { beforeAll, expect, test } from 'vitest'
-import type { TlsOptions } from '../src/index.js'
-import { Authority, type Certificate, localhostCertificate, makeCertificate } from './support/certificates.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
-import { request, type TlsRequest } from './support/tls-client.js'
+import type { TlsOptions } from '../../src/index.js'
+import { Authority, type Certificate, localhostCertificate, makeCertificate } from '../support/certificates.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
+import { request, type TlsRequest } from '../support/tls-client.js'
 
 let authority: Authority
 let intermediate: Authority

@@ -4,11 +4,11 @@ import { connect as connectTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ClosedError, OptionError, TlsError, type TlsOptions } from '../src/index.js'
-import { Authority, type Certificate } from './support/certificates.js'
-import { Client } from './support/client.js'
-import { describeEngines, listen, makeServer, serve } from './support/engines.js'
-import { request } from './support/tls-client.js'
+import { ClosedError, OptionError, TlsError, type TlsOptions } from '../../src/index.js'
+import { Authority, type Certificate } from '../support/certificates.js'
+import { Client } from '../support/client.js'
+import { describeEngines, listen, makeServer, serve } from '../support/engines.js'
+import { request } from '../support/tls-client.js'
 
 let authority: Authority
 let first: Certificate

@@ -1,11 +1,11 @@
 /** Several certificates on one port: which client gets which, and what each entry has of its own. */
 import { connect as connectTcp, createServer, type Socket } from 'node:net'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
-import type { TlsOptions } from '../src/index.js'
-import { Authority, type Certificate } from './support/certificates.js'
-import { Client } from './support/client.js'
-import { type Address, describeEngines, type EngineName, serve } from './support/engines.js'
-import { request } from './support/tls-client.js'
+import type { TlsOptions } from '../../src/index.js'
+import { Authority, type Certificate } from '../support/certificates.js'
+import { Client } from '../support/client.js'
+import { type Address, describeEngines, type EngineName, serve } from '../support/engines.js'
+import { request } from '../support/tls-client.js'
 
 let authority: Authority
 const certificates: Record<string, Certificate> = {}

@@ -1,9 +1,9 @@
 /** `allowedOrigins`: whose pages may open a WebSocket. */
 import { expect, test } from 'vitest'
-import { Client, refusal } from './support/client.js'
-import { describeEngines, type Served, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import { Client, refusal } from '../support/client.js'
+import { describeEngines, type Served, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 describeEngines('allowedOrigins', (engine) => {
   test('as a list lets in those that it names, and answers others with 403', async () => {

@@ -1,9 +1,9 @@
 /** `drained()`: waiting until the client has read enough. */
 import { expect, test } from 'vitest'
-import { ClosedError, OptionError, type Socket } from '../src/index.js'
-import { describeEngines, type EngineName, type ServeOptions, serve } from './support/engines.js'
-import { RawClient } from './support/raw-client.js'
-import { Queue, turns, within } from './support/waiting.js'
+import { ClosedError, OptionError, type Socket } from '../../src/index.js'
+import { describeEngines, type EngineName, type ServeOptions, serve } from '../support/engines.js'
+import { RawClient } from '../support/raw-client.js'
+import { Queue, turns, within } from '../support/waiting.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -1,10 +1,10 @@
 /** What becomes of messages for a client that does not read: `dropped`, `closeOnBackpressureLimit`, and what it may cost. */
 import { expect, test } from 'vitest'
-import { SendStatus, type Socket, type WebSocketHandlers } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
-import { OPCODE, RawClient } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import { SendStatus, type Socket, type WebSocketHandlers } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
+import { OPCODE, RawClient } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -1,10 +1,10 @@
 /** What `send` answers, and that the answer is what happens: taken, waiting, or not taken. */
 import { expect, test } from 'vitest'
-import { SendStatus, type Socket } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { closeFrame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import { SendStatus, type Socket } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { closeFrame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -1,7 +1,7 @@
 /** Those who wait for a shorter queue: who is woken, and at what cost. */
 import { describe, expect, test } from 'vitest'
-import { BufferWaiters } from '../../src/websocket/buffer-waiters.js'
 import type { EngineServer } from '../../src/engine/contract.js'
+import { BufferWaiters } from '../../src/websocket/buffer-waiters.js'
 import { turns } from '../support/waiting.js'
 
 /** A connection with a queue, as the engine's contract has it. */

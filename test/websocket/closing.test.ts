@@ -1,11 +1,11 @@
 /** How connections and servers end: every code, every order, at every moment. */
 import { expect, test } from 'vitest'
-import { ClosedError, OptionError, type Socket, type WebSocketServer } from '../src/index.js'
-import { Client } from './support/client.js'
-import { addressOf, describeEngines, makeServer, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { binary, closeCode, closeFrame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import { ClosedError, OptionError, type Socket, type WebSocketServer } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { addressOf, describeEngines, makeServer, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { binary, closeCode, closeFrame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
 

@@ -5,11 +5,11 @@ import { type Duplex, PassThrough, Readable, Writable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import { expect, test } from 'vitest'
 import { createWebSocketStream } from 'ws'
-import { ClosedError, duplex, messages, OptionError, type Socket, type WebSocketHandlers } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { closeFrame, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import { ClosedError, duplex, messages, OptionError, type Socket, type WebSocketHandlers } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { closeFrame, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB

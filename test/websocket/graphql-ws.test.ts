@@ -3,10 +3,10 @@ import { createRequire } from 'node:module'
 import { type Client, createClient, GRAPHQL_TRANSPORT_WS_PROTOCOL, handleProtocols, makeServer } from 'graphql-ws'
 import { expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
-import type { WebSocketHandlers } from '../src/index.js'
-import { refusal } from './support/client.js'
-import { describeEngines, type Served, serve } from './support/engines.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import type { WebSocketHandlers } from '../../src/index.js'
+import { refusal } from '../support/client.js'
+import { describeEngines, type Served, serve } from '../support/engines.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 // The package has two copies of everything, and refuses to mix them: graphql-ws gets this one from Node, Vite would choose the other.
 const { GraphQLInt, GraphQLNonNull, GraphQLObjectType, GraphQLSchema, GraphQLString } = createRequire(import.meta.url)(

@@ -1,11 +1,11 @@
 /** Handlers that throw or reject: who hears of it, what the client sees, and that nobody else is disturbed. */
 import { expect, test } from 'vitest'
-import type { Socket, WebSocketHandlers } from '../src/index.js'
-import { runFixture } from './support/child.js'
-import { Client } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { closeCode, closeFrame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import type { Socket, WebSocketHandlers } from '../../src/index.js'
+import { runFixture } from '../support/child.js'
+import { Client } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { closeCode, closeFrame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const failure = new Error('the handler failed')
 const fails: Record<string, () => void | Promise<void>> = {

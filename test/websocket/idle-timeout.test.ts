@@ -1,11 +1,11 @@
 /** Pings, pongs, and what becomes of silent clients. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import type { Socket, WebSocketServer } from '../src/index.js'
-import { Client } from './support/client.js'
-import { type Address, type Cleanup, describeEngines, serve } from './support/engines.js'
-import { closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import type { Socket, WebSocketServer } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { type Address, type Cleanup, describeEngines, serve } from '../support/engines.js'
+import { closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
 

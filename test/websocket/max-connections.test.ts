@@ -1,11 +1,11 @@
 /** `maxConnections` and `connections`. */
 import { expect, test } from 'vitest'
-import type { Accept } from '../src/index.js'
-import { Client, refusal } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { handshake, RawClient } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import type { Accept } from '../../src/index.js'
+import { Client, refusal } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { handshake, RawClient } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 describeEngines('maxConnections', (engine) => {
   test('refuses whoever comes beyond it with 503, on all routes, until somebody leaves', async () => {

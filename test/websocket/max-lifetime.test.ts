@@ -1,9 +1,9 @@
 /** `maxLifetime` on real connections. The minute that it takes at least is passed by a clock that is turned by hand. */
 import { afterEach, expect, test, vi } from 'vitest'
-import type { Socket } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { Queue, turns } from './support/waiting.js'
+import type { Socket } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { Queue, turns } from '../support/waiting.js'
 
 afterEach(() => vi.useRealTimers())
 

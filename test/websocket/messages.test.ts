@@ -1,10 +1,10 @@
 /** Messages: every kind, size, shape and split arrives as it was sent, in order, in memory that nobody overwrites. */
 import { createHash, randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { Client } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { binary, closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Queue } from './support/waiting.js'
+import { Client } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { binary, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Queue } from '../support/waiting.js'
 
 type Message = string | Buffer
 interface EchoSocket {

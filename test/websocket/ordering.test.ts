@@ -3,11 +3,11 @@
  * traffic; promise jobs between batches; nothing from inside a call.
  */
 import { expect, test } from 'vitest'
-import type { Socket } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, serve } from './support/engines.js'
-import { RawClient, text } from './support/raw-client.js'
-import { Queue, turns } from './support/waiting.js'
+import type { Socket } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, serve } from '../support/engines.js'
+import { RawClient, text } from '../support/raw-client.js'
+import { Queue, turns } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
 

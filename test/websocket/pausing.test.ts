@@ -1,9 +1,9 @@
 /** `pause()` and `resume()`: a client that is made to wait. */
 import { expect, test } from 'vitest'
-import type { Socket, WebSocketHandlers } from '../src/index.js'
-import { describeEngines, type EngineName, type ServeOptions, serve } from './support/engines.js'
-import { closeCode, closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import type { Socket, WebSocketHandlers } from '../../src/index.js'
+import { describeEngines, type EngineName, type ServeOptions, serve } from '../support/engines.js'
+import { closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -1,11 +1,11 @@
 /** Compressed messages as no honest client would send them, and as odd ones do: bombs, broken data, fragments, marks in wrong places. */
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import type { CompressionOptions } from '../src/index.js'
-import { compressedText, deflateMessage, deflaterWithMemory, RSV1, textOf } from './support/deflate.js'
-import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
-import { binary, closeCode, frame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Queue, turns } from './support/waiting.js'
+import type { CompressionOptions } from '../../src/index.js'
+import { compressedText, deflateMessage, deflaterWithMemory, RSV1, textOf } from '../support/deflate.js'
+import { describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
+import { binary, closeCode, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Queue, turns } from '../support/waiting.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -2,12 +2,18 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { PerMessageDeflateOptions } from 'ws'
-import { type CompressionOptions, type CompressorSize, OptionError, type Socket, type WebSocketHandlers } from '../src/index.js'
-import { Client } from './support/client.js'
-import { deflaterWithMemory, inflateMessage, inflaterWithMemory, RSV1, textOf } from './support/deflate.js'
-import { describeEngines, type Served, type ServeOptions, serve } from './support/engines.js'
-import { frame, handshake, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import {
+  type CompressionOptions,
+  type CompressorSize,
+  OptionError,
+  type Socket,
+  type WebSocketHandlers,
+} from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { deflaterWithMemory, inflateMessage, inflaterWithMemory, RSV1, textOf } from '../support/deflate.js'
+import { describeEngines, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { frame, handshake, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB

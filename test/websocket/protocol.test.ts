@@ -3,11 +3,11 @@
  * and by the server in `close`, and disturbs nobody else.
  */
 import { expect, test } from 'vitest'
-import { Client } from './support/client.js'
-import { deflateMessage, RSV1 } from './support/deflate.js'
-import { describeEngines, type EngineName, serve } from './support/engines.js'
-import { binary, closeCode, closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Queue } from './support/waiting.js'
+import { Client } from '../support/client.js'
+import { deflateMessage, RSV1 } from '../support/deflate.js'
+import { describeEngines, type EngineName, serve } from '../support/engines.js'
+import { binary, closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Queue } from '../support/waiting.js'
 
 const LIMIT = 1000
 const continuation = (payload: string | Uint8Array, fin = true): Buffer => frame({ opcode: OPCODE.CONTINUATION, payload, fin })

@@ -1,10 +1,10 @@
 /** `rateLimit`: clients that send more than they may, and those that do not. */
 import { deflateRawSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { duplex, messages, type RateLimit, type Socket, type WebSocketHandlers } from '../src/index.js'
-import { describeEngines, type EngineName, serve } from './support/engines.js'
-import { binary, closeCode, closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import { duplex, messages, type RateLimit, type Socket, type WebSocketHandlers } from '../../src/index.js'
+import { describeEngines, type EngineName, serve } from '../support/engines.js'
+import { binary, closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
 

@@ -1,10 +1,10 @@
 /** `sendPings` with an interval, on real connections. The time that it takes is passed by a clock that is turned by hand. */
 import { afterEach, expect, test, vi } from 'vitest'
-import type { Socket } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { closeFrame, OPCODE, RawClient } from './support/raw-client.js'
-import { Queue, turns } from './support/waiting.js'
+import type { Socket } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { closeFrame, OPCODE, RawClient } from '../support/raw-client.js'
+import { Queue, turns } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
 

@@ -10,11 +10,11 @@ import {
   type SendStreamOptions,
   type Socket,
   type WebSocketHandlers,
-} from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { closeCode, closeFrame, frame, OPCODE, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+} from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -1,9 +1,9 @@
 /** `sockets()`: everybody who is connected, while they come and go. */
 import { expect, test } from 'vitest'
-import type { Socket } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, makeServer, type Served, serve } from './support/engines.js'
-import { Queue } from './support/waiting.js'
+import type { Socket } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, makeServer, type Served, serve } from '../support/engines.js'
+import { Queue } from '../support/waiting.js'
 
 describeEngines('sockets()', (engine) => {
   test('gives the same objects as the handlers of all routes, the oldest first', async () => {

@@ -1,11 +1,11 @@
 /** Publish and subscribe with very many topics, and with very many subscribers. */
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import type { Socket } from '../src/index.js'
-import { Child } from './support/child.js'
-import { Client } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { Queue, within } from './support/waiting.js'
+import type { Socket } from '../../src/index.js'
+import { Child } from '../support/child.js'
+import { Client } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { Queue, within } from '../support/waiting.js'
 
 const TOPICS = 100_000
 const SUBSCRIBERS = 10_000

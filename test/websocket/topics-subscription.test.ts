@@ -1,9 +1,9 @@
 /** The `subscription` handler: when it is called, and that its counts add up. */
 import { expect, test } from 'vitest'
-import type { Socket, WebSocketHandlers } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served, serve } from './support/engines.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import type { Socket, WebSocketHandlers } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 /** A change of one topic: before and after. */
 type Change = readonly [topic: string, before: number, subscribers: number]

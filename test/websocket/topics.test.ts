@@ -1,10 +1,10 @@
 /** Topics: who gets what, once, and in which order. */
 import { expect, test } from 'vitest'
-import type { Socket, WebSocketHandlers } from '../src/index.js'
-import { Client } from './support/client.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from './support/engines.js'
-import { RawClient } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import type { Socket, WebSocketHandlers } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { RawClient } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 interface Peer {
   readonly client: Client

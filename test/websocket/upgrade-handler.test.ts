@@ -1,10 +1,10 @@
 /** The `upgrade` handler: accepting and refusing, at once and later, and everything that may happen in between. */
 import { expect, test } from 'vitest'
-import type { Accept, Socket, UpgradeRequest, WebSocketHandlers } from '../src/index.js'
-import { Client, refusal } from './support/client.js'
-import { describeEngines, type Served, serve } from './support/engines.js'
-import { binary, closeFrame, handshake, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, turns, within } from './support/waiting.js'
+import type { Accept, Socket, UpgradeRequest, WebSocketHandlers } from '../../src/index.js'
+import { Client, refusal } from '../support/client.js'
+import { describeEngines, type Served, serve } from '../support/engines.js'
+import { binary, closeFrame, handshake, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 /** An upgrade handler whose answers are given by hand. */
 function gatekeeper() {

@@ -1,11 +1,11 @@
 /** The WebSocket handshake: what is accepted, and what each refusal says. */
 import { connect as connectTls } from 'node:tls'
 import { expect, test } from 'vitest'
-import { Client, refusal } from './support/client.js'
-import { describeEngines, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { closeCode, closeFrame, handshake, RawClient, text } from './support/raw-client.js'
-import { Queue, turns, within } from './support/waiting.js'
+import { Client, refusal } from '../support/client.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { closeCode, closeFrame, handshake, RawClient, text } from '../support/raw-client.js'
+import { Queue, turns, within } from '../support/waiting.js'
 
 const echo = { message: (socket: { send(data: string | Buffer): number }, message: string | Buffer) => void socket.send(message) }
 

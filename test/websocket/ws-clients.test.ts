@@ -11,11 +11,11 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { type ClientOptions, createWebSocketStream, WebSocket as WsClient } from 'ws'
-import type { Socket, UpgradeRequest } from '../src/index.js'
-import { localhostCertificate, makeCertificate } from './support/certificates.js'
-import { Client, refusal } from './support/client.js'
-import { describeEngines, type EngineName, makeServer, type Served, serve } from './support/engines.js'
-import { Queue, within } from './support/waiting.js'
+import type { Socket, UpgradeRequest } from '../../src/index.js'
+import { localhostCertificate, makeCertificate } from '../support/certificates.js'
+import { Client, refusal } from '../support/client.js'
+import { describeEngines, type EngineName, makeServer, type Served, serve } from '../support/engines.js'
+import { Queue, within } from '../support/waiting.js'
 
 /** Options that the client takes and that its types do not name: those of `http.request` and `tls.connect`, and a recent one. */
 const untyped = (options: Record<string, unknown>): ClientOptions => options

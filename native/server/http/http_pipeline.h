@@ -28,8 +28,8 @@
 
 #include "server/http/request_body.h"
 #include "server/http/request_deadlines.h"
-#include "server/uws/tls_reading.h"
 #include "server/net/turns.h"
+#include "server/uws/tls_reading.h"
 
 namespace nws {
 

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "server/net/address_text.h"
 #include "server/http/http_answer.h"
+#include "server/net/address_text.h"
 #include "server/uws/reading.h"
 #include "server/websocket_server.h"
 

@@ -10,8 +10,8 @@
 
 #include "server/http/http_answer.h"
 #include "server/http/http_reading.h"
-#include "server/websocket_server.h"
 #include "server/websocket/websocket_side.h"
+#include "server/websocket_server.h"
 
 namespace nws {
 

@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "server/uws/socket_set.h"
 #include "server/net/turns.h"
+#include "server/uws/socket_set.h"
 
 namespace uWS {
 struct Loop;

@@ -6,8 +6,8 @@ extern "C" {
 #include "internal/internal.h"  // µSockets' own view of a socket: it has no public way to dispatch one
 }
 
-#include "server/uws/socket_set.h"
 #include "server/net/turns.h"
+#include "server/uws/socket_set.h"
 
 namespace nws {
 

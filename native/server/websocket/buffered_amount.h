@@ -3,8 +3,8 @@
 
 #include "server/uws/reading.h"  // before App.h
 
-#include "server/websocket/connection_table.h"
 #include "server/uws/uws_specializations.h"
+#include "server/websocket/connection_table.h"
 
 namespace nws {
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "server/http/http_pipeline.h"  // before App.h
-#include "server/uws/reading.h"        // likewise
+#include "server/uws/reading.h"         // likewise
 
 #include <deque>
 #include <string>
@@ -11,11 +11,11 @@
 #include <unordered_map>
 #include <utility>
 
+#include "server/net/turns.h"
+#include "server/uws/uws_specializations.h"
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/connection_table.h"
-#include "server/net/turns.h"
 #include "server/websocket/unparsed_input.h"
-#include "server/uws/uws_specializations.h"
 
 namespace nws {
 

@@ -9,8 +9,8 @@
 
 #include <libusockets.h>
 
-#include "server/websocket/compression.h"
 #include "server/net/turns.h"
+#include "server/websocket/compression.h"
 
 namespace nws {
 

@@ -6,10 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "server/websocket/buffered_amount.h"
-#include "server/websocket/connection_table.h"
 #include "server/counters.h"
 #include "server/uws/uws_specializations.h"
+#include "server/websocket/buffered_amount.h"
+#include "server/websocket/connection_table.h"
 #include "server/websocket_server.h"
 
 namespace nws {

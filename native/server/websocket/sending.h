@@ -5,12 +5,12 @@
 #include <string_view>
 #include <utility>
 
+#include "server/counters.h"
+#include "server/uws/uws_specializations.h"
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/connection_owner.h"
 #include "server/websocket/connection_table.h"
-#include "server/counters.h"
 #include "server/websocket/publishing.h"
-#include "server/uws/uws_specializations.h"
 #include "server/websocket_server.h"
 
 namespace nws {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "server/http/http_pipeline.h"  // before App.h
-#include "server/uws/reading.h"        // likewise
+#include "server/uws/reading.h"         // likewise
 
 #include <algorithm>
 #include <string_view>
@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "server/counters.h"
+#include "server/uws/uws_specializations.h"
 #include "server/websocket/frame_reader.h"
 #include "server/websocket/publishing.h"
 #include "server/websocket/sending.h"
-#include "server/uws/uws_specializations.h"
 #include "server/websocket_server.h"
 
 namespace nws {

@@ -7,8 +7,8 @@
  */
 import { Buffer } from 'node:buffer'
 import { WebSocketServer as WsServer } from 'ws'
-import { plainView } from '../../util/bytes.js'
 import { ClosedError } from '../../errors.js'
+import { plainView } from '../../util/bytes.js'
 import type {
   CompressionAgreement,
   ConnectionEvents,

@@ -11,8 +11,8 @@ import { Inflater } from './inflate.js'
 import type { InputReader, PacedInput } from './input.js'
 import { unmask } from './mask.js'
 import { INVALID_DATA, MessageBuffer, TOO_BIG } from './messages.js'
-import type { TurnBudget } from './turns.js'
 import { LONG_MESSAGE } from './turn-budget.js'
+import type { TurnBudget } from './turns.js'
 
 /** RFC 6455, section 7.4.1. */
 const PROTOCOL_ERROR = 1002

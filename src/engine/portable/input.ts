@@ -8,8 +8,8 @@ import type { Socket as NetSocket } from 'node:net'
 import process from 'node:process'
 import { GrowingBuffer } from '../../util/growing-buffer.js'
 import { transportOf } from './tls.js'
-import { TurnBudget, turns, type Waiting } from './turns.js'
 import { MAX_HELD_BYTES } from './turn-budget.js'
+import { TurnBudget, turns, type Waiting } from './turns.js'
 
 /**
  * Bytes that wait, from which on the socket is not read. With fewer it is, or a client that goes away would

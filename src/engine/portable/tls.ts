@@ -13,8 +13,8 @@ import { GrowingBuffer } from '../../util/growing-buffer.js'
 import type { EngineTls } from '../contract.js'
 import { MAX_PROLOGUE_TIME, type Prologue, readPrologue } from './prologue.js'
 import { nodeTlsSettings } from './tls-settings.js'
-import { turns, type Waiting } from './turns.js'
 import { MAX_TLS_HANDSHAKES_PER_TURN } from './turn-budget.js'
+import { turns, type Waiting } from './turns.js'
 
 export class PortableTls {
   readonly #default: Server

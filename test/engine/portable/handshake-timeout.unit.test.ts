@@ -3,11 +3,11 @@ import { connect as connectTcp, createServer, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { MAX_PROLOGUE_TIME } from '../../src/engine/portable/prologue.js'
-import { PortableTls } from '../../src/engine/portable/tls.js'
-import { readTls } from '../../src/tls/material.js'
-import { localhostCertificate } from '../support/certificates.js'
-import { Deferred, within } from '../support/waiting.js'
+import { MAX_PROLOGUE_TIME } from '../../../src/engine/portable/prologue.js'
+import { PortableTls } from '../../../src/engine/portable/tls.js'
+import { readTls } from '../../../src/tls/material.js'
+import { localhostCertificate } from '../../support/certificates.js'
+import { Deferred, within } from '../../support/waiting.js'
 
 const tls = vi.hoisted(() => ({ createServer: vi.fn() }))
 vi.mock('node:tls', async (original) => {

@@ -3,10 +3,10 @@ import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { connect } from 'node:tls'
 import { describe, expect, test, vi } from 'vitest'
-import { type Prologue, readPrologue } from '../../src/engine/portable/prologue.js'
-import { parseProxyHeader } from '../../src/engine/portable/proxy.js'
-import { ClientHelloReader } from '../../src/engine/portable/tls.js'
-import { GrowingBuffer } from '../../src/util/growing-buffer.js'
+import { type Prologue, readPrologue } from '../../../src/engine/portable/prologue.js'
+import { parseProxyHeader } from '../../../src/engine/portable/proxy.js'
+import { ClientHelloReader } from '../../../src/engine/portable/tls.js'
+import { GrowingBuffer } from '../../../src/util/growing-buffer.js'
 
 /** Looks at the first bytes of something as often as a connection would that brings one byte at a time. */
 function bytesLookedAt(bytes: Buffer, parse: (bytes: Buffer) => unknown): number {

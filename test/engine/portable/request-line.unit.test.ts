@@ -1,7 +1,7 @@
 /** The first line of a request of the portable engine is judged alike wherever its bytes are cut. */
 import { Buffer } from 'node:buffer'
 import { describe, expect, test } from 'vitest'
-import { RequestLine } from '../../src/engine/portable/request-line.js'
+import { RequestLine } from '../../../src/engine/portable/request-line.js'
 
 /** Whether the head is taken, when its bytes come in two pieces. */
 function accepts(head: string, cut: number): boolean {

@@ -1,9 +1,9 @@
 /** Parts of the portable engine that read what comes in pieces: wherever it is cut, the result is the same. */
 import { describe, expect, test } from 'vitest'
-import { unmask } from '../../src/engine/portable/mask.js'
-import { RequestEnds } from '../../src/engine/portable/request-ends.js'
-import { Utf8Check } from '../../src/engine/portable/utf8.js'
-import { GrowingBuffer } from '../../src/util/growing-buffer.js'
+import { unmask } from '../../../src/engine/portable/mask.js'
+import { RequestEnds } from '../../../src/engine/portable/request-ends.js'
+import { Utf8Check } from '../../../src/engine/portable/utf8.js'
+import { GrowingBuffer } from '../../../src/util/growing-buffer.js'
 
 /** Numbers that look random, and are the same each time (Park and Miller). */
 function numbers(seed: number): (below: number) => number {

@@ -3,11 +3,11 @@
  * arrives, however slowly they read.
  */
 import { describe, expect, test } from 'vitest'
-import type { Socket, WebSocketHandlers } from '../src/index.js'
-import { type Cleanup, describeEngines, type EngineName, type Served, serve } from './support/engines.js'
-import { http } from './support/http.js'
-import { closeCode, closeFrame, RawClient, text } from './support/raw-client.js'
-import { Deferred, Queue, within } from './support/waiting.js'
+import type { Socket, WebSocketHandlers } from '../../src/index.js'
+import { type Cleanup, describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { closeCode, closeFrame, RawClient, text } from '../support/raw-client.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
 /** More than the buffers of both kernels take. */

@@ -1,13 +1,16 @@
 /**
- * Adds up the reports named on the command line: Vitest's JSON (`.json`) and TAP (`.tap`). Prints a line for each, with the number
- * of tests that have passed on each engine and those that have passed on one of them only, and the sum. Exits 1 when a test failed,
- * or when a report is missing or incomplete.
+ * Adds up the reports named on the command line: Vitest's JSON (`.json`) and TAP (`.tap`). Prints a line for
+ * each, with the number of tests that have passed on each engine and those that have passed on one of them
+ * only, and the sum. Exits 1 when a test failed, or when a report is missing or incomplete.
  */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import process from 'node:process'
 
-/** @typedef {{ passed: number, failed: number, skipped: number, titles: string[] }} Counts titles: of what passed */
+/**
+ * @typedef {{ passed: number, failed: number, skipped: number, titles: string[] }} Counts titles: of what
+ *   passed
+ */
 
 const ENGINES = ['native', 'portable']
 
@@ -49,8 +52,8 @@ function titlesOn(engine, { titles }) {
 }
 
 /**
- * The engines behave alike but for what docs/engines.md says: a test of one of them alone is such a difference, or a test that was
- * skipped.
+ * The engines behave alike but for what docs/engines.md says: a test of one of them alone is such a
+ * difference, or a test that was skipped.
  * @param {{ engine: string, titles: Set<string> }[]} onEach
  */
 function printDifferences(onEach) {
@@ -67,7 +70,8 @@ function inWords({ passed, failed, skipped }) {
 
 /**
  * A file that fails outside its tests counts as one failure, and so does an error that belongs to no test.
- * @param {{ success: boolean, testResults: { status: string, assertionResults: { status: string, fullName: string }[] }[] }} report
+ * @param {{ success: boolean, testResults: { status: string, assertionResults: { status: string, fullName:
+ *   string }[] }[] }} report
  * @returns {Counts}
  */
 function countVitest(report) {

@@ -4,9 +4,10 @@
  *   node examples/cores.mjs            then: npx wscat -c ws://localhost:7000, several times
  *   node examples/cores.mjs --threads  with worker_threads instead of node:cluster
  *
- * Each server listens with `reusePort`, and Linux spreads new connections over them; they stay where they are. node:cluster
- * starts the processes and watches over them, but does not hand them connections. Topics belong to one server: a `backplane` would carry
- * them to the others. WORKERS says how many there are. The portable engine needs Node.js 22.12 for this.
+ * Each server listens with `reusePort`, and Linux spreads new connections over them; they stay where they
+ * are. node:cluster starts the processes and watches over them, but does not hand them connections. Topics
+ * belong to one server: a `backplane` would carry them to the others. WORKERS says how many there are. The
+ * portable engine needs Node.js 22.12 for this.
  */
 import cluster from 'node:cluster'
 import { once } from 'node:events'

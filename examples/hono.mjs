@@ -1,10 +1,11 @@
 /**
  * Hono and WebSockets side by side, on one port.
  *
- *   node examples/hono.mjs        then: curl http://localhost:7000/api/notes, and npx wscat -c ws://localhost:7000/live
+ *   node examples/hono.mjs        then: curl http://localhost:7000/api/notes, and npx wscat -c
+ *   ws://localhost:7000/live
  *
- * What has no route of its own goes to Hono, or to any other framework that speaks `fetch`. A note that is posted over HTTP
- * reaches everybody who watches over WebSocket.
+ * What has no route of its own goes to Hono, or to any other framework that speaks `fetch`. A note that is
+ * posted over HTTP reaches everybody who watches over WebSocket.
  */
 import { Hono } from 'hono'
 import { WebSocketServer } from 'native-websocket-server'

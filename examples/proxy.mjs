@@ -3,10 +3,10 @@
  *
  *   UPSTREAM=http://localhost:8080 node examples/proxy.mjs        then: curl -i http://localhost:7000/
  *
- * A Response of `fetch` can be returned as it is: bodies are streamed both ways, no faster than each side reads.
- * `fetch` has decompressed the content, so the server leaves out what the fields of the answer still say of its
- * compression and length. What a request's fields say of the client's connection is left out here, for `fetch`
- * refuses some of it.
+ * A Response of `fetch` can be returned as it is: bodies are streamed both ways, no faster than each side
+ * reads. `fetch` has decompressed the content, so the server leaves out what the fields of the answer still
+ * say of its compression and length. What a request's fields say of the client's connection is left out here,
+ * for `fetch` refuses some of it.
  */
 import { WebSocketServer } from 'native-websocket-server'
 

@@ -1,10 +1,12 @@
 /**
- * A live ticker: whoever asks for a symbol gets its price, until the connection ends or the client has had enough of it.
+ * A live ticker: whoever asks for a symbol gets its price, until the connection ends or the client has had
+ * enough of it.
  *
  *   node examples/ticker.mjs      then: npx wscat -c ws://localhost:7000/prices, and type +ACME or -ACME
  *
- * Each symbol is a topic. Prices are made only while somebody listens: `subscription` tells when the first subscriber comes and when the
- * last one leaves. A client that reads too slowly misses prices (`dropped`) rather than filling the server's memory.
+ * Each symbol is a topic. Prices are made only while somebody listens: `subscription` tells when the first
+ * subscriber comes and when the last one leaves. A client that reads too slowly misses prices (`dropped`)
+ * rather than filling the server's memory.
  */
 import { WebSocketServer } from 'native-websocket-server'
 

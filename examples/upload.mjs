@@ -1,11 +1,14 @@
 /**
- * Takes files over WebSocket, with progress, and writes them to disk as fast as the disk takes them and no faster.
+ * Takes files over WebSocket, with progress, and writes them to disk as fast as the disk takes them and no
+ * faster.
  *
- *   node examples/upload.mjs      serves on ws://localhost:7000/files/<name>, and keeps files in a new temporary folder
+ *   node examples/upload.mjs      serves on ws://localhost:7000/files/<name>, and keeps files in a new
+ *   temporary folder
  *
- * `duplex` makes a stream of the connection. While the disk is busy, the stream does not read, so neither does the server, and
- * TCP slows the client down: a file of any size costs a few buffers of memory. The client sends the file in binary messages, reads how much
- * has been taken after each, and closes when all of it has.
+ * `duplex` makes a stream of the connection. While the disk is busy, the stream does not read, so neither
+ * does the server, and TCP slows the client down: a file of any size costs a few buffers of memory. The
+ * client sends the file in binary messages, reads how much has been taken after each, and closes when all of
+ * it has.
  */
 import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'

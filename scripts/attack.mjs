@@ -2,8 +2,8 @@
  * Attacks a real server with hostile clients of every kind at once (test/attack/kinds), while well-behaved
  * ones (test/attack/witnesses) check each of their own bytes, their order, and that they are served. Fails
  * for a byte that is lost or wrong, a witness that is not served, a crash, something that attackers leave
- * behind, or more memory or more work in one turn of the event loop than docs/limits.md says. Work is counted,
- * in requests and messages; times are printed and not judged.
+ * behind, or more memory or more work in one turn of the event loop than docs/limits.md says. Work is
+ * counted, in requests and messages; times are printed and not judged.
  *
  *   npm run attack -- [--seconds 180] [--seed 1] [--engine native|portable] [--kind slow-heads] [--sanitize]
  *
@@ -38,8 +38,8 @@ const CALM = 3
 const PATIENCE = 20
 /**
  * Seconds in which something of what attackers have left must be cleared away: idle connections, bodies that
- * never end, closing handshakes. What they have left in the kernel's buffers is delivered first, which takes as
- * long as it takes.
+ * never end, closing handshakes. What they have left in the kernel's buffers is delivered first, which takes
+ * as long as it takes.
  */
 const CLEARING = 45
 /** A server that holds this many times what it may is ended, for the machine's sake. */

@@ -1,9 +1,10 @@
 /**
- * Writes the reference by symbol into docs/api.md, between its two markers, from the docstrings of what the package exports. What is
- * outside of the markers is written by hand. Exits 1 when something public has no docstring.
+ * Writes the reference by symbol into docs/api.md, between its two markers, from the docstrings of what the
+ * package exports. What is outside of the markers is written by hand. Exits 1 when something public has no
+ * docstring.
  *
- * It reads the declarations in dist/, and therefore compiles src/ first. `--check` does not, and changes nothing: it fails when the page
- * is not up to date with dist/, which tests run beside others that use it.
+ * It reads the declarations in dist/, and therefore compiles src/ first. `--check` does not, and changes
+ * nothing: it fails when the page is not up to date with dist/, which tests run beside others that use it.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,11 +1,12 @@
 /**
- * Calls the whole public interface at random, in random states, while clients of every kind come and go (test/fuzz): on the native
- * engine built with AddressSanitizer and UndefinedBehaviorSanitizer, then for a quarter of the time on the portable one.
+ * Calls the whole public interface at random, in random states, while clients of every kind come and go
+ * (test/fuzz): on the native engine built with AddressSanitizer and UndefinedBehaviorSanitizer, then for a
+ * quarter of the time on the portable one.
  *
  *   npm run fuzz -- [--seconds 60] [--seed 1] [--engine native|portable] [--plain]
  *
- * `--plain` takes the ordinary addon, which is quicker. The seed is printed; with it the same calls are made, as far as the network's
- * timing lets them. The report is build/reports/fuzz.tap.
+ * `--plain` takes the ordinary addon, which is quicker. The seed is printed; with it the same calls are made,
+ * as far as the network's timing lets them. The report is build/reports/fuzz.tap.
  */
 import { spawn } from 'node:child_process'
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -26,7 +27,10 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds)
 if (!(seconds > 0)) fail(`--seconds must be a number, got ${values.seconds}`)
 
-/** Seconds for the fuzz to end once its time is up: the last servers close, the process ends, the sanitizer looks for leaks. */
+/**
+ * Seconds for the fuzz to end once its time is up: the last servers close, the process ends, the sanitizer
+ * looks for leaks.
+ */
 const PATIENCE = 90
 
 /** @typedef {{ name: string, problem: string | undefined }} Check problem: undefined when it holds */

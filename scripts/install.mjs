@@ -1,9 +1,11 @@
 /**
- * What `npm install` runs: brings the upstream sources, checks the tools, builds the native engine, compiles the TypeScript.
+ * What `npm install` runs: brings the upstream sources, checks the tools, builds the native engine, compiles
+ * the TypeScript.
  *
- * Sources or tools that cannot be had leave the portable engine (exit 0, the reason kept in build/install-reason.txt);
- * a build that was started and fails is always a failed install (exit 1). NATIVE_WEBSOCKET_SERVER_ENGINE decides otherwise:
- * `native` makes anything missing a failure, `portable` skips the native build.
+ * Sources or tools that cannot be had leave the portable engine (exit 0, the reason kept in
+ * build/install-reason.txt); a build that was started and fails is always a failed install (exit 1).
+ * NATIVE_WEBSOCKET_SERVER_ENGINE decides otherwise: `native` makes anything missing a failure, `portable`
+ * skips the native build.
  *
  * `--native` builds the native engine and nothing else, and fails when that cannot be done.
  */

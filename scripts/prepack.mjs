@@ -1,4 +1,7 @@
-/** Before `npm pack` and `npm publish`: the package carries dist/, made anew, and the upstream sources at the pinned commits. */
+/**
+ * Before `npm pack` and `npm publish`: the package carries dist/, made anew, and the upstream sources at the
+ * pinned commits.
+ */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'

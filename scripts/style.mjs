@@ -1,17 +1,20 @@
 /**
- * Checks (`--check`) or repairs (`--write`) the style of everything: Biome for TypeScript, JavaScript and JSON, clang-format for
- * C++. The second runs whatever the first has found.
+ * Checks (`--check`) or repairs (`--write`) the style of everything: Biome for TypeScript, JavaScript and
+ * JSON, clang-format for C++, and the width of comments and Markdown, which is checked only. Each runs
+ * whatever the others have found.
  *
- * Releases of clang-format differ in what they make of the same settings, so exactly one is asked. Where it is not installed
- * this says so and leaves the C++ sources alone; in continuous integration (CI=true) that is a failure.
+ * Releases of clang-format differ in what they make of the same settings, so exactly one is asked. Where it
+ * is not installed this says so and leaves the C++ sources alone; in continuous integration (CI=true) that is
+ * a failure.
  */
 import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import process from 'node:process'
 import { root } from './install/paths.mjs'
 import { run, which } from './install/processes.mjs'
+import { MAX_WIDTH, tooWide } from './style/prose-width.mjs'
 
 /** The release of clang-format whose opinion counts. */
 const CLANG_FORMAT_RELEASE = 14
@@ -26,7 +29,21 @@ if (!['--check', '--write'].includes(mode)) {
 const write = mode === '--write'
 const scriptsPass = runBiome()
 const sourcesPass = runClangFormat()
-process.exit(scriptsPass && sourcesPass ? 0 : 1)
+const prosePasses = write || checkProse()
+process.exit(scriptsPass && sourcesPass && prosePasses ? 0 : 1)
+
+function checkProse() {
+  const { ok, output } = run(['git', 'ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root })
+  if (!ok) {
+    console.error(`The width of comments and Markdown was not checked: ${output}`)
+    return false
+  }
+  const files = output.split('\n').filter((file) => /\.(ts|mts|mjs|cpp|h|md)$/.test(file) && existsSync(join(root, file)))
+  const found = files.flatMap((file) => tooWide(file, readFileSync(join(root, file), 'utf8')).map((line) => `${file}:${line}`))
+  for (const place of found) console.error(`${place}: a comment or a paragraph is wider than ${MAX_WIDTH} columns`)
+  if (found.length === 0) console.log(`Comments and Markdown: ${files.length} files are no wider than ${MAX_WIDTH} columns.`)
+  return found.length === 0
+}
 
 function runBiome() {
   const biome = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome')

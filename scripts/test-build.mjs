@@ -13,8 +13,10 @@ import { checkTools } from './install/tools.mjs'
 export const reports = join(buildDirectory, 'reports')
 
 /**
- * Builds the addon and one more target, or ends the process with what is missing or wrong. Gives the build's folder.
- * @param {{ sanitize: boolean, target?: string, help?: string }} what `help` is said where the target cannot be built
+ * Builds the addon and one more target, or ends the process with what is missing or wrong. Gives the build's
+ * folder.
+ * @param {{ sanitize: boolean, target?: string, help?: string }} what `help` is said where the target cannot
+ *   be built
  */
 export function buildForTests({ sanitize, target, help = '' }) {
   const folder = sanitize ? join(buildDirectory, 'sanitize') : buildDirectory

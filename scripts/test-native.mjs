@@ -1,9 +1,9 @@
 /**
  * Builds and runs the unit tests of native/server: a program without Node, which reports as TAP.
  *
- * `--sanitize` does so under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, in build/sanitize, and then runs
- * the tests of test/ against an addon that was built likewise. What follows goes to Vitest, for example
- * `npm run test:sanitize -- test/core/listening.test.ts`.
+ * `--sanitize` does so under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, in
+ * build/sanitize, and then runs the tests of test/ against an addon that was built likewise. What follows
+ * goes to Vitest, for example `npm run test:sanitize -- test/core/listening.test.ts`.
  *
  * The reports are build/reports/native.tap, native-sanitize.tap and vitest-sanitize.json.
  */
@@ -18,8 +18,8 @@ const sanitize = process.argv.includes('--sanitize')
 const vitestArguments = process.argv.slice(2).filter((argument) => argument !== '--sanitize')
 
 /**
- * Tests that load no addon, or do nothing with it that others do not: the sanitizers would only slow them down. And the one that
- * measures memory, of which the sanitizers keep what was freed.
+ * Tests that load no addon, or do nothing with it that others do not: the sanitizers would only slow them
+ * down. And the one that measures memory, of which the sanitizers keep what was freed.
  */
 const LEFT_OUT = [
   ...['cli', 'descriptors', 'echo', 'readme'].map((name) => `test/app/${name}.test.ts`),

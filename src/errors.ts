@@ -1,9 +1,12 @@
 /**
- * Every failure that this package reports: one class per kind, one stable `code` per cause. This file is the only home
- * of a code; docs/api.md lists them all, and a test holds the two together.
+ * Every failure that this package reports: one class per kind, one stable `code` per cause. This file is the
+ * only home of a code; docs/api.md lists them all, and a test holds the two together.
  */
 
-/** What each code means. The keys are the codes of every error but ListenError's, which carry the system's own. */
+/**
+ * What each code means. The keys are the codes of every error but ListenError's, which carry the system's
+ * own.
+ */
 export const ERROR_CODES = {
   ERR_OPTION: 'An option or argument has the wrong type or is out of range; the message names it, its value and the range.',
   ERR_LISTENING: 'The call must come before `listen`, or `listen` was called a second time.',
@@ -69,7 +72,9 @@ const SHARING_ADVICE = ' Processes and threads that are to share it must each li
 
 /** `listen` failed. `code` is the system's error code where there is one. */
 export class ListenError extends WebSocketServerError {
-  /** What was asked for: a name, a numeric address, or all addresses as `::`. `undefined` for a unix socket. */
+  /**
+   * What was asked for: a name, a numeric address, or all addresses as `::`. `undefined` for a unix socket.
+   */
   readonly host: string | undefined
   /** The port asked for. `undefined` for a unix socket. */
   readonly port: number | undefined
@@ -85,7 +90,10 @@ export class ListenError extends WebSocketServerError {
     this.unix = isUnix ? target.unix : undefined
   }
 
-  /** The error for a system error code; one without a meaning of its own here becomes `ERR_LISTEN`, with it as the cause. */
+  /**
+   * The error for a system error code; one without a meaning of its own here becomes `ERR_LISTEN`, with it as
+   * the cause.
+   */
   static fromSystemCode(systemCode: string, target: ListenTarget, cause?: unknown): ListenError {
     const known = systemCode.startsWith('E') && !systemCode.startsWith('ERR_') && Object.hasOwn(ERROR_CODES, systemCode)
     // The cast is what Object.hasOwn has just established.

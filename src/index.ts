@@ -1,5 +1,8 @@
 /// <reference types="node" preserve="true" />
-/** The public API, and nothing but. Its types need those of Node, also where a project's configuration names none. */
+/**
+ * The public API, and nothing but. Its types need those of Node, also where a project's configuration names
+ * none.
+ */
 
 export type { EngineName } from './engine/contract.js'
 export {

@@ -1,14 +1,14 @@
 /**
- * The server that users see: routes, requests, sockets and the shutdown, above either engine. Long because its methods carry the
- * reference of each.
+ * The server that users see: routes, requests, sockets and the shutdown, above either engine. Long because
+ * its methods carry the reference of each.
  */
 import { once } from 'node:events'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneLink } from './backplane/backplane.js'
-import { Dispatcher } from './core/dispatch.js'
 import { healthHandler } from './core/health.js'
-import { listenOn } from './core/listening.js'
+import { listenOn } from './core/listen.js'
 import { toMetrics } from './core/metrics.js'
+import { ServerRuntime } from './core/runtime.js'
 import type { EngineCounters, EngineName, EngineTls, ListenAddress } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/select.js'
 import { ClosedError, OptionError, WebSocketServerError } from './errors.js'
@@ -51,7 +51,7 @@ const FLUSH_INTERVAL = 20
 export class WebSocketServer implements AsyncDisposable {
   readonly #options: ResolvedServerOptions
   readonly #engine: SelectedEngine
-  readonly #dispatcher: Dispatcher
+  readonly #runtime: ServerRuntime
   /** What the next `listen` reads; and what it has read, which engines are given. */
   #tls: readonly TlsOptions[] | undefined
   #engineTls: readonly EngineTls[] | undefined
@@ -67,13 +67,13 @@ export class WebSocketServer implements AsyncDisposable {
     this.#options = resolveServerOptions(options)
     this.#tls = this.#options.tls
     this.#engine = selectEngine(this.#options.engine)
-    this.#dispatcher = new Dispatcher(this.#options.tls ? 'https' : 'http', this.#options, this.#options.onError)
+    this.#runtime = new ServerRuntime(this.#options.tls ? 'https' : 'http', this.#options, this.#options.onError)
     const { backplane } = this.#options
     if (backplane !== undefined) {
-      this.#dispatcher.backplane = new BackplaneLink(
+      this.#runtime.backplane = new BackplaneLink(
         backplane,
-        (topic, payload) => void this.#dispatcher.engine?.publish(topic, payload, 0),
-        (error) => this.#dispatcher.report(error),
+        (topic, payload) => void this.#runtime.engine?.publish(topic, payload, 0),
+        (error) => this.#runtime.report(error),
       )
     }
   }
@@ -90,26 +90,28 @@ export class WebSocketServer implements AsyncDisposable {
 
   /** WebSocket connections that have not ended. */
   get connections(): number {
-    return this.#dispatcher.sockets.size
+    return this.#runtime.sockets.size
   }
 
   /**
-   * The sockets of all routes, from the `open` handler's to those that are closing; the oldest first. They may come and go while you
-   * iterate: those that come are visited too, those that have ended are not. `data` is whatever their route's is.
+   * The sockets of all routes, from the `open` handler's to those that are closing; the oldest first. They
+   * may come and go while you iterate: those that come are visited too, those that have ended are not. `data`
+   * is whatever their route's is.
    */
   sockets(): IterableIterator<Socket<unknown>> {
-    return this.#dispatcher.sockets[Symbol.iterator]()
+    return this.#runtime.sockets[Symbol.iterator]()
   }
 
   /**
-   * Serves WebSocket connections on a path: literal segments, `:name` for one segment, `*` as the last segment for all that
-   * follows. Literal segments may be written as they are read (`/café`) or percent-encoded. Of several paths that match, a literal segment is preferred to a `:name`, and that to `*`. What sockets carry (`T`) is
-   * taken from what `upgrade` returns, when that is the first of the handlers. Throws OptionError; after `listen` ERR_LISTENING,
-   * after `close` ClosedError.
+   * Serves WebSocket connections on a path: literal segments, `:name` for one segment, `*` as the last
+   * segment for all that follows. Literal segments may be written as they are read (`/café`) or
+   * percent-encoded. Of several paths that match, a literal segment is preferred to a `:name`, and that to
+   * `*`. What sockets carry (`T`) is taken from what `upgrade` returns, when that is the first of the
+   * handlers. Throws OptionError; after `listen` ERR_LISTENING, after `close` ClosedError.
    */
   ws<T = undefined, P extends string = string>(path: P, handlers: WebSocketHandlers<T, P>): this {
     this.#checkRoute(path)
-    this.#dispatcher.addWebSocketRoute(path, handlers, resolveRoute(handlers), resolveMaxLifetime(handlers))
+    this.#runtime.addWebSocketRoute(path, handlers, resolveRoute(handlers), resolveMaxLifetime(handlers))
     return this
   }
 
@@ -139,17 +141,17 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Answers every method that has no route of its own on this path, OPTIONS included, which is otherwise answered with 204 and the
-   * methods that there are. Also mounts whatever has a fetch function: `server.any('/*', (request) => app.fetch(request))`. Paths and
-   * errors as in `ws`.
+   * Answers every method that has no route of its own on this path, OPTIONS included, which is otherwise
+   * answered with 204 and the methods that there are. Also mounts whatever has a fetch function:
+   * `server.any('/*', (request) => app.fetch(request))`. Paths and errors as in `ws`.
    */
   any<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route(ANY_METHOD, path, handler)
   }
 
   /**
-   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which it may be called again; with
-   * ERR_LISTENING when it was called before; with ClosedError when `close` was.
+   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which it may be
+   * called again; with ERR_LISTENING when it was called before; with ClosedError when `close` was.
    */
   listen(options?: TcpListenOptions): Promise<TcpListenResult>
   /** Likewise, on a unix socket. */
@@ -162,7 +164,7 @@ export class WebSocketServer implements AsyncDisposable {
     this.#isListening = true
     try {
       if (this.#tls !== undefined) this.#engineTls = readTls(this.#tls)
-      await this.#dispatcher.backplane?.start()
+      await this.#runtime.backplane?.start()
       return await listenOn(where, (address) => this.#bind(address))
     } catch (error) {
       this.#isListening = false
@@ -171,9 +173,10 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * New connections get these certificates and settings; those that are open stay as they are, and no TLS session from before is
-   * resumed. Before `listen`, they take the place of the option `tls`. Files are read before this returns. Throws OptionError, also when
-   * the server was made without `tls`, or TlsError: everything then stays as it was; after `close`, ClosedError.
+   * New connections get these certificates and settings; those that are open stay as they are, and no TLS
+   * session from before is resumed. Before `listen`, they take the place of the option `tls`. Files are read
+   * before this returns. Throws OptionError, also when the server was made without `tls`, or TlsError:
+   * everything then stays as it was; after `close`, ClosedError.
    */
   reloadTls(tls: TlsOptions | readonly TlsOptions[]): void {
     if (this.#closing) throw new ClosedError()
@@ -182,38 +185,40 @@ export class WebSocketServer implements AsyncDisposable {
     }
     const options = resolveTls(tls)
     const material = readTls(options)
-    this.#dispatcher.engine?.reloadTls(material)
+    this.#runtime.engine?.reloadTls(material)
     this.#tls = options
     this.#engineTls = material
   }
 
   /**
-   * Sends to every subscriber of a topic, here and behind the backplane. False when there is none here, or when the server does not
-   * listen. `compress` is as with `Socket.send`, for every subscriber here. Throws OptionError as `Socket.publish` does.
+   * Sends to every subscriber of a topic, here and behind the backplane. False when there is none here, or
+   * when the server does not listen. `compress` is as with `Socket.send`, for every subscriber here. Throws
+   * OptionError as `Socket.publish` does.
    */
   publish(topic: string, data: Data, compress?: boolean): boolean {
     checkTopic(topic)
     const payload = toPayload(data)
     if (compress !== undefined) checkBoolean('compress', compress)
-    return this.#dispatcher.publish(topic, payload, 0, compress)
+    return this.#runtime.publish(topic, payload, 0, compress)
   }
 
   /** How many sockets subscribe to a topic. Throws OptionError as `Socket.subscribe` does. */
   subscribers(topic: string): number {
     checkTopic(topic)
-    return this.#dispatcher.subscribers(topic)
+    return this.#runtime.subscribers(topic)
   }
 
   /** What was counted since the server was made. May be called at any time; after `close` the totals stay. */
   metrics(): Metrics {
-    return toMetrics(this.#dispatcher.counters, this.#dispatcher.engine?.counters() ?? this.#lastCounters)
+    return toMetrics(this.#runtime.counters, this.#runtime.engine?.counters() ?? this.#lastCounters)
   }
 
   /**
-   * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code` and `reason`;
-   * an `upgrade` that is under way is answered 503 when its handler accepts. Resolves when all sockets have ended, and all requests are
-   * answered and their answers, streams included, written; what is left after `timeout` milliseconds is cut. A route's handler that awaits this waits for itself, until the timeout. Further calls give the same
-   * promise. Rejects with OptionError, and then nothing is closed.
+   * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code`
+   * and `reason`; an `upgrade` that is under way is answered 503 when its handler accepts. Resolves when all
+   * sockets have ended, and all requests are answered and their answers, streams included, written; what is
+   * left after `timeout` milliseconds is cut. A route's handler that awaits this waits for itself, until the
+   * timeout. Further calls give the same promise. Rejects with OptionError, and then nothing is closed.
    */
   close(options: CloseOptions = {}): Promise<void> {
     if (this.#closing === undefined) {
@@ -223,7 +228,8 @@ export class WebSocketServer implements AsyncDisposable {
       } catch (error) {
         return Promise.reject(error)
       }
-      // Assigned before anything else happens: a `subscription` handler, which runs at once, may call this again.
+      // Assigned before anything else happens: a `subscription` handler, which runs at once, may call this
+      // again.
       let begin: (done: Promise<void>) => void = () => {}
       this.#closing = new Promise((resolve) => {
         begin = resolve
@@ -236,14 +242,14 @@ export class WebSocketServer implements AsyncDisposable {
   /** Lets the listening socket keep the process alive, as it does at first. Open connections always do. */
   ref(): this {
     this.#keepsProcessAlive = true
-    this.#dispatcher.engine?.ref()
+    this.#runtime.engine?.ref()
     return this
   }
 
   /** Lets the process end although the server listens, when nothing else keeps it alive. */
   unref(): this {
     this.#keepsProcessAlive = false
-    this.#dispatcher.engine?.unref()
+    this.#runtime.engine?.unref()
     return this
   }
 
@@ -256,7 +262,7 @@ export class WebSocketServer implements AsyncDisposable {
     this.#checkRoute(path)
     checkFunction('handler', handler)
     // The parameters are those that the path names, which is what Params<P> says.
-    this.#dispatcher.addHttpRoute(method, path, handler as RouteHandler<string>)
+    this.#runtime.addHttpRoute(method, path, handler as RouteHandler<string>)
     return this
   }
 
@@ -275,48 +281,48 @@ export class WebSocketServer implements AsyncDisposable {
     if (this.#closing) throw new ClosedError()
     const { proxyProtocol, requestTimeout } = this.#options
     const server = this.#engine.engine.createServer(
-      { tls: this.#engineTls, proxyProtocol, requestTimeout, routes: this.#dispatcher.routes },
-      this.#dispatcher,
+      { tls: this.#engineTls, proxyProtocol, requestTimeout, routes: this.#runtime.routes },
+      this.#runtime,
     )
-    this.#dispatcher.engine = server
+    this.#runtime.engine = server
     if (!this.#keepsProcessAlive) server.unref()
     try {
       const port = await server.listen(address)
       const { health } = this.#options
       // A route of the user's own on this very path is meant to replace it.
       if (health !== undefined) {
-        const dispatcher = this.#dispatcher
+        const runtime = this.#runtime
         const handler = healthHandler(
           health,
-          () => dispatcher.isClosing,
-          (error) => dispatcher.report(error),
+          () => runtime.isClosing,
+          (error) => runtime.report(error),
         )
-        dispatcher.addDefaultRoute('GET', health.path, handler)
+        runtime.addDefaultRoute('GET', health.path, handler)
       }
       return port
     } catch (error) {
-      this.#dispatcher.engine = undefined
+      this.#runtime.engine = undefined
       server.dispose()
       throw error
     }
   }
 
   async #shutDown({ code, reason, timeout }: Required<CloseOptions>): Promise<void> {
-    const { sockets, engine } = this.#dispatcher
-    this.#dispatcher.isClosing = true
+    const { sockets, engine } = this.#runtime
+    this.#runtime.isClosing = true
     engine?.stopListening()
     for (const socket of sockets) socket.close(code, reason)
     const patience = new AbortController()
     const timer = setTimeout(() => patience.abort(), timeout)
-    await Promise.race([this.#dispatcher.idle(), once(patience.signal, 'abort')])
+    await Promise.race([this.#runtime.idle(), once(patience.signal, 'abort')])
     // What was answered last may still be on its way to the client. No event tells of its arrival.
     while (engine?.isFlushed() === false && !patience.signal.aborted) await setTimeoutPromise(FLUSH_INTERVAL)
     clearTimeout(timer)
     // Cuts what is left: sockets that did not answer, and requests without an answer.
     engine?.dispose()
-    await this.#dispatcher.idle()
+    await this.#runtime.idle()
     this.#lastCounters = engine?.counters()
-    this.#dispatcher.engine = undefined
-    await this.#dispatcher.backplane?.close()
+    this.#runtime.engine = undefined
+    await this.#runtime.backplane?.close()
   }
 }

@@ -1,8 +1,9 @@
 /**
- * What all contenders in JavaScript share. Each is a program of its own: `node NAME.mjs echo|echo-deflate|fan-out [KEY.pem CERT.pem]`,
- * which listens on a free port of 127.0.0.1 and prints it. `echo` answers every message with itself, on any path, and so does
- * `echo-deflate`, but each answer is compressed, without context takeover (the windows are shared by all connections); with
- * `fan-out` a message from a connection on /publish goes to all connections on /subscribe.
+ * What all contenders in JavaScript share. Each is a program of its own: `node NAME.mjs
+ * echo|echo-deflate|fan-out [KEY.pem CERT.pem]`, which listens on a free port of 127.0.0.1 and prints it.
+ * `echo` answers every message with itself, on any path, and so does `echo-deflate`, but each answer is
+ * compressed, without context takeover (the windows are shared by all connections); with `fan-out` a message
+ * from a connection on /publish goes to all connections on /subscribe.
  */
 import { readFileSync } from 'node:fs'
 import process from 'node:process'

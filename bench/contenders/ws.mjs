@@ -1,4 +1,7 @@
-/** The ws package on node:http or node:https. It has no topics: publishing is a loop, as its documentation shows. */
+/**
+ * The ws package on node:http or node:https. It has no topics: publishing is a loop, as its documentation
+ * shows.
+ */
 import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { WebSocketServer } from 'ws'
@@ -7,7 +10,8 @@ import { announce, deflate, fanOut, MAX_PAYLOAD, tls } from './start.mjs'
 const http = tls ? createTlsServer({ key: tls.key, cert: tls.cert }) : createServer()
 const server = new WebSocketServer({
   server: http,
-  // Level and memory are zlib's defaults, as in µWebSockets. The work is done on Node's threads, which this process pays for too.
+  // Level and memory are zlib's defaults, as in µWebSockets. The work is done on Node's threads, which this
+  // process pays for too.
   perMessageDeflate: deflate && { threshold: 0, serverNoContextTakeover: true, clientNoContextTakeover: true },
   maxPayload: MAX_PAYLOAD,
 })

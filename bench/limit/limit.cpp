@@ -1,5 +1,5 @@
-// The limit: µWebSockets in C++ that does nothing but what is measured. Built on libuv, on which the addon runs too, and on
-// µSockets' own epoll loop.
+// The limit: µWebSockets in C++ that does nothing but what is measured. Built on libuv, on which the addon
+// runs too, and on µSockets' own epoll loop.
 //
 //   limit echo|echo-deflate|fan-out [KEY.pem CERT.pem]
 //

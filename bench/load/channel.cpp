@@ -261,7 +261,8 @@ bool Channel::take_header(std::string_view &bytes) {
   in_payload_ = true;
   fin_ = header_[0] & 0x80;
   frame_op_code_ = header_[0] & 0x0f;
-  // The first reserved bit says that a message is compressed (RFC 7692, section 6). Either all of them are, or none.
+  // The first reserved bit says that a message is compressed (RFC 7692, section 6). Either all of them are,
+  // or none.
   bool compressed = inflater_ && (frame_op_code_ == 1 || frame_op_code_ == 2);
   if ((header_[0] & 0x70) != (compressed ? 0x40 : 0) || (header_[1] & 0x80)) {
     fail(compressed ? "a message came back uncompressed" : "a frame has reserved bits, or is masked");

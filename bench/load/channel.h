@@ -21,7 +21,8 @@ class ChannelEvents {
  public:
   /// The upgrade is complete.
   virtual void on_open(Channel &channel) = 0;
-  /// A piece of a message's payload, which starts at `offset` of the message. False: it is not what it should be.
+  /// A piece of a message's payload, which starts at `offset` of the message. False: it is not what it should
+  /// be.
   virtual bool on_payload(Channel &channel, std::size_t offset, std::string_view piece) = 0;
   /// A message is complete; `length` bytes of it have been reported.
   virtual bool on_message(Channel &channel, int op_code, std::size_t length) = 0;
@@ -42,14 +43,15 @@ struct Endpoint {
 
 class Channel {
  public:
-  /// Starts to connect, and registers with epoll: edge-triggered, so that the registration never has to change.
-  /// Throws std::runtime_error.
+  /// Starts to connect, and registers with epoll: edge-triggered, so that the registration never has to
+  /// change. Throws std::runtime_error.
   Channel(std::uint32_t index, const Endpoint &endpoint, std::string_view request, ChannelEvents &events);
   ~Channel();
   Channel(const Channel &) = delete;
   Channel &operator=(const Channel &) = delete;
 
-  /// The descriptor can be read or written, or has failed. Throws std::runtime_error when anything is not as it should be.
+  /// The descriptor can be read or written, or has failed. Throws std::runtime_error when anything is not as
+  /// it should be.
   void ready(std::uint32_t events);
 
   /// Adds a message to what `flush` sends.

@@ -8,9 +8,11 @@ namespace load {
 
 namespace {
 
-/// Negative: no zlib header around the stream. 15: the largest window that DEFLATE has, and what the extension means unless said.
+/// Negative: no zlib header around the stream. 15: the largest window that DEFLATE has, and what the
+/// extension means unless said.
 constexpr int raw_window = -15;
-/// What the extension takes away from the end of a message (RFC 7692, section 7.2.1): an empty stored block, less its first bits.
+/// What the extension takes away from the end of a message (RFC 7692, section 7.2.1): an empty stored block,
+/// less its first bits.
 constexpr unsigned char tail[4] = {0, 0, 0xff, 0xff};
 
 Bytef *bytes_of(std::string_view text) { return reinterpret_cast<Bytef *>(const_cast<char *>(text.data())); }
@@ -74,7 +76,8 @@ std::optional<std::string_view> Inflater::inflate(std::string_view compressed) {
     stream_.avail_in = static_cast<uInt>(part.size());
     int result = ::inflate(&stream_, Z_SYNC_FLUSH);
     if (result == Z_STREAM_END) {
-      // A stream may have an end, too, behind which comes a byte of zeros at most (RFC 7692, section 7.2.3.5).
+      // A stream may have an end, too, behind which comes a byte of zeros at most (RFC 7692, section
+      // 7.2.3.5).
       if (stream_.avail_in > 1) return std::nullopt;
       break;
     }

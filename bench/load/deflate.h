@@ -11,17 +11,19 @@
 
 namespace load {
 
-/// What is offered to the server. Both sides forget each message: that is what a server with shared windows does for everybody.
+/// What is offered to the server. Both sides forget each message: that is what a server with shared windows
+/// does for everybody.
 extern const char *const deflate_offer;
 
 /// Whether an answer to the upgrade, headers and all, agrees to that.
 bool accepts_deflate(std::string_view response);
 
-/// Compressed as browsers do it (zlib's default level), without the four bytes at the end that the extension takes away.
+/// Compressed as browsers do it (zlib's default level), without the four bytes at the end that the extension
+/// takes away.
 std::string deflate_text(std::string_view text);
 
-/// A DEFLATE block that holds `text` as it is (RFC 1951, section 3.2.4), so that it can be overwritten in place. Others may
-/// follow.
+/// A DEFLATE block that holds `text` as it is (RFC 1951, section 3.2.4), so that it can be overwritten in
+/// place. Others may follow.
 std::string stored_block(std::string_view text);
 
 /// Inflates whole messages, for all connections, one after the other.
@@ -33,7 +35,8 @@ class Inflater {
   Inflater(const Inflater &) = delete;
   Inflater &operator=(const Inflater &) = delete;
 
-  /// The text, valid until the next call. Nothing when this is not a whole DEFLATE stream, or it is longer than expected.
+  /// The text, valid until the next call. Nothing when this is not a whole DEFLATE stream, or it is longer
+  /// than expected.
   std::optional<std::string_view> inflate(std::string_view compressed);
 
   /// Bytes per message so far, compressed; 0 when there were none.

@@ -13,7 +13,8 @@ class EchoLoad final : public Load {
   explicit EchoLoad(const Options &options)
       : Load(options),
         pattern_(options),
-        // With a rate, answers may be late for as long as this many messages; without one, `depth` is the limit.
+        // With a rate, answers may be late for as long as this many messages; without one, `depth` is the
+        // limit.
         window_(options.rate > 0 ? 1024 : options.depth),
         sent_at_(static_cast<std::size_t>(options.connections) * window_),
         greetings_(options.socket_io ? options.connections : 0) {}
@@ -68,7 +69,8 @@ class EchoLoad final : public Load {
     channel.queue(pattern_, sequence(channel, number));
   }
 
-  /// Sends what is due by now, with the moment at which it was due as its start: a server that stalls is charged for the wait.
+  /// Sends what is due by now, with the moment at which it was due as its start: a server that stalls is
+  /// charged for the wait.
   void send_due() {
     double interval = 1e9 / options_.rate;
     auto at = static_cast<double>(now());

@@ -1,4 +1,5 @@
-// How often each latency occurred: 128 steps for each power of two, so that a value is off by less than one percent.
+// How often each latency occurred: 128 steps for each power of two, so that a value is off by less than one
+// percent.
 #pragma once
 
 #include <algorithm>

@@ -56,8 +56,8 @@ class Load : public ChannelEvents {
   static constexpr std::uint64_t longest_wait = 100'000'000;
   /// Waits for events, at most `nanoseconds`, and lets the channels handle them. False when there were none.
   bool poll(std::uint64_t nanoseconds);
-  /// Runs the loop for some seconds. With a `step`, which is called after each turn, it never sleeps: on a virtual machine being
-  /// woken takes tens of microseconds and costs both sides more than a message does.
+  /// Runs the loop for some seconds. With a `step`, which is called after each turn, it never sleeps: on a
+  /// virtual machine being woken takes tens of microseconds and costs both sides more than a message does.
   void run_for(double seconds, const std::function<void()> &step = {});
   /// Runs the loop for `warm_up`, then measures for `seconds`, in between which `start` is called.
   void measure(Figures &figures, const std::function<void()> &start, const std::function<void()> &step = {});

@@ -1,4 +1,5 @@
-// A client that loads a WebSocket server, checks what it answers, and prints what that took as one line of JSON.
+// A client that loads a WebSocket server, checks what it answers, and prints what that took as one line of
+// JSON.
 #include <sys/resource.h>
 
 #include <cstdio>

@@ -39,8 +39,9 @@ class MessagePattern {
   /// Where in the payload the sequence number is, and how many of its digits a message has room for.
   std::size_t digits_at_;
   std::size_t digits_;
-  /// A whole frame, with digits that are overwritten. They are as they are in a compressed frame too (a block of their own,
-  /// followed by one that is compressed): so a message costs the client no compression, but each is another to the server.
+  /// A whole frame, with digits that are overwritten. They are as they are in a compressed frame too (a block
+  /// of their own, followed by one that is compressed): so a message costs the client no compression, but
+  /// each is another to the server.
   std::string frame_;
   std::size_t header_ = 0;
   std::size_t frame_digits_at_ = 0;

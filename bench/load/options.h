@@ -39,7 +39,8 @@ struct Options {
   /// Bytes of a message.
   std::size_t size = 20;
   Content content = Content::binary;
-  /// Offers permessage-deflate without context takeover, sends every message compressed, and insists on compressed answers.
+  /// Offers permessage-deflate without context takeover, sends every message compressed, and insists on
+  /// compressed answers.
   bool deflate = false;
   /// Text messages are events of socket.io's protocol. Echo only.
   bool socket_io = false;
@@ -48,7 +49,8 @@ struct Options {
   /// Seconds before anything is measured, and seconds that are.
   double warm_up = 0.3;
   double seconds = 1;
-  /// Messages each second in all, sent when they are due whatever the server does; 0: as soon as the last one is back. Echo only.
+  /// Messages each second in all, sent when they are due whatever the server does; 0: as soon as the last one
+  /// is back. Echo only.
   double rate = 0;
   /// The process whose CPU time is taken at the start and the end of what is measured; 0: none.
   int watched_process = 0;

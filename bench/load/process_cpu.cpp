@@ -30,7 +30,8 @@ double from_schedstat(const std::string &folder) {
 double from_stat(const std::string &folder) {
   std::ifstream file(folder + "/stat");
   std::string text((std::istreambuf_iterator<char>(file)), {});
-  // The second field is the name in parentheses, and may contain anything; user and system time are the 12th and 13th after it.
+  // The second field is the name in parentheses, and may contain anything; user and system time are the 12th
+  // and 13th after it.
   auto name_end = text.rfind(')');
   if (name_end == std::string::npos) {
     return -1;

@@ -28,7 +28,8 @@ int write_pipe(BIO *bio, const char *bytes, int length) {
   return length;
 }
 
-/// OpenSSL's BIO over a Pipe: no system calls of its own, and no copies beyond the one into its record buffer.
+/// OpenSSL's BIO over a Pipe: no system calls of its own, and no copies beyond the one into its record
+/// buffer.
 BIO_METHOD *pipe_method() {
   static BIO_METHOD *method = [] {
     BIO_METHOD *made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "pipe");

@@ -1,5 +1,5 @@
-// The client's side of TLS, between bytes that come from the kernel and bytes that go to it. Certificates are not checked:
-// a benchmark's server has one that nobody signed.
+// The client's side of TLS, between bytes that come from the kernel and bytes that go to it. Certificates are
+// not checked: a benchmark's server has one that nobody signed.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -17,7 +17,8 @@ class TlsClient {
 
   explicit TlsClient(SSL_CTX &context);
 
-  /// Takes bytes from the server. What they say goes to `plain`, what must be answered to `wire`. False: TLS has failed.
+  /// Takes bytes from the server. What they say goes to `plain`, what must be answered to `wire`. False: TLS
+  /// has failed.
   bool receive(std::string_view bytes, std::string &plain, std::string &wire);
 
   /// Encrypts. False: TLS has failed.

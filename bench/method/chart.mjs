@@ -20,7 +20,11 @@ export function toSvg(results) {
     const names = outcomes.map(
       (outcome) => contenderNamed(outcome.contender).title + (work.entries ? (outcome.tls ? ', wss' : ', ws') : ''),
     )
-    /** @param {string} title @param {(outcome: import('./measure.mjs').Outcome) => import('./statistics.mjs').Spread | undefined} pick */
+    /**
+     * @param {string} title
+     * @param {(outcome: import('./measure.mjs').Outcome) => import('./statistics.mjs').Spread | undefined}
+     *   pick
+     */
     const addGroup = (title, pick) => {
       const bars = outcomes.flatMap((outcome, i) => {
         const ratio = pick(outcome)

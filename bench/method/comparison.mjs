@@ -3,8 +3,8 @@ import { contenderNamed } from './contenders.mjs'
 import { workNamed } from './works.mjs'
 
 /**
- * Ratios to the first contender are compared, not times: times drift with the machine. A change is called one when the
- * quartiles do not overlap.
+ * Ratios to the first contender are compared, not times: times drift with the machine. A change is called one
+ * when the quartiles do not overlap.
  * @param {import('./report.mjs').Results} before @param {import('./report.mjs').Results} after
  */
 export function toComparison(before, after) {
@@ -29,12 +29,17 @@ export function toComparison(before, after) {
   return rows.map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 
-/** The one with which the others are compared. @param {readonly import('./measure.mjs').Outcome[]} outcomes */
+/**
+ * The one with which the others are compared. @param {readonly import('./measure.mjs').Outcome[]} outcomes
+ */
 function first(outcomes) {
   return outcomes.find((outcome) => outcome.rounds.length > 0)
 }
 
-/** @param {import('./statistics.mjs').Spread | undefined} before @param {import('./statistics.mjs').Spread} after */
+/**
+ * @param {import('./statistics.mjs').Spread | undefined} before
+ * @param {import('./statistics.mjs').Spread} after
+ */
 function change(before, after) {
   if (!before) return ['', describe(after), '', 'not in the earlier results']
   const percent = (after.median / before.median - 1) * 100

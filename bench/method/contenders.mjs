@@ -15,7 +15,8 @@ import { benchDirectory, certificate, SERVER_CORE } from './places.mjs'
  * @property {() => string} version
  * @property {boolean} [quick] takes part in quick runs too
  * @property {readonly string[]} [load] what the generator must be told besides
- * @property {{ works: readonly string[], because: string }} [only] the works that it takes part in, when that is not all
+ * @property {{ works: readonly string[], because: string }} [only] the works that it takes part in, when that
+ *   is not all
  */
 
 /** @param {string} name */
@@ -87,7 +88,10 @@ export const CONTENDERS = [
   },
 ]
 
-/** Adds another checkout of this project, for a change to be shown against what was before it. @param {string} directory */
+/**
+ * Adds another checkout of this project, for a change to be shown against what was before it. @param {string}
+ * directory
+ */
 export function addBaseline(directory) {
   CONTENDERS.push({
     id: 'baseline',
@@ -169,7 +173,10 @@ export class Server {
     return server
   }
 
-  /** Asks for a garbage collection. Programs without one do not understand the signal. @param {Contender} contender */
+  /**
+   * Asks for a garbage collection. Programs without one do not understand the signal. @param {Contender}
+   * contender
+   */
   collectGarbage(contender) {
     if (!contender.id.startsWith('limit')) this.#child.kill('SIGUSR2')
   }

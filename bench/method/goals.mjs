@@ -38,8 +38,8 @@ function rivals(limit, uwebsockets, bun) {
 }
 
 /**
- * A table of the goals that the run says something about; empty without any. Its last column is about the second engine: native is to
- * beat it everywhere.
+ * A table of the goals that the run says something about; empty without any. Its last column is about the
+ * second engine: native is to beat it everywhere.
  * @param {import('./report.mjs').Results} results
  */
 export function toGoals({ works }) {
@@ -73,7 +73,9 @@ function verdict(text, met, most) {
   return `${met ? '' : '**'}${text}${met ? '' : '**'}; at most ${most}`
 }
 
-/** Round by round. @param {import('./measure.mjs').Outcome} own @param {import('./measure.mjs').Outcome} other */
+/**
+ * Round by round. @param {import('./measure.mjs').Outcome} own @param {import('./measure.mjs').Outcome} other
+ */
 function ratio(own, other) {
   return spread(
     own.rounds.flatMap(({ figure }, i) => {

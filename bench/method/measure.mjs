@@ -30,18 +30,22 @@ import { spread } from './statistics.mjs'
  * @property {number} generatorBusy the same for the generator
  * @property {Record<string, number>} latencyMicroseconds
  * @property {number} [rate] messages per second that were due
- * @property {number} [latenessMicroseconds] with a rate: how late the generator itself sent messages, 99th percentile
- * @property {{ sent: number, received: number }} [bytesPerMessage] with compression: payload bytes of a message and of its answer
+ * @property {number} [latenessMicroseconds] with a rate: how late the generator itself sent messages, 99th
+ *   percentile
+ * @property {{ sent: number, received: number }} [bytesPerMessage] with compression: payload bytes of a
+ *   message and of its answer
  */
 /**
  * @typedef {object} Outcome one contender in one work
  * @property {string} contender
  * @property {boolean} tls
  * @property {Round[]} rounds
- * @property {number[]} ratios round by round: this contender's figure divided by the first one's in the same round
+ * @property {number[]} ratios round by round: this contender's figure divided by the first one's in the same
+ *   round
  * @property {import('./statistics.mjs').Spread} [figure]
  * @property {import('./statistics.mjs').Spread} [ratio]
- * @property {import('./statistics.mjs').Spread} [cpuRatio] the same of server CPU, where the figure is something else
+ * @property {import('./statistics.mjs').Spread} [cpuRatio] the same of server CPU, where the figure is
+ *   something else
  * @property {number} [peakMemory] bytes
  * @property {string} [failure] why there are no figures, or no more of them
  */
@@ -73,7 +77,12 @@ export async function measure(work, settings, say) {
   return outcomes
 }
 
-/** @param {import('./works.mjs').Work} work @param {Settings} settings @param {Outcome[]} outcomes @param {(line: string) => void} say */
+/**
+ * @param {import('./works.mjs').Work} work
+ * @param {Settings} settings
+ * @param {Outcome[]} outcomes
+ * @param {(line: string) => void} say
+ */
 async function measureRounds(work, settings, outcomes, say) {
   /** @type {Map<Outcome, Server>} */
   const servers = new Map()
@@ -108,8 +117,8 @@ async function measureRounds(work, settings, outcomes, say) {
   }
 
   /**
-   * The rate for a round. What the first contender that runs can do is measured anew at the start of each, since machines drift;
-   * the median of the last three keeps one bad moment from deciding a round.
+   * The rate for a round. What the first contender that runs can do is measured anew at the start of each,
+   * since machines drift; the median of the last three keeps one bad moment from deciding a round.
    */
   async function halfOfSaturation() {
     const first = outcomes.find((outcome) => !outcome.failure)
@@ -122,7 +131,10 @@ async function measureRounds(work, settings, outcomes, say) {
   }
 }
 
-/** A contender that fails is out, and says why; the others go on. @param {Outcome} outcome @param {(line: string) => void} say @param {() => Promise<void>} step @param {Server} [server] */
+/**
+ * A contender that fails is out, and says why; the others go on. @param {Outcome} outcome @param {(line:
+ * string) => void} say @param {() => Promise<void>} step @param {Server} [server]
+ */
 async function attempt(outcome, say, step, server) {
   try {
     await step()
@@ -135,7 +147,10 @@ async function attempt(outcome, say, step, server) {
 }
 
 /**
- * @param {import('./works.mjs').Work} work @param {Settings} settings @param {Server} server @param {Outcome} outcome
+ * @param {import('./works.mjs').Work} work
+ * @param {Settings} settings
+ * @param {Server} server
+ * @param {Outcome} outcome
  * @param {number} [rate] messages per second; as many as are answered without it
  * @returns {Promise<Load>}
  */
@@ -152,7 +167,12 @@ async function generate(work, settings, server, outcome, rate) {
   return JSON.parse(output)
 }
 
-/** @param {import('./works.mjs').Work} work @param {Server} server @param {boolean} tls @param {readonly string[]} more */
+/**
+ * @param {import('./works.mjs').Work} work
+ * @param {Server} server
+ * @param {boolean} tls
+ * @param {readonly string[]} more
+ */
 function startGenerator(work, server, tls, more) {
   const options = ['--port', String(server.port), '--connections', String(work.connections), ...(tls ? ['--tls'] : [])]
   return spawn('taskset', ['-c', String(GENERATOR_CORE), generator, work.mode, ...options, ...work.arguments, ...more], {
@@ -179,7 +199,10 @@ function toRound(work, load, rate) {
   }
 }
 
-/** Resident memory with and without the connections, in a fresh process. @param {import('./works.mjs').Work} work @param {Outcome} outcome */
+/**
+ * Resident memory with and without the connections, in a fresh process. @param {import('./works.mjs').Work}
+ * work @param {Outcome} outcome
+ */
 async function measureMemory(work, outcome) {
   const contender = contenderNamed(outcome.contender)
   const server = await Server.start(contender, 'echo', outcome.tls)
@@ -207,7 +230,10 @@ async function settledMemory(server, contender) {
   return server.memory('VmRSS')
 }
 
-/** Opens a work's connections, and closes them when `meanwhile` is done. @param {import('./works.mjs').Work} work @param {Server} server @param {boolean} tls @param {() => Promise<void>} meanwhile */
+/**
+ * Opens a work's connections, and closes them when `meanwhile` is done. @param {import('./works.mjs').Work}
+ * work @param {Server} server @param {boolean} tls @param {() => Promise<void>} meanwhile
+ */
 async function hold(work, server, tls, meanwhile) {
   const child = startGenerator(work, server, tls, [])
   const ended = once(child, 'close')

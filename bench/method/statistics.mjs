@@ -5,7 +5,10 @@
  * @property {number} q3 a quarter of the values are above
  */
 
-/** Quartiles, with linear interpolation between neighbours. @param {readonly number[]} values @returns {Spread} */
+/**
+ * Quartiles, with linear interpolation between neighbours. @param {readonly number[]} values @returns
+ * {Spread}
+ */
 export function spread(values) {
   const sorted = [...values].sort((a, b) => a - b)
   /** @param {number} share */

@@ -12,8 +12,10 @@
  * @property {string} id
  * @property {string} title
  * @property {'echo' | 'fan-out' | 'connect' | 'idle'} mode of the load generator
- * @property {'cpu' | 'p99' | 'memory'} figure what contenders are compared by: server CPU per unit; 99th percentile of the
- *   latency, and server CPU, at half of the rate that the first contender can do; or resident bytes per connection
+ * @property {'cpu' | 'p99' | 'memory'} figure what contenders are compared by: server CPU per unit; 99th
+ *   percentile of the
+ *   latency, and server CPU, at half of the rate that the first contender can do; or resident bytes per
+ *   connection
  * @property {Unit} unit what is counted
  * @property {boolean} tls
  * @property {number} connections
@@ -26,7 +28,11 @@
 const KIB = 1024
 
 /**
- * @param {string} id @param {string} title @param {boolean} tls @param {number} size @param {number} connections
+ * @param {string} id
+ * @param {string} title
+ * @param {boolean} tls
+ * @param {number} size
+ * @param {number} connections
  * @param {readonly string[]} [more]
  * @returns {Work}
  */

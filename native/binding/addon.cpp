@@ -1,5 +1,5 @@
-// What the module exports: the class WebSocketServer, and the calls that concern a connection or the rings.
-// src/engine/native/engine.ts is the only caller.
+// What the module exports: the class WebSocketServer, and the calls that concern a connection or the shared
+// channel. src/engine/native/engine.ts is the only caller.
 #include <napi.h>
 
 #include "environment.h"
@@ -42,7 +42,8 @@ void send(const Napi::CallbackInfo &info) {
   if (auto *entry = connection(info, environment)) {
     nws::PayloadArgument payload(info[1]);
     auto op_code = payload.is_binary() ? uWS::OpCode::BINARY : uWS::OpCode::TEXT;
-    // As if it came through the outbox: the room that the sender was promised is not taken by what was published before.
+    // As if it came through the outbox: the room that the sender was promised is not taken by what was
+    // published before.
     nws::Account &account = environment->connections().account(nws::number(info[0]));
     account.pending = static_cast<std::uint32_t>(payload.view().length());
     entry->owner->send(entry->socket, payload.view(), op_code, nws::compress_choice(info[2]));

@@ -1,5 +1,5 @@
-// Long because one idea is in it: the loop, the memory shared with JavaScript and both directions of the rings have one owner,
-// and the order in which they are used is what the rest relies on.
+// Long because one idea is in it: the loop, the memory shared with JavaScript and both directions of the
+// shared channel have one owner, and the order in which they are used is what the rest relies on.
 #include "environment.h"
 
 #include <algorithm>
@@ -26,7 +26,8 @@ struct InstanceData {
 
 }  // namespace
 
-/// The libuv handles of an environment, and what closes them one after the other at its end. Freed by the last close callback.
+/// The libuv handles of an environment, and what closes them one after the other at its end. Freed by the
+/// last close callback.
 struct Environment::Hooks {
   uv_prepare_t prepare{};
   uv_check_t check{};
@@ -104,7 +105,8 @@ bool Environment::start() {
   hooks_ = std::make_unique<Hooks>();
   hooks_->loop = loop;
   loop_.emplace(hooks_->loop);
-  // libuv runs the newest of these first: ours before µWebSockets', so that what is published here leaves in the same iteration.
+  // libuv runs the newest of these first: ours before µWebSockets', so that what is published here leaves in
+  // the same iteration.
   uv_prepare_init(hooks_->loop, &hooks_->prepare);
   uv_check_init(hooks_->loop, &hooks_->check);
   hooks_->prepare.data = hooks_->check.data = this;
@@ -215,7 +217,8 @@ bool Environment::call_deliver() {
   }
   bool pending = false;
   if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
-    // Handlers' errors are caught above us: this one is nobody's. It takes the way of every uncaught exception.
+    // Handlers' errors are caught above us: this one is nobody's. It takes the way of every uncaught
+    // exception.
     napi_value exception;
     if (napi_get_and_clear_last_exception(env_, &exception) == napi_ok) {
       return napi_fatal_exception(env_, exception) == napi_ok;
@@ -238,8 +241,9 @@ void Environment::write(std::uint32_t kind, std::uint32_t id, std::size_t length
   record[0] = id;
   record[1] = kind;
   record[2] = static_cast<std::uint32_t>(length);
-  // The loop goes on until this is delivered, also when it comes of a timer and nothing else keeps the loop alive: the
-  // end of the last connection, for example. The next flush takes the reference back; libuv does not count them.
+  // The loop goes on until this is delivered, also when it comes of a timer and nothing else keeps the loop
+  // alive: the end of the last connection, for example. The next flush takes the reference back; libuv does
+  // not count them.
   uv_ref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   if (!payload.empty()) {
     std::memcpy(record + protocol::header_words, payload.data(), payload.length());
@@ -328,7 +332,7 @@ void Environment::push_close(ConnectionId id, std::uint16_t code, std::string_vi
 void Environment::drain_outbox() {
   if (attached()) {
     std::size_t end = std::min<std::size_t>(control_[protocol::outbox_end], outbox_.size());
-    carry_out(outbox_.first(end), *connections_);
+    execute_commands(outbox_.first(end), *connections_);
     control_[protocol::outbox_end] = 0;
   }
 }
@@ -352,8 +356,8 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
     napi_remove_async_cleanup_hook(handle);
     return;
   }
-  // libuv calls all close callbacks of a pass in one go. When ours has been called, µSockets' have been too, or are in the same
-  // pass; after the second one nothing of ours is left in the loop.
+  // libuv calls all close callbacks of a pass in one go. When ours has been called, µSockets' have been too,
+  // or are in the same pass; after the second one nothing of ours is left in the loop.
   Hooks *hooks = hooks_.release();
   hooks->environment = shared_from_this();
   hooks->cleanup = handle;

@@ -1,5 +1,5 @@
-// The one owner of everything native in a Node environment (the main thread, or a worker): loop, connections, servers, and the
-// rings through which events and commands pass.
+// The one owner of everything native in a Node environment (the main thread, or a worker): loop, connections,
+// servers, and the channel through which events and commands pass.
 #pragma once
 
 #include <napi.h>
@@ -25,17 +25,19 @@ namespace nws {
 /// One server, and the events that it puts into the inbox.
 class HostedServer;
 
-/// Messages that are attached because somebody was not sent them: the server and its number for the message, and the index of the
-/// attachment.
+/// Messages that are attached because somebody was not sent them: the server and its number for the message,
+/// and the index of the attachment.
 using DroppedMessages = std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t>;
 
-/// Made when the module is loaded. `attach` brings it to life; Node's clean-up hook ends it: JavaScript is never called again,
-/// every handle is closed, and only then may the environment go on. Lives on the environment's thread.
+/// Made when the module is loaded. `attach` brings it to life; Node's clean-up hook ends it: JavaScript is
+/// never called again, every handle is closed, and only then may the environment go on. Lives on the
+/// environment's thread.
 ///
-/// JavaScript runs in one place: `flush`, at the end of a loop iteration and before the loop blocks. No µWebSockets frame is on
-/// the stack then, so whatever it calls back is safe; and nothing is ever written while a socket is being read, which µSockets'
-/// TLS would punish with the loss of what it has not decrypted yet (openssl.c, us_internal_ssl_socket_write). What one iteration
-/// reads beyond the inbox is kept in `overflow_`, which the budgets of a turn bound (server/turns.h).
+/// JavaScript runs in one place: `flush`, at the end of a loop iteration and before the loop blocks. No
+/// µWebSockets frame is on the stack then, so whatever it calls back is safe; and nothing is ever written
+/// while a socket is being read, which µSockets' TLS would punish with the loss of what it has not decrypted
+/// yet (openssl.c, us_internal_ssl_socket_write). What one iteration reads beyond the inbox is kept in
+/// `overflow_`, which the budgets of a turn bound (server/turns.h).
 class Environment : public std::enable_shared_from_this<Environment> {
  public:
   /// False when Node-API refuses.
@@ -48,7 +50,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
 
   // ---- called from JavaScript ----
 
-  /// Takes the shared memory and the function that reads the inbox. False when an argument has the wrong shape.
+  /// Takes the shared memory and the function that reads the inbox. False when an argument has the wrong
+  /// shape.
   bool attach(Napi::Object shared);
   bool attached() const { return connections_.has_value(); }
   /// Carries out the commands in the outbox, in order.
@@ -66,8 +69,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
 
   /// Adds a record to the inbox.
   void push(std::uint32_t kind, std::uint32_t id, std::string_view payload);
-  /// As push, for a message, of which a long one is attached. False when it cannot be represented in JavaScript (a text longer
-  /// than its longest string).
+  /// As push, for a message, of which a long one is attached. False when it cannot be represented in
+  /// JavaScript (a text longer than its longest string).
   bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
   /// Likewise, for a piece of a request's body.
   bool push_body(std::uint32_t server, ExchangeId exchange, std::string_view content, bool is_last);

@@ -58,7 +58,7 @@ struct OutboxCursor {
 
 }  // namespace
 
-void carry_out(std::span<std::uint32_t> words, ConnectionTable &connections) {
+void execute_commands(std::span<std::uint32_t> words, ConnectionTable &connections) {
   OutboxCursor cursor{words, 0, connections};
   while (cursor.has_record()) {
     ConnectionId id = words[cursor.at];

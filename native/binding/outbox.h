@@ -8,8 +8,8 @@
 
 namespace nws {
 
-/// Carries out the commands in these words of the outbox, in order. Those of one connection that stand next to each other leave
-/// together. Inside no µWebSockets callback.
-void carry_out(std::span<std::uint32_t> words, ConnectionTable &connections);
+/// Carries out the commands in these words of the outbox, in order. Those of one connection that stand next
+/// to each other leave together. Inside no µWebSockets callback.
+void execute_commands(std::span<std::uint32_t> words, ConnectionTable &connections);
 
 }  // namespace nws

@@ -1,5 +1,5 @@
-// The layout of the memory that C++ and JavaScript exchange batches through. src/engine/native/ring-layout.ts says the same in
-// TypeScript.
+// The layout of the memory that C++ and JavaScript exchange batches through.
+// src/engine/native/channel-layout.ts says the same in TypeScript.
 //
 // A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
 #pragma once
@@ -23,8 +23,8 @@ enum Control : std::size_t {
   control_words = 4,
 };
 
-/// Kinds of inbox records; `id` is a connection, or from `request` on an exchange of the server whose number is in the kind's
-/// upper 24 bits.
+/// Kinds of inbox records; `id` is a connection, or from `request` on an exchange of the server whose number
+/// is in the kind's upper 24 bits.
 enum Event : std::uint32_t {
   text = 1,
   binary = 2,
@@ -36,8 +36,8 @@ enum Event : std::uint32_t {
   buffer_low = 7,
   fragment_drain = 8,
 
-  /// From here to `request`, `length` is an index into the array of attachments, and no bytes follow. First messages that are
-  /// long.
+  /// From here to `request`, `length` is an index into the array of attachments, and no bytes follow. First
+  /// messages that are long.
   text_attached = 16,
   binary_attached = 17,
   /// Published messages that were left out; several records may share an attachment.
@@ -46,7 +46,8 @@ enum Event : std::uint32_t {
 
   /// From here on it is about a server. A long piece of a request's body, attached like a long message.
   body_attached = 31,
-  /// Lines (ISO 8859-1): method, url, remote and proxied address, "1" when a body follows, then header names and values in turn.
+  /// Lines (ISO 8859-1): method, url, remote and proxied address, "1" when a body follows, then header names
+  /// and values in turn.
   request = 32,
   abort = 33,
   descriptors_exhausted = 34,
@@ -76,11 +77,12 @@ enum Command : std::uint32_t {
 constexpr unsigned compress_shift = 8;
 constexpr std::uint32_t compress_mask = 3;
 
-/// A message longer than this is attached: copied once, into memory (or a string) that belongs to the handler alone. Shorter ones
-/// are cheaper to copy twice than to give memory of their own.
+/// A message longer than this is attached: copied once, into memory (or a string) that belongs to the handler
+/// alone. Shorter ones are cheaper to copy twice than to give memory of their own.
 constexpr std::size_t max_inline_message = 2048;
 
-/// The longest record of another kind, a request, is shorter than this: µWebSockets refuses longer heads (websocket_server.cpp).
+/// The longest record of another kind, a request, is shorter than this: µWebSockets refuses longer heads
+/// (websocket_server.cpp).
 constexpr std::size_t max_request = 64 * 1024;
 
 }  // namespace nws::protocol

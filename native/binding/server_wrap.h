@@ -9,8 +9,8 @@
 
 namespace nws {
 
-/// new WebSocketServer(number, ListenAddress & EngineServerOptions), both of src/engine/contract.ts. Every method may be called
-/// at any time; after `dispose` they do nothing.
+/// new WebSocketServer(number, ListenAddress & EngineServerOptions), both of src/engine/contract.ts. Every
+/// method may be called at any time; after `dispose` they do nothing.
 class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -25,7 +25,8 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   void reload_tls(const Napi::CallbackInfo &info);
   /// (keepAlive: boolean)
   void ref(const Napi::CallbackInfo &info);
-  /// (exchange, status, headers: string[], closes, contentLength: number | undefined, body: Uint8Array | undefined) => boolean
+  /// (exchange, status, headers: string[], closes, contentLength: number | undefined, body: Uint8Array |
+  /// undefined) => boolean
   Napi::Value respond(const Napi::CallbackInfo &info);
   /// (exchange, status, headers: string[], closes, contentLength: number | undefined) => boolean
   Napi::Value begin_response(const Napi::CallbackInfo &info);
@@ -37,13 +38,15 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   void abort(const Napi::CallbackInfo &info);
   void pause_body(const Napi::CallbackInfo &info);
   void resume_body(const Napi::CallbackInfo &info);
-  /// (exchange, route, protocol, headers: string[], compression: CompressionAgreement | undefined) => connection
+  /// (exchange, route, protocol, headers: string[], compression: CompressionAgreement | undefined) =>
+  /// connection
   Napi::Value accept(const Napi::CallbackInfo &info);
   /// (topic, payload: string | Uint8Array, except, compress: Compress) => boolean
   Napi::Value publish(const Napi::CallbackInfo &info);
   /// (topic) => number
   Napi::Value subscribers(const Napi::CallbackInfo &info);
-  /// () => EngineCounters of src/engine/contract.ts, of which messagesDropped lacks what `send` refused; empty after dispose
+  /// () => EngineCounters of src/engine/contract.ts, of which messagesDropped lacks what `send` refused;
+  /// empty after dispose
   Napi::Value counters(const Napi::CallbackInfo &info);
   /// () => boolean
   Napi::Value is_flushed(const Napi::CallbackInfo &info);

@@ -1,6 +1,6 @@
-// Arguments as C++ values. None of these coerces, and none can fail: a value that is missing or of another kind gives nothing.
-// That matters while an environment is being terminated, when every call that could run JavaScript is refused, and node-addon-api
-// ends the process on the second refusal in a row.
+// Arguments as C++ values. None of these coerces, and none can fail: a value that is missing or of another
+// kind gives nothing. That matters while an environment is being terminated, when every call that could run
+// JavaScript is refused, and node-addon-api ends the process on the second refusal in a row.
 #pragma once
 
 #include <napi.h>
@@ -50,8 +50,8 @@ inline bool boolean(Napi::Value value) {
 /// What the sender of a message wants compressed: as in the outbox (protocol.h).
 inline Compress compress_choice(Napi::Value value) { return static_cast<Compress>(number(value) & protocol::compress_mask); }
 
-/// The bytes of a Uint8Array, valid during the call only; empty for anything else. Never a null pointer, which memcpy does not
-/// take even for nothing.
+/// The bytes of a Uint8Array, valid during the call only; empty for anything else. Never a null pointer,
+/// which memcpy does not take even for nothing.
 inline std::string_view bytes(Napi::Value value) {
   napi_typedarray_type type;
   std::size_t length = 0;

@@ -5,8 +5,8 @@
 
 namespace nws {
 
-/// Plain integers, written by the loop's thread alone. Bytes are payloads of whole messages: text as UTF-8, before compression
-/// and without the heads of frames. Control frames count nowhere.
+/// Plain integers, written by the loop's thread alone. Bytes are payloads of whole messages: text as UTF-8,
+/// before compression and without the heads of frames. Control frames count nowhere.
 struct Counters {
   /// Accepted, whatever became of them.
   std::uint64_t tcp_connections = 0;

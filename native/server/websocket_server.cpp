@@ -1,17 +1,19 @@
-// Long because all that depends on whether a server speaks TLS is one template, which must be defined where it is instantiated.
+// Long because all that depends on whether a server speaks TLS is one template, which must be defined where
+// it is instantiated.
 
-// µWebSockets asks the environment for the limit of a request's headers, and is content with 4 KiB. Here it is asked instead:
-// this must stand before its headers.
+// µWebSockets asks the environment for the limit of a request's headers, and is content with 4 KiB. Here it
+// is asked instead: this must stand before its headers.
 #include <cstdlib>
 
 namespace nws {
 /// As much as Node's own HTTP server takes (--max-http-header-size).
-inline const char *header_limit(const char *) { return "16384"; }  // HttpPipeline::max_head
+inline const char *header_limit(const char *) { return "16384"; }  // HttpConnectionState::max_head
 }  // namespace nws
 #define getenv(name) nws::header_limit(name)
 
-#include "server/http/http_side.h"
-#include "server/websocket/websocket_side.h"
+#include "server/http/http_connections.h"
+#include "server/websocket/websocket_connections.h"
+#include "server/websocket/websocket_readiness.h"
 
 #undef getenv
 
@@ -67,7 +69,7 @@ class ServerCore final : public WebSocketServer::Core {
     if (app_.constructorFailed()) {
       return;
     }
-    http_context_ = HttpPipeline::registered(SSL).http_context;
+    http_context_ = HttpConnectionState::registered(SSL).http_context;
     by_context()[http_context_] = this;
     app_.topicTree = websockets_.publishing().make_tree();  // the app deletes it
     websockets_.set_up(http_context_, app_.topicTree);
@@ -85,7 +87,7 @@ class ServerCore final : public WebSocketServer::Core {
     return found == by_context().end() ? nullptr : found->second;
   }
 
-  HttpSide<SSL> &http() { return http_; }
+  HttpConnections<SSL> &http() { return http_; }
   ssl_ctx_st *native_tls() { return static_cast<ssl_ctx_st *>(app_.getNativeHandle()); }
   bool failed() { return app_.constructorFailed(); }
 
@@ -137,13 +139,13 @@ class ServerCore final : public WebSocketServer::Core {
 
   uWS::TemplatedApp<SSL> app_;
   us_socket_context_t *http_context_ = nullptr;
-  WebSocketSide<SSL> websockets_;
-  HttpSide<SSL> http_;
+  WebSocketConnections<SSL> websockets_;
+  HttpConnections<SSL> http_;
 };
 
 }  // namespace
 
-int ReadGuard::write(int ssl, us_socket_t *socket, const char *data, int length, int more) {
+int TlsWriteDeferral::write(int ssl, us_socket_t *socket, const char *data, int length, int more) {
   std::size_t waiting =
       ssl ? frames::Corkable<true>::of(socket)->getBufferedAmount() : frames::Corkable<false>::of(socket)->getBufferedAmount();
   if (waiting == 0) {
@@ -155,7 +157,7 @@ int ReadGuard::write(int ssl, us_socket_t *socket, const char *data, int length,
   if ((socket != guarded() && !is_full) || us_socket_is_shut_down(ssl, socket)) {
     return write_to_socket(ssl, socket, data, length, more);
   }
-  // One that is not polled at all waits for a turn, after which it is (Reading::unpark).
+  // One that is not polled at all waits for a turn, after which it is (ReadControl::unpark).
   if (events != 0) {
     us_poll_change(poll, us_socket_context_loop(ssl, us_socket_context(ssl, socket)), events | UV_WRITABLE);
   }
@@ -164,7 +166,7 @@ int ReadGuard::write(int ssl, us_socket_t *socket, const char *data, int length,
 
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
-  ReadGuard guard(SSL, socket);
+  TlsWriteDeferral guard(SSL, socket);
   ServerCore<SSL> *core = ServerCore<SSL>::of(us_socket_context(SSL, socket));
   return core ? core->http().reading().receive(socket, data, static_cast<std::size_t>(length))
               : us_socket_close(SSL, socket, 0, nullptr);
@@ -173,7 +175,7 @@ us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
 template <bool SSL>
 us_socket_t *write_http(us_socket_t *socket) {
   WritableScope scope(socket);
-  socket = Reading::registered(SSL).http(socket);
+  socket = ReadControl::registered(SSL).http(socket);
   ServerCore<SSL> *core = us_socket_is_closed(SSL, socket) ? nullptr : ServerCore<SSL>::of(us_socket_context(SSL, socket));
   return core ? core->http().reading().written(socket) : socket;
 }

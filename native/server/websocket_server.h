@@ -47,8 +47,8 @@ struct Response {
   std::optional<std::size_t> content_length;
   /// As long as it says; none: nothing is sent (HEAD, 204, 304).
   std::optional<std::string_view> body;
-  /// Ends the connection. What still comes of the request's body is thrown away for some seconds, so that the client can read the
-  /// answer, rather than see its connection reset.
+  /// Ends the connection. What still comes of the request's body is thrown away for some seconds, so that the
+  /// client can read the answer, rather than see its connection reset.
   bool closes = false;
 };
 
@@ -64,15 +64,17 @@ struct ServerOptions {
   std::vector<RouteOptions> routes;
 };
 
-/// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: take note and return. None may throw,
-/// call back into the server or its connections (but for ConnectionOwner::fail), or destroy them: a write while a TLS socket is
-/// being read loses what it has not decrypted yet (µSockets' openssl.c, us_internal_ssl_socket_write).
+/// What happens to a server. Every event is raised inside a µWebSockets or libuv callback: take note and
+/// return. None may throw, call back into the server or its connections (but for ConnectionOwner::fail), or
+/// destroy them: a write while a TLS socket is being read loses what it has not decrypted yet (µSockets'
+/// openssl.c, us_internal_ssl_socket_write).
 class ServerEvents {
  public:
-  /// Ends with `respond`, `end_response`, `accept` or `abort`, or with on_abort; its body may come to its end later.
+  /// Ends with `respond`, `end_response`, `accept` or `abort`, or with on_abort; its body may come to its end
+  /// later.
   virtual void on_request(ExchangeId exchange, const RequestHead &head) = 0;
-  /// A piece of a request's body, in memory that is overwritten after the event; the last one may be empty. False: it cannot be
-  /// taken, and the connection is cut.
+  /// A piece of a request's body, in memory that is overwritten after the event; the last one may be empty.
+  /// False: it cannot be taken, and the connection is cut.
   virtual bool on_body(ExchangeId exchange, std::string_view content, bool is_last) = 0;
   /// After `write` has answered false: everything is written.
   virtual void on_writable(ExchangeId exchange) = 0;
@@ -89,15 +91,16 @@ class ServerEvents {
   virtual void on_buffer_low(const SocketData &socket) = 0;
   /// No bytes wait any more before the next fragment of a message.
   virtual void on_fragment_drain(const SocketData &socket) = 0;
-  /// A published message was left out for a connection whose queue is full; only on routes that ask for it. `publication` tells
-  /// the server's messages apart that are on their way.
+  /// A published message was left out for a connection whose queue is full; only on routes that ask for it.
+  /// `publication` tells the server's messages apart that are on their way.
   virtual void on_dropped(const SocketData &socket, std::string_view payload, bool is_binary, std::uint32_t publication) = 0;
   virtual void on_ping(const SocketData &socket, std::string_view payload) = 0;
   virtual void on_pong(const SocketData &socket, std::string_view payload) = 0;
-  /// The peer has sent its Close frame, or a frame that ends the connection. Whoever handles this calls ConnectionOwner::finish
-  /// when the messages before it have been answered.
+  /// The peer has sent its Close frame, or a frame that ends the connection. Whoever handles this calls
+  /// ConnectionOwner::finish when the messages before it have been answered.
   virtual void on_ending(const SocketData &socket) = 0;
-  /// The id finds nothing any more. Whoever handles this releases it (ConnectionTable::release) when nobody can use it again.
+  /// The id finds nothing any more. Whoever handles this releases it (ConnectionTable::release) when nobody
+  /// can use it again.
   virtual void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) = 0;
 
   /// There are no descriptors left to accept clients with; see Listener.
@@ -107,7 +110,8 @@ class ServerEvents {
   ~ServerEvents() = default;
 };
 
-/// Owns its listening socket and its connections. Lives on its loop's thread. Not to be destroyed inside an event.
+/// Owns its listening socket and its connections. Lives on its loop's thread. Not to be destroyed inside an
+/// event.
 class WebSocketServer {
  public:
   /// The loop, the table and the events outlive the server. Ask `tls_failure` before anything else.
@@ -143,13 +147,15 @@ class WebSocketServer {
   void pause_body(ExchangeId exchange);
   /// Reads on, and answers an "Expect: 100-continue".
   void resume_body(ExchangeId exchange);
-  /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for messages. 0 when the
-  /// exchange has ended or was no GET with a key of 16 bytes; with a full connection table it is answered with 503, with a body
-  /// that has not come whole with 400. `compression` is what Sec-WebSocket-Extensions, among the headers, says.
+  /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for
+  /// messages. 0 when the exchange has ended or was no GET with a key of 16 bytes; with a full connection
+  /// table it is answered with 503, with a body that has not come whole with 400. `compression` is what
+  /// Sec-WebSocket-Extensions, among the headers, says.
   ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                       const std::optional<CompressionAgreement> &compression = {});
 
-  /// To every subscriber but `except` (0: to all). False when there was none. A subscriber whose queue is full misses it.
+  /// To every subscriber but `except` (0: to all). False when there was none. A subscriber whose queue is
+  /// full misses it.
   bool publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except,
                Compress compress = Compress::by_size);
   std::size_t subscribers(std::string_view topic);

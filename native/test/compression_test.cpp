@@ -10,12 +10,12 @@
 namespace {
 
 using nws::Compress;
+using nws::CompressedPublishCache;
 using nws::Compression;
 using nws::CompressionAgreement;
 using nws::Deflater;
 using nws::Inflated;
 using nws::Inflater;
-using nws::PublishedForms;
 using nws::ScratchBuffer;
 using nws::SharedCompression;
 
@@ -209,7 +209,7 @@ TEST("final blocks, empty blocks and nothing at all are what RFC 7692 says they 
 
 TEST("what is published is compressed once for each window, and again when its number is") {
   SharedCompression shared;
-  PublishedForms forms(shared);
+  CompressedPublishCache forms(shared);
   std::string message = words(1000);
   std::string first(*forms.find(1, 15, message));
   // Another message shows that the first one was kept.

@@ -1,13 +1,13 @@
-// What a client sends costs no more than linear work, in whatever pieces it comes. Counted are the bytes that are allocated,
-// since what grows by being copied needs memory for it, and those that are moved within it: not time, which tells something else
-// on each machine.
+// What a client sends costs no more than linear work, in whatever pieces it comes. Counted are the bytes that
+// are allocated, since what grows by being copied needs memory for it, and those that are moved within it:
+// not time, which tells something else on each machine.
 #include <cstdlib>
 #include <functional>
 #include <new>
 #include <string>
 #include <string_view>
 
-#include "server/http/http_pipeline.h"  // before App.h
+#include "server/http/http_connection_state.h"  // before App.h
 
 #include "fixture.h"
 
@@ -143,7 +143,7 @@ TEST("input that is held takes no more memory than may wait and one read") {
       held.append(read.data(), read.size());
       CHECK(held.capacity() <= nws::HeldInput::most);
       held.drop(taken);  // of which some is left behind, now and then
-      while (held.size() > nws::HttpPipeline::max_held) {
+      while (held.size() > nws::HttpConnectionState::max_held) {
         held.drop(std::min<std::size_t>(held.size(), 777));
       }
     }

@@ -1,4 +1,5 @@
-// A few lines in place of a test framework: named tests, checks that say where they failed, a report in TAP (testanything.org).
+// A few lines in place of a test framework: named tests, checks that say where they failed, a report in TAP
+// (testanything.org).
 #pragma once
 
 #include <functional>

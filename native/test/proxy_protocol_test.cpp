@@ -1,4 +1,5 @@
-// The PROXY protocol: the header alone, and connections that wait for theirs, as pairs of sockets without a server.
+// The PROXY protocol: the header alone, and connections that wait for theirs, as pairs of sockets without a
+// server.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>

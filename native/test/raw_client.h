@@ -1,5 +1,5 @@
-// A WebSocket client that does what it is told, right or wrong: bytes out, frames in. The server runs on the same thread, so
-// every wait turns its loop.
+// A WebSocket client that does what it is told, right or wrong: bytes out, frames in. The server runs on the
+// same thread, so every wait turns its loop.
 #pragma once
 
 #include <uv.h>

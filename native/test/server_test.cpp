@@ -1,5 +1,5 @@
-// WebSocketServer on a libuv loop of its own, with no Node in sight. Long because it goes through all that a connection can do,
-// in the order of its life.
+// WebSocketServer on a libuv loop of its own, with no Node in sight. Long because it goes through all that a
+// connection can do, in the order of its life.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -381,7 +381,8 @@ TEST("what was published arrives once, in order with what was sent, and not at t
     CHECK(sender->read_frame().payload == "5");
     const nws::Counters &counters = fixture.server->counters();
     CHECK(counters.messages_sent == 6 && counters.bytes_sent == 20'005 && counters.publishes_dropped == 0);
-    // More than the limit: taken for both while nothing waits, and then, as more than the kernel takes waits, for neither.
+    // More than the limit: taken for both while nothing waits, and then, as more than the kernel takes waits,
+    // for neither.
     std::string longer((16 << 20) + 1, 'x');
     CHECK(fixture.server->publish("news", longer, true, 0));
     CHECK(counters.messages_sent == 8 && counters.publishes_dropped == 0);
@@ -739,7 +740,8 @@ TEST("a server is destroyed with connections in every state") {
     auto *subscribed = fixture.table.find(fixture.events.opened[2]);
     subscribed->owner->subscribe(subscribed->socket, "topic");
     fixture.server->publish("topic", "never flushed", false, 0);
-    // Raw TCP connections, which on a TLS server are stuck in the handshake: more than may shake hands in one iteration.
+    // Raw TCP connections, which on a TLS server are stuck in the handshake: more than may shake hands in one
+    // iteration.
     for (int i = 0; i < 20; i++) {
       clients.push_back(std::make_unique<RawClient>(&fixture.loop, fixture.port, false));
       clients.back()->send("\x16\x03\x01");
@@ -759,7 +761,8 @@ TEST("without descriptors the server waits, says so once, serves who is connecte
   Fixture fixture;
   fixture.listen();
   auto connected = fixture.connect_websocket();
-  // The client's end of the next connection takes the last descriptor, so that there is none for the server's end.
+  // The client's end of the next connection takes the last descriptor, so that there is none for the server's
+  // end.
   int last = dup(0);
   ::close(last);
   rlimit before{};

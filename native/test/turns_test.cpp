@@ -167,7 +167,8 @@ TEST("pipelined requests are begun as their client takes the answers, and no mor
 }
 
 TEST("invalid UTF-8 in a fragment ends the connection before the message does") {
-  // As RFC 3629 has it: a lone continuation, an overlong form, a surrogate, a character beyond the last one, and halves of these.
+  // As RFC 3629 has it: a lone continuation, an overlong form, a surrogate, a character beyond the last one,
+  // and halves of these.
   for (std::string bytes : {"\x80", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90", "\xe0\x80", "\xf5", "\xf0\x8f", "\xc3("}) {
     Fixture fixture;
     fixture.listen();

@@ -1,4 +1,7 @@
-/** What docs/api.md says of each symbol, from the declarations in dist/: its own sentences are those of the docstrings. */
+/**
+ * What docs/api.md says of each symbol, from the declarations in dist/: its own sentences are those of the
+ * docstrings.
+ */
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { bodyOf, statements } from './declarations.mjs'
@@ -52,7 +55,8 @@ const CHAPTERS = [
 const TABLES = ['ERROR_CODES']
 
 /**
- * The reference in Markdown, and what is wrong with it: exported symbols that no chapter has, and what has no docstring.
+ * The reference in Markdown, and what is wrong with it: exported symbols that no chapter has, and what has no
+ * docstring.
  * @param {string} dist the folder with the declaration files
  */
 export function apiReference(dist) {

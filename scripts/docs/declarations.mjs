@@ -1,6 +1,6 @@
 /**
- * Reads declaration files as the TypeScript compiler writes them: each statement with the docstring before it. That is one
- * style, without surprises, so that a scanner of comments, strings and brackets is enough.
+ * Reads declaration files as the TypeScript compiler writes them: each statement with the docstring before
+ * it. That is one style, without surprises, so that a scanner of comments, strings and brackets is enough.
  */
 
 /**

@@ -38,8 +38,8 @@ const require = createRequire(join(root, 'package.json'))
  */
 
 /**
- * Whether the addon is there and was built from exactly these sources with this compiler and these libraries. Node's version
- * does not matter: the addon uses Node-API.
+ * Whether the addon is there and was built from exactly these sources with this compiler and these libraries.
+ * Node's version does not matter: the addon uses Node-API.
  * @param {string} upstream
  */
 export function isUpToDate(upstream) {
@@ -62,8 +62,8 @@ export function buildNative(upstream, tools) {
   const start = performance.now()
   const toolchain = toolchainOf(upstream)
   const inputs = inputsOf(upstream)
-  // Neither CMake's cache nor make's time stamps survive another compiler or other upstream sources. An updated library may
-  // well be older than what was built from the one before, and its headers come with it.
+  // Neither CMake's cache nor make's time stamps survive another compiler or other upstream sources. An
+  // updated library may well be older than what was built from the one before, and its headers come with it.
   const state = readState()
   if (state.toolchain !== toolchain || !hasSameLibraries(state)) rmSync(buildDirectory, { recursive: true, force: true })
   writeState({ toolchain })
@@ -82,11 +82,12 @@ export function buildNative(upstream, tools) {
 }
 
 /**
- * Configures and builds with cmake-js in `folder`, and keeps the output in build/install.log. Returns what the step that
- * failed printed, or undefined.
+ * Configures and builds with cmake-js in `folder`, and keeps the output in build/install.log. Returns what
+ * the step that failed printed, or undefined.
  * @param {string} folder
  * @param {import('./tools.mjs').Tools} tools
- * @param {{ definitions?: readonly string[], env?: NodeJS.ProcessEnv }} [options] definitions: `NAME=value`, for CMake
+ * @param {{ definitions?: readonly string[], env?: NodeJS.ProcessEnv }} [options] definitions: `NAME=value`,
+ *   for CMake
  * @returns {string | undefined}
  */
 export function runCmakeJs(folder, tools, { definitions = [], env = {} } = {}) {
@@ -130,7 +131,8 @@ function toolchainOf(upstream) {
 }
 
 /**
- * Everything that the addon is made from. Our own sources count by content; upstream's, which nobody edits, by size and time.
+ * Everything that the addon is made from. Our own sources count by content; upstream's, which nobody edits,
+ * by size and time.
  * @param {string} upstream
  */
 function inputsOf(upstream) {
@@ -153,7 +155,8 @@ function inputsOf(upstream) {
 }
 
 /**
- * Whether the libraries that the last build took are still the same: a security update of OpenSSL must reach the addon.
+ * Whether the libraries that the last build took are still the same: a security update of OpenSSL must reach
+ * the addon.
  * @param {State} state
  */
 function hasSameLibraries({ libraries }) {

@@ -7,7 +7,8 @@ import process from 'node:process'
 /**
  * Runs a program to its end. `output` is what it printed, or why it could not run.
  * @param {readonly string[]} command
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, input?: string, timeout?: number }} [options] timeout in milliseconds
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, input?: string, timeout?: number }} [options] timeout in
+ *   milliseconds
  */
 export function run(command, options = {}) {
   const [program = '', ...args] = command

@@ -1,7 +1,10 @@
 /** How each system brings each thing that the native build needs. */
 import { tryAgain } from './paths.mjs'
 
-/** @param {Record<'debian' | 'fedora' | 'alpine' | 'macos', string>} names packages, and for macOS the whole command */
+/**
+ * @param {Record<'debian' | 'fedora' | 'alpine' | 'macos', string>} names packages, and for macOS the whole
+ *   command
+ */
 const packages = ({ debian, fedora, alpine, macos }) =>
   /** @type {const} */ ([
     ['Debian, Ubuntu', `apt-get install ${debian}`],
@@ -23,7 +26,8 @@ export const remedies = {
     alpine: 'openssl-dev openssl-libs-static',
     macos: 'brew install openssl@3',
   }),
-  // Fedora's repositories have no static OpenSSL at all. What OpenSSL's own build makes has both kinds of libraries.
+  // Fedora's repositories have no static OpenSSL at all. What OpenSSL's own build makes has both kinds of
+  // libraries.
   staticOpenssl: /** @type {const} */ ([
     ['Debian, Ubuntu', 'apt-get install libssl-dev'],
     ['Fedora', 'has no package of them: build OpenSSL as below'],

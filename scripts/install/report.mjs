@@ -1,4 +1,6 @@
-/** What the install step tells: lines on the terminal, and the reason that the server repeats when it starts. */
+/**
+ * What the install step tells: lines on the terminal, and the reason that the server repeats when it starts.
+ */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { reasonFile } from './paths.mjs'

@@ -1,4 +1,7 @@
-/** The µWebSockets and µSockets sources: from UWEBSOCKETS_DIR, from the npm tarball, or from the git submodules. */
+/**
+ * The µWebSockets and µSockets sources: from UWEBSOCKETS_DIR, from the npm tarball, or from the git
+ * submodules.
+ */
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import process from 'node:process'
@@ -15,7 +18,8 @@ const EVERYWHERE = 'Debian, Ubuntu, Fedora, Alpine, macOS'
 /** @typedef {import('./report.mjs').Missing} Missing */
 
 /**
- * The folder with the sources, after fetching what can be fetched; without one, `missing` says why. `note` is worth a line.
+ * The folder with the sources, after fetching what can be fetched; without one, `missing` says why. `note` is
+ * worth a line.
  * @returns {{ directory?: string, missing: Missing[], note?: string }}
  */
 export function findSources() {
@@ -74,7 +78,10 @@ function updateSubmodule(git, repository, submodule) {
   }
 }
 
-/** Git as the user would call it: no questions asked, and nothing inherited from a hook that may have started us. */
+/**
+ * Git as the user would call it: no questions asked, and nothing inherited from a hook that may have started
+ * us.
+ */
 function gitEnvironment() {
   const { GIT_DIR, GIT_WORK_TREE, GIT_INDEX_FILE, ...env } = process.env
   return { ...env, GIT_TERMINAL_PROMPT: '0' }

@@ -90,7 +90,8 @@ function checkCmake() {
 }
 
 /**
- * The compiler that `variable` names (its arguments included), or the first of `names` on PATH: what CMake does too.
+ * The compiler that `variable` names (its arguments included), or the first of `names` on PATH: what CMake
+ * does too.
  * @param {'CC' | 'CXX'} variable
  * @param {readonly string[]} names
  * @returns {{ command?: readonly string[], tried: string }}
@@ -123,8 +124,8 @@ function checkCompiler(what, { command, tried }, flags, source) {
 }
 
 /**
- * Looks for a header in `folders`, then where the compiler looks by itself, or would if there were one. `directory` is set
- * when it is one of `folders`; `tried` when it is nowhere.
+ * Looks for a header in `folders`, then where the compiler looks by itself, or would if there were one.
+ * `directory` is set when it is one of `folders`; `tried` when it is nowhere.
  * @param {string} header
  * @param {readonly string[] | undefined} cc
  * @param {readonly string[]} folders
@@ -143,8 +144,8 @@ function findHeader(header, cc, folders) {
 }
 
 /**
- * The addon must carry an OpenSSL of its own: with shared libraries it would end up with the one that Node exports, which is
- * another version than its headers.
+ * The addon must carry an OpenSSL of its own: with shared libraries it would end up with the one that Node
+ * exports, which is another version than its headers.
  * @param {Tools} tools
  * @returns {Missing | undefined}
  */

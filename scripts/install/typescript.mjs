@@ -1,4 +1,7 @@
-/** Compiles src/ to dist/ in a clone: the npm package carries dist/ ready made, with src/ only for its source maps to point to. */
+/**
+ * Compiles src/ to dist/ in a clone: the npm package carries dist/ ready made, with src/ only for its source
+ * maps to point to.
+ */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'

@@ -1,9 +1,10 @@
 /**
- * The development certificate: a key and a self-signed certificate for this machine's own names, so that `wss:` works at
- * the first start. Browsers and clients do not trust it by themselves; production brings its own.
+ * The development certificate: a key and a self-signed certificate for this machine's own names, so that
+ * `wss:` works at the first start. Browsers and clients do not trust it by themselves; production brings its
+ * own.
  *
- * Node makes keys and signatures, but no certificates. What is missing is little: X.509 (RFC 5280, section 4.1) written in
- * DER (ITU-T X.690), one tag, length and content after the other.
+ * Node makes keys and signatures, but no certificates. What is missing is little: X.509 (RFC 5280, section
+ * 4.1) written in DER (ITU-T X.690), one tag, length and content after the other.
  */
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,10 +17,12 @@ export const VALIDITY_DAYS = 365
 const KEY_BITS = 2048
 
 /**
- * Makes a development certificate when neither file exists: RSA 2048, SHA-256, for VALIDITY_DAYS, for localhost, 127.0.0.1 and ::1.
- * Missing folders are made; the key is readable by its owner alone (mode 0600). A file that exists is never overwritten.
+ * Makes a development certificate when neither file exists: RSA 2048, SHA-256, for VALIDITY_DAYS, for
+ * localhost, 127.0.0.1 and ::1. Missing folders are made; the key is readable by its owner alone (mode 0600).
+ * A file that exists is never overwritten.
  *
- * @returns true when it made the two files, false when both were there already, or another process was quicker.
+ * @returns true when it made the two files, false when both were there already, or another process was
+ *   quicker.
  * @throws TlsError (`ERR_TLS_FILE`) when just one of the two exists, or when they cannot be written.
  */
 export function ensureCertificate(keyPath: string, certPath: string): boolean {
@@ -44,7 +47,8 @@ export function ensureCertificate(keyPath: string, certPath: string): boolean {
   try {
     writeNew(certPath, certificate, 0o644)
   } catch (error) {
-    // Half a pair would only be in the way of the next attempt. The key is the one just made: nothing else had that name.
+    // Half a pair would only be in the way of the next attempt. The key is the one just made: nothing else
+    // had that name.
     rmSync(keyPath, { force: true })
     throw error
   }
@@ -79,11 +83,13 @@ function selfSigned(privateKey: KeyObject, publicKey: KeyObject): string {
   const notBefore = new Date()
   const notAfter = new Date(notBefore.getTime() + VALIDITY_DAYS * 24 * 60 * 60 * 1000)
   const publicKeyInfo = publicKey.export({ type: 'spki', format: 'der' })
-  // The key's identifier is the SHA-1 of the bare key (RFC 5280, section 4.2.1.2): the bit string that ends the structure,
-  // which for RSA 2048 is what follows its fixed 24 bytes.
+  // The key's identifier is the SHA-1 of the bare key (RFC 5280, section 4.2.1.2): the bit string that ends
+  // the structure, which for RSA 2048 is what follows its fixed 24 bytes.
   const keyId = createHash('sha1').update(publicKeyInfo.subarray(24)).digest()
-  const name = sequence(set(sequence(oid('2.5.4.3'), der(0x0c, Buffer.from('localhost'))))) // commonName, UTF8String
-  const signatureAlgorithm = sequence(oid('1.2.840.113549.1.1.11'), der(0x05)) // sha256WithRSAEncryption, NULL
+  // CommonName, UTF8String.
+  const name = sequence(set(sequence(oid('2.5.4.3'), der(0x0c, Buffer.from('localhost')))))
+  // Sha256WithRSAEncryption, NULL.
+  const signatureAlgorithm = sequence(oid('1.2.840.113549.1.1.11'), der(0x05))
 
   const toBeSigned = sequence(
     explicit(0, integer(Buffer.of(2))), // version 3
@@ -96,9 +102,11 @@ function selfSigned(privateKey: KeyObject, publicKey: KeyObject): string {
     explicit(
       3,
       sequence(
-        // No CA: whoever trusts it (curl --cacert, NODE_EXTRA_CA_CERTS) trusts this machine's names and nothing else.
+        // No CA: whoever trusts it (curl --cacert, NODE_EXTRA_CA_CERTS) trusts this machine's names and
+        // nothing else.
         extension('2.5.29.19', true, sequence()), // basicConstraints: not a CA
-        extension('2.5.29.15', true, der(0x03, Buffer.of(5, 0b1010_0000))), // keyUsage: digitalSignature, keyEncipherment
+        // KeyUsage: digitalSignature, keyEncipherment.
+        extension('2.5.29.15', true, der(0x03, Buffer.of(5, 0b1010_0000))),
         extension('2.5.29.37', false, sequence(oid('1.3.6.1.5.5.7.3.1'))), // extKeyUsage: serverAuth
         extension('2.5.29.14', false, der(0x04, keyId)), // subjectKeyIdentifier
         extension('2.5.29.35', false, sequence(der(0x80, keyId))), // authorityKeyIdentifier
@@ -138,7 +146,10 @@ function extension(id: string, critical: boolean, value: Buffer): Buffer {
   return sequence(oid(id), ...(critical ? [der(0x01, Buffer.of(0xff))] : []), der(0x04, value))
 }
 
-/** An object identifier: the first two numbers share a byte, the others are in base 128, the high bit meaning "more follows". */
+/**
+ * An object identifier: the first two numbers share a byte, the others are in base 128, the high bit meaning
+ * "more follows".
+ */
 function oid(dotted: string): Buffer {
   const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number)
   const bytes = rest.flatMap((number) => {

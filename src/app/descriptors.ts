@@ -1,8 +1,9 @@
 /**
  * File descriptors. Every connection takes one, and many systems allow a process 1,024 by default.
  *
- * The soft limit needs no raising here: Node itself raises it to the hard limit when it starts (Linux and macOS), which
- * `test/app/descriptors.test.ts` holds it to. What is left to do is to say so when the hard limit is low as well.
+ * The soft limit needs no raising here: Node itself raises it to the hard limit when it starts (Linux and
+ * macOS), which `test/app/descriptors.test.ts` holds it to. What is left to do is to say so when the hard
+ * limit is low as well.
  */
 import { readdirSync } from 'node:fs'
 
@@ -16,8 +17,8 @@ const REMEDY = "raise it with 'ulimit -n 65536' (as root; under systemd: LimitNO
 export const DESCRIPTORS_EXHAUSTED = `The file descriptor limit is reached: nobody else can connect until somebody leaves; ${REMEDY}`
 
 /**
- * How many descriptors the process may still open; `undefined` where there is no limit, or none that can be known.
- * To be called before connections exist: the report that it reads looks up a host name for each.
+ * How many descriptors the process may still open; `undefined` where there is no limit, or none that can be
+ * known. To be called before connections exist: the report that it reads looks up a host name for each.
  */
 export function remainingDescriptors(): number | undefined {
   // The soft limit is a number, the word "unlimited", or absent (Windows).

@@ -1,6 +1,6 @@
 /**
- * The default application: greets every client, echoes every message, and says what happens, a line at a time. It uses
- * the public interface alone, so it is also the example to start from.
+ * The default application: greets every client, echoes every message, and says what happens, a line at a
+ * time. It uses the public interface alone, so it is also the example to start from.
  */
 import { SendStatus, type ServerOptions, WebSocketServer, WebSocketServerError } from '../index.js'
 import { DESCRIPTORS_EXHAUSTED } from './descriptors.js'
@@ -13,15 +13,18 @@ const WELCOME = JSON.stringify({ event: 'connected', message: 'Welcome!' })
 const MAX_MESSAGE = 16 * 1024 * 1024
 
 /**
- * Bytes of echoes that may wait for one client: room for several of the largest messages, so that only a client that
- * sends without ever reading gets there.
+ * Bytes of echoes that may wait for one client: room for several of the largest messages, so that only a
+ * client that sends without ever reading gets there.
  */
 const MAX_QUEUED = 4 * MAX_MESSAGE
 
 /** RFC 6455's registry of close codes: 1013, "Try Again Later". */
 const TRY_AGAIN_LATER = 1013
 
-/** Milliseconds between two reports that descriptors have run out: a server at its limit runs out at every reconnect. */
+/**
+ * Milliseconds between two reports that descriptors have run out: a server at its limit runs out at every
+ * reconnect.
+ */
 const EXHAUSTED_REPORT_INTERVAL = 60_000
 
 /** What the default application can be told. */
@@ -33,11 +36,11 @@ export interface EchoOptions extends Pick<ServerOptions, 'engine' | 'tls'> {
 }
 
 /**
- * A server with one route, `/*`, which sends `{"event":"connected","message":"Welcome!"}` on open and echoes each message
- * byte for byte as what it came as, text or binary. `GET /health` is the server's own.
+ * A server with one route, `/*`, which sends `{"event":"connected","message":"Welcome!"}` on open and echoes
+ * each message byte for byte as what it came as, text or binary. `GET /health` is the server's own.
  *
- * No echo is ever left out of the sequence: a client that lets 64 MiB of its echoes wait unread is closed with 1013.
- * Throws OptionError, TlsError and EngineError, as the constructor of WebSocketServer does.
+ * No echo is ever left out of the sequence: a client that lets 64 MiB of its echoes wait unread is closed
+ * with 1013. Throws OptionError, TlsError and EngineError, as the constructor of WebSocketServer does.
  */
 export function createEchoServer(options: EchoOptions = {}): WebSocketServer {
   const { quiet = false, log = printLine, ...serverOptions } = options
@@ -58,7 +61,10 @@ export function createEchoServer(options: EchoOptions = {}): WebSocketServer {
   })
 }
 
-/** What the application prints once it listens: the engine first, and why it is that one; then where to connect. */
+/**
+ * What the application prints once it listens: the engine first, and why it is that one; then where to
+ * connect.
+ */
 export function bannerLines(server: WebSocketServer, where: { host: string; port: number }, tls: boolean): string[] {
   const authority = `${reachableHost(where.host)}:${where.port}`
   const secure = tls ? 's' : ''

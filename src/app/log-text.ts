@@ -5,9 +5,10 @@ import type { Buffer } from 'node:buffer'
 const MAX_LOGGED_CHARACTERS = 200
 
 /**
- * What must not reach a terminal or a log as it is: C0 controls and DEL, C1 controls (some terminals obey them), the line
- * and paragraph separators U+2028 and U+2029 (they end a line in many viewers), the marks and overrides that reorder
- * text (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069), and half a surrogate pair, which cannot be encoded.
+ * What must not reach a terminal or a log as it is: C0 controls and DEL, C1 controls (some terminals obey
+ * them), the line and paragraph separators U+2028 and U+2029 (they end a line in many viewers), the marks and
+ * overrides that reorder text (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069), and half a
+ * surrogate pair, which cannot be encoded.
  */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|\p{Surrogate}/gu

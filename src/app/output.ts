@@ -1,11 +1,17 @@
 /** Standard output, where whoever reads it may be slow, or gone. */
 
-/** Bytes that may wait for the reader before lines are left out: without a limit a stopped pager would fill the memory. */
+/**
+ * Bytes that may wait for the reader before lines are left out: without a limit a stopped pager would fill
+ * the memory.
+ */
 const MAX_UNREAD = 8 * 1024 * 1024
 
 let leftOut = 0
 
-/** Prints one line. While 8 MiB wait for the reader lines are left out; how many, a line says once there is room again. */
+/**
+ * Prints one line. While 8 MiB wait for the reader lines are left out; how many, a line says once there is
+ * room again.
+ */
 export function printLine(line: string): void {
   if (process.stdout.writableLength > MAX_UNREAD) {
     leftOut++
@@ -16,7 +22,10 @@ export function printLine(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-/** Resolves when everything printed has left the process. To be awaited before `process.exit`, which would drop the rest. */
+/**
+ * Resolves when everything printed has left the process. To be awaited before `process.exit`, which would
+ * drop the rest.
+ */
 export function outputFlushed(): Promise<void> {
   return new Promise((resolve) => {
     process.stdout.write('', () => resolve())

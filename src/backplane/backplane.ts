@@ -24,7 +24,10 @@ export class BackplaneLink {
     this.#report = report
   }
 
-  /** Once for a server, however often it tries to listen. Rejects with ERR_BACKPLANE, or with ClosedError after `close`. */
+  /**
+   * Once for a server, however often it tries to listen. Rejects with ERR_BACKPLANE, or with ClosedError
+   * after `close`.
+   */
   async start(): Promise<void> {
     this.#starting ??= this.#start()
     try {
@@ -54,7 +57,10 @@ export class BackplaneLink {
     }
   }
 
-  /** Resolves when the backplane has closed, which it need not if it was never started. What goes wrong is reported. */
+  /**
+   * Resolves when the backplane has closed, which it need not if it was never started. What goes wrong is
+   * reported.
+   */
   async close(): Promise<void> {
     this.#isClosed = true
     if (this.#starting === undefined) return

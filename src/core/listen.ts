@@ -32,7 +32,10 @@ export async function listenOn(
   }
 }
 
-/** The numeric address of a host. Only a name that has none is ENOTFOUND: a resolver that cannot be asked is another matter. */
+/**
+ * The numeric address of a host. Only a name that has none is ENOTFOUND: a resolver that cannot be asked is
+ * another matter.
+ */
 async function resolveHost(host: string, port: number): Promise<string> {
   if (isIP(host)) return host
   try {

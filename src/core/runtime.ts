@@ -1,4 +1,7 @@
-/** Brings what an engine reports to the handlers that are meant by it: routing, handshakes, answers and failures. */
+/**
+ * Brings what an engine reports to the handlers that are meant by it: routing, handshakes, answers and
+ * failures.
+ */
 import type { Buffer } from 'node:buffer'
 import process from 'node:process'
 import { inspect } from 'node:util'
@@ -19,24 +22,24 @@ import { plainResponse, type StreamingResponse } from '../http/response.js'
 import { readTarget, type Target } from '../http/target.js'
 import type { ResolvedRoute } from '../options/websocket.js'
 import type { WebSocketHandlers } from '../types/index.js'
-import { Members } from '../util/members.js'
+import { OrderedSet } from '../util/ordered-set.js'
 import { isWebSocketUpgrade, upgradeRequired } from '../websocket/handshake.js'
 import type { ServerSocket } from '../websocket/socket.js'
-import { Subscriptions } from '../websocket/subscriptions.js'
+import { TopicCounts } from '../websocket/topic-counts.js'
 import { type UpgradeLimits, type UpgradeOwner, Upgrades } from '../websocket/upgrades.js'
 import { Counters } from './metrics.js'
 import { throwUncaught } from './uncaught.js'
 
-export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
+export class ServerRuntime implements ServerEvents, UpgradeOwner, ExchangeOwner {
   /** Where answers go: the engine's server that reports the events. */
   engine: EngineServer | undefined
   isClosing = false
-  readonly sockets = new Members<ServerSocket<unknown>>()
+  readonly sockets = new OrderedSet<ServerSocket<unknown>>()
   readonly counters = new Counters()
   /** Where there is one: it hears of everything that is published here. */
   backplane: BackplaneLink | undefined
   /** From the first route that has a `subscription` handler. */
-  subscriptions: Subscriptions | undefined
+  subscriptions: TopicCounts | undefined
   readonly #scheme: 'http' | 'https'
   readonly #onError: ((error: Error) => void) | undefined
   readonly #exchanges: HttpExchanges
@@ -63,7 +66,7 @@ export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
     maxLifetime: number,
   ): void {
     this.#upgrades.addRoute(path, handlers, limits, maxLifetime)
-    if (handlers.subscription !== undefined) this.subscriptions ??= new Subscriptions()
+    if (handlers.subscription !== undefined) this.subscriptions ??= new TopicCounts()
   }
 
   addHttpRoute(method: string, path: string, handler: HttpHandler): void {
@@ -142,7 +145,10 @@ export class Dispatcher implements ServerEvents, UpgradeOwner, ExchangeOwner {
     this.report(error)
   }
 
-  /** Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when nobody here subscribes. */
+  /**
+   * Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when nobody
+   * here subscribes.
+   */
   publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean {
     const hasSubscriber = this.engine?.publish(topic, payload, except, compress) ?? false
     this.backplane?.publish(topic, payload)

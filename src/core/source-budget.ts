@@ -15,7 +15,10 @@ const MIN_CHUNK_COST = 4096
 export class SourceBudget {
   #spent = 0
 
-  /** Takes note of a chunk; true when the source has had its share of this turn, and `nextTurn` is to be awaited. */
+  /**
+   * Takes note of a chunk; true when the source has had its share of this turn, and `nextTurn` is to be
+   * awaited.
+   */
   spend(bytes: number): boolean {
     this.#spent += Math.max(bytes, MIN_CHUNK_COST)
     return this.#spent >= MAX_BYTES

@@ -1,15 +1,16 @@
 /**
- * The one interface between the public API (`src/`) and the two engines. An engine moves bytes: it knows connections
- * as numbers, requests as flat text, and no policy. Routing, defaults, validation, handler errors and HTTP semantics
- * live above it, so that both engines behave alike.
+ * The one interface between the public API (`src/`) and the two engines. An engine moves bytes: it knows
+ * connections as numbers, requests as flat text, and no policy. Routing, defaults, validation, handler errors
+ * and HTTP semantics live above it, so that both engines behave alike.
  *
- * Order. For one connection, `onMessage`, `onPing`, `onPong`, `onDrain` and `onClose` arrive in the order in which they happened,
- * and what is called on it takes effect in the order in which it was called. No event is delivered from inside a call
- * into the engine: `send`, `close`, `accept` and the others return first.
+ * Order. For one connection, `onMessage`, `onPing`, `onPong`, `onDrain` and `onClose` arrive in the order in
+ * which they happened, and what is called on it takes effect in the order in which it was called. No event is
+ * delivered from inside a call into the engine: `send`, `close`, `accept` and the others return first.
  *
- * Lifetime. A connection id is valid from the return of `accept` until its `onClose` has been delivered; after that
- * every call with it is a defined no-op (`0`, `false`). The same holds for an exchange id, which ends with `respond`, `endResponse`,
- * `accept`, `abort`, or the `aborted` event; the rest of its body may be read after the answer.
+ * Lifetime. A connection id is valid from the return of `accept` until its `onClose` has been delivered;
+ * after that every call with it is a defined no-op (`0`, `false`). The same holds for an exchange id, which
+ * ends with `respond`, `endResponse`, `accept`, `abort`, or the `aborted` event; the rest of its body may be
+ * read after the answer.
  *
  * Long because it is one interface, and every sentence in it binds two engines.
  */
@@ -54,7 +55,10 @@ export interface EngineTls {
   readonly cipherSuites?: string
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
   readonly requestCert: boolean
-  /** With `requestCert`: nobody without a valid certificate gets as far as a request, with a resumed session neither. */
+  /**
+   * With `requestCert`: nobody without a valid certificate gets as far as a request, with a resumed session
+   * neither.
+   */
   readonly rejectUnauthorized: boolean
   /**
    * In lower case; a host name, or `*.` and the rest of one. Only the first entry may be without. A client's
@@ -86,24 +90,36 @@ export interface CompressionSettings {
 export interface CompressionAgreement {
   readonly compressor: CompressionWindow
   readonly decompressor: CompressionWindow
-  /** All of it as the value of Sec-WebSocket-Extensions. As an offer, it could be answered by nothing but itself. */
+  /**
+   * All of it as the value of Sec-WebSocket-Extensions. As an offer, it could be answered by nothing but
+   * itself.
+   */
   readonly extension: string
 }
 
-/** What one WebSocket route asks of its connections. Values are validated and complete: an engine applies no default. */
+/**
+ * What one WebSocket route asks of its connections. Values are validated and complete: an engine applies no
+ * default.
+ */
 export interface EngineRoute {
   /** Bytes of one received message; a larger one ends the connection with 1009. */
   readonly maxPayloadLength: number
-  /** Bytes that may wait for one connection. A message that would make it more is not taken, unless nothing waits. */
+  /**
+   * Bytes that may wait for one connection. A message that would make it more is not taken, unless nothing
+   * waits.
+   */
   readonly maxBackpressure: number
   /**
-   * Seconds without a byte from the client before the connection is dropped; 0 is never. While bytes wait for it, those that it reads
-   * count too.
+   * Seconds without a byte from the client before the connection is dropped; 0 is never. While bytes wait for
+   * it, those that it reads count too.
    */
   readonly idleTimeout: number
   /** Ping shortly before `idleTimeout` strikes. */
   readonly sendPings: boolean
-  /** Bytes of a fragment of a message that we send. While one is under way, so much of `maxBackpressure` is kept free for it. */
+  /**
+   * Bytes of a fragment of a message that we send. While one is under way, so much of `maxBackpressure` is
+   * kept free for it.
+   */
   readonly maxFragmentLength: number
   /** Whether `onDropped` is asked for. */
   readonly reportDrops: boolean
@@ -133,16 +149,19 @@ export interface RequestHead {
   /** Path and query as sent, for example `/chat/7?since=3`. */
   readonly url: string
   /**
-   * The header fields as they came, each a line `name:value`, with a line break before the first and after each. Names are in lower case,
-   * values without white space around them; each byte of a value is one character (Latin-1). One string, because most fields of most
-   * requests are never looked at.
+   * The header fields as they came, each a line `name:value`, with a line break before the first and after
+   * each. Names are in lower case, values without white space around them; each byte of a value is one
+   * character (Latin-1). One string, because most fields of most requests are never looked at.
    */
   readonly fields: string
   /** Whether content follows, in `body` events; the last of them says so. Not so for `Content-Length: 0`. */
   readonly hasBody: boolean
   /** Numeric address of the peer; an IPv4 peer of a dual-stack socket appears as IPv4. Empty when unknown. */
   readonly remoteAddress: string
-  /** What the PROXY header says is the client's numeric address. Empty when it names none, and without `proxyProtocol`. */
+  /**
+   * What the PROXY header says is the client's numeric address. Empty when it names none, and without
+   * `proxyProtocol`.
+   */
   readonly proxiedAddress: string
 }
 
@@ -150,35 +169,50 @@ export interface RequestHead {
 export interface ConnectionEvents {
   /** A whole message: text as a string, binary as a Buffer that may be kept. */
   onMessage(data: string | Buffer, isBinary: boolean): void
-  /** After an answer of -1 or 0: the queue is empty, or is below `maxBackpressure` again after an answer of 0. */
+  /**
+   * After an answer of -1 or 0: the queue is empty, or is below `maxBackpressure` again after an answer of 0.
+   */
   onDrain(): void
   onPing(data: Buffer): void
   onPong(data: Buffer): void
-  /** After `watchBuffer` answered true: `bufferedAmount` is at most the threshold. Once for each such answer, unless `close` comes first. */
-  onBufferLow(): void
+  /**
+   * After `setBufferedAmountLowThreshold` answered true: `bufferedAmount` is at most the threshold. Once for
+   * each such answer, unless `close` comes first.
+   */
+  onBufferedAmountLow(): void
   /** After `readyForFragment` answered false: it would answer true now. */
   onFragmentDrain(): void
   /**
-   * A published message was not taken for this connection: its queue would have exceeded `maxBackpressure`. Only on a route that asks for
-   * it (`reportDrops`), in a later turn of the event loop. What `send` refuses is in its answer, and not reported here. All who missed a message may get the same memory.
+   * A published message was not taken for this connection: its queue would have exceeded `maxBackpressure`.
+   * Only on a route that asks for it (`reportDrops`), in a later turn of the event loop. What `send` refuses
+   * is in its answer, and not reported here. All who missed a message may get the same memory.
    */
   onDropped(data: string | Buffer, isBinary: boolean): void
   /**
-   * The end. `code` is what the peer's Close frame said (1005 when it had no code), or the code of the error that ended
-   * the connection (1002, 1007, 1009), or 1006 when there was no closing handshake.
+   * The end. `code` is what the peer's Close frame said (1005 when it had no code), or the code of the error
+   * that ended the connection (1002, 1007, 1009), or 1006 when there was no closing handshake.
    */
   onClose(code: number, reason: string): void
 }
 
 /** Receives what happens to a server. */
 export interface ServerEvents {
-  /** Every HTTP request, upgrades included. Ends with exactly one of `respond`, `endResponse`, `accept`, `abort`, or `aborted`. */
+  /**
+   * Every HTTP request, upgrades included. Ends with exactly one of `respond`, `endResponse`, `accept`,
+   * `abort`, or `aborted`.
+   */
   request(exchange: ExchangeId, head: RequestHead): void
-  /** A piece of a request's body, which may be kept; the last one may be empty. They come after the answer too. */
+  /**
+   * A piece of a request's body, which may be kept; the last one may be empty. They come after the answer
+   * too.
+   */
   body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void
   /** After `write` answered false: all of it is on its way. */
   writable(exchange: ExchangeId): void
-  /** The client of an exchange that is not answered, or whose body has not come whole, has gone; the id is dead. */
+  /**
+   * The client of an exchange that is not answered, or whose body has not come whole, has gone; the id is
+   * dead.
+   */
   aborted(exchange: ExchangeId): void
   /** accept(2) failed for want of descriptors; once per shortage, until accepting has worked again. */
   descriptorsExhausted(): void
@@ -200,8 +234,8 @@ export interface ResponseHead {
    */
   readonly contentLength: number | undefined
   /**
-   * Ends the connection with this answer. What still comes of the request's body is read and thrown away for about 10 seconds, so
-   * that the client gets to read the answer. No `body` and no `aborted` follows.
+   * Ends the connection with this answer. What still comes of the request's body is read and thrown away for
+   * about 10 seconds, so that the client gets to read the answer. No `body` and no `aborted` follows.
    */
   readonly closes: boolean
 }
@@ -229,8 +263,9 @@ export interface UnixAddress {
 }
 
 /**
- * What a server of an engine has counted since it was made. Messages are whole ones, and their bytes those of their payloads: text as
- * UTF-8, before compression, without the heads of frames. Control frames count nowhere.
+ * What a server of an engine has counted since it was made. Messages are whole ones, and their bytes those of
+ * their payloads: text as UTF-8, before compression, without the heads of frames. Control frames count
+ * nowhere.
  */
 export interface EngineCounters {
   /** TCP connections accepted, whatever became of them. */
@@ -240,7 +275,10 @@ export interface EngineCounters {
   /** Taken for a connection; a published one counts once for each subscriber that it was taken for. */
   readonly messagesSent: number
   readonly bytesSent: number
-  /** Not taken for an open connection because its queue would have exceeded `maxBackpressure`; published ones likewise, for each. */
+  /**
+   * Not taken for an open connection because its queue would have exceeded `maxBackpressure`; published ones
+   * likewise, for each.
+   */
   readonly messagesDropped: number
 }
 
@@ -255,15 +293,17 @@ export interface Fragment {
 /** One server of an engine. Every method may be called at any time, from any handler. */
 export interface EngineServer {
   /**
-   * Binds and listens. The promise gives the port in use (0 for a unix socket), or rejects: with a ListenError, or with a ClosedError when
-   * `stopListening` or `dispose` came first. At most one call; another attempt takes another server.
+   * Binds and listens. The promise gives the port in use (0 for a unix socket), or rejects: with a
+   * ListenError, or with a ClosedError when `stopListening` or `dispose` came first. At most one call;
+   * another attempt takes another server.
    */
   listen(address: ListenAddress): Promise<number>
   /** Stops accepting connections; those that are open go on. Idempotent. */
   stopListening(): void
   /**
-   * Serves new connections with these entries in place of those before; no session of before is resumed. Only for a server that
-   * was made with TLS. Throws TlsError when the material is refused, and then nothing has changed.
+   * Serves new connections with these entries in place of those before; no session of before is resumed. Only
+   * for a server that was made with TLS. Throws TlsError when the material is refused, and then nothing has
+   * changed.
    */
   reloadTls(tls: readonly EngineTls[]): void
 
@@ -274,23 +314,29 @@ export interface EngineServer {
    * `contentLength`, the caller writes exactly so many bytes before `endResponse`.
    */
   beginResponse(exchange: ExchangeId, head: ResponseHead): boolean
-  /** Sends a piece. False when it has to wait for the client: a `writable` or `aborted` event follows, and tells when to go on. */
+  /**
+   * Sends a piece. False when it has to wait for the client: a `writable` or `aborted` event follows, and
+   * tells when to go on.
+   */
   write(exchange: ExchangeId, chunk: Uint8Array): boolean
-  /** Ends an answer in pieces, and with it the connection, as `ResponseHead.closes`, if that was to be or if `closes` says so now. */
+  /**
+   * Ends an answer in pieces, and with it the connection, as `ResponseHead.closes`, if that was to be or if
+   * `closes` says so now.
+   */
   endResponse(exchange: ExchangeId, closes: boolean): void
   /** Cuts the connection, so that the client sees that its answer is not whole; no `aborted` follows. */
   abort(exchange: ExchangeId): void
   /** Stops to read the body, and with it the connection; what was read already still comes. */
   pauseBody(exchange: ExchangeId): void
   /**
-   * Reads on. Answers `Expect: 100-continue` (RFC 9110, section 10.1.1), unless the body has begun or the request is answered: the
-   * engine does not do that by itself.
+   * Reads on. Answers `Expect: 100-continue` (RFC 9110, section 10.1.1), unless the body has begun or the
+   * request is answered: the engine does not do that by itself.
    */
   resumeBody(exchange: ExchangeId): void
   /**
-   * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key of 16 bytes),
-   * with the subprotocol and headers given, and the compression that was agreed on, if any (only on a route that asks for it). Returns
-   * the new connection, or 0 when the client has gone.
+   * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key
+   * of 16 bytes), with the subprotocol and headers given, and the compression that was agreed on, if any
+   * (only on a route that asks for it). Returns the new connection, or 0 when the client has gone.
    */
   accept(
     exchange: ExchangeId,
@@ -302,51 +348,60 @@ export interface EngineServer {
   ): ConnectionId
 
   /**
-   * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when it was taken
-   * while earlier bytes wait for the client (an `onDrain` follows), 0 when it was not taken, because the connection is closed
-   * or closing or because the queue would exceed `maxBackpressure` (then an `onDrain` follows too). `compress` left undefined leaves it to
-   * the route's threshold; it means nothing where no compression was agreed on, or for an empty message. The message's length is
-   * the one before compression.
+   * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when
+   * it was taken while earlier bytes wait for the client (an `onDrain` follows), 0 when it was not taken,
+   * because the connection is closed or closing or because the queue would exceed `maxBackpressure` (then an
+   * `onDrain` follows too). `compress` left undefined leaves it to the route's threshold; it means nothing
+   * where no compression was agreed on, or for an empty message. The message's length is the one before
+   * compression.
    */
   send(id: ConnectionId, data: Payload, compress?: boolean): number
   /** Like `send`. The payload is at most 125 bytes (RFC 6455, section 5.5). */
   ping(id: ConnectionId, data: Payload): number
-  /** Starts the closing handshake; code 1005 sends none. A peer that does not answer is cut after 30 seconds. */
+  /**
+   * Starts the closing handshake; code 1005 sends none. A peer that does not answer is cut after 30 seconds.
+   */
   close(id: ConnectionId, code: number, reason: string): void
   /** Cuts the connection; `onClose` follows with 1006. */
   terminate(id: ConnectionId): void
   /** Bytes accepted by `send` and not yet given to the kernel. */
   bufferedAmount(id: ConnectionId): number
   /**
-   * Asks for `onBufferLow` when `bufferedAmount` is at most `threshold`; another call replaces the threshold.
-   * False, and nothing follows of this call, when it is so already or the connection is closed; what was asked
-   * for before stays.
+   * Asks for `onBufferedAmountLow` when `bufferedAmount` is at most `threshold`; another call replaces the
+   * threshold. False, and nothing follows of this call, when it is so already or the connection is closed;
+   * what was asked for before stays.
    */
-  watchBuffer(id: ConnectionId, threshold: number): boolean
+  setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean
   /** Whether messages can be sent: from `accept` to `close`, `terminate` or the end. */
   isOpen(id: ConnectionId): boolean
   /** Calls back at once; what is sent to this connection meanwhile leaves in as few writes as possible. */
   cork<R>(id: ConnectionId, callback: () => R): R
 
   /**
-   * A message in fragments begins here. Whatever is sent or published to the connection from now on waits behind it, and counts as
-   * queued, until it has ended: by its last fragment, or by `withdrawMessage`. Pings, Pongs and Close go through at once. Any number may
-   * have begun; the calls below concern the one that began first.
+   * A message in fragments begins here. Whatever is sent or published to the connection from now on waits
+   * behind it, and counts as queued, until it has ended: by its last fragment, or by `withdrawMessage`.
+   * Pings, Pongs and Close go through at once. Any number may have begun; the calls below concern the one
+   * that began first.
    */
   beginMessage(id: ConnectionId): void
-  /** Whether no earlier bytes wait for the client. When false, `onFragmentDrain` follows, unless `close` comes first. */
+  /**
+   * Whether no earlier bytes wait for the client. When false, `onFragmentDrain` follows, unless `close` comes
+   * first.
+   */
   readyForFragment(id: ConnectionId): boolean
   /**
-   * Sends a fragment of at most `maxFragmentLength` bytes, of a text or binary message: the first one says which, and whether to compress
-   * it (undefined: by the first fragment's length). To be called when `readyForFragment` says so.
+   * Sends a fragment of at most `maxFragmentLength` bytes, of a text or binary message: the first one says
+   * which, and whether to compress it (undefined: by the first fragment's length). To be called when
+   * `readyForFragment` says so.
    */
   sendFragment(id: ConnectionId, data: Uint8Array, fragment: Fragment): void
   /** Ends a message of which nothing was sent. */
   withdrawMessage(id: ConnectionId): void
 
   /**
-   * Stops reading from the client. What has been read already may still come. Until `resume`, or `close`, the client is not heard:
-   * neither its Close frame nor its silence (`idleTimeout`) ends the connection, only a write that fails does.
+   * Stops reading from the client. What has been read already may still come. Until `resume`, or `close`, the
+   * client is not heard: neither its Close frame nor its silence (`idleTimeout`) ends the connection, only a
+   * write that fails does.
    */
   pause(id: ConnectionId): void
   resume(id: ConnectionId): void
@@ -357,7 +412,10 @@ export interface EngineServer {
   unsubscribe(id: ConnectionId, topic: string): boolean
   isSubscribed(id: ConnectionId, topic: string): boolean
   topics(id: ConnectionId): string[]
-  /** To every subscriber but `except` (0: to all). False when there was none. `compress` is as with `send`, for each of them. */
+  /**
+   * To every subscriber but `except` (0: to all). False when there was none. `compress` is as with `send`,
+   * for each of them.
+   */
   publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean
   subscribers(topic: string): number
 
@@ -368,7 +426,10 @@ export interface EngineServer {
   /** Whether the listening socket keeps the process alive. It does at first. */
   ref(): void
   unref(): void
-  /** Stops listening, cuts every connection and exchange, frees everything; `onClose` still arrives. Idempotent. */
+  /**
+   * Stops listening, cuts every connection and exchange, frees everything; `onClose` still arrives.
+   * Idempotent.
+   */
   dispose(): void
 }
 

@@ -1,4 +1,7 @@
-/** Chooses the engine. Native is the product; portable is what runs where native cannot, and it always says why. */
+/**
+ * Chooses the engine. Native is the product; portable is what runs where native cannot, and it always says
+ * why.
+ */
 import process from 'node:process'
 import { EngineError, OptionError } from '../errors.js'
 import type { Engine, EngineName } from './contract.js'
@@ -23,8 +26,9 @@ export function checkEngineName(option: string, value: string): EngineName {
 }
 
 /**
- * The engine asked for by the option, else by the environment, else native where it loads, else portable. Throws EngineError
- * when what was asked for cannot be loaded, and OptionError when the environment names no engine.
+ * The engine asked for by the option, else by the environment, else native where it loads, else portable.
+ * Throws EngineError when what was asked for cannot be loaded, and OptionError when the environment names no
+ * engine.
  */
 export function selectEngine(option: EngineName | undefined): SelectedEngine {
   const fromEnvironment = process.env[ENGINE_VARIABLE] || undefined

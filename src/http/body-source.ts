@@ -1,7 +1,10 @@
 /** The body of a Response as a sequence of bytes, whoever's implementation it comes from. */
 import { plainView } from '../util/bytes.js'
 
-/** Where the pieces come from: a web stream, an async iterable such as a stream of Node's, or one promise of everything. */
+/**
+ * Where the pieces come from: a web stream, an async iterable such as a stream of Node's, or one promise of
+ * everything.
+ */
 interface Pieces {
   next(): Promise<IteratorResult<unknown>>
   /** Tells the source that nobody reads any more. */
@@ -42,7 +45,10 @@ export class BodySource {
     return this.#take(result)
   }
 
-  /** As `next`, but undefined also when it does not come within this turn of the event loop; then it is for the next call. */
+  /**
+   * As `next`, but undefined also when it does not come within this turn of the event loop; then it is for
+   * the next call.
+   */
   async nextNow(): Promise<Uint8Array | undefined> {
     this.#turn ??= new Promise((resolve) => setImmediate(resolve, LATE))
     const result = await Promise.race([this.#ask(), this.#turn])

@@ -19,7 +19,10 @@ const MAX_GATHERED = 16 * 1024
 /** What a body asks of its engine. */
 export type BodyEngine = Pick<EngineServer, 'pauseBody' | 'resumeBody' | 'abort'>
 
-/** One request's body. At most HIGH_WATER_MARK bytes, and what the engine had read already, wait in it for their reader. */
+/**
+ * One request's body. At most HIGH_WATER_MARK bytes, and what the engine had read already, wait in it for
+ * their reader.
+ */
 export class IncomingBody {
   readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly #engine: BodyEngine
@@ -61,13 +64,17 @@ export class IncomingBody {
     )
   }
 
-  /** Whether the answer must end the connection: the client may send any amount, or nothing at all, of what nobody waits for. */
+  /**
+   * Whether the answer must end the connection: the client may send any amount, or nothing at all, of what
+   * nobody waits for.
+   */
   get mustClose(): boolean {
     return this.isTooLarge || this.#awaitsContinue
   }
 
   /**
-   * Whoever reads wants all of it: no part of it is worth an object of its own before it is long, or the last.
+   * Whoever reads wants all of it: no part of it is worth an object of its own before it is long, or the
+   * last.
    */
   collect(): void {
     this.#isCollected = true
@@ -93,7 +100,9 @@ export class IncomingBody {
     this.#fail(reason)
   }
 
-  /** The request is answered. Up to HIGH_WATER_MARK bytes, and what somebody is reading, can still be read. */
+  /**
+   * The request is answered. Up to HIGH_WATER_MARK bytes, and what somebody is reading, can still be read.
+   */
   answered(): void {
     this.#isAnswered = true
     if ((this.#isPaused || this.isTooLarge) && !this.#isComplete && !this.stream.locked) this.#giveUp()

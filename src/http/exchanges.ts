@@ -68,7 +68,10 @@ export class HttpExchanges {
     else this.#serve(exchange, head, target, match)
   }
 
-  /** Answers a request without a proper target or Host, and ends the connection: where such a client's next request begins is a guess. */
+  /**
+   * Answers a request without a proper target or Host, and ends the connection: where such a client's next
+   * request begins is a guess.
+   */
   refuseMalformed(exchange: ExchangeId, head: RequestHead): void {
     this.#owner.engine?.respond(exchange, { ...plainResponse(400, [], head.method === 'HEAD'), closes: true })
   }
@@ -85,8 +88,8 @@ export class HttpExchanges {
   }
 
   /**
-   * Answers in pieces. Resolves when all is given to the engine, or when the client has gone; rejects with the body's error, and has
-   * then cut the connection.
+   * Answers in pieces. Resolves when all is given to the engine, or when the client has gone; rejects with
+   * the body's error, and has then cut the connection.
    */
   async stream(exchange: ExchangeId, response: StreamingResponse): Promise<void> {
     const { engine } = this.#owner
@@ -128,15 +131,16 @@ export class HttpExchanges {
 
   /** Answers a request whose body nobody has looked at. */
   #refuse(exchange: ExchangeId, head: RequestHead, response: EngineResponse): void {
-    // As much as a handler could have been sent is thrown away; more, or nobody knows how much, ends the connection.
+    // As much as a handler could have been sent is thrown away; more, or nobody knows how much, ends the
+    // connection.
     const length = declaredLength(head)
     const isBounded = length !== undefined && length <= this.#maxBodySize && !expectsContinue(head)
     this.#owner.engine?.respond(exchange, isBounded ? response : { ...response, closes: true })
   }
 
   /**
-   * Makes the request of an exchange, which then waits for its answer. Undefined when that is impossible; the client has
-   * been told.
+   * Makes the request of an exchange, which then waits for its answer. Undefined when that is impossible; the
+   * client has been told.
    */
   #open(exchange: ExchangeId, head: RequestHead, target: Target, params: Match<unknown>['params']): IncomingRequest | undefined {
     const { engine } = this.#owner

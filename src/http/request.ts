@@ -4,7 +4,9 @@ import type { Params, ServerRequest } from '../types/index.js'
 import type { IncomingBody } from './body.js'
 import type { Target } from './target.js'
 
-/** Methods that a web-standard Request refuses: the one underneath is told GET, and ours says what was sent. */
+/**
+ * Methods that a web-standard Request refuses: the one underneath is told GET, and ours says what was sent.
+ */
 const NOT_FOR_REQUEST = new Set(['TRACE', 'TRACK'])
 
 type Overridden = 'bytes' | 'json' | 'method' | 'signal' | Collecting
@@ -12,8 +14,8 @@ type Overridden = 'bytes' | 'json' | 'method' | 'signal' | Collecting
 type Collecting = 'arrayBuffer' | 'blob' | 'formData' | 'text'
 
 /**
- * Stands for the global Request until the first request comes. With that, Node loads its fetch, which takes 8 MB and 10 GiB of
- * addresses: a server of WebSockets alone needs none of it.
+ * Stands for the global Request until the first request comes. With that, Node loads its fetch, which takes 8
+ * MB and 10 GiB of addresses: a server of WebSockets alone needs none of it.
  */
 class LateRequest {}
 
@@ -23,8 +25,8 @@ function linkRequest(): void {
   Object.setPrototypeOf(IncomingRequest.prototype, Request.prototype)
 }
 
-// The types of Node describe methods and accessors as properties, which no class could override; the class itself has no such
-// trouble.
+// The types of Node describe methods and accessors as properties, which no class could override; the class
+// itself has no such trouble.
 const WebRequest = LateRequest as unknown as new (
   url: string,
   init: RequestInit,
@@ -36,8 +38,8 @@ const WebRequest = LateRequest as unknown as new (
 }
 
 /**
- * A request as users see it: a web-standard Request, so that whatever takes one takes this. What is costly and not always needed is made
- * on first use.
+ * A request as users see it: a web-standard Request, so that whatever takes one takes this. What is costly
+ * and not always needed is made on first use.
  */
 export class IncomingRequest extends WebRequest implements ServerRequest {
   readonly path: string
@@ -52,7 +54,10 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   /** Whether the client has gone. */
   isAborted = false
 
-  /** Throws TypeError when a web-standard Request cannot be made of it: URL, method or header names are malformed. */
+  /**
+   * Throws TypeError when a web-standard Request cannot be made of it: URL, method or header names are
+   * malformed.
+   */
   constructor(head: RequestHead, target: Target, params: Params<string>, body?: IncomingBody) {
     const method = NOT_FOR_REQUEST.has(head.method) ? 'GET' : head.method
     const headers = fieldsOf(head)
@@ -126,7 +131,10 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   }
 }
 
-/** What `make` gives; undefined when it throws, as the constructor of a request does for one that is malformed. */
+/**
+ * What `make` gives; undefined when it throws, as the constructor of a request does for one that is
+ * malformed.
+ */
 export function unlessMalformed<T>(make: () => T): T | undefined {
   try {
     return make()
@@ -150,7 +158,10 @@ function fieldsOf({ fields }: RequestHead): [name: string, value: string][] {
 const LINE_BREAK = 10
 const COLON = 58
 
-/** The elements of a comma-separated header in which no comma is quoted. Empty ones are void (RFC 9110, section 5.6.1.2). */
+/**
+ * The elements of a comma-separated header in which no comma is quoted. Empty ones are void (RFC 9110,
+ * section 5.6.1.2).
+ */
 export function elementsOf(value: string): string[] {
   return value
     .split(',')

@@ -98,8 +98,8 @@ export function cancelResponse(response: unknown, reason: unknown): void {
 }
 
 /**
- * Reads what comes within this turn of the event loop, until it is clear whether that is all, or the source has
- * had its share of the turn.
+ * Reads what comes within this turn of the event loop, until it is clear whether that is all, or the source
+ * has had its share of the turn.
  */
 async function gather(source: BodySource): Promise<Uint8Array[]> {
   const budget = new SourceBudget()

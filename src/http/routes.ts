@@ -1,6 +1,7 @@
 /**
- * Finds what was registered for a method and a path. Segment by segment, a literal is preferred to a `:parameter`, and that
- * to a final `*`, whatever the order of registration; a dead end falls back to the next best.
+ * Finds what was registered for a method and a path. Segment by segment, a literal is preferred to a
+ * `:parameter`, and that to a final `*`, whatever the order of registration; a dead end falls back to the
+ * next best.
  */
 import { OptionError } from '../errors.js'
 import { normalizeSegment } from './target.js'
@@ -14,7 +15,10 @@ export interface Match<V> {
   readonly params: ReadonlyArray<readonly [name: string, encoded: string]>
 }
 
-/** What one pattern has for one method. Patterns that differ in their parameters' names only share their place in the tree. */
+/**
+ * What one pattern has for one method. Patterns that differ in their parameters' names only share their place
+ * in the tree.
+ */
 interface Entry<V> {
   readonly value: V
   readonly names: readonly string[]
@@ -30,7 +34,10 @@ class Node<V> {
   readonly beyond: Entries<V> = new Map()
 }
 
-/** Values by method and path pattern. Literal segments are compared in the form that `normalizePath` gives to the paths of requests. */
+/**
+ * Values by method and path pattern. Literal segments are compared in the form that `normalizePath` gives to
+ * the paths of requests.
+ */
 export class RouteTable<V> {
   readonly #root = new Node<V>()
 
@@ -73,7 +80,10 @@ export class RouteTable<V> {
     })
   }
 
-  /** The methods that the path has routes for, once `find` has found none: what the Allow header says. OPTIONS is answered for all. */
+  /**
+   * The methods that the path has routes for, once `find` has found none: what the Allow header says. OPTIONS
+   * is answered for all.
+   */
   allowed(path: string): string[] {
     const methods = new Set<string>()
     visit(this.#root, path, (entries) => {

@@ -1,4 +1,7 @@
-/** Checks the arguments of calls on sockets and topics. These run for every message: what is right is let through quickly. */
+/**
+ * Checks the arguments of calls on sockets and topics. These run for every message: what is right is let
+ * through quickly.
+ */
 import { Buffer } from 'node:buffer'
 import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
 import type { Payload } from '../engine/contract.js'
@@ -12,7 +15,10 @@ const MAX_CONTROL_BYTES = 125
 /** What the two bytes of the code leave of a Close frame for the reason. */
 const MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2
 const MAX_TOPIC_BYTES = 65_535
-/** With the head of its frame, at most 10 bytes, a message is of no more bytes than µSockets can count: 2^31-1. */
+/**
+ * With the head of its frame, at most 10 bytes, a message is of no more bytes than µSockets can count:
+ * 2^31-1.
+ */
 const MAX_MESSAGE_BYTES = MAX_INT32 - 10
 
 export function checkTopic(topic: string): void {
@@ -38,7 +44,9 @@ export function checkPingLength(data: Payload): void {
   if (length > MAX_CONTROL_BYTES) throw new OptionError('data', data, `at most ${MAX_CONTROL_BYTES} bytes`)
 }
 
-/** A message as engines take it: strings and Uint8Arrays as they are, other buffers and views without a copy. */
+/**
+ * A message as engines take it: strings and Uint8Arrays as they are, other buffers and views without a copy.
+ */
 export function toPayload(data: Data): Payload {
   // As long as V8 lets it be, its UTF-8 is short enough: 2^29 UTF-16 units of at most 3 bytes.
   if (typeof data === 'string') return data

@@ -8,12 +8,15 @@ export type OriginCheck = (origin: string | undefined) => boolean
 /** The Origin header of pages that have none to tell of (RFC 6454, section 7.3): sandboxed frames, files. */
 const OPAQUE_ORIGIN = 'null'
 /**
- * A longer one is nobody's: host names have at most 255 characters (RFC 3986, section 3.2.2). The conversion of names beyond ASCII takes
- * time in proportion to the square of their length.
+ * A longer one is nobody's: host names have at most 255 characters (RFC 3986, section 3.2.2). The conversion
+ * of names beyond ASCII takes time in proportion to the square of their length.
  */
 const MAX_ORIGIN_LENGTH = 512
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\s\\]+)$/
-/** Those whose hosts and default ports the URL standard knows; for others, of applications and extensions, it says 'null'. */
+/**
+ * Those whose hosts and default ports the URL standard knows; for others, of applications and extensions, it
+ * says 'null'.
+ */
 const WEB_SCHEMES = new Set(['http', 'https'])
 
 export function resolveAllowedOrigins(given: ServerOptions['allowedOrigins'], receiver: object): OriginCheck | undefined {
@@ -41,7 +44,10 @@ export function resolveAllowedOrigins(given: ServerOptions['allowedOrigins'], re
   }
 }
 
-/** As browsers write it: in lower case, without the scheme's default port. Undefined when it is no origin (RFC 6454, section 6.2). */
+/**
+ * As browsers write it: in lower case, without the scheme's default port. Undefined when it is no origin (RFC
+ * 6454, section 6.2).
+ */
 function normalizeOrigin(text: string): string | undefined {
   if (text.length > MAX_ORIGIN_LENGTH) return undefined
   const lower = text.toLowerCase()

@@ -30,7 +30,10 @@ export function tlsEntryName(index: number, count: number): string {
   return count === 1 ? 'tls' : `tls[${index}]`
 }
 
-/** The entries, of which there is at least one, copied. No value of a key or passphrase gets into an error. Throws OptionError. */
+/**
+ * The entries, of which there is at least one, copied. No value of a key or passphrase gets into an error.
+ * Throws OptionError.
+ */
 export function resolveTls(tls: TlsOptions | readonly TlsOptions[]): readonly TlsOptions[] {
   // The cast is for TypeScript, which does not narrow readonly arrays by Array.isArray.
   const entries = Array.isArray(tls) ? (tls as readonly TlsOptions[]) : [tls as TlsOptions]
@@ -83,7 +86,10 @@ function checkMaterial(name: string, tls: TlsOptions, what: 'key' | 'cert' | 'ca
   if (file !== undefined) checkNonEmptyString(`${name}.${what}File`, file, 'the name of a file')
 }
 
-/** Clients send no address as a server name (RFC 6066, section 3), so that an entry with one would serve nobody. */
+/**
+ * Clients send no address as a server name (RFC 6066, section 3), so that an entry with one would serve
+ * nobody.
+ */
 function isServerName(name: string): boolean {
   if (typeof name !== 'string' || name.length > MAX_NAME_LENGTH || isIP(name.replace('*', '1')) !== 0) return false
   const host = name.startsWith('*.') ? name.slice(2) : name

@@ -64,8 +64,8 @@ const MAX_FRAGMENT_LENGTH = 64 * 1024
 const DEFAULT_THRESHOLD = 1024
 
 /**
- * For each size, zlib's window bits and memory level of a compressor, which are those of µWebSockets: it takes 2^(bits + 2) + 2^(level + 9)
- * bytes (zconf.h); and the window bits of a decompressor.
+ * For each size, zlib's window bits and memory level of a compressor, which are those of µWebSockets: it
+ * takes 2^(bits + 2) + 2^(level + 9) bytes (zconf.h); and the window bits of a decompressor.
  */
 const SIZES: Readonly<Record<CompressorSize, readonly [compressorBits: number, memoryLevel: number, decompressorBits: number]>> =
   {
@@ -102,7 +102,8 @@ const WEBSOCKET_OPTION_NAMES: readonly string[] = [...HANDLER_NAMES, ...Object.k
 
 /** Checks the handlers of a WebSocket route, and takes its limits. */
 export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T, P>): ResolvedRoute {
-  // The methods of a class are handlers too, and its fields are its own business: only literals are checked for names.
+  // The methods of a class are handlers too, and its fields are its own business: only literals are checked
+  // for names.
   const isLiteral = handlers !== null && typeof handlers === 'object' && isPlain(handlers)
   checkObject('handlers', handlers, isLiteral ? WEBSOCKET_OPTION_NAMES : undefined)
   for (const name of HANDLER_NAMES) {

@@ -86,7 +86,8 @@ function readCiphers(
   owner: string,
 ): Partial<Pick<EngineTls, 'ciphers' | 'cipherSuites' | 'minVersion'>> {
   if (list === undefined) return {}
-  const names = list.split(/[:;, ]/).filter((name) => name !== '') // the separators of SSL_CTX_set_cipher_list(3)
+  // The separators of SSL_CTX_set_cipher_list(3).
+  const names = list.split(/[:;, ]/).filter((name) => name !== '')
   if (names.length === 0) throw new TlsError('ERR_TLS_CONTEXT', `the cipher list${owner} names no cipher`)
   const suites = names.filter((name) => name.startsWith(CIPHER_SUITE_PREFIX))
   const known = getCiphers()
@@ -99,7 +100,8 @@ function readCiphers(
   if (suites.length === 0) return { ciphers: others.join(':') }
   const cipherSuites = suites.join(':')
   if (others.some((name) => !OPERATORS.includes(name[0]))) return { ciphers: others.join(':'), cipherSuites }
-  // Without a cipher for TLS 1.2 that is not spoken. What else is said (`@SECLEVEL=1`) counts, and needs a list.
+  // Without a cipher for TLS 1.2 that is not spoken. What else is said (`@SECLEVEL=1`) counts, and needs a
+  // list.
   const ciphers = others.length === 0 ? {} : { ciphers: ['DEFAULT', ...others].join(':') }
   return { ...ciphers, cipherSuites, minVersion: 'TLSv1.3' }
 }
@@ -200,7 +202,8 @@ function uselessness({ asymmetricKeyType: type, asymmetricKeyDetails: details = 
 }
 
 function parseKeyBlock({ file, name }: Material, { number, label, text }: PemBlock, passphrase: string | undefined): KeyObject {
-  // The two ways in which PEM says it: PKCS #8 (RFC 7468, section 11) and the older header (RFC 1421, section 4.6.1.1).
+  // The two ways in which PEM says it: PKCS #8 (RFC 7468, section 11) and the older header (RFC 1421, section
+  // 4.6.1.1).
   const isEncrypted = label === 'ENCRYPTED PRIVATE KEY' || /^Proc-Type: 4,ENCRYPTED/m.test(text)
   if (isEncrypted && passphrase === undefined) {
     throw new TlsError('ERR_TLS_PASSPHRASE', `${name} is encrypted: a passphrase is needed`, file)

@@ -31,14 +31,14 @@ const DASHES = '-----'
 const BYTE_ORDER_MARK = '\u00ef\u00bb\u00bf'
 
 /**
- * A line that is meant to begin or end a block, whatever has become of its dashes: word processors make others
- * of them.
+ * A line that is meant to begin or end a block, whatever has become of its dashes: word processors make
+ * others of them.
  */
 const DAMAGED_LINE = /^\s*[^\w\s#][^\w#]*(?:BEGIN|END) [A-Z0-9 ]*(?:CERTIFICATE|KEY|CRL)[^\w\s]/
 
 /**
- * Any text may stand between the blocks; a line of it that begins with `#` may even show one. Byte order marks
- * count nowhere: a file that was appended to another has one in the middle. Throws PemError.
+ * Any text may stand between the blocks; a line of it that begins with `#` may even show one. Byte order
+ * marks count nowhere: a file that was appended to another has one in the middle. Throws PemError.
  */
 export function pemBlocks(pem: Buffer): readonly PemBlock[] {
   const blocks: PemBlock[] = []

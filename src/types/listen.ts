@@ -4,9 +4,9 @@
  * TLS key and certificate, and what is asked of clients. PEM text or bytes, or the names of files; a key and
  * a certificate are required, each given once. Every block of the PEM is checked, and text between blocks is
  * passed over: a block that is damaged, cut off or joined to another is a TlsError with the file and the
- * block's number (`chain.pem, block 2: …`), and so is a list of revoked certificates (`X509 CRL`), since none is
- * read. Both engines refuse the same: among it RSA keys of less than 2048 bits, unless `ciphers` names a lower
- * security level.
+ * block's number (`chain.pem, block 2: …`), and so is a list of revoked certificates (`X509 CRL`), since none
+ * is read. Both engines refuse the same: among it RSA keys of less than 2048 bits, unless `ciphers` names a
+ * lower security level.
  */
 export interface TlsOptions {
   /**
@@ -37,12 +37,15 @@ export interface TlsOptions {
   /** The oldest protocol version accepted. Default `'TLSv1.2'`. */
   minVersion?: 'TLSv1.2' | 'TLSv1.3'
   /**
-   * Ask clients for a certificate of an authority in `ca` (which must then be given). Default false. In an array of entries, a client
-   * chooses its entry by the server name that it sends, while all routes are open to it: what is to be reached with a certificate only
-   * needs this in every entry.
+   * Ask clients for a certificate of an authority in `ca` (which must then be given). Default false. In an
+   * array of entries, a client chooses its entry by the server name that it sends, while all routes are open
+   * to it: what is to be reached with a certificate only needs this in every entry.
    */
   requestCert?: boolean
-  /** Refuse clients without a valid certificate, during or right after the handshake: no request of theirs is served. Default true. */
+  /**
+   * Refuse clients without a valid certificate, during or right after the handshake: no request of theirs is
+   * served. Default true.
+   */
   rejectUnauthorized?: boolean
   /**
    * Which clients this entry of an array serves: those that ask for this host name (SNI, RFC 6066, section
@@ -61,10 +64,11 @@ export interface TcpListenOptions {
   /** A name or address of this machine. Default: all addresses, IPv6 and IPv4. */
   host?: string
   /**
-   * Share the port with other servers that ask for it too (SO_REUSEPORT), in this process, in other threads or processes of the same
-   * user; Linux spreads new connections over them, macOS does not. Workers of `node:cluster` need it: without it the second one gets
-   * EADDRINUSE, since each server has a listening socket of its own. On the portable engine it needs Node.js 22.12, or 23.1; with an
-   * earlier one it is an OptionError. Default false.
+   * Share the port with other servers that ask for it too (SO_REUSEPORT), in this process, in other threads
+   * or processes of the same user; Linux spreads new connections over them, macOS does not. Workers of
+   * `node:cluster` need it: without it the second one gets EADDRINUSE, since each server has a listening
+   * socket of its own. On the portable engine it needs Node.js 22.12, or 23.1; with an earlier one it is an
+   * OptionError. Default false.
    */
   reusePort?: boolean
   /** Not with a port. */
@@ -74,8 +78,9 @@ export interface TcpListenOptions {
 /** A unix socket to listen on. */
 export interface UnixListenOptions {
   /**
-   * The path, at most 107 bytes on Linux and 103 on macOS; the file must not exist. It is made with the permissions that the umask
-   * leaves, and removed when the server stops listening. On it, `remoteAddress` is empty.
+   * The path, at most 107 bytes on Linux and 103 on macOS; the file must not exist. It is made with the
+   * permissions that the umask leaves, and removed when the server stops listening. On it, `remoteAddress` is
+   * empty.
    */
   unix: string
   /** None of these with a unix socket. */

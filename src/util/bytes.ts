@@ -1,6 +1,6 @@
 /**
- * What a Uint8Array really is. Its `length`, `buffer` and `byteOffset` are ordinary properties, which a subclass or a careless hand can
- * override; memory must not depend on them.
+ * What a Uint8Array really is. Its `length`, `buffer` and `byteOffset` are ordinary properties, which a
+ * subclass or a careless hand can override; memory must not depend on them.
  */
 
 import { Buffer } from 'node:buffer'

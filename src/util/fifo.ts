@@ -1,4 +1,6 @@
-/** A queue whose cost does not depend on its length: the `shift` of a long array moves everything behind it. */
+/**
+ * A queue whose cost does not depend on its length: the `shift` of a long array moves everything behind it.
+ */
 
 /** Items that were taken and whose places are still there, before what is left moves to the front. */
 const MIN_TAKEN = 64

@@ -1,22 +1,25 @@
 /**
- * A Set would do, but not for members that live for a moment. When the table of a Set is full V8 makes another, and the old one refers
- * to it. As soon as one of them has become old, for the garbage collector, all that follow it stay until the next full
- * collection, with their members: of a server that does nothing but handshakes that was a fifth of all that it allocated.
+ * A Set would do, but not for members that live for a moment. When the table of a Set is full V8 makes
+ * another, and the old one refers to it. As soon as one of them has become old, for the garbage collector,
+ * all that follow it stay until the next full collection, with their members: of a server that does nothing
+ * but handshakes that was a fifth of all that it allocated.
  */
 
-/** A name that nothing of a user's can have: sockets are members, and carry whatever their users give them. */
-export const PLACE = Symbol('place')
+/**
+ * A name that nothing of a user's can have: sockets are members, and carry whatever their users give them.
+ */
+export const kIndex = Symbol('place')
 
 export interface Member {
-  /** Written by `Members` alone, of which it may be in one at a time. */
-  [PLACE]: number
+  /** Written by `OrderedSet` alone, of which it may be in one at a time. */
+  [kIndex]: number
 }
 
 /** Gaps that are left where they are, beside as many as there are members. */
 const FEW_GAPS = 64
 
 /** What is there, in the order of its coming. */
-export class Members<M extends Member> {
+export class OrderedSet<M extends Member> {
   /** Undefined where one has gone. */
   readonly #members: (M | undefined)[] = []
   /** Of each, or of the one that has gone; in ascending order, as they count on. */
@@ -30,21 +33,24 @@ export class Members<M extends Member> {
 
   add(member: M): void {
     this.#lastPlace += 1
-    member[PLACE] = this.#lastPlace
+    member[kIndex] = this.#lastPlace
     this.#places.push(this.#lastPlace)
     this.#members.push(member)
     this.#size += 1
   }
 
   delete(member: M): void {
-    const index = this.#indexOf(member[PLACE])
+    const index = this.#indexOf(member[kIndex])
     if (this.#members[index] !== member) return
     this.#members[index] = undefined
     this.#size -= 1
     if (this.#members.length > 2 * this.#size + FEW_GAPS) this.#closeGaps()
   }
 
-  /** As with a Set: those that come meanwhile are visited too, those that have gone are not, and who leaves a loop may go on later. */
+  /**
+   * As with a Set: those that come meanwhile are visited too, those that have gone are not, and who leaves a
+   * loop may go on later.
+   */
   [Symbol.iterator](): IterableIterator<M, undefined> {
     let place = 0
     const next = (): IteratorResult<M, undefined> => {
@@ -52,7 +58,8 @@ export class Members<M extends Member> {
       while (index < this.#members.length && this.#members[index] === undefined) index += 1
       const member = this.#members[index]
       // Once at its end it stays there.
-      place = member === undefined ? Number.POSITIVE_INFINITY : (this.#places[index] as number) // beside the member
+      // Beside the member.
+      place = member === undefined ? Number.POSITIVE_INFINITY : (this.#places[index] as number)
       return member === undefined ? { done: true, value: undefined } : { done: false, value: member }
     }
     return {
@@ -82,7 +89,7 @@ export class Members<M extends Member> {
     for (const member of this.#members) {
       if (member === undefined) continue
       this.#members[count] = member
-      this.#places[count] = member[PLACE]
+      this.#places[count] = member[kIndex]
       count += 1
     }
     this.#members.length = count

@@ -1,4 +1,7 @@
-/** What a route's `upgrade` handler may answer, checked: what is wrong with it must be found before the engine writes a byte. */
+/**
+ * What a route's `upgrade` handler may answer, checked: what is wrong with it must be found before the engine
+ * writes a byte.
+ */
 import { validateHeaderName } from 'node:http'
 import { OptionError } from '../errors.js'
 import { isResponse } from '../http/response.js'
@@ -16,7 +19,10 @@ export interface Acceptance {
 
 const ACCEPT_NAMES: readonly (keyof Accept<unknown>)[] = ['data', 'protocol', 'headers']
 
-/** What the engine writes into the answer itself; a 101 has no content that could have a length (RFC 9110, section 8.6). */
+/**
+ * What the engine writes into the answer itself; a 101 has no content that could have a length (RFC 9110,
+ * section 8.6).
+ */
 const OWN_HEADERS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding', 'upgrade'])
 const OWN_PREFIX = 'sec-websocket-'
 
@@ -24,8 +30,9 @@ const OWN_PREFIX = 'sec-websocket-'
 export const PLAIN_ACCEPTANCE: Acceptance = { data: undefined, protocol: '', headers: [] }
 
 /**
- * Takes what an `upgrade` handler returned. A Response is told by its shape, as everywhere. Throws TypeError when it is neither that
- * nor an Accept, OptionError when the protocol or a header of the Accept cannot be used.
+ * Takes what an `upgrade` handler returned. A Response is told by its shape, as everywhere. Throws TypeError
+ * when it is neither that nor an Accept, OptionError when the protocol or a header of the Accept cannot be
+ * used.
  */
 export function toAcceptance(result: unknown, offered: readonly string[]): Acceptance | Response {
   if (isResponse(result)) return result
@@ -80,7 +87,8 @@ function checkName(name: string): void {
 }
 
 function checkValue(name: string, value: unknown): void {
-  // RFC 9110, section 5.5, leaves other bytes to history; a line break would begin a header of somebody else's choice.
+  // RFC 9110, section 5.5, leaves other bytes to history; a line break would begin a header of somebody
+  // else's choice.
   if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
     throw new OptionError(`headers.${name}`, value, 'a string of printable ASCII characters')
   }

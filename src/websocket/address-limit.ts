@@ -15,7 +15,8 @@ const NETWORK_GROUPS = 4
  */
 export function addressGroup(address: string): string {
   if (!address.includes(':')) return address
-  const [numeric = ''] = address.split('%', 1) // without the zone of a link-local address (RFC 4007, section 11)
+  // Without the zone of a link-local address (RFC 4007, section 11).
+  const [numeric = ''] = address.split('%', 1)
   const [head = '', tail] = numeric.split('::')
   const [before, after] = [toGroups(head), toGroups(tail ?? '')]
   const zeros = tail === undefined ? 0 : GROUPS - before.length - after.length

@@ -1,6 +1,6 @@
 /**
- * What is agreed with a client about permessage-deflate (RFC 7692), from the extensions that it offers. Decided here, so that it does
- * not depend on the engine.
+ * What is agreed with a client about permessage-deflate (RFC 7692), from the extensions that it offers.
+ * Decided here, so that it does not depend on the engine.
  */
 import type { CompressionAgreement, CompressionSettings, CompressionWindow, RequestHead } from '../engine/contract.js'
 import { elementsOf, headerOf, withoutBlanks } from '../http/request.js'
@@ -13,10 +13,16 @@ export interface ExtensionOffer {
 
 /** A token (RFC 9110, section 5.6.2). */
 const NAME = /^[!#$%&'*+.^_`|~\w-]+$/
-/** A quoted value must be a token when it is unquoted (RFC 6455, section 9.1). Backslashes are dealt with before. */
+/**
+ * A quoted value must be a token when it is unquoted (RFC 6455, section 9.1). Backslashes are dealt with
+ * before.
+ */
 const PARAMETER = /^[!#$%&'*+.^_`|~\w-]+(?:=(?:[!#$%&'*+.^_`|~\w-]+|"[!#$%&'*+.^_`|~\w-]+"))?$/
 
-/** What the client offers, in its order of preference. Undefined when the header is malformed (RFC 6455, section 9.1). */
+/**
+ * What the client offers, in its order of preference. Undefined when the header is malformed (RFC 6455,
+ * section 9.1).
+ */
 export function extensionOffersOf(head: RequestHead): ExtensionOffer[] | undefined {
   const offers: ExtensionOffer[] = []
   const value = headerOf(head, 'sec-websocket-extensions')
@@ -45,7 +51,10 @@ interface DeflateOffer {
   readonly clientMaxWindowBits: number | true | undefined
 }
 
-/** Undefined when there is nothing that both sides want: RFC 7692, section 7, has unusable offers declined, rather than refused. */
+/**
+ * Undefined when there is nothing that both sides want: RFC 7692, section 7, has unusable offers declined,
+ * rather than refused.
+ */
 export function agreeOnCompression(
   offers: readonly ExtensionOffer[],
   { compressor, decompressor }: CompressionSettings,
@@ -65,8 +74,9 @@ function agreeOnCompressor({ windowBits, takeover }: CompressionWindow, offer: D
 }
 
 /**
- * A client that cannot limit its window, where a smaller one was wanted, must do without context takeover: what belongs to the
- * connection then takes no memory at all. One that wants to do without is taken at its word.
+ * A client that cannot limit its window, where a smaller one was wanted, must do without context takeover:
+ * what belongs to the connection then takes no memory at all. One that wants to do without is taken at its
+ * word.
  */
 function agreeOnDecompressor({ windowBits, takeover }: CompressionWindow, offer: DeflateOffer): CompressionWindow {
   const canLimit = offer.clientMaxWindowBits !== undefined
@@ -97,7 +107,10 @@ function extensionOf(
   return parts.join('; ')
 }
 
-/** Undefined for another extension, and for an offer to be declined: unknown, repeated, or wrong parameters (RFC 7692, section 7). */
+/**
+ * Undefined for another extension, and for an offer to be declined: unknown, repeated, or wrong parameters
+ * (RFC 7692, section 7).
+ */
 function deflateOfferOf({ name, parameters }: ExtensionOffer): DeflateOffer | undefined {
   if (name !== 'permessage-deflate') return undefined
   const given = new Map(parameters)

@@ -8,7 +8,7 @@ interface Waiter {
   settle(reason?: { readonly error: unknown }): void
 }
 
-export class BufferWaiters {
+export class DrainWaiters {
   readonly #engine: EngineServer
   readonly #connection: ConnectionId
   readonly #waiters = new Set<Waiter>()
@@ -35,19 +35,22 @@ export class BufferWaiters {
       this.#waiters.add(waiter)
       signal?.addEventListener('abort', abort)
       if (threshold <= this.#watched) return
-      if (this.#engine.watchBuffer(this.#connection, threshold)) this.#watched = threshold
+      if (this.#engine.setBufferedAmountLowThreshold(this.#connection, threshold)) this.#watched = threshold
       // What waits for a connection that has ended does not come: `end` follows.
       else if (this.#engine.isOpen(this.#connection)) waiter.settle()
     })
   }
 
-  /** The engine says that what it watches for has come. Settles who need not wait any longer, and has it watch for the next. */
+  /**
+   * The engine says that what it watches for has come. Settles who need not wait any longer, and has it watch
+   * for the next.
+   */
   bufferIsLow(): void {
     this.#watched = -1
     while (this.#waiters.size > 0) {
       let highest = 0
       for (const { threshold } of this.#waiters) highest = Math.max(highest, threshold)
-      if (this.#engine.watchBuffer(this.#connection, highest)) {
+      if (this.#engine.setBufferedAmountLowThreshold(this.#connection, highest)) {
         this.#watched = highest
         return
       }

@@ -1,6 +1,7 @@
 /**
- * The sockets of one route, each of which comes due the same time after it was added. So they come due in the order in which they were
- * added, and one timer for the first of them is enough, however many there are. A message costs nothing.
+ * The sockets of one route, each of which comes due the same time after it was added. So they come due in the
+ * order in which they were added, and one timer for the first of them is enough, however many there are. A
+ * message costs nothing.
  */
 export abstract class DueQueue<M> {
   readonly #milliseconds: number
@@ -34,8 +35,8 @@ export abstract class DueQueue<M> {
 
   #wait(milliseconds: number): void {
     this.#stop()
-    // Rounded up: a timer of less than a millisecond would fire too early, and again. Open connections keep the process alive by
-    // themselves.
+    // Rounded up: a timer of less than a millisecond would fire too early, and again. Open connections keep
+    // the process alive by themselves.
     this.#timer = setTimeout(() => this.#serve(), Math.ceil(milliseconds)).unref()
   }
 

@@ -10,23 +10,29 @@ import type { Consumer, ServerSocket } from './socket.js'
 /** Bytes that may wait for the client when another chunk is sent. */
 const MAX_WAITING = 64 * 1024
 
-/** Close codes after which nothing is missing: done (1000), and a Close frame without a code (1005): RFC 6455, section 7.4.1. */
+/**
+ * Close codes after which nothing is missing: done (1000), and a Close frame without a code (1005): RFC 6455,
+ * section 7.4.1.
+ */
 const COMPLETE: readonly number[] = [1000, 1005]
 
 /**
- * A socket as a Duplex of bytes, for `pipeline` and everything else that takes streams. The bytes of each message that comes can be read,
- * text as its UTF-8; each chunk that is written is sent as a binary message (as several where it is longer than the queue, `maxBackpressure`, has room for).
- * From the call on, messages come here in place of the `message` handler, so call it in `open` (or `message`) to miss none. Reading is
+ * A socket as a Duplex of bytes, for `pipeline` and everything else that takes streams. The bytes of each
+ * message that comes can be read, text as its UTF-8; each chunk that is written is sent as a binary message
+ * (as several where it is longer than the queue, `maxBackpressure`, has room for). From the call on, messages
+ * come here in place of the `message` handler, so call it in `open` (or `message`) to miss none. Reading is
  * backpressured by `pause` and `resume`, which are not for others to call meanwhile, writing by `drained`.
  *
- * - The client closes, with 1000 or without a code: the stream ends. With any other code, or without a closing handshake (1006), part of
- *   what was meant may be missing: it is destroyed with a ClosedError that names the code.
- * - `end()` closes with 1000 when all is sent, and `finish` comes when the client has answered that. WebSocket has no half-closed state: what
- *   the client still sends then is lost, and when the client closes first, what was not written yet fails.
+ * - The client closes, with 1000 or without a code: the stream ends. With any other code, or without a
+ *   closing handshake (1006), part of what was meant may be missing: it is destroyed with a ClosedError that
+ *   names the code.
+ * - `end()` closes with 1000 when all is sent, and `finish` comes when the client has answered that.
+ *   WebSocket has no half-closed state: what the client still sends then is lost, and when the client closes
+ *   first, what was not written yet fails.
  * - `destroy(error)` closes with 1011, `destroy()` cuts the connection.
  *
- * Throws ERR_ATTACHED while another adapter has the messages, ERR_CLOSED for a closed socket, and OptionError for anything but a socket of
- * a WebSocketServer.
+ * Throws ERR_ATTACHED while another adapter has the messages, ERR_CLOSED for a closed socket, and OptionError
+ * for anything but a socket of a WebSocketServer.
  */
 export function duplex<T>(socket: Socket<T>): Duplex {
   return new SocketDuplex(serverSocketOf(socket))
@@ -96,7 +102,8 @@ class SocketDuplex extends Duplex implements Consumer {
   async #send(chunk: Buffer): Promise<void> {
     for (let start = 0; start < chunk.length; start += this.#maxMessage) {
       const message = chunk.subarray(start, start + this.#maxMessage)
-      // Others may fill the queue, too. What would not be taken is not tried, since it would count as dropped.
+      // Others may fill the queue, too. What would not be taken is not tried, since it would count as
+      // dropped.
       const threshold = Math.min(MAX_WAITING, this.#maxMessage - message.length)
       if (this.#socket.bufferedAmount > threshold) await this.#socket.drained({ threshold })
       if (this.#socket.send(message) === SendStatus.DROPPED) throw new ClosedError('the socket has closed')

@@ -5,7 +5,7 @@ import type { Payload } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
 import { plainView } from '../util/bytes.js'
 
-export class ChunkEncoder {
+export class FragmentEncoder {
   #isBinary: boolean | undefined
   /** The first half of a surrogate pair, at the end of the last chunk. */
   #half = ''

@@ -11,12 +11,17 @@ function hasToken(value: string | undefined, token: string): boolean {
   return list === token || elementsOf(list).includes(token)
 }
 
-/** Whether the client asks for the WebSocket protocol. An Upgrade that Connection does not name is void (RFC 9110, section 7.8). */
+/**
+ * Whether the client asks for the WebSocket protocol. An Upgrade that Connection does not name is void (RFC
+ * 9110, section 7.8).
+ */
 export function isWebSocketUpgrade(head: RequestHead): boolean {
   return hasToken(headerOf(head, 'upgrade'), 'websocket') && hasToken(headerOf(head, 'connection'), 'upgrade')
 }
 
-/** Why a handshake cannot be completed (RFC 6455, section 4.2.1), but for its lists; undefined when it can. */
+/**
+ * Why a handshake cannot be completed (RFC 6455, section 4.2.1), but for its lists; undefined when it can.
+ */
 export function refusalOf(head: RequestHead): EngineResponse | undefined {
   if (head.method !== 'GET') return plainResponse(405, ['allow', 'GET'])
   if (headerOf(head, 'sec-websocket-version') !== '13') return plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE])
@@ -31,8 +36,8 @@ export function refusalOf(head: RequestHead): EngineResponse | undefined {
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
 
 /**
- * The subprotocols that the client offers, in its order: none without the header, undefined when it is no list of tokens, or names one
- * twice (RFC 6455, section 4.1).
+ * The subprotocols that the client offers, in its order: none without the header, undefined when it is no
+ * list of tokens, or names one twice (RFC 6455, section 4.1).
  */
 export function offeredProtocols(head: RequestHead): string[] | undefined {
   const value = headerOf(head, 'sec-websocket-protocol')

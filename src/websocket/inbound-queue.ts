@@ -19,7 +19,7 @@ export interface Consumer {
   onClose(code: number, reason: string): void
 }
 
-/** The socket as its intake sees it. */
+/** The socket as its inboundQueue sees it. */
 export interface IntakeSocket {
   /** Whether anything may be delivered. */
   readonly isOpen: boolean
@@ -45,7 +45,7 @@ export type Arrival =
     }
   | { readonly kind: 'ping' | 'pong'; readonly data: Buffer }
 
-export class Intake {
+export class InboundQueue {
   readonly #socket: IntakeSocket
   /** Undefined where the route has none. */
   readonly #rateLimit: RateLimitSettings | undefined
@@ -99,7 +99,9 @@ export class Intake {
     this.#consumer = consumer
   }
 
-  /** The handler gets the messages again, first those that the consumer took and has no use for. A pause ends. */
+  /**
+   * The handler gets the messages again, first those that the consumer took and has no use for. A pause ends.
+   */
   detach(consumer: Consumer, unused: readonly Arrival[]): void {
     if (this.#consumer !== consumer) return
     this.#consumer = undefined

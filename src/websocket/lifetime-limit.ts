@@ -6,11 +6,11 @@ const CLOSE_CODE = 1000
 const CLOSE_REASON = 'maximum lifetime reached'
 
 /** What is closed here. */
-export interface Mortal {
+export interface Closable {
   close(code: number, reason: string): void
 }
 
-export class LifetimeLimit<S extends Mortal> extends DueQueue<S> {
+export class LifetimeLimit<S extends Closable> extends DueQueue<S> {
   protected override due(socket: S): void {
     socket.close(CLOSE_CODE, CLOSE_REASON)
   }

@@ -10,14 +10,16 @@ const MAX_WAITING = 16
 const MAX_WAITING_BYTES = 64 * 1024
 
 /**
- * The messages of a socket, one by one: text as a string, binary as a Buffer. From the call on they come here in place of the `message`
- * handler, so call it in `open` (or `message`) to miss none. A client that sends faster than the loop takes is made to wait, by
- * `pause` and `resume`, which are not for others to call meanwhile; no more than 16 messages or 64 KiB, and what one read of the network
- * brings beyond that, are kept for the loop.
+ * The messages of a socket, one by one: text as a string, binary as a Buffer. From the call on they come here
+ * in place of the `message` handler, so call it in `open` (or `message`) to miss none. A client that sends
+ * faster than the loop takes is made to wait, by `pause` and `resume`, which are not for others to call
+ * meanwhile; no more than 16 messages or 64 KiB, and what one read of the network brings beyond that, are
+ * kept for the loop.
  *
- * The iteration ends when the connection has, in whatever way, after all that came before: the `close` handler knows why. Leaving
- * the loop gives the messages back to the `message` handler, those first that the loop did not take. Throws ERR_ATTACHED while
- * another adapter has them, and OptionError for anything but a socket of a WebSocketServer.
+ * The iteration ends when the connection has, in whatever way, after all that came before: the `close`
+ * handler knows why. Leaving the loop gives the messages back to the `message` handler, those first that the
+ * loop did not take. Throws ERR_ATTACHED while another adapter has them, and OptionError for anything but a
+ * socket of a WebSocketServer.
  *
  * ```ts
  * server.ws('/', {

@@ -14,8 +14,8 @@ export class PingSchedule<S extends Pingable> extends DueQueue<S> {
       socket.ping()
       return
     }
-    // What was sent in this turn need not wait for the client. What does, would be in front of the Ping: its client is pinged the next
-    // time, so that Pings do not pile up.
+    // What was sent in this turn need not wait for the client. What does, would be in front of the Ping: its
+    // client is pinged the next time, so that Pings do not pile up.
     setImmediate(() => {
       if (socket.bufferedAmount === 0) socket.ping()
     })

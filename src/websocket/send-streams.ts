@@ -1,6 +1,6 @@
 /**
- * Messages that are sent from many chunks, in fragments: `Socket.sendStream`. The streams of one socket take turns, in the order of the
- * calls; what is sent or published meanwhile waits behind them in the engine.
+ * Messages that are sent from many chunks, in fragments: `Socket.sendStream`. The streams of one socket take
+ * turns, in the order of the calls; what is sent or published meanwhile waits behind them in the engine.
  */
 import { Readable } from 'node:stream'
 import { SourceBudget } from '../core/source-budget.js'
@@ -10,7 +10,7 @@ import { toPayload } from '../options/arguments.js'
 import type { StreamSettings } from '../options/websocket.js'
 import type { Data } from '../types/index.js'
 import { Fifo } from '../util/fifo.js'
-import { ChunkEncoder } from './chunk-encoder.js'
+import { FragmentEncoder } from './fragment-encoder.js'
 
 /** What the streams of one socket have in common. */
 interface Target {
@@ -21,7 +21,7 @@ interface Target {
   fail(): void
 }
 
-export class MessageStreams {
+export class SendStreams {
   readonly #target: Target
   /** The first one has its turn. */
   readonly #streams = new Fifo<MessageStream>()
@@ -71,8 +71,9 @@ function closedMeanwhile(): ClosedError {
 }
 
 /**
- * Whoever makes the chunks may stop. Nobody waits for that: it may be waiting for something itself. The iterators of Node's streams do not
- * listen while they wait for a chunk, or before they are asked for the first one.
+ * Whoever makes the chunks may stop. Nobody waits for that: it may be waiting for something itself. The
+ * iterators of Node's streams do not listen while they wait for a chunk, or before they are asked for the
+ * first one.
  */
 export function abandon(source: AsyncIterable<Data>, iterator = source[Symbol.asyncIterator]()): void {
   if (source instanceof Readable) source.destroy()
@@ -87,7 +88,7 @@ class MessageStream {
   readonly #source: AsyncIterable<Data>
   readonly #iterator: AsyncIterator<Data>
   readonly #settings: StreamSettings
-  readonly #encoder: ChunkEncoder
+  readonly #encoder: FragmentEncoder
   #hasBegun = false
   #begin: () => void = () => {}
   /** Whether the source may still have something to give up. */
@@ -104,7 +105,7 @@ class MessageStream {
     this.#source = source
     this.#iterator = source[Symbol.asyncIterator]()
     this.#settings = settings
-    this.#encoder = new ChunkEncoder(settings.binary)
+    this.#encoder = new FragmentEncoder(settings.binary)
     const turn = new Promise<void>((resolve) => {
       this.#begin = resolve
     })
@@ -204,7 +205,10 @@ class MessageStream {
     if (this.#budget.spend(bytes)) await this.#unlessInterrupted(this.#budget.nextTurn())
   }
 
-  /** As the promise, unless `interrupt` comes first. Unlike Promise.race, it leaves nothing behind in a promise that lives long. */
+  /**
+   * As the promise, unless `interrupt` comes first. Unlike Promise.race, it leaves nothing behind in a
+   * promise that lives long.
+   */
   #unlessInterrupted<R>(promise: Promise<R>): Promise<R> {
     return new Promise((resolve, reject) => {
       this.#reject = reject

@@ -1,9 +1,10 @@
 /**
- * One WebSocket connection. The same object is what handlers see (`Socket`) and what an engine tells of events
- * (`ConnectionEvents`). The path from a message to its handler and from `send` to the engine runs for every message: it
- * allocates nothing.
+ * One WebSocket connection. The same object is what handlers see (`Socket`) and what an engine tells of
+ * events (`ConnectionEvents`). The path from a message to its handler and from `send` to the engine runs for
+ * every message: it allocates nothing.
  *
- * Long because each of the calls and events is here, in a few lines each: what they have to do is in the modules below.
+ * Long because each of the calls and events is here, in a few lines each: what they have to do is in the
+ * modules below.
  */
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
@@ -22,14 +23,14 @@ import {
   type WebSocketHandlers,
 } from '../types/index.js'
 import { bufferOver } from '../util/bytes.js'
-import { type Member, PLACE } from '../util/members.js'
+import { kIndex, type Member } from '../util/ordered-set.js'
 import { isThenable } from '../util/thenable.js'
-import { BufferWaiters } from './buffer-waiters.js'
-import { type Arrival, type Consumer, Intake, type IntakeSocket } from './intake.js'
-import { abandon, MessageStreams } from './message-streams.js'
-import type { Subscriber, Subscriptions } from './subscriptions.js'
+import { DrainWaiters } from './drain-waiters.js'
+import { type Arrival, type Consumer, InboundQueue, type IntakeSocket } from './inbound-queue.js'
+import { abandon, SendStreams } from './send-streams.js'
+import type { Subscriber, TopicCounts } from './topic-counts.js'
 
-export type { Arrival, Consumer } from './intake.js'
+export type { Arrival, Consumer } from './inbound-queue.js'
 
 const OPEN = 1
 const CLOSING = 2
@@ -38,7 +39,10 @@ const CLOSED = 3
 /** Bytes of a socket's id: 96 bits, so that neither chance nor a guess finds another's. */
 const ID_BYTES = 12
 
-/** Times are kept relative to this: V8 keeps small numbers (for 24 days) inside of an object, and gives others 16 bytes of their own. */
+/**
+ * Times are kept relative to this: V8 keeps small numbers (for 24 days) inside of an object, and gives others
+ * 16 bytes of their own.
+ */
 const EPOCH = Date.now()
 
 /** RFC 6455, section 7.4.1: 1008, a policy is violated. */
@@ -49,7 +53,7 @@ const RATE_CLOSE_REASON = 'rate limit exceeded'
 export interface SocketOwner {
   readonly counters: Counters
   /** Undefined where no handler asks for them. */
-  readonly subscriptions: Subscriptions | undefined
+  readonly subscriptions: TopicCounts | undefined
   /** As EngineServer.publish, and to other processes. */
   publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean
   /** A handler has thrown or rejected; `report` may follow. */
@@ -61,7 +65,7 @@ export interface SocketOwner {
 }
 
 /** What the sockets of a route have in common: one field in each of them instead of four. */
-export interface SocketHome<T> {
+export interface RouteContext<T> {
   readonly owner: SocketOwner
   readonly engine: EngineServer
   readonly handlers: WebSocketHandlers<T>
@@ -72,13 +76,13 @@ export interface SocketHome<T> {
 class Extras {
   id: string | undefined
   /** While messages do not go straight to their handler. */
-  intake: Intake | undefined
-  waiters: BufferWaiters | undefined
-  streams: MessageStreams | undefined
+  inboundQueue: InboundQueue | undefined
+  waiters: DrainWaiters | undefined
+  streams: SendStreams | undefined
 }
 
 /** What a socket owes to its handshake. */
-export interface SocketOrigin<T> {
+export interface HandshakeResult<T> {
   readonly data: T
   /** Empty for none. */
   readonly protocol: string
@@ -89,7 +93,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   data: T
   readonly protocol: string
   readonly remoteAddress: string
-  readonly #home: SocketHome<T>
+  readonly #home: RouteContext<T>
   /** Milliseconds since EPOCH. */
   readonly #connectedAt = Date.now() - EPOCH
   #connection: ConnectionId = 0
@@ -97,7 +101,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   #readyState: 1 | 2 | 3 = OPEN
   #extras: Extras | undefined
 
-  constructor(home: SocketHome<T>, origin: SocketOrigin<T>) {
+  constructor(home: RouteContext<T>, origin: HandshakeResult<T>) {
     this.#home = home
     this.data = origin.data
     this.protocol = origin.protocol
@@ -116,11 +120,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   /** Among the sockets of its server. */
-  get [PLACE](): number {
+  get [kIndex](): number {
     return this.#place
   }
 
-  set [PLACE](place: number) {
+  set [kIndex](place: number) {
     this.#place = place
   }
 
@@ -164,7 +168,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
       throw new ClosedError('the socket is closed')
     }
     const extras = this.#extend()
-    extras.streams ??= new MessageStreams({
+    extras.streams ??= new SendStreams({
       engine: this.#home.engine,
       connection: this.#connection,
       maxFragmentLength: this.#home.route.maxFragmentLength,
@@ -178,7 +182,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     signal?.throwIfAborted()
     if (this.#readyState !== OPEN) throw new ClosedError('the socket is closed')
     const extras = this.#extend()
-    extras.waiters ??= new BufferWaiters(this.#home.engine, this.#connection)
+    extras.waiters ??= new DrainWaiters(this.#home.engine, this.#connection)
     await extras.waiters.wait(threshold, signal)
   }
 
@@ -193,7 +197,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   resume(): void {
-    this.#extras?.intake?.resume()
+    this.#extras?.inboundQueue?.resume()
   }
 
   ping(data: Data = ''): number {
@@ -245,9 +249,9 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   onMessage(message: string | Buffer, isBinary: boolean): void {
     if (this.#readyState !== OPEN) return
-    const intake = this.#extras?.intake
-    if (intake === undefined) this.handleMessage(message, isBinary)
-    else intake.arrived({ kind: 'message', data: message, isBinary })
+    const inboundQueue = this.#extras?.inboundQueue
+    if (inboundQueue === undefined) this.handleMessage(message, isBinary)
+    else inboundQueue.arrived({ kind: 'message', data: message, isBinary })
   }
 
   handleMessage(message: string | Buffer, isBinary: boolean): void {
@@ -268,7 +272,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     }
   }
 
-  onBufferLow(): void {
+  onBufferedAmountLow(): void {
     if (this.#readyState === OPEN) this.#extras?.waiters?.bufferIsLow()
   }
 
@@ -288,9 +292,9 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   onPing(data: Buffer): void {
     if (this.#readyState !== OPEN) return
-    const intake = this.#extras?.intake
-    if (intake === undefined) this.handlePing(data)
-    else intake.arrived({ kind: 'ping', data })
+    const inboundQueue = this.#extras?.inboundQueue
+    if (inboundQueue === undefined) this.handlePing(data)
+    else inboundQueue.arrived({ kind: 'ping', data })
   }
 
   handlePing(data: Buffer): void {
@@ -303,9 +307,9 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   onPong(data: Buffer): void {
     if (this.#readyState !== OPEN) return
-    const intake = this.#extras?.intake
-    if (intake === undefined) this.handlePong(data)
-    else intake.arrived({ kind: 'pong', data })
+    const inboundQueue = this.#extras?.inboundQueue
+    if (inboundQueue === undefined) this.handlePong(data)
+    else inboundQueue.arrived({ kind: 'pong', data })
   }
 
   handlePong(data: Buffer): void {
@@ -317,12 +321,12 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   onClose(code: number, reason: string): void {
-    this.#extras?.intake?.flush()
+    this.#extras?.inboundQueue?.flush()
     this.#readyState = CLOSED
     this.#closing()
-    if (this.#extras?.intake !== undefined) {
-      this.#extras.intake.ended(code, reason)
-      this.#extras.intake = undefined
+    if (this.#extras?.inboundQueue !== undefined) {
+      this.#extras.inboundQueue.ended(code, reason)
+      this.#extras.inboundQueue = undefined
     }
     this.#home.owner.ended(this)
     try {
@@ -340,7 +344,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     }
   }
 
-  // ---- for adapters, and for the intake ----
+  // ---- for adapters, and for the inboundQueue ----
 
   get isOpen(): boolean {
     return this.#readyState === OPEN
@@ -358,7 +362,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   /** The `message` handler gets the messages again, first the unused ones. */
   detach(consumer: Consumer, unused: readonly Arrival[]): void {
-    this.#extras?.intake?.detach(consumer, unused)
+    this.#extras?.inboundQueue?.detach(consumer, unused)
   }
 
   stopReading(): void {
@@ -367,7 +371,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   startReading(): void {
     this.#home.engine.resume(this.#connection)
-    if (this.#extras?.intake?.isIdle) this.#extras.intake = undefined
+    if (this.#extras?.inboundQueue?.isIdle) this.#extras.inboundQueue = undefined
   }
 
   rateLimited(): void {
@@ -384,16 +388,16 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return this.#extras
   }
 
-  #takeIn(): Intake {
+  #takeIn(): InboundQueue {
     const extras = this.#extend()
-    extras.intake ??= new Intake(this, this.#home.route.rateLimit)
-    return extras.intake
+    extras.inboundQueue ??= new InboundQueue(this, this.#home.route.rateLimit)
+    return extras.inboundQueue
   }
 
   /** Nothing is sent any more. */
   #closing(): void {
     this.#home.owner.subscriptions?.leave(this)
-    this.#extras?.intake?.stop()
+    this.#extras?.inboundQueue?.stop()
     this.#extras?.waiters?.end()
     this.#extras?.streams?.end()
   }

@@ -1,7 +1,8 @@
 /**
- * Who subscribes to what, in the order in which handlers learn of it. An engine's own count runs ahead of that: when several
- * connections end at once it has forgotten all of them before the first `close` is delivered. This one is kept only by servers on which
- * a route has a `subscription` handler; to all others, subscribing costs nothing more.
+ * Who subscribes to what, in the order in which handlers learn of it. An engine's own count runs ahead of
+ * that: when several connections end at once it has forgotten all of them before the first `close` is
+ * delivered. This one is kept only by servers on which a route has a `subscription` handler; to all others,
+ * subscribing costs nothing more.
  */
 
 /** Is told of the changes of its own subscriptions. */
@@ -10,7 +11,7 @@ export interface Subscriber {
   onSubscription(topic: string, subscribers: number, before: number): void
 }
 
-export class Subscriptions {
+export class TopicCounts {
   readonly #counts = new Map<string, number>()
   readonly #topics = new Map<Subscriber, Set<string>>()
 
@@ -34,7 +35,10 @@ export class Subscriptions {
     this.#drop(subscriber, topic)
   }
 
-  /** After it has left all its topics. What a handler does meanwhile finds each topic counted until its turn comes. */
+  /**
+   * After it has left all its topics. What a handler does meanwhile finds each topic counted until its turn
+   * comes.
+   */
   leave(subscriber: Subscriber): void {
     const topics = this.#topics.get(subscriber)
     if (topics === undefined) return

@@ -14,7 +14,7 @@ import type { Target } from '../http/target.js'
 import type { OriginCheck } from '../options/origins.js'
 import type { ResolvedRoute } from '../options/websocket.js'
 import type { WebSocketHandlers } from '../types/index.js'
-import type { Members } from '../util/members.js'
+import type { OrderedSet } from '../util/ordered-set.js'
 import { isThenable } from '../util/thenable.js'
 import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
 import { AddressLimit } from './address-limit.js'
@@ -23,7 +23,7 @@ import type { DueQueue } from './due-queue.js'
 import { offeredProtocols, refusalOf } from './handshake.js'
 import { LifetimeLimit } from './lifetime-limit.js'
 import { PingSchedule } from './ping-schedule.js'
-import { ServerSocket, type SocketHome, type SocketOwner } from './socket.js'
+import { type RouteContext, ServerSocket, type SocketOwner } from './socket.js'
 import { IncomingUpgrade } from './upgrade-request.js'
 
 /** Who may connect to a server, and how many. */
@@ -42,8 +42,11 @@ export interface UpgradeOwner extends SocketOwner {
   readonly engine: EngineServer | undefined
   readonly isClosing: boolean
   /** Those that have not ended. A new one is added here. */
-  readonly sockets: Members<ServerSocket<unknown>>
-  /** Answers in pieces. Resolves also when the client has gone; rejects with the body's error, and has then cut the connection. */
+  readonly sockets: OrderedSet<ServerSocket<unknown>>
+  /**
+   * Answers in pieces. Resolves also when the client has gone; rejects with the body's error, and has then
+   * cut the connection.
+   */
   stream(exchange: ExchangeId, response: StreamingResponse): Promise<void>
   /** An upgrade is under way no longer. */
   settled(): void
@@ -57,11 +60,11 @@ interface Route {
   /** What comes due for its sockets, some time after they have opened: the end of their lifetime, Pings. */
   readonly dues: readonly DueQueue<ServerSocket<unknown>>[]
   /** From the first socket on. */
-  home: SocketHome<unknown> | undefined
+  home: RouteContext<unknown> | undefined
 }
 
 /** A correct request on a route, within the server's limits. */
-interface Wanted {
+interface UpgradeCandidate {
   readonly route: Route
   readonly remoteAddress: string
   /** Whose places it takes; undefined where that is nobody's business. */
@@ -99,7 +102,8 @@ export class Upgrades {
     const dues: DueQueue<ServerSocket<unknown>>[] = []
     if (maxLifetime !== 0) dues.push(new LifetimeLimit(maxLifetime))
     if (settings.pingInterval !== undefined) dues.push(new PingSchedule(settings.pingInterval))
-    // One table holds routes of all data types. What a route's handlers get is what its own `upgrade` returned, and its own parameters.
+    // One table holds routes of all data types. What a route's handlers get is what its own `upgrade`
+    // returned, and its own parameters.
     const erased = handlers as unknown as WebSocketHandlers<unknown>
     this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, dues, home: undefined })
     this.engineRoutes.push(settings)
@@ -116,7 +120,8 @@ export class Upgrades {
 
   /** `target` is undefined where the request has none, or no Host. */
   request(exchange: ExchangeId, head: RequestHead, target: Target | undefined): void {
-    // Nobody is going to read the body; and a client without a proper target is not to be trusted with another request.
+    // Nobody is going to read the body; and a client without a proper target is not to be trusted with
+    // another request.
     const wanted = head.hasBody || target === undefined ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
     if (!('route' in wanted)) this.#refuse(exchange, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
     else if (wanted.request === undefined) this.#open(exchange, wanted, PLAIN_ACCEPTANCE)
@@ -136,8 +141,11 @@ export class Upgrades {
     this.#addresses?.leave(socket)
   }
 
-  /** What can be said without the route's handler: the answer that refuses, or what is left for the handler to judge. */
-  #examine(head: RequestHead, target: Target): Wanted | EngineResponse {
+  /**
+   * What can be said without the route's handler: the answer that refuses, or what is left for the handler to
+   * judge.
+   */
+  #examine(head: RequestHead, target: Target): UpgradeCandidate | EngineResponse {
     const match = this.#routes.find('GET', target.path)
     if (match === undefined) return plainResponse(404)
     if (this.#owner.isClosing) return plainResponse(503)
@@ -188,7 +196,7 @@ export class Upgrades {
   }
 
   /** Lets the route's handler decide; one that answers at once is obeyed at once. */
-  async #ask(exchange: ExchangeId, wanted: Wanted, request: IncomingUpgrade): Promise<void> {
+  async #ask(exchange: ExchangeId, wanted: UpgradeCandidate, request: IncomingUpgrade): Promise<void> {
     const { route } = wanted
     this.#pending.set(exchange, request)
     this.#addresses?.enter(exchange, wanted.group)
@@ -209,7 +217,12 @@ export class Upgrades {
     }
   }
 
-  async #answer(exchange: ExchangeId, wanted: Wanted, request: IncomingUpgrade, answer: Acceptance | Response): Promise<void> {
+  async #answer(
+    exchange: ExchangeId,
+    wanted: UpgradeCandidate,
+    request: IncomingUpgrade,
+    answer: Acceptance | Response,
+  ): Promise<void> {
     if (isResponse(answer)) {
       const response = await readResponse(answer, false)
       if (!('rest' in response)) {
@@ -232,7 +245,7 @@ export class Upgrades {
 
   #open(
     exchange: ExchangeId,
-    { route, remoteAddress, group, compression }: Wanted,
+    { route, remoteAddress, group, compression }: UpgradeCandidate,
     { data, protocol, headers }: Acceptance,
   ): void {
     const { engine, sockets, counters, isClosing } = this.#owner

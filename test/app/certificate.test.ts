@@ -126,7 +126,8 @@ describe('the development certificate', () => {
     const [, authorityKey] = /X509v3 Authority Key Identifier:\n\s+(?:keyid:)?(\S+)\n/.exec(text) ?? []
     expect(subjectKey).toBeDefined()
     expect(authorityKey).toBe(subjectKey)
-    // The extension's value, made anew by OpenSSL from the same key, must be the one that is in the certificate.
+    // The extension's value, made anew by OpenSSL from the same key, must be the one that is in the
+    // certificate.
     const theirs = openssl('req', '-x509', '-key', key, '-subj', '/CN=localhost', '-addext', 'subjectKeyIdentifier=hash')
     const theirText = execFileSync('openssl', ['x509', '-noout', '-text'], { input: theirs, encoding: 'utf8' }).replace(
       / +\n/g,

@@ -48,7 +48,8 @@ function limitsOfThisProcess(): { soft: number } {
 
 /** Seconds of processor time that a process has taken so far. */
 function processorSeconds(pid: number | undefined): number {
-  // Fields 14 and 15 are user and system time, in the 100 ticks a second that Linux shows; field 2 may hold spaces.
+  // Fields 14 and 15 are user and system time, in the 100 ticks a second that Linux shows; field 2 may hold
+  // spaces.
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /s, '')
     .split(' ')

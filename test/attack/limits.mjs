@@ -1,5 +1,6 @@
 // What one connection can make the server hold at most, in bytes: the formulas of docs/limits.md, row by row,
-// for the options of server.mjs. test/core/held-memory.test.ts holds each of them, `npm run attack` their sum.
+// for the options of server.mjs. test/core/held-memory.test.ts holds each of them, `npm run attack` their
+// sum.
 const KiB = 1024
 const MiB = 1024 * KiB
 
@@ -33,7 +34,10 @@ const RECORD = 16 * KiB
 /** What a connection is made of, before it has sent anything. */
 export const objects = row(4 * KiB, 24 * KiB)
 export const proxyHeader = row(16 * KiB, 64 * KiB + READ)
-/** What OpenSSL keeps of a connection, with the record that came in part; and of a handshake, certificates included. */
+/**
+ * What OpenSSL keeps of a connection, with the record that came in part; and of a handshake, certificates
+ * included.
+ */
 export const tls = row(64 * KiB, 64 * KiB)
 export const handshake = row(RECORD + 100 * KiB, 64 * KiB + RECORD + 100 * KiB)
 export const head = row(4 * 16 * KiB, 16 * KiB)
@@ -78,8 +82,8 @@ export const webSocket = ({ payload = 0, queued = 0, shortest = KiB, inflated = 
 export const secure = (formula) => sum(formula, most(tls, handshake))
 
 /**
- * What comes on top, for all connections together: garbage that V8 has not collected yet, what the witnesses are
- * at, one buffer for what is inflated, and memory that the allocator keeps for what comes next.
+ * What comes on top, for all connections together: garbage that V8 has not collected yet, what the witnesses
+ * are at, one buffer for what is inflated, and memory that the allocator keeps for what comes next.
  */
 export const ALLOWANCE = 192 * MiB
 
@@ -87,8 +91,8 @@ export const ALLOWANCE = 192 * MiB
 const LONGEST = 1 + OPTIONS.maxInflatedLength / KiB
 
 /**
- * What JavaScript gets at most in one turn of the event loop: on the native engine a turn has two passes. What
- * all connections get together is not counted on the portable engine, which goes by the time.
+ * What JavaScript gets at most in one turn of the event loop: on the native engine a turn has two passes.
+ * What all connections get together is not counted on the portable engine, which goes by the time.
  */
 export const turn = row(
   { requests: 2 * 256, events: 2 * (16_384 + LONGEST), eventsOfOne: 2 * (256 + LONGEST) },

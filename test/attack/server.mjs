@@ -24,7 +24,9 @@ const LATER = 200
 const big = Buffer.alloc(BIG, 'big')
 const flood = Buffer.alloc(64 * 1024, 'flood')
 const failures = []
-/** Open WebSockets by the route they have come through: of those that stay, the report says which they are. */
+/**
+ * Open WebSockets by the route they have come through: of those that stay, the report says which they are.
+ */
 const open = new Map()
 /** Messages, Pings and Pongs that were delivered. */
 let events = 0

@@ -43,8 +43,8 @@ class Witness {
   }
 
   /**
-   * Begins something, once more where the server has cut the connection meanwhile. One that does not come to a
-   * request for some time is cut, and many that have their handshakes before it take time.
+   * Begins something, once more where the server has cut the connection meanwhile. One that does not come to
+   * a request for some time is cut, and many that have their handshakes before it take time.
    */
   async begin(action) {
     for (;;) {

@@ -1,4 +1,7 @@
-/** Node's own TLS and cryptography, and the server's, in one process: two copies of OpenSSL that must not meet. */
+/**
+ * Node's own TLS and cryptography, and the server's, in one process: two copies of OpenSSL that must not
+ * meet.
+ */
 import {
   createCipheriv,
   createDecipheriv,
@@ -19,7 +22,8 @@ import { Client } from '../support/client.js'
 import { describeEngines, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 
-const HELLO_SHA256 = '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824' // of "hello", as sha256sum prints it
+// Of "hello", as sha256sum prints it.
+const HELLO_SHA256 = '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824'
 
 /** Work for Node's OpenSSL and zlib whose results are known or check themselves. */
 function exerciseNode(): void {
@@ -35,7 +39,8 @@ function exerciseNode(): void {
   expect(scryptSync('password', 'salt', 32, { N: 1024 }).length).toBe(32)
   expect(gunzipSync(gzipSync(plain)).equals(plain)).toBe(true)
   expect(inflateRawSync(deflateRawSync(plain)).equals(plain)).toBe(true)
-  expect(() => createDecipheriv('aes-256-gcm', key, iv).setAuthTag(randomBytes(16)).final()).toThrow() // leaves an error in OpenSSL's queue
+  // Leaves an error in OpenSSL's queue.
+  expect(() => createDecipheriv('aes-256-gcm', key, iv).setAuthTag(randomBytes(16)).final()).toThrow()
 }
 
 describeEngines('node:https and this server in one process', (engine) => {
@@ -70,7 +75,8 @@ describeEngines('node:https and this server in one process', (engine) => {
       ])
       expect(fromNode.equals(body)).toBe(true)
       expect(health.body.toString()).toBe('{"status":"healthy"}')
-      for (const echo of echoes) expect(sent.equals(Buffer.from(echo as Buffer))).toBe(true) // binary was sent
+      // Binary was sent.
+      for (const echo of echoes) expect(sent.equals(Buffer.from(echo as Buffer))).toBe(true)
     }
   })
 

@@ -1,6 +1,6 @@
 /**
- * Clients that say that they will send nothing more, and still read (FIN, over TLS close_notify): what they were answered before
- * arrives, however slowly they read.
+ * Clients that say that they will send nothing more, and still read (FIN, over TLS close_notify): what they
+ * were answered before arrives, however slowly they read.
  */
 import { describe, expect, test } from 'vitest'
 import type { Socket, WebSocketHandlers } from '../../src/index.js'
@@ -24,7 +24,10 @@ interface Options {
   readonly cleanup?: Cleanup
 }
 
-/** Serves `/long/N`: N MiB at once; `/short`; and whatever else is asked for never, with its signal in `unanswered`. */
+/**
+ * Serves `/long/N`: N MiB at once; `/short`; and whatever else is asked for never, with its signal in
+ * `unanswered`.
+ */
 async function serveLong(engine: EngineName, { secure, handlers = {}, cleanup }: Options) {
   const answered = new Queue<string>()
   const unanswered = new Queue<AbortSignal>()

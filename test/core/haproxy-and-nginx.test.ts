@@ -1,4 +1,7 @@
-/** Real proxies in front of the server: HAProxy, which speaks PROXY v2, and nginx as a reverse proxy for WebSockets. */
+/**
+ * Real proxies in front of the server: HAProxy, which speaks PROXY v2, and nginx as a reverse proxy for
+ * WebSockets.
+ */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -71,7 +74,10 @@ async function serveEcho(
   return { server, port: listening.port ?? 0 }
 }
 
-/** HAProxy on a free port, in front of `target`; `mode` and `options` are HAProxy's. Gives its address, and when it has found the target healthy. */
+/**
+ * HAProxy on a free port, in front of `target`; `mode` and `options` are HAProxy's. Gives its address, and
+ * when it has found the target healthy.
+ */
 async function startHaproxy(target: string, { mode = 'tcp', bind = '', server = '', backend = '' } = {}): Promise<number> {
   const folder = temporaryFolder()
   const port = await freePort()

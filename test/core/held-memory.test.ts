@@ -1,6 +1,7 @@
 /**
- * What one connection makes the server hold: many of one kind hold as much as they can at once, and the memory of the server, in a
- * process of its own, grows by no more than docs/limits.md says of each. test/attack/limits.mjs has the formulas.
+ * What one connection makes the server hold: many of one kind hold as much as they can at once, and the
+ * memory of the server, in a process of its own, grows by no more than docs/limits.md says of each.
+ * test/attack/limits.mjs has the formulas.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -46,7 +47,10 @@ interface Kind {
   /** In pieces, each of which is sent when all clients have sent the one before. */
   readonly sends: () => readonly (string | Uint8Array)[]
   readonly holds: Formula
-  /** Bytes that each holds at least, so that the test cannot pass because nothing came. 0 where that is too little to be seen. */
+  /**
+   * Bytes that each holds at least, so that the test cannot pass because nothing came. 0 where that is too
+   * little to be seen.
+   */
   readonly atLeast: number
 }
 
@@ -153,8 +157,8 @@ const KINDS: readonly Kind[] = [
     name: 'a WebSocket that does not take what is echoed',
     clients: 20,
     path: '/echo',
-    // The buffers of the kernels at both ends take some 10 MB of it. What the allocator keeps of short messages, which
-    // come and go, would be counted too.
+    // The buffers of the kernels at both ends take some 10 MB of it. What the allocator keeps of short
+    // messages, which come and go, would be counted too.
     sends: () => [repeated(binary(filler(100_000)), 180)],
     holds: sum(objects, limits.frames(), limits.coming(100_000, maxPayloadLength), limits.waiting(maxBackpressure, 100_000)),
     atLeast: maxBackpressure / 2,

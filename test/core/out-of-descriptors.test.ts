@@ -1,4 +1,7 @@
-/** A process that runs out of file descriptors: it says so once, serves whom it has, and accepts again when some leave. */
+/**
+ * A process that runs out of file descriptors: it says so once, serves whom it has, and accepts again when
+ * some leave.
+ */
 import { expect, test } from 'vitest'
 import { Child } from '../support/child.js'
 import { Client } from '../support/client.js'
@@ -9,7 +12,10 @@ import { RawClient } from '../support/raw-client.js'
 const DESCRIPTORS = 64
 const CLIENTS = 80
 
-/** Why this cannot be tested here. UBSan probes memory through a pipe, and takes every object for an invalid one when it gets none. */
+/**
+ * Why this cannot be tested here. UBSan probes memory through a pipe, and takes every object for an invalid
+ * one when it gets none.
+ */
 const obstacle =
   process.platform === 'win32'
     ? ' (skipped: Windows has no such limit)'
@@ -46,8 +52,8 @@ describeEngines('running out of file descriptors', (engine) => {
     const busy = Number.parseInt(String(await open[0]?.ask('how busy?')), 10)
     expect(busy).toBeLessThan(50)
 
-    // A second has passed with clients that wait or are refused. A shortage is spoken of once; only after somebody was accepted
-    // (a descriptor may have become free meanwhile) can there be another.
+    // A second has passed with clients that wait or are refused. A shortage is spoken of once; only after
+    // somebody was accepted (a descriptor may have become free meanwhile) can there be another.
     const said = await child.lines.take(child.lines.size, 'what was said')
     const count = (what: string): number => said.filter((line) => line.startsWith(what)).length
     expect(count('onError')).toBeLessThanOrEqual(count('open'))

@@ -1,4 +1,6 @@
-/** The PROXY protocol, version 2: whose connection a proxy says it is, and what happens to everything else. */
+/**
+ * The PROXY protocol, version 2: whose connection a proxy says it is, and what happens to everything else.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'

@@ -1,6 +1,7 @@
 /**
- * A turn of the event loop is bounded: one client, whatever it sends, gets no more than its share of it. What is asserted is order, not
- * time: another client's request is answered before more than a few turns' worth of the flood are.
+ * A turn of the event loop is bounded: one client, whatever it sends, gets no more than its share of it. What
+ * is asserted is order, not time: another client's request is answered before more than a few turns' worth of
+ * the flood are.
  */
 
 import { Duplex } from 'node:stream'
@@ -132,8 +133,8 @@ interface Counted extends Served {
 }
 
 /**
- * Counts what comes on `/flood` and on WebSockets, and answers `/witness` with how much that was so far. Calls
- * `work` for each.
+ * Counts what comes on `/flood` and on WebSockets, and answers `/witness` with how much that was so far.
+ * Calls `work` for each.
  */
 async function counting(engine: EngineName, options: ServeOptions['server'] = {}, work = () => {}): Promise<Counted> {
   const seen = { count: 0 }
@@ -238,7 +239,8 @@ describeEngines('another client is answered in the middle of', (engine) => {
       bytes: repeated(empty(OPCODE.BINARY), 250),
       total: 50_000,
       work: 0.02,
-      // What all get in a pass of the native engine, three times. In 20 ms, the portable one gets to 1,000 at most.
+      // What all get in a pass of the native engine, three times. In 20 ms, the portable one gets to 1,000 at
+      // most.
       atMost: { native: 3 * 16_384, portable: TURNS * 1000 },
     },
     {

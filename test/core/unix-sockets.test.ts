@@ -27,7 +27,10 @@ beforeEach(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** The address as the clients of `support` take it: they look at nothing but the URL. That of ws knows no such URL with TLS. */
+/**
+ * The address as the clients of `support` take it: they look at nothing but the URL. That of ws knows no such
+ * URL with TLS.
+ */
 const at = (unix: string, secure = false): Address => ({
   host: '',
   port: 0,

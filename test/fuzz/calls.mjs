@@ -1,4 +1,5 @@
-// Random calls of the public interface. Each may come at any moment: before `listen`, inside a handler, on what has long been closed.
+// Random calls of the public interface. Each may come at any moment: before `listen`, inside a handler, on
+// what has long been closed.
 import { Buffer } from 'node:buffer'
 import { setImmediate as turn } from 'node:timers/promises'
 import { duplex, messages } from '../../dist/index.js'
@@ -188,11 +189,15 @@ async function iterate(socket, random) {
   }
 }
 
-/** Uses a socket as a stream, and ends that in some way or not at all. What it fails with is the connection's end, or ours. */
+/**
+ * Uses a socket as a stream, and ends that in some way or not at all. What it fails with is the connection's
+ * end, or ours.
+ */
 function stream(socket, random) {
   const made = duplex(socket)
   made.on('error', (error) => {
-    // What is piped into itself below, and ended then, is written to after its end: Node's own answer to that.
+    // What is piped into itself below, and ended then, is written to after its end: Node's own answer to
+    // that.
     const isExpected = error.code === 'ERR_CLOSED' || error.code === 'ERR_STREAM_WRITE_AFTER_END'
     if (!(error instanceof FuzzError) && !isExpected) throw error
   })

@@ -1,4 +1,5 @@
-// The other end of the wire: clients that behave, and clients that do not. Each resolves when its connection has gone.
+// The other end of the wire: clients that behave, and clients that do not. Each resolves when its connection
+// has gone.
 import { Buffer } from 'node:buffer'
 import { connect as connectTcp } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'

@@ -1,4 +1,5 @@
-// Calls everything at random for a time: (engine, seconds, seed). Prints one line of JSON, then ends by itself.
+// Calls everything at random for a time: (engine, seconds, seed). Prints one line of JSON, then ends by
+// itself.
 import process from 'node:process'
 import { setTimeout as wait } from 'node:timers/promises'
 import { politeClient, rawClient } from './clients.mjs'

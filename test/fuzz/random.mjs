@@ -72,7 +72,7 @@ export class Random {
   }
 }
 
-/** Lengths in frames' heads, in control frames, in the rings, and of buffers of µWebSockets. */
+/** Lengths in frames' heads, in control frames, in the channel, and of buffers of µWebSockets. */
 const EDGES = [0, 1, 24, 32, 123, 125, 126, 2048, 4096, 16_384, 65_535, 65_536, 262_144]
 
 const JUNK = [

@@ -1,4 +1,5 @@
-// What is there at a moment: servers of every age, their sockets and requests, and what must hold for all of them.
+// What is there at a moment: servers of every age, their sockets and requests, and what must hold for all of
+// them.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -82,7 +83,9 @@ export class World {
       this.fail(`${what} got a stranger`, error)
   }
 
-  /** Random calls. Whatever they throw is checked here; promises that they give are checked when they settle. */
+  /**
+   * Random calls. Whatever they throw is checked here; promises that they give are checked when they settle.
+   */
   act(count) {
     if (this.#depth >= MAX_DEPTH) return
     this.#depth += 1
@@ -382,7 +385,10 @@ function isOurs(error) {
   return error instanceof FuzzError || (error instanceof Error && error.cause instanceof FuzzError)
 }
 
-/** A route or an upgrade handler has answered with what is no answer; Node's own checks of headers say so likewise. */
+/**
+ * A route or an upgrade handler has answered with what is no answer; Node's own checks of headers say so
+ * likewise.
+ */
 function isAboutAnswer(error) {
   if (/^(a route|a handler|the body of a Response|upgrade|the health|Received non-Uint8Array chunk)\b/.test(error.message))
     return true

@@ -1,4 +1,7 @@
-/** curl against HTTP routes: uploads, downloads, and what it expects in between. Skipped where there is no curl. */
+/**
+ * curl against HTTP routes: uploads, downloads, and what it expects in between. Skipped where there is no
+ * curl.
+ */
 import { spawn, spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { OTHER_PROGRAM } from '../support/child.js'

@@ -1,6 +1,6 @@
 /**
- * A source whose chunks are always ready, of a handler's own making, gives no more than its share in a turn of
- * the event loop. What is asserted are counts: how many chunks are taken between one turn and the next.
+ * A source whose chunks are always ready, of a handler's own making, gives no more than its share in a turn
+ * of the event loop. What is asserted are counts: how many chunks are taken between one turn and the next.
  */
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -97,7 +97,8 @@ describeEngines('a source that is always ready gives way to others', (engine) =>
     const chunk = Buffer.alloc(64)
     const served = await serve(engine, {
       open: (socket) => {
-        // Nobody listens to it any more when the pipeline has ended, and its client goes without a closing handshake.
+        // Nobody listens to it any more when the pipeline has ended, and its client goes without a closing
+        // handshake.
         const stream = duplex(socket).on('error', sent.reject)
         const source = Readable.from(chunks(meter, chunk))
         pipeline(source, stream, { end: false }).then(() => sent.resolve(stream.writableHighWaterMark), sent.reject)

@@ -1,6 +1,6 @@
 /**
- * Requests that follow each other on one connection without waiting for answers (RFC 9112, section 9.3.2): where one ends and
- * the next begins must never be in doubt, or one client's body becomes another's request.
+ * Requests that follow each other on one connection without waiting for answers (RFC 9112, section 9.3.2):
+ * where one ends and the next begins must never be in doubt, or one client's body becomes another's request.
  */
 import { expect, test } from 'vitest'
 import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
@@ -14,7 +14,10 @@ interface Recorded {
   readonly seen: string[]
 }
 
-/** Answers every request with its method and path, later for lower numbers in the path, so that order is not by chance. */
+/**
+ * Answers every request with its method and path, later for lower numbers in the path, so that order is not
+ * by chance.
+ */
 async function recording(engine: EngineName, options: ServeOptions['server'] = {}): Promise<Recorded> {
   const seen: string[] = []
   const served = await serve(

@@ -1,4 +1,7 @@
-/** What is refused as a request is refused as a handshake, too: a checklist of what is wrong with a head, on both engines. */
+/**
+ * What is refused as a request is refused as a handshake, too: a checklist of what is wrong with a head, on
+ * both engines.
+ */
 import { expect, test } from 'vitest'
 import type { WebSocketServer } from '../../src/index.js'
 import { describeEngines, serve } from '../support/engines.js'

@@ -137,7 +137,8 @@ describeEngines('routes', (engine) => {
     expect(head.header('content-length')).toBe('5')
     expect(head.header('x-page')).toBe('yes')
     client.write(get('/page'))
-    expect((await client.response()).body.toString()).toBe('12345') // had HEAD sent a body, this would not be in step
+    // Had HEAD sent a body, this would not be in step.
+    expect((await client.response()).body.toString()).toBe('12345')
   })
 
   test('a path without a route is 404', async () => {

@@ -1,4 +1,7 @@
-/** Answers with bodies of every kind, streamed ones above all: how they are framed, how fast they go, and how they end early. */
+/**
+ * Answers with bodies of every kind, streamed ones above all: how they are framed, how fast they go, and how
+ * they end early.
+ */
 import { expect, test } from 'vitest'
 import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
 import { http } from '../support/http.js'

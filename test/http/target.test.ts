@@ -1,4 +1,7 @@
-/** One target, one reading: the route, its parameters, `request.path`, `request.url` and a framework behind it see the same path. */
+/**
+ * One target, one reading: the route, its parameters, `request.path`, `request.url` and a framework behind it
+ * see the same path.
+ */
 import { Hono } from 'hono'
 import { describe, expect, test } from 'vitest'
 import type { ServerRequest } from '../../src/index.js'
@@ -57,7 +60,10 @@ async function ask(served: Served, request: string): Promise<HttpAnswer> {
 const get = (target: string, host: string) => `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
 const upgrade = (target: string, host: string) => handshake({ path: target }).replace('Host: localhost', `Host: ${host}`)
 
-/** Whether both readings of a request, the plain one and the upgrade, hold together. Undefined where it was refused. */
+/**
+ * Whether both readings of a request, the plain one and the upgrade, hold together. Undefined where it was
+ * refused.
+ */
 function checked(answer: HttpAnswer, what: string): Reading | undefined {
   if (answer.status !== 200) {
     expect([400, 505], what).toContain(answer.status)

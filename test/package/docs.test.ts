@@ -14,7 +14,7 @@ test('docs/api.md says what the docstrings say, and every public symbol and memb
 })
 
 test('docs/migrating.md leads to members that there are', async () => {
-  const script = '../scripts/docs/api.mjs'
+  const script = '../../scripts/docs/api.mjs'
   const { membersOf }: { membersOf: (dist: string, name: string) => string[] } = await import(script)
   const members = (name: string) => membersOf(join(root, 'dist'), name)
   const owners: Record<string, string[]> = {

@@ -48,7 +48,8 @@ describeEngines('the example', (engine) => {
       const { address, line } = await start(engine, 'cores.mjs', { WORKERS: '2' }, threads)
       expect(line).toMatch(/^2 servers on /)
       const seen = new Set<string>()
-      // The system chooses by the ports of both sides: that it should always choose the same one is beyond all odds.
+      // The system chooses by the ports of both sides: that it should always choose the same one is beyond
+      // all odds.
       for (let client = 0; client < 200 && seen.size < 2; client++) seen.add(String(await (await Client.open(address)).next()))
       expect(seen.size).toBe(2)
     })

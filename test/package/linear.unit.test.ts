@@ -1,8 +1,9 @@
 /**
- * Nothing grows faster than its input: each parser of what a client sends is given the worst shapes at one length, at
- * four and at sixteen times that. Regular expressions, queues, and what is read in pieces, have tests of their own
- * that count; here there is nothing to count but time. Four times the input may take four times as long; the square
- * would be sixteen. What disturbs a measurement makes it longer, so the shortest counts.
+ * Nothing grows faster than its input: each parser of what a client sends is given the worst shapes at one
+ * length, at four and at sixteen times that. Regular expressions, queues, and what is read in pieces, have
+ * tests of their own that count; here there is nothing to count but time. Four times the input may take four
+ * times as long; the square would be sixteen. What disturbs a measurement makes it longer, so the shortest
+ * counts.
  */
 import { describe, expect, test } from 'vitest'
 import type { RequestHead } from '../../src/engine/contract.js'
@@ -23,8 +24,8 @@ const LENGTH = 1024
 /** Milliseconds that are measured for each length. */
 const ENOUGH = 10
 /**
- * Milliseconds within which the longest input is not compared: what takes no more is too short to be measured, and the square of its length
- * has 270 million steps.
+ * Milliseconds within which the longest input is not compared: what takes no more is too short to be
+ * measured, and the square of its length has 270 million steps.
  */
 const NOTHING = 0.25
 /** How often the comparison is made before it counts. */
@@ -43,8 +44,9 @@ function shortest(action: () => unknown): number {
 }
 
 /**
- * How many times as long four times the input takes, twice over: the lesser of the two. What grows with the square has sixteen both times;
- * where V8 has another way with long lists (of 16,384 items, for example), that shows once. The least of a few attempts.
+ * How many times as long four times the input takes, twice over: the lesser of the two. What grows with the
+ * square has sixteen both times; where V8 has another way with long lists (of 16,384 items, for example),
+ * that shows once. The least of a few attempts.
  */
 function growth<T>(make: (length: number) => T, parse: (input: T) => unknown, attempts = ATTEMPTS): number {
   const [short, middle, long] = [make(LENGTH), make(4 * LENGTH), make(16 * LENGTH)]

@@ -1,4 +1,7 @@
-/** The package as npm packs it, in a project that depends on it: what it carries, who can import it, and how its types resolve. */
+/**
+ * The package as npm packs it, in a project that depends on it: what it carries, who can import it, and how
+ * its types resolve.
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

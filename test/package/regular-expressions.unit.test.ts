@@ -1,4 +1,7 @@
-/** The regular expressions of src/ take time in proportion to what they read: clients choose what most of them read. */
+/**
+ * The regular expressions of src/ take time in proportion to what they read: clients choose what most of them
+ * read.
+ */
 import { check } from 'recheck'
 import { describe, expect, test } from 'vitest'
 import { parseAst } from 'vitest/node'

@@ -1,11 +1,15 @@
-/** A new release of µWebSockets may change what our native code stands for: this says what to look at before it is taken. */
+/**
+ * A new release of µWebSockets may change what our native code stands for: this says what to look at before
+ * it is taken.
+ */
 import { describe, expect, test } from 'vitest'
 import { contentOf, filesBelow } from '../support/source-tree.js'
 import { currentHash, definitionIn, seams, upstreamIsHere } from '../support/upstream.js'
 
 describe('the functions of upstream that native/upstream.json names', () => {
   test.skipIf(!upstreamIsHere).each(seams())('$begins of $file is what $seam knows', (seam) => {
-    // A failure here is no fault: hold `relies` against the new text, mend the seam, then put the new hash into native/upstream.json.
+    // A failure here is no fault: hold `relies` against the new text, mend the seam, then put the new hash
+    // into native/upstream.json.
     expect({ relies: seam.relies, sha256: currentHash(seam) }).toEqual({ relies: seam.relies, sha256: seam.sha256 })
   })
 

@@ -1,4 +1,7 @@
-/** Keys and certificates for the tests, made anew by the `openssl` command for each process that asks, and never kept. */
+/**
+ * Keys and certificates for the tests, made anew by the `openssl` command for each process that asks, and
+ * never kept.
+ */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,7 +16,10 @@ export interface Certificate {
 
 let shared: Certificate | undefined
 
-/** The certificate for localhost that servers in this process use; clients pass its `cert` as `ca` and so verify it. */
+/**
+ * The certificate for localhost that servers in this process use; clients pass its `cert` as `ca` and so
+ * verify it.
+ */
 export function localhostCertificate(): Certificate {
   shared ??= makeCertificate()
   return shared

@@ -1,4 +1,7 @@
-/** Processes of their own, for what can only be seen from outside: exit codes, crashes, what keeps a process alive. */
+/**
+ * Processes of their own, for what can only be seen from outside: exit codes, crashes, what keeps a process
+ * alive.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -32,8 +35,8 @@ export interface ChildOptions extends RunOptions {
 }
 
 /**
- * The environment for programs that have nothing to do with this package. In the run with sanitizers every process has their
- * library preloaded, with which some programs hang.
+ * The environment for programs that have nothing to do with this package. In the run with sanitizers every
+ * process has their library preloaded, with which some programs hang.
  */
 export const OTHER_PROGRAM: NodeJS.ProcessEnv = { ...process.env, LD_PRELOAD: undefined }
 

@@ -11,7 +11,9 @@ export interface ClosedWith {
 }
 
 export interface ClientSettings extends ClientOptions {
-  /** The name that the client asks for and verifies. Its type does not have it, but it is passed on to TLS. */
+  /**
+   * The name that the client asks for and verifies. Its type does not have it, but it is passed on to TLS.
+   */
   readonly servername?: string
   readonly cleanup?: Cleanup
 }

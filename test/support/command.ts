@@ -33,8 +33,8 @@ export interface RunningCommand extends Address {
 }
 
 /**
- * The command as a server that is ready. With `tls` it has the certificate that test clients trust; other arguments that
- * concern TLS are the caller's.
+ * The command as a server that is ready. With `tls` it has the certificate that test clients trust; other
+ * arguments that concern TLS are the caller's.
  */
 export async function startCommand(
   engine: EngineName,

@@ -1,4 +1,7 @@
-/** Before all tests: `src/` is compiled to `dist/`, which child processes run and to which the package's own name resolves. */
+/**
+ * Before all tests: `src/` is compiled to `dist/`, which child processes run and to which the package's own
+ * name resolves.
+ */
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'

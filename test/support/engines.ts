@@ -26,8 +26,9 @@ export const AVAILABLE_ENGINES: readonly EngineName[] = (['native', 'portable'] 
 )
 
 /**
- * Describes one behaviour on both engines. An engine that cannot be loaded is skipped, with the reason in the title, but
- * fails when it is the portable one, or when `NATIVE_WEBSOCKET_SERVER_REQUIRE_NATIVE=1` asks for the native one.
+ * Describes one behaviour on both engines. An engine that cannot be loaded is skipped, with the reason in the
+ * title, but fails when it is the portable one, or when `NATIVE_WEBSOCKET_SERVER_REQUIRE_NATIVE=1` asks for
+ * the native one.
  */
 export function describeEngines(name: string, body: (engine: EngineName) => void): void {
   for (const engine of ['native', 'portable'] as const) {

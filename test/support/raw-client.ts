@@ -1,7 +1,4 @@
-/**
- * A client made of bytes, for everything that a well-behaved one refuses to do: handshakes and frames written by hand,
- * frames cut in two, connections that are never read, half-closed, or reset.
- */
+/** A client made of bytes, for everything that a well-behaved one refuses to do. */
 import { createHash, randomBytes } from 'node:crypto'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -67,10 +64,9 @@ export interface ReceivedFrame {
 }
 
 /** The status code in a Close frame; 1005 when it has none. */
-export function closeCode(received: ReceivedFrame): number {
-  if (received.opcode !== OPCODE.CLOSE)
-    throw new Error(`expected a Close frame, got opcode ${received.opcode}: ${received.payload}`)
-  return received.payload.length === 0 ? 1005 : received.payload.readUInt16BE()
+export function closeCode({ opcode, payload }: ReceivedFrame): number {
+  if (opcode !== OPCODE.CLOSE) throw new Error(`expected a Close frame, got opcode ${opcode}: ${payload}`)
+  return payload.length === 0 ? 1005 : payload.readUInt16BE()
 }
 
 export interface HttpAnswer {
@@ -84,8 +80,7 @@ export interface HttpAnswer {
 
 export interface ConnectOptions {
   readonly allowHalfOpen?: boolean
-  /** For concurrent tests, which bring their own. */
-  readonly cleanup?: Cleanup
+  readonly cleanup?: Cleanup // for concurrent tests, which bring their own
 }
 
 export interface Handshake {
@@ -129,7 +124,8 @@ export class RawClient {
       this.#wake()
     }
     socket.on('end', finish)
-    for (const each of [socket, tcp]) each.on('error', () => {}) // a reset is an end like any other; 'close' follows
+    // A reset is an end like any other; 'close' follows.
+    for (const each of [socket, tcp]) each.on('error', () => {})
     this.#closed = new Promise((resolve) => {
       socket.once('close', () => {
         finish()
@@ -138,7 +134,10 @@ export class RawClient {
     })
   }
 
-  /** A connection, TCP or TLS as the server has it, without any handshake of WebSocket. It is cut when its test ends. */
+  /**
+   * A connection, TCP or TLS as the server has it, without any handshake of WebSocket. It is cut when its
+   * test ends.
+   */
   static async connect(
     address: Pick<Address, 'host' | 'port' | 'secure'>,
     { cleanup = onTestFinished, ...options }: ConnectOptions = {},
@@ -167,7 +166,8 @@ export class RawClient {
     client.write(handshake({ key, ...request }))
     const answer = await client.response()
     if (answer.status !== 101) throw new Error(`the handshake was answered with ${answer.status}: ${answer.body}`)
-    const expected = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64') // RFC 6455, 4.2.2
+    // RFC 6455, 4.2.2.
+    const expected = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
     if (answer.header('sec-websocket-accept') !== expected) throw new Error('the handshake has a wrong Sec-WebSocket-Accept')
     return client
   }

@@ -1,4 +1,7 @@
-/** Small projects with this package's own install step, an addon of a few lines, and programs that can be hidden or faked. */
+/**
+ * Small projects with this package's own install step, an addon of a few lines, and programs that can be
+ * hidden or faked.
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -24,7 +27,9 @@ export const newFolder = (): string => mkdtempSync(join(scratch, 'folder-'))
 /** Removes every folder and project made here. */
 export const removeAll = (): void => rmSync(scratch, { recursive: true, force: true })
 
-/** What this machine lacks for a native build, in the install step's own judgement. Empty when it can build. */
+/**
+ * What this machine lacks for a native build, in the install step's own judgement. Empty when it can build.
+ */
 export function absentTools(): string {
   const tools = pathToFileURL(join(repository, 'scripts', 'install', 'tools.mjs')).href
   const script = `import { checkTools } from ${JSON.stringify(tools)}; console.log(checkTools().missing.map(({ what }) => what).join(', '))`
@@ -79,7 +84,10 @@ export class SmallProject {
     writeFileSync(path, content)
   }
 
-  /** Runs the install step. What npm, Node and a compiler would read from this process's environment does not reach it. */
+  /**
+   * Runs the install step. What npm, Node and a compiler would read from this process's environment does not
+   * reach it.
+   */
   install(env: NodeJS.ProcessEnv = {}, ...args: string[]): { code: number | null; output: string } {
     const foreign =
       /^(npm_.*|NODE_OPTIONS|NATIVE_WEBSOCKET_SERVER_.*|UWEBSOCKETS_DIR|OPENSSL_ROOT_DIR|CC|CXX|CFLAGS|CXXFLAGS|LDFLAGS)$/i

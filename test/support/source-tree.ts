@@ -9,7 +9,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 export interface Dependency {
   /** The importing file, relative to the repository. */
   readonly from: string
-  /** A file relative to the repository, or a package (`ws`), a built-in (`node:fs`), or a header in angle brackets (`<napi.h>`). */
+  /**
+   * A file relative to the repository, or a package (`ws`), a built-in (`node:fs`), or a header in angle
+   * brackets (`<napi.h>`).
+   */
   readonly to: string
   /** Whether it is gone after compilation. */
   readonly typeOnly: boolean
@@ -36,7 +39,10 @@ export function importsOf(file: string, content: string): Dependency[] {
   ]
 }
 
-/** What a C++ file includes: in quotes, found beside it or in `native/`; or in angle brackets, kept as they are. */
+/**
+ * What a C++ file includes: in quotes, found beside it or in `native/`; or in angle brackets, kept as they
+ * are.
+ */
 export function includesOf(file: string, content: string, isThere: (file: string) => boolean): Dependency[] {
   return [...content.matchAll(/^\s*#\s*include\s+(?:"([^"]+)"|(<[^>]+>))/gm)].map(([, quoted, angled = '']) => {
     const places = quoted === undefined ? [] : [posix.join(dirname(file), quoted), posix.join('native', quoted)]

@@ -1,4 +1,7 @@
-/** TLS clients of every kind: what they offer is the test's to say, and whether they are served is seen by a request. */
+/**
+ * TLS clients of every kind: what they offer is the test's to say, and whether they are served is seen by a
+ * request.
+ */
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { onTestFinished } from 'vitest'
 import type { Address } from './engines.js'
@@ -20,8 +23,9 @@ export interface ServedTls {
 }
 
 /**
- * A handshake and a request for the health page, whose 200 is waited for: with TLS 1.3 a client is done before the server has looked at
- * its certificate. Rejects when the server cuts the connection instead. The server's certificate is not verified, but shown.
+ * A handshake and a request for the health page, whose 200 is waited for: with TLS 1.3 a client is done
+ * before the server has looked at its certificate. Rejects when the server cuts the connection instead. The
+ * server's certificate is not verified, but shown.
  */
 export function request(address: Pick<Address, 'host' | 'port'>, settings: TlsRequest = {}): Promise<ServedTls> {
   const { host, port } = address

@@ -1,6 +1,6 @@
 /**
- * The functions of µWebSockets and µSockets that our native code stands for, or relies on the inside of. native/upstream.json keeps a
- * hash of each one's text, as it was when our code was last held against it.
+ * The functions of µWebSockets and µSockets that our native code stands for, or relies on the inside of.
+ * native/upstream.json keeps a hash of each one's text, as it was when our code was last held against it.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -26,7 +26,10 @@ export const upstreamIsHere = existsSync(join(UPSTREAM, 'uSockets', 'src', 'loop
 
 export const seams = (): Seam[] => JSON.parse(readFileSync(SEAMS, 'utf8')) as Seam[]
 
-/** The text of a function or struct: from where it begins to the brace that ends it. Undefined when there is none. */
+/**
+ * The text of a function or struct: from where it begins to the brace that ends it. Undefined when there is
+ * none.
+ */
 export function definitionIn(source: string, begins: string): string | undefined {
   const start = source.indexOf(begins)
   const open = start === -1 ? -1 : source.indexOf('{', start)

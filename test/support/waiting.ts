@@ -1,4 +1,7 @@
-/** Waiting for events. Nothing here sleeps: a test waits for what happens, and fails with a sentence when it does not. */
+/**
+ * Waiting for events. Nothing here sleeps: a test waits for what happens, and fails with a sentence when it
+ * does not.
+ */
 
 /** Milliseconds after which an awaited event counts as missing. A test that passes never waits this long. */
 export const PATIENCE = 10_000
@@ -6,7 +9,8 @@ export const PATIENCE = 10_000
 /** The promise's value, or an error that says what was waited for. */
 export async function within<T>(promise: Promise<T>, what: string, milliseconds = PATIENCE): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const error = new Error(`waited ${milliseconds} ms in vain for ${what}`) // made here, so that its stack leads to the test
+  // Made here, so that its stack leads to the test.
+  const error = new Error(`waited ${milliseconds} ms in vain for ${what}`)
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(error), milliseconds)
   })
@@ -44,7 +48,8 @@ export class Queue<T> {
 
   /** The oldest item that was not taken yet; waits for one when there is none. */
   next(what: string, milliseconds = PATIENCE): Promise<T> {
-    if (this.#items.length > 0) return Promise.resolve(this.#items.shift() as T) // not empty, as was just seen
+    // Not empty, as was just seen.
+    if (this.#items.length > 0) return Promise.resolve(this.#items.shift() as T)
     return within(new Promise<T>((resolve) => this.#takers.push(resolve)), what, milliseconds)
   }
 
@@ -61,7 +66,10 @@ export class Queue<T> {
   }
 }
 
-/** Resolves when the event loop has gone round `turns` times, so that whatever could have happened at once has happened. */
+/**
+ * Resolves when the event loop has gone round `turns` times, so that whatever could have happened at once has
+ * happened.
+ */
 export async function turns(count = 5): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }

@@ -137,7 +137,10 @@ describeEngines('server names', (engine) => {
     })
   }
 
-  /** Between client and server: passes on what the client sends as `cut` gives it out, one piece after the other. */
+  /**
+   * Between client and server: passes on what the client sends as `cut` gives it out, one piece after the
+   * other.
+   */
   async function through(served: Address, cut: (bytes: Buffer) => Buffer[]): Promise<{ host: string; port: number }> {
     const sockets: Socket[] = []
     const middle = createServer((client) => {
@@ -228,9 +231,12 @@ describeEngines('server names', (engine) => {
       'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n',
       Buffer.alloc(2000, 0xff),
       Buffer.from([22, 3, 1, 0, 0]), // an empty record
-      Buffer.concat([Buffer.from([22, 3, 1, 0, 60, 1, 0, 0, 56]), Buffer.alloc(56, 0xff)]), // lengths that lead nowhere
-      Buffer.concat([Buffer.from([22, 3, 1, 0, 8, 2, 0, 0, 4]), Buffer.alloc(4)]), // a message of another type
-      Buffer.concat([Buffer.from([22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff]), Buffer.alloc(0x4000)]), // one of 16 MiB
+      // Lengths that lead nowhere.
+      Buffer.concat([Buffer.from([22, 3, 1, 0, 60, 1, 0, 0, 56]), Buffer.alloc(56, 0xff)]),
+      // A message of another type.
+      Buffer.concat([Buffer.from([22, 3, 1, 0, 8, 2, 0, 0, 4]), Buffer.alloc(4)]),
+      // One of 16 MiB.
+      Buffer.concat([Buffer.from([22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff]), Buffer.alloc(0x4000)]),
     ]
     for (const bytes of nonsense) {
       const socket = connectTcp({ host: served.host, port: served.port })

@@ -1,4 +1,6 @@
-/** What TypeScript makes of the public interface: held by the type check, and run to see that the calls exist. */
+/**
+ * What TypeScript makes of the public interface: held by the type check, and run to see that the calls exist.
+ */
 import { expect, expectTypeOf, test } from 'vitest'
 import {
   type Accept,

@@ -1,17 +1,17 @@
 /** What is there, in its order. */
 import { describe, expect, test } from 'vitest'
-import { Members, PLACE } from '../../src/util/members.js'
+import { kIndex, OrderedSet } from '../../src/util/ordered-set.js'
 
 class Named {
-  [PLACE] = 0
+  [kIndex] = 0
   readonly name: number
   constructor(name: number) {
     this.name = name
   }
 }
 
-function filled(count: number): { members: Members<Named>; all: Named[] } {
-  const members = new Members<Named>()
+function filled(count: number): { members: OrderedSet<Named>; all: Named[] } {
+  const members = new OrderedSet<Named>()
   const all = Array.from({ length: count }, (_, name) => new Named(name))
   for (const member of all) members.add(member)
   return { members, all }

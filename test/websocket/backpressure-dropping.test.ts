@@ -1,4 +1,7 @@
-/** What becomes of messages for a client that does not read: `dropped`, `closeOnBackpressureLimit`, and what it may cost. */
+/**
+ * What becomes of messages for a client that does not read: `dropped`, `closeOnBackpressureLimit`, and what
+ * it may cost.
+ */
 import { expect, test } from 'vitest'
 import { SendStatus, type Socket, type WebSocketHandlers } from '../../src/index.js'
 import { Client } from '../support/client.js'
@@ -41,7 +44,8 @@ async function stuckConnection(engine: EngineName, handlers: WebSocketHandlers<u
 }
 
 /**
- * Sends until not even a byte is taken, and the network takes no more either. Each size was refused `REFUSALS` times in a row then.
+ * Sends until not even a byte is taken, and the network takes no more either. Each size was refused
+ * `REFUSALS` times in a row then.
  */
 async function fill(socket: Socket): Promise<void> {
   for (const size of SIZES) {

@@ -33,7 +33,9 @@ async function stuckConnection(engine: EngineName, maxBackpressure: number, opti
   return { served, client, socket: await sockets.next('open'), drains }
 }
 
-/** Sends numbered messages until one is not taken, letting the loop turn now and then; the answers in order. */
+/**
+ * Sends numbered messages until one is not taken, letting the loop turn now and then; the answers in order.
+ */
 async function fill(socket: Socket, size: number): Promise<number[]> {
   const answers: number[] = []
   for (;;) {
@@ -132,7 +134,8 @@ for (const tls of [false, true]) {
         answer = socket.send(Buffer.alloc(256 * KiB))
         if (sent % 4 === 0) await turns(1)
       }
-      // Whatever the loop may have given to the system by now, one more is put behind it until it waits for the client.
+      // Whatever the loop may have given to the system by now, one more is put behind it until it waits for
+      // the client.
       while (socket.bufferedAmount < 8 * MiB) {
         socket.send(Buffer.alloc(256 * KiB))
         sent++

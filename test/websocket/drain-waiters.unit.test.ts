@@ -1,7 +1,7 @@
 /** Those who wait for a shorter queue: who is woken, and at what cost. */
 import { describe, expect, test } from 'vitest'
 import type { EngineServer } from '../../src/engine/contract.js'
-import { BufferWaiters } from '../../src/websocket/buffer-waiters.js'
+import { DrainWaiters } from '../../src/websocket/drain-waiters.js'
 import { turns } from '../support/waiting.js'
 
 /** A connection with a queue, as the engine's contract has it. */
@@ -11,12 +11,12 @@ class Queue {
   /** How often the engine was asked to watch. */
   calls = 0
   #threshold = -1
-  readonly waiters: BufferWaiters
+  readonly waiters: DrainWaiters
 
   constructor(bufferedAmount: number) {
     this.bufferedAmount = bufferedAmount
-    const engine: Pick<EngineServer, 'watchBuffer' | 'isOpen' | 'bufferedAmount'> = {
-      watchBuffer: (_id, threshold) => {
+    const engine: Pick<EngineServer, 'setBufferedAmountLowThreshold' | 'isOpen' | 'bufferedAmount'> = {
+      setBufferedAmountLowThreshold: (_id, threshold) => {
         this.calls += 1
         if (!this.isOpen || this.bufferedAmount <= threshold) return false
         this.#threshold = threshold
@@ -25,7 +25,7 @@ class Queue {
       isOpen: () => this.isOpen,
       bufferedAmount: () => this.bufferedAmount,
     }
-    this.waiters = new BufferWaiters(engine as EngineServer, 1) // it uses no other part
+    this.waiters = new DrainWaiters(engine as EngineServer, 1) // it uses no other part
   }
 
   drainTo(amount: number): void {

@@ -8,12 +8,13 @@ import { refusal } from '../support/client.js'
 import { describeEngines, type Served, serve } from '../support/engines.js'
 import { Deferred, Queue, within } from '../support/waiting.js'
 
-// The package has two copies of everything, and refuses to mix them: graphql-ws gets this one from Node, Vite would choose the other.
+// The package has two copies of everything, and refuses to mix them: graphql-ws gets this one from Node, Vite
+// would choose the other.
 const { GraphQLInt, GraphQLNonNull, GraphQLObjectType, GraphQLSchema, GraphQLString } = createRequire(import.meta.url)(
   'graphql',
 ) as typeof import('graphql')
 
-/** Subscriptions that have ended on the server, by how many values they had given. */
+/** TopicCounts that have ended on the server, by how many values they had given. */
 const stopped = new Queue<number>()
 
 /** Counts up for ever, or to a number. */

@@ -1,4 +1,6 @@
-/** Handlers that throw or reject: who hears of it, what the client sees, and that nobody else is disturbed. */
+/**
+ * Handlers that throw or reject: who hears of it, what the client sees, and that nobody else is disturbed.
+ */
 import { expect, test } from 'vitest'
 import type { Socket, WebSocketHandlers } from '../../src/index.js'
 import { runFixture } from '../support/child.js'

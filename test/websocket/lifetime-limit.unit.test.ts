@@ -1,11 +1,11 @@
 /** The clockwork of `maxLifetime`, with a clock that is turned by hand. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { LifetimeLimit, type Mortal } from '../../src/websocket/lifetime-limit.js'
+import { type Closable, LifetimeLimit } from '../../src/websocket/lifetime-limit.js'
 
 /** Who was closed, in order. */
 const closed: string[] = []
 
-function mortal(name: string): Mortal {
+function mortal(name: string): Closable {
   return { close: (code, reason) => void closed.push(`${name} ${code} ${reason}`) }
 }
 

@@ -1,4 +1,7 @@
-/** `maxLifetime` on real connections. The minute that it takes at least is passed by a clock that is turned by hand. */
+/**
+ * `maxLifetime` on real connections. The minute that it takes at least is passed by a clock that is turned by
+ * hand.
+ */
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Socket } from '../../src/index.js'
 import { Client } from '../support/client.js'

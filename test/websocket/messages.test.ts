@@ -1,4 +1,7 @@
-/** Messages: every kind, size, shape and split arrives as it was sent, in order, in memory that nobody overwrites. */
+/**
+ * Messages: every kind, size, shape and split arrives as it was sent, in order, in memory that nobody
+ * overwrites.
+ */
 import { createHash, randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { Client } from '../support/client.js'
@@ -21,7 +24,10 @@ const echo = {
 }
 const hash = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
-/** The sizes at which the length field of a frame changes (RFC 6455, section 5.2), and those at which buffers tend to end. */
+/**
+ * The sizes at which the length field of a frame changes (RFC 6455, section 5.2), and those at which buffers
+ * tend to end.
+ */
 const SIZES = [0, 1, 2, 124, 125, 126, 127, 128, 1000, 4095, 4096, 4097, 16_383, 16_384, 16_385, 65_534, 65_535, 65_536, 65_537]
 const LARGE_SIZES = [256 * KiB - 12, 256 * KiB, 512 * KiB - 1, 512 * KiB, 512 * KiB + 1, MiB, 4 * MiB + 3, 16 * MiB]
 
@@ -182,8 +188,10 @@ describeEngines('messages as the handler sees them', (engine) => {
     const [socket] = await arrived.take(2, 'messages')
     // Whether the memory of a message may be transferred is the engine's secret. That nothing breaks is not.
     for (const message of kept) {
-      const memory = message.buffer as ArrayBuffer & { transfer?: () => ArrayBuffer } // no message is in shared memory
-      // Node 22 itself falls when its own pool, from which it takes memory for what is short, is transferred in the second way.
+      // No message is in shared memory.
+      const memory = message.buffer as ArrayBuffer & { transfer?: () => ArrayBuffer }
+      // Node 22 itself falls when its own pool, from which it takes memory for what is short, is transferred
+      // in the second way.
       const isPool = memory.byteLength === Buffer.poolSize
       const ways = [() => structuredClone(memory, { transfer: [memory] }), () => (isPool ? undefined : memory.transfer?.())]
       for (const transfer of ways) {
@@ -369,7 +377,8 @@ describeEngines('what can be sent', (engine) => {
       for (const expected of [1, 2, 3]) {
         const message = await client.next()
         expect(message.length).toBe(size)
-        expect(Buffer.alloc(size, expected).equals(Buffer.from(message as Buffer))).toBe(true) // binary was sent
+        // Binary was sent.
+        expect(Buffer.alloc(size, expected).equals(Buffer.from(message as Buffer))).toBe(true)
       }
     })
   }

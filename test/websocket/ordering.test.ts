@@ -1,6 +1,6 @@
 /**
- * When things happen: commands in the order in which they were given, from wherever they were given, without waiting for
- * traffic; promise jobs between batches; nothing from inside a call.
+ * When things happen: commands in the order in which they were given, from wherever they were given, without
+ * waiting for traffic; promise jobs between batches; nothing from inside a call.
  */
 import { expect, test } from 'vitest'
 import type { Socket } from '../../src/index.js'

@@ -1,4 +1,7 @@
-/** Compressed messages as no honest client would send them, and as odd ones do: bombs, broken data, fragments, marks in wrong places. */
+/**
+ * Compressed messages as no honest client would send them, and as odd ones do: bombs, broken data, fragments,
+ * marks in wrong places.
+ */
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { CompressionOptions } from '../../src/index.js'
@@ -163,7 +166,8 @@ describeEngines('what is odd about compressed messages, and right', (engine) => 
   test('bytes that come one at a time', async () => {
     const { served } = await echoServer(engine, MiB)
     const client = await RawClient.open(served, OFFER)
-    const long = randomBytes(150).toString('hex') // its frame has a length of two bytes, which may be cut in the middle
+    // Its frame has a length of two bytes, which may be cut in the middle.
+    const long = randomBytes(150).toString('hex')
     for (const byte of Buffer.concat([compressedText(WORDS), compressedText(long), text('plain'), compressedText(WORDS)])) {
       client.write(Uint8Array.of(byte))
       await client.flushed()

@@ -1,4 +1,7 @@
-/** Compressed messages (permessage-deflate, RFC 7692): what is agreed on with clients, what is compressed, and that all of it arrives. */
+/**
+ * Compressed messages (permessage-deflate, RFC 7692): what is agreed on with clients, what is compressed, and
+ * that all of it arrives.
+ */
 import { randomBytes, randomInt } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { PerMessageDeflateOptions } from 'ws'
@@ -235,7 +238,8 @@ const CLIENTS: readonly (PerMessageDeflateOptions & { concurrencyLimit?: number 
   { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 0 },
   ...[8, 9, 10, 11, 12, 13, 14, 15].map((bits) => ({ serverMaxWindowBits: bits, clientMaxWindowBits: bits, threshold: 0 })),
   { serverNoContextTakeover: true, serverMaxWindowBits: 8, threshold: 0 },
-  { clientMaxWindowBits: false as unknown as number, threshold: 0 }, // a value that ws knows, and its types do not
+  // A value that ws knows, and its types do not.
+  { clientMaxWindowBits: false as unknown as number, threshold: 0 },
   { threshold: 0, zlibDeflateOptions: { level: 9, memLevel: 9 } },
   { threshold: 0, zlibDeflateOptions: { level: 0 } },
   { threshold: 0, concurrencyLimit: 1 },

@@ -85,7 +85,8 @@ describeEngines('a rate limit that pauses', (engine) => {
     expect(whats(events)).toEqual(['é'.repeat(25), 'a'.repeat(50), '250', 'c', 'd'.repeat(49)])
     const after = events.map(({ at }) => at - (events[0]?.at ?? 0))
     expect(after[2]).toBeGreaterThanOrEqual(200)
-    expect(after[3]).toBeGreaterThanOrEqual(600) // 250 bytes take two windows and a half; 50 are left of the third
+    // 250 bytes take two windows and a half; 50 are left of the third.
+    expect(after[3]).toBeGreaterThanOrEqual(600)
     expect(server.metrics()).toMatchObject({ rateLimitPauses: 2 })
   })
 

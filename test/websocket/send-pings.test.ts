@@ -1,4 +1,7 @@
-/** `sendPings` with an interval, on real connections. The time that it takes is passed by a clock that is turned by hand. */
+/**
+ * `sendPings` with an interval, on real connections. The time that it takes is passed by a clock that is
+ * turned by hand.
+ */
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Socket } from '../../src/index.js'
 import { Client } from '../support/client.js'

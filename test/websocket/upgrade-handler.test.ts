@@ -1,4 +1,7 @@
-/** The `upgrade` handler: accepting and refusing, at once and later, and everything that may happen in between. */
+/**
+ * The `upgrade` handler: accepting and refusing, at once and later, and everything that may happen in
+ * between.
+ */
 import { expect, test } from 'vitest'
 import type { Accept, Socket, UpgradeRequest, WebSocketHandlers } from '../../src/index.js'
 import { Client, refusal } from '../support/client.js'

@@ -155,7 +155,8 @@ describeEngines('a refused handshake', (engine) => {
       client.write(handshake({ path: '/socket', ...request }))
       const answer = await client.response()
       expect(statuses).toContain(answer.status)
-      if (answer.status === 426) expect(answer.header('sec-websocket-version')).toBe('13') // RFC 6455, section 4.4
+      // RFC 6455, section 4.4.
+      if (answer.status === 426) expect(answer.header('sec-websocket-version')).toBe('13')
       expect(await witness.ask('undisturbed')).toBe('undisturbed')
       expect(opened).toBe(1)
     })
@@ -219,7 +220,8 @@ describeEngines('the wrong protocol', (engine) => {
 
   test('a TLS client that stops in the middle of its handshake disturbs nobody', async () => {
     const served = await serve(engine, echo, { server: { tls: true } })
-    const hello = Buffer.from('16030100f8010000f40303', 'hex') // the start of a ClientHello that never goes on
+    // The start of a ClientHello that never goes on.
+    const hello = Buffer.from('16030100f8010000f40303', 'hex')
     const stuck = await RawClient.connect({ ...served, secure: false })
     stuck.write(hello)
     await stuck.flushed()

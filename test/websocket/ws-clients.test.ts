@@ -1,4 +1,7 @@
-/** The `ws` client with every option it has, and Node's own WebSocket: whatever a client may ask for, it gets what it expects. */
+/**
+ * The `ws` client with every option it has, and Node's own WebSocket: whatever a client may ask for, it gets
+ * what it expects.
+ */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -17,7 +20,10 @@ import { Client, refusal } from '../support/client.js'
 import { describeEngines, type EngineName, makeServer, type Served, serve } from '../support/engines.js'
 import { Queue, within } from '../support/waiting.js'
 
-/** Options that the client takes and that its types do not name: those of `http.request` and `tls.connect`, and a recent one. */
+/**
+ * Options that the client takes and that its types do not name: those of `http.request` and `tls.connect`,
+ * and a recent one.
+ */
 const untyped = (options: Record<string, unknown>): ClientOptions => options
 
 interface Seen {
@@ -28,7 +34,10 @@ interface Seen {
   readonly pongs: Queue<Buffer>
 }
 
-/** A server that echoes, compresses where it is asked to, speaks the subprotocol `echo`, and tells what it has seen. */
+/**
+ * A server that echoes, compresses where it is asked to, speaks the subprotocol `echo`, and tells what it has
+ * seen.
+ */
 async function echoServer(engine: EngineName, tls = false): Promise<Seen> {
   const seen = { requests: new Queue<UpgradeRequest>(), closes: new Queue<{ code: number; reason: string }>() }
   const frames = { pings: new Queue<Buffer>(), pongs: new Queue<Buffer>() }
@@ -318,7 +327,8 @@ describeEngines('Node’s own WebSocket', (engine) => {
     expect(await messages.next('the echo')).toBe('text')
     const bytes = randomBytes(100_000)
     socket.send(bytes)
-    expect(Buffer.from((await messages.next('the echo')) as ArrayBuffer).equals(bytes)).toBe(true) // see binaryType
+    // See binaryType.
+    expect(Buffer.from((await messages.next('the echo')) as ArrayBuffer).equals(bytes)).toBe(true)
     const closed = new Promise<unknown>((resolve) => socket.addEventListener('close', resolve))
     socket.close(4002, 'bye')
     expect(await within(closed, 'the client to close')).toMatchObject({ code: 4002, reason: 'bye', wasClean: true })

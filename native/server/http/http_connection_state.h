@@ -1,21 +1,22 @@
-// Lets a client send HTTP requests without waiting for the answers (RFC 9112, section 9.3.2). µWebSockets cuts a connection whose
-// next request comes before the last one was answered, and ours are answered after its parser has returned. So this stands before
-// the parser: it lets one request through at a time, and keeps what follows until the answer has been written. Bodies are read
-// here as well, so that they can wait for whoever reads them.
+// Lets a client send HTTP requests without waiting for the answers (RFC 9112, section 9.3.2). µWebSockets
+// cuts a connection whose next request comes before the last one was answered, and ours are answered after
+// its parser has returned. So this stands before the parser: it lets one request through at a time, and keeps
+// what follows until the answer has been written. Bodies are read here as well, so that they can wait for
+// whoever reads them.
 //
-// It gets there by taking the place of us_socket_context_on_data while µWebSockets' headers are compiled: the handler that
-// HttpContext registers is remembered, and ours is registered in its stead. Include this before App.h, in the one file that
-// instantiates the server.
+// It gets there by taking the place of us_socket_context_on_data while µWebSockets' headers are compiled: the
+// handler that HttpContext registers is remembered, and ours is registered in its stead. Include this before
+// App.h, in the one file that instantiates the server.
 #pragma once
 
 #ifdef UWS_APP_H
-#error "http_pipeline.h must be included before App.h"
+#error "http_connection_state.h must be included before App.h"
 #endif
 
 // These have to come before App.h, too.
 #include "server/uws/parser_scope.h"
-#include "server/uws/read_guard.h"
-#include "server/uws/reading.h"
+#include "server/uws/read_control.h"
+#include "server/uws/tls_write_deferral.h"
 
 #include <libusockets.h>
 
@@ -33,8 +34,8 @@
 
 namespace nws {
 
-/// Bytes that were received and are not done with. What is done with is taken from the front, at no more than linear cost. The
-/// memory is no larger than `most` bytes, or what is held where that is more.
+/// Bytes that were received and are not done with. What is done with is taken from the front, at no more than
+/// linear cost. The memory is no larger than `most` bytes, or what is held where that is more.
 class HeldInput {
  public:
   /// Bytes that may wait before the client is not read any more.
@@ -81,12 +82,12 @@ class HeldInput {
 };
 
 /// What the requests on one HTTP connection have to wait behind.
-class HttpPipeline {
+class HttpConnectionState {
  public:
   using OnData = us_socket_t *(*)(us_socket_t *, char *, int);
 
-  /// What µWebSockets has registered on this thread, for plain connections or for TLS. The handlers are the same for every
-  /// server.
+  /// What µWebSockets has registered on this thread, for plain connections or for TLS. The handlers are the
+  /// same for every server.
   struct Registered {
     OnData http = nullptr;
     OnData websocket = nullptr;
@@ -107,8 +108,8 @@ class HttpPipeline {
 
   /// What one HTTP connection has to remember.
   struct Connection {
-    /// What has come and is not done with: an incomplete head, what came behind the request that is being answered, or what came
-    /// of its body although nobody wanted to read.
+    /// What has come and is not done with: an incomplete head, what came behind the request that is being
+    /// answered, or what came of its body although nobody wanted to read.
     HeldInput held;
     /// Bytes of an incomplete head that the parser has seen already: it may find them wrong.
     std::size_t parsed = 0;
@@ -136,7 +137,8 @@ class HttpPipeline {
     bool expects_continue = false;
     /// The connection ends with the answer to this request.
     bool is_last = false;
-    /// It has got its last answer, and the client is to end the connection: whatever it still sends is thrown away.
+    /// It has got its last answer, and the client is to end the connection: whatever it still sends is thrown
+    /// away.
     bool is_lingering = false;
     /// Its FIN has come, behind everything that it sent.
     bool has_ended = false;
@@ -150,7 +152,8 @@ class HttpPipeline {
     }
   };
 
-  /// Empty lines before a request are ignored (RFC 9112, section 2.2). µWebSockets takes them for half of one, and waits.
+  /// Empty lines before a request are ignored (RFC 9112, section 2.2). µWebSockets takes them for half of
+  /// one, and waits.
   static std::size_t empty_lines(std::string_view bytes) {
     std::size_t end = 0;
     while (bytes.compare(end, 2, "\r\n") == 0) {
@@ -159,7 +162,8 @@ class HttpPipeline {
     return end;
   }
 
-  /// Whether the bytes may begin a request, or half of an empty line. A PROXY header does not, although version 1 looks like one.
+  /// Whether the bytes may begin a request, or half of an empty line. A PROXY header does not, although
+  /// version 1 looks like one.
   static bool may_begin_request(std::string_view bytes) {
     unsigned char first = static_cast<unsigned char>(bytes[0]);
     return ((first > ' ' && first < 127) || bytes == "\r") && !bytes.starts_with("PROXY ");
@@ -170,8 +174,8 @@ class HttpPipeline {
     return !bytes.empty() && may_begin_request(bytes) && head_length(bytes) == bytes.size();
   }
 
-  /// Bytes of the first request's head, the empty line included; 0 when it has not come yet. It does not end in the first
-  /// `searched` bytes.
+  /// Bytes of the first request's head, the empty line included; 0 when it has not come yet. It does not end
+  /// in the first `searched` bytes.
   static std::size_t head_length(std::string_view bytes, std::size_t searched = 0) {
     constexpr std::size_t overlap = 3;
     std::size_t end = bytes.find("\r\n\r\n", searched < overlap ? 0 : searched - overlap);
@@ -224,22 +228,23 @@ class Padded {
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length);
 
-/// Defined in websocket_side.h: takes the data of a WebSocket.
+/// Defined in websocket_connections.h: takes the data of a WebSocket.
 template <bool SSL>
 us_socket_t *receive_frames(us_socket_t *socket, char *data, int length);
 
 /// Hands over what comes on the sockets of a context.
-inline void set_on_data(int ssl, us_socket_context_t *context, HttpPipeline::OnData plain, HttpPipeline::OnData decrypted,
-                        HttpPipeline::OnData encrypted) {
+inline void set_on_data(int ssl, us_socket_context_t *context, HttpConnectionState::OnData plain,
+                        HttpConnectionState::OnData decrypted, HttpConnectionState::OnData encrypted) {
   us_socket_context_on_data(ssl, context, ssl ? decrypted : plain);
   if (ssl) {
     replace_ssl_on_data(context, encrypted);
   }
 }
 
-/// Stands in for us_socket_context_on_data. The first handler of a kind is HttpContext's: it is there before any WebSocket.
-inline void register_on_data(int ssl, us_socket_context_t *context, HttpPipeline::OnData handler) {
-  HttpPipeline::Registered &registered = HttpPipeline::registered(ssl != 0);
+/// Stands in for us_socket_context_on_data. The first handler of a kind is HttpContext's: it is there before
+/// any WebSocket.
+inline void register_on_data(int ssl, us_socket_context_t *context, HttpConnectionState::OnData handler) {
+  HttpConnectionState::Registered &registered = HttpConnectionState::registered(ssl != 0);
   if (!registered.http || registered.http == handler) {
     registered.http = handler;
     registered.http_context = context;

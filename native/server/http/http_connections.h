@@ -1,32 +1,34 @@
-// The HTTP half of a server: answers to what HttpReading reads, and the way to a WebSocket. Internal to websocket_server.cpp.
+// The HTTP half of a server: answers to what HttpReceiver reads, and the way to a WebSocket. Internal to
+// websocket_server.cpp.
 #pragma once
 
-#include "server/http/http_pipeline.h"  // before App.h
+#include "server/http/http_connection_state.h"  // before App.h
 
 #include <chrono>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include "server/http/http_answer.h"
-#include "server/http/http_reading.h"
-#include "server/websocket/websocket_side.h"
+#include "server/http/http_receiver.h"
+#include "server/http/response_writer.h"
+#include "server/websocket/websocket_connections.h"
 #include "server/websocket_server.h"
 
 namespace nws {
 
 template <bool SSL>
-class HttpSide {
+class HttpConnections {
   using HttpResponse = uWS::HttpResponse<SSL>;
-  using Answer = HttpAnswer<SSL>;
-  using Exchange = typename HttpReading<SSL>::Exchange;
-  using Connection = typename HttpReading<SSL>::Connection;
+  using Writer = ResponseWriter<SSL>;
+  using Exchange = typename HttpReceiver<SSL>::Exchange;
+  using Connection = typename HttpReceiver<SSL>::Connection;
 
  public:
-  HttpSide(WebSocketSide<SSL> &websockets, ServerEvents &events, EventLoop &loop, std::chrono::seconds request_timeout)
+  HttpConnections(WebSocketConnections<SSL> &websockets, ServerEvents &events, EventLoop &loop,
+                  std::chrono::seconds request_timeout)
       : websockets_(websockets), events_(events), reading_(events, loop, request_timeout) {}
 
-  HttpReading<SSL> &reading() { return reading_; }
+  HttpReceiver<SSL> &reading() { return reading_; }
 
   /// From now on nobody should stay for another request: the connection ends with the answer.
   void stop_listening() { is_listening_ = false; }
@@ -47,12 +49,12 @@ class HttpSide {
       reading_.answered(id, *exchange, connection);
     }
     if (closes && !body_is_complete) {
-      Answer::whole_but_open(http, response);
+      Writer::whole_but_open(http, response);
       if (response.closes) {
         reading_.end(http, true);
       }
     } else {
-      Answer::whole(http, response, closes);
+      Writer::whole(http, response, closes);
       if (closes) {
         reading_.end(http, false);
       }
@@ -73,15 +75,15 @@ class HttpSide {
     Connection &connection = reading_.connection_of(http);
     connection.is_last = connection.is_last || !is_listening_ || head.closes;
     http->onWritable([this, id, http](std::uintmax_t) {
-      Answer::drain(http);
+      Writer::drain(http);
       Exchange *waiting = reading_.find(id);
-      if (waiting && waiting->awaits_writable && Answer::buffered(http) == 0) {
+      if (waiting && waiting->awaits_writable && Writer::buffered(http) == 0) {
         waiting->awaits_writable = false;
         events_.on_writable(id);
       }
       return true;
     });
-    Answer::begin(http, head, connection.is_last);
+    Writer::begin(http, head, connection.is_last);
     reading_.keep_paused(http);
     return true;
   }
@@ -91,11 +93,11 @@ class HttpSide {
     if (!exchange || !exchange->is_streaming || content.empty()) {
       return true;
     }
-    Answer::piece(exchange->response, content, exchange->is_chunked);
+    Writer::piece(exchange->response, content, exchange->is_chunked);
     reading_.keep_paused(exchange->response);
-    exchange->awaits_writable = Answer::buffered(exchange->response) > 0;
+    exchange->awaits_writable = Writer::buffered(exchange->response) > 0;
     if (exchange->awaits_writable) {
-      Answer::time_out(exchange->response, Answer::write_timeout);
+      Writer::time_out(exchange->response, Writer::write_timeout);
     }
     return !exchange->awaits_writable;
   }
@@ -116,7 +118,7 @@ class HttpSide {
     } else {
       reading_.answered(id, *exchange, connection);
     }
-    Answer::finish(http, is_chunked, !closes);
+    Writer::finish(http, is_chunked, !closes);
     reading_.keep_paused(http);
     if (!closes) {
       reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
@@ -149,7 +151,8 @@ class HttpSide {
     }
     Exchange exchange = std::move(*found);
     reading_.erase(id);
-    // The upgrade moves the socket. Frames may have come with the request, although the client should wait for the answer.
+    // The upgrade moves the socket. Frames may have come with the request, although the client should wait
+    // for the answer.
     std::string early = reading_.take_held(exchange.response);
     ConnectionId opened = websockets_.open(exchange.response, route, protocol, headers, exchange.key, compression);
     if (!early.empty()) {
@@ -159,9 +162,9 @@ class HttpSide {
   }
 
  private:
-  WebSocketSide<SSL> &websockets_;
+  WebSocketConnections<SSL> &websockets_;
   ServerEvents &events_;
-  HttpReading<SSL> reading_;
+  HttpReceiver<SSL> reading_;
   bool is_listening_ = true;
 };
 

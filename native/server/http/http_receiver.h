@@ -1,10 +1,11 @@
-// Reading requests: the connections of a server until they become WebSockets, their requests, and the bodies of those. Internal
-// to websocket_server.cpp.
+// Receives requests: the connections of a server until they become WebSockets, their requests, and the bodies
+// of those. Internal to websocket_server.cpp.
 //
-// Long because heads, bodies and what waits behind them are states of one connection, and each can turn into the others.
+// Long because heads, bodies and what waits behind them are states of one connection, and each can turn into
+// the others.
 #pragma once
 
-#include "server/http/http_pipeline.h"  // before App.h
+#include "server/http/http_connection_state.h"  // before App.h
 
 #include <algorithm>
 #include <chrono>
@@ -14,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "server/http/http_answer.h"
+#include "server/http/response_writer.h"
 #include "server/net/address_text.h"
-#include "server/uws/reading.h"
+#include "server/uws/read_control.h"
 #include "server/websocket_server.h"
 
 namespace nws {
@@ -36,23 +37,23 @@ struct HttpExchange {
 
 /// The connections of one server, and the requests on them. `receive` is where their data comes.
 template <bool SSL>
-class HttpReading final : private TurnTaker {
+class HttpReceiver final : private TurnTaker {
   using App = uWS::TemplatedApp<SSL>;
   using HttpResponse = uWS::HttpResponse<SSL>;
-  using Answer = HttpAnswer<SSL>;
+  using Writer = ResponseWriter<SSL>;
 
  public:
-  using Connection = HttpPipeline::Connection;
+  using Connection = HttpConnectionState::Connection;
 
   using Exchange = HttpExchange<SSL>;
 
-  HttpReading(ServerEvents &events, EventLoop &loop, std::chrono::seconds request_timeout)
+  HttpReceiver(ServerEvents &events, EventLoop &loop, std::chrono::seconds request_timeout)
       : events_(events),
         turns_(loop.turns()),
         deadlines_(loop.uv(), request_timeout, [this](void *socket) { expired(static_cast<us_socket_t *>(socket)); }) {}
-  ~HttpReading() { turns_.forget(this); }
-  HttpReading(const HttpReading &) = delete;
-  HttpReading &operator=(const HttpReading &) = delete;
+  ~HttpReceiver() { turns_.forget(this); }
+  HttpReceiver(const HttpReceiver &) = delete;
+  HttpReceiver &operator=(const HttpReceiver &) = delete;
 
   void set_up(App &app) {
     app.filter([this](HttpResponse *http, int change) {
@@ -68,14 +69,15 @@ class HttpReading final : private TurnTaker {
     app.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request); });
   }
 
-  /// Of the connection that comes next: the bytes of the peer's address, where they are known, and what the PROXY header has
-  /// told.
+  /// Of the connection that comes next: the bytes of the peer's address, where they are known, and what the
+  /// PROXY header has told.
   void announce(std::string_view remote_address, std::string_view proxied_address) {
     announced_remote_ = address_text(remote_address);
     announced_proxied_ = proxied_address;
   }
 
-  /// By our own list: a TLS socket that waits for its turn to shake hands is in none of µWebSockets' (loop.c, low priority).
+  /// By our own list: a TLS socket that waits for its turn to shake hands is in none of µWebSockets' (loop.c,
+  /// low priority).
   void close() {
     std::vector<void *> sockets;
     for (const auto &[socket, connection] : connections_) {
@@ -91,7 +93,7 @@ class HttpReading final : private TurnTaker {
                        [](const auto &entry) { return frames::Corkable<SSL>::of(entry.first)->getBufferedAmount() == 0; });
   }
 
-  /// Data on an HTTP connection: see HttpPipeline.
+  /// Data on an HTTP connection: see HttpConnectionState.
   us_socket_t *receive(us_socket_t *socket, char *data, std::size_t length) {
     auto found = connections_.find(socket);
     if (found == connections_.end() || us_socket_is_shut_down(SSL, socket) || found->second.is_lingering) {
@@ -107,7 +109,8 @@ class HttpReading final : private TurnTaker {
       data += done;
       length -= done;
     }
-    if (is_free(socket, found->second) && HttpPipeline::is_whole_head({data, length}) && may_begin(socket, found->second)) {
+    if (is_free(socket, found->second) && HttpConnectionState::is_whole_head({data, length}) &&
+        may_begin(socket, found->second)) {
       read_head(socket, found->second, data, length);  // as most come: it need not be copied
     } else {
       found->second.held.append(data, length);
@@ -117,7 +120,7 @@ class HttpReading final : private TurnTaker {
     if (found == connections_.end()) {
       return socket;
     }
-    found->second.is_full = waiting(found->second) > HttpPipeline::max_held;
+    found->second.is_full = waiting(found->second) > HttpConnectionState::max_held;
     keep_paused(reinterpret_cast<HttpResponse *>(socket));
     watch_deadline(socket, found->second);
     return socket;
@@ -160,7 +163,7 @@ class HttpReading final : private TurnTaker {
     HttpResponse *http = exchange->response;
     Connection &connection = connection_of(http);
     if (std::exchange(connection.expects_continue, false) && !exchange->is_answered && !exchange->is_streaming) {
-      Answer::go_on(http);
+      Writer::go_on(http);
     }
     connection.body_paused = false;
     start_reading(reinterpret_cast<us_socket_t *>(http), connection);
@@ -171,7 +174,7 @@ class HttpReading final : private TurnTaker {
   void erase(ExchangeId id) { exchanges_.erase(id); }
   /// Of a connection that becomes something else.
   std::string take_held(HttpResponse *http) {
-    Reading::start(SSL, http, 0);
+    ReadControl::start(SSL, http, 0);
     return connections_.extract(http).mapped().held.take();
   }
 
@@ -184,9 +187,10 @@ class HttpReading final : private TurnTaker {
     }
   }
 
-  /// Throws away what still comes. The exchange has ended, but for its answer, behind which `end` is to be called.
+  /// Throws away what still comes. The exchange has ended, but for its answer, behind which `end` is to be
+  /// called.
   void linger(ExchangeId id, Connection &connection) {
-    Reading::start(SSL, exchanges_.at(id).response, Answer::write_timeout);
+    ReadControl::start(SSL, exchanges_.at(id).response, Writer::write_timeout);
     connection.is_lingering = true;
     connection.body_paused = false;
     connection.held.clear();
@@ -194,47 +198,48 @@ class HttpReading final : private TurnTaker {
     exchanges_.erase(id);
   }
 
-  /// The connection has got its last answer. As soon as that is written, the server's side ends, and the connection with it.
-  /// Where the client has sent more, or `may_send_more`, the connection stays until the client ends it, for a while: to close it
-  /// would reset it, and a reset can overtake what is on its way to the client (RFC 9112, section 9.6). What still comes is
-  /// thrown away.
+  /// The connection has got its last answer. As soon as that is written, the server's side ends, and the
+  /// connection with it. Where the client has sent more, or `may_send_more`, the connection stays until the
+  /// client ends it, for a while: to close it would reset it, and a reset can overtake what is on its way to
+  /// the client (RFC 9112, section 9.6). What still comes is thrown away.
   void end(HttpResponse *http, bool may_send_more) {
     auto *socket = reinterpret_cast<us_socket_t *>(http);
     Connection &connection = connections_.at(http);
     may_send_more = may_send_more || waiting(connection) > 0;
     connection.forget_input();
     connection.is_lingering = true;
-    Reading::start(SSL, socket, Answer::write_timeout);
-    if (Answer::buffered(http) == 0) {
+    ReadControl::start(SSL, socket, Writer::write_timeout);
+    if (Writer::buffered(http) == 0) {
       end_written(socket, may_send_more);
       return;
     }
     http->onWritable([this, http, may_send_more](std::uintmax_t) {
-      Answer::drain(http);
-      if (Answer::buffered(http) == 0) {
+      Writer::drain(http);
+      if (Writer::buffered(http) == 0) {
         end_written(reinterpret_cast<us_socket_t *>(http), may_send_more);
       }
       return true;
     });
   }
 
-  /// After a write, as reading.h explains; and a whole answer has set the time for the next request.
+  /// After a write, as read_control.h explains; and a whole answer has set the time for the next request.
   void keep_paused(HttpResponse *http) {
     auto found = connections_.find(http);
     if (found != connections_.end() && is_paused(found->second)) {
-      bool writes = Answer::buffered(http) > 0;
-      Reading::stop_until_end(SSL, http, writes);
-      Answer::time_out(http, writes ? Answer::write_timeout : 0);
+      bool writes = Writer::buffered(http) > 0;
+      ReadControl::stop_until_end(SSL, http, writes);
+      Writer::time_out(http, writes ? Writer::write_timeout : 0);
     }
   }
 
-  /// The client has sent FIN. Behind input that is not read it means something only to a request that waits for nothing but its
-  /// handler: everything else is still to be read in its time, and then the FIN is, too. There a request without a
-  /// whole answer is aborted. What was answered before is still written, and then the connection ends. May be called
-  /// again: a FIN that has been found is found whenever the socket is read.
+  /// The client has sent FIN. Behind input that is not read it means something only to a request that waits
+  /// for nothing but its handler: everything else is still to be read in its time, and then the FIN is, too.
+  /// There a request without a whole answer is aborted. What was answered before is still written, and then
+  /// the connection ends. May be called again: a FIN that has been found is found whenever the socket is
+  /// read.
   us_socket_t *ended(us_socket_t *socket) {
     auto found = connections_.find(socket);
-    if (found == connections_.end() || Reading::is_reset(socket)) {
+    if (found == connections_.end() || ReadControl::is_reset(socket)) {
       return us_socket_close(SSL, socket, 0, nullptr);
     }
     Connection &connection = found->second;
@@ -242,7 +247,7 @@ class HttpReading final : private TurnTaker {
     if (is_paused(connection) && !awaits_answer) {
       return socket;
     }
-    connection.has_ended = !Reading::has_unread(socket);
+    connection.has_ended = !ReadControl::has_unread(socket);
     if (connection.has_ended && buffered(socket) == 0) {
       end_written(socket, false);
       return socket;
@@ -252,7 +257,7 @@ class HttpReading final : private TurnTaker {
       refuse(socket, "");
     }
     if (found = connections_.find(socket); found != connections_.end() && found->second.has_ended) {
-      Reading::stop_at_end(SSL, socket, buffered(socket) > 0);
+      ReadControl::stop_at_end(SSL, socket, buffered(socket) > 0);
     }
     return socket;
   }
@@ -260,7 +265,7 @@ class HttpReading final : private TurnTaker {
   /// The socket was writable.
   us_socket_t *written(us_socket_t *socket) {
     auto found = connections_.find(socket);
-    if (found != connections_.end() && (is_paused(found->second) || found->second.has_ended) && Reading::is_reset(socket)) {
+    if (found != connections_.end() && (is_paused(found->second) || found->second.has_ended) && ReadControl::is_reset(socket)) {
       return us_socket_close(SSL, socket, 0, nullptr);
     }
     if (found != connections_.end() && is_paused(found->second)) {
@@ -273,10 +278,10 @@ class HttpReading final : private TurnTaker {
     }
     if (found != connections_.end() && found->second.has_ended && !is_paused(found->second)) {
       if (found->second.is_lingering || awaits_room(socket, found->second)) {
-        Reading::stop_at_end(SSL, socket, buffered(socket) > 0);
+        ReadControl::stop_at_end(SSL, socket, buffered(socket) > 0);
       } else {
         // The request that has begun may be answered before the FIN is found again.
-        Reading::unpark(SSL, socket, buffered(socket) > 0);
+        ReadControl::unpark(SSL, socket, buffered(socket) > 0);
       }
     }
     return socket;
@@ -287,7 +292,7 @@ class HttpReading final : private TurnTaker {
     while (parse_next(socket)) {
     }
     auto found = connections_.find(socket);
-    if (found != connections_.end() && found->second.is_full && waiting(found->second) <= HttpPipeline::max_held) {
+    if (found != connections_.end() && found->second.is_full && waiting(found->second) <= HttpConnectionState::max_held) {
       found->second.is_full = false;
       start_reading(socket, found->second);
     }
@@ -301,24 +306,24 @@ class HttpReading final : private TurnTaker {
  private:
   static bool is_paused(const Connection &connection) { return connection.body_paused || connection.is_full || connection.waits; }
 
-  static std::size_t buffered(us_socket_t *socket) { return Answer::buffered(reinterpret_cast<HttpResponse *>(socket)); }
+  static std::size_t buffered(us_socket_t *socket) { return Writer::buffered(reinterpret_cast<HttpResponse *>(socket)); }
 
   void end_written(us_socket_t *socket, bool may_send_more) {
     us_socket_shutdown(SSL, socket);
-    if ((may_send_more && !connections_.at(socket).has_ended) || Reading::has_unread(socket)) {
-      us_socket_timeout(SSL, socket, Answer::write_timeout);
+    if ((may_send_more && !connections_.at(socket).has_ended) || ReadControl::has_unread(socket)) {
+      us_socket_timeout(SSL, socket, Writer::write_timeout);
     } else {
       us_socket_close(SSL, socket, 0, nullptr);
     }
   }
 
-  /// Ends a connection of which no further request can be read. `status` is the answer to the one that was being read; empty
-  /// where one has begun.
+  /// Ends a connection of which no further request can be read. `status` is the answer to the one that was
+  /// being read; empty where one has begun.
   void refuse(us_socket_t *socket, std::string_view status) {
     auto *http = reinterpret_cast<HttpResponse *>(socket);
     ExchangeId exchange = connections_.at(socket).exchange;
     if (!status.empty()) {
-      Answer::refusal(http, status);
+      Writer::refusal(http, status);
     }
     end(http, true);
     if (exchanges_.erase(exchange)) {
@@ -330,7 +335,7 @@ class HttpReading final : private TurnTaker {
   static void start_reading(us_socket_t *socket, const Connection &connection) {
     if (!is_paused(connection)) {
       bool is_idle = reinterpret_cast<HttpResponse *>(socket)->hasResponded();
-      Reading::start(SSL, socket, !connection.body.complete() ? body_timeout : is_idle ? Answer::write_timeout : 0);
+      ReadControl::start(SSL, socket, !connection.body.complete() ? body_timeout : is_idle ? Writer::write_timeout : 0);
     }
   }
 
@@ -339,7 +344,8 @@ class HttpReading final : private TurnTaker {
     return connection.held.empty() && connection.body.complete() && reinterpret_cast<HttpResponse *>(socket)->hasResponded();
   }
 
-  /// Whether a request may begin now. If not, it waits for the client to take what it was sent, or for a turn.
+  /// Whether a request may begin now. If not, it waits for the client to take what it was sent, or for a
+  /// turn.
   bool may_begin(us_socket_t *socket, Connection &connection) {
     if (!has_room(socket)) {
       return false;
@@ -354,7 +360,7 @@ class HttpReading final : private TurnTaker {
   }
 
   /// Whether the client has taken so much of its answers that the next request may begin.
-  static bool has_room(us_socket_t *socket) { return buffered(socket) <= HttpPipeline::max_unread; }
+  static bool has_room(us_socket_t *socket) { return buffered(socket) <= HttpConnectionState::max_unread; }
   /// Whether that is what a request waits for.
   static bool awaits_room(us_socket_t *socket, const Connection &connection) {
     return connection.exchange == 0 && waiting(connection) > 0 && !has_room(socket);
@@ -426,7 +432,7 @@ class HttpReading final : private TurnTaker {
     bool has_ended = false;
     {
       ParserScope scope(socket, has_ended);
-      HttpPipeline::registered(SSL).http(socket, data, static_cast<int>(length));
+      HttpConnectionState::registered(SSL).http(socket, data, static_cast<int>(length));
     }
     if (has_ended) {
       refuse(socket, "");
@@ -436,12 +442,12 @@ class HttpReading final : private TurnTaker {
   /// False when no more can be done for now.
   bool parse_head(us_socket_t *socket, Connection &connection) {
     if (connection.searched == 0) {
-      connection.held.drop(HttpPipeline::empty_lines(connection.held.view()));
+      connection.held.drop(HttpConnectionState::empty_lines(connection.held.view()));
       if (connection.held.empty()) {
         return false;
       }
-      if (!HttpPipeline::may_begin_request(connection.held.view())) {
-        refuse(socket, Answer::bad_request);
+      if (!HttpConnectionState::may_begin_request(connection.held.view())) {
+        refuse(socket, Writer::bad_request);
         return false;
       }
       if (connection.held.view() == "\r") {
@@ -449,7 +455,7 @@ class HttpReading final : private TurnTaker {
       }
     }
     std::string_view held = connection.held.view();
-    std::size_t length = HttpPipeline::head_length(held, connection.searched);
+    std::size_t length = HttpConnectionState::head_length(held, connection.searched);
     if (length == 0) {
       return parse_incomplete(socket, connection);
     }
@@ -463,12 +469,12 @@ class HttpReading final : private TurnTaker {
     return true;
   }
 
-  /// A head that has not come whole may be wrong already. The parser begins anew with each piece that it is given, so it gets the
-  /// next one when as much has come again.
+  /// A head that has not come whole may be wrong already. The parser begins anew with each piece that it is
+  /// given, so it gets the next one when as much has come again.
   bool parse_incomplete(us_socket_t *socket, Connection &connection) {
     std::string_view held = connection.held.view();
     connection.searched = held.size();
-    if (held.size() <= HttpPipeline::max_head && waiting(connection) < connection.parsed) {
+    if (held.size() <= HttpConnectionState::max_head && waiting(connection) < connection.parsed) {
       return false;
     }
     Padded piece(held.substr(connection.parsed));
@@ -488,14 +494,14 @@ class HttpReading final : private TurnTaker {
   bool frame_body(us_socket_t *socket, Connection &connection, std::string_view head) {
     BodyFraming framing = BodyFraming::of(head);
     if (framing.kind == BodyFraming::Kind::doubtful) {
-      refuse(socket, Answer::bad_request);
+      refuse(socket, Writer::bad_request);
       return false;
     }
     connection.body = RequestBody(framing);
     if (connection.body.complete()) {
       connection.deadline.leave();
     }
-    connection.expects_continue = !connection.body.complete() && HttpPipeline::expects_continue(head);
+    connection.expects_continue = !connection.body.complete() && HttpConnectionState::expects_continue(head);
     return true;
   }
 
@@ -507,9 +513,10 @@ class HttpReading final : private TurnTaker {
     }
     if (last_exchange_ == last) {
       // The parser waits for more, although the head is whole: its first line has no version.
-      refuse(socket, Answer::bad_request);
+      refuse(socket, Writer::bad_request);
     } else if (!connection.body.complete()) {
-      us_socket_timeout(SSL, socket, connection.expects_continue ? 0 : body_timeout);  // the client may be waiting for us
+      // The client may be waiting for us.
+      us_socket_timeout(SSL, socket, connection.expects_continue ? 0 : body_timeout);
     }
   }
 
@@ -522,7 +529,7 @@ class HttpReading final : private TurnTaker {
     bool is_last = connection.body.complete();
     if (exchange == exchanges_.end() || connection.body.failed()) {
       bool has_begun = exchange == exchanges_.end() || exchange->second.is_answered || exchange->second.is_streaming;
-      refuse(socket, has_begun ? "" : Answer::bad_request);
+      refuse(socket, has_begun ? "" : Writer::bad_request);
       return size;
     }
     if ((progress.content > 0 || is_last) && !events_.on_body(id, {data, progress.content}, is_last)) {
@@ -531,7 +538,7 @@ class HttpReading final : private TurnTaker {
     }
     bool is_answered = exchange->second.is_answered;
     connection.expects_continue = false;
-    us_socket_timeout(SSL, socket, !is_last ? body_timeout : is_answered ? Answer::write_timeout : 0);
+    us_socket_timeout(SSL, socket, !is_last ? body_timeout : is_answered ? Writer::write_timeout : 0);
     if (is_last) {
       connection.deadline.leave();
       connection.body_paused = false;
@@ -554,8 +561,8 @@ class HttpReading final : private TurnTaker {
     return progress.consumed;
   }
 
-  /// The parser takes bytes beyond ASCII at the ends of a value for white space, where char is signed (HttpParser.h, getHeaders).
-  /// The value still stands in its memory, between colon and CR.
+  /// The parser takes bytes beyond ASCII at the ends of a value for white space, where char is signed
+  /// (HttpParser.h, getHeaders). The value still stands in its memory, between colon and CR.
   static std::string_view whole_value(std::string_view value) {
     const char *begin = value.data();
     const char *end = begin + value.length();
@@ -572,17 +579,20 @@ class HttpReading final : private TurnTaker {
     ExchangeId id = ++last_exchange_ ? last_exchange_ : ++last_exchange_;
     Exchange &exchange = exchanges_[id];
     exchange.response = http;
-    if (std::string_view key = request->getHeader("sec-websocket-key"); key.length() == 24) {  // 16 bytes in Base64
+    // 16 bytes in Base64.
+    if (std::string_view key = request->getHeader("sec-websocket-key"); key.length() == 24) {
       exchange.key = key;
     }
     Connection &connection = connections_.at(http);
     connection.exchange = id;
-    connection.is_last = request->getHeader("connection").length() == 5;  // "close", as HttpContext.h reads it
-    http->onAborted([] {});                                               // it must be there; `closed` tells who has gone
+    // "close", as HttpContext.h reads it.
+    connection.is_last = request->getHeader("connection").length() == 5;
+    // It must be there; `closed` tells who has gone.
+    http->onAborted([] {});
     headers_.clear();
     for (auto [name, value] : *request) {
       headers_.emplace_back(name, whole_value(value));
-      connection.is_last = connection.is_last || (name == "connection" && HttpPipeline::says_close(value));
+      connection.is_last = connection.is_last || (name == "connection" && HttpConnectionState::says_close(value));
     }
     if (connection.remote_address.empty()) {
       connection.remote_address = address_text(http->getRemoteAddress());

@@ -1,7 +1,8 @@
-// The body of an HTTP request: where it ends, and what of the bytes on the wire is its content (RFC 9112, sections 6 and 7).
+// The body of an HTTP request: where it ends, and what of the bytes on the wire is its content (RFC 9112,
+// sections 6 and 7).
 //
-// µWebSockets' own reader of chunks is not used: it takes a chunk extension for a part of the size, drops any two bytes after the
-// last chunk, and so may see the next request elsewhere than a proxy in front of it does.
+// µWebSockets' own reader of chunks is not used: it takes a chunk extension for a part of the size, drops any
+// two bytes after the last chunk, and so may see the next request elsewhere than a proxy in front of it does.
 #pragma once
 
 #include <algorithm>
@@ -18,15 +19,16 @@ struct BodyFraming {
     none,
     length,
     chunked,
-    /// Nobody can be sure where the request ends: it must be the last of its connection (RFC 9112, section 6.3).
+    /// Nobody can be sure where the request ends: it must be the last of its connection (RFC 9112, section
+    /// 6.3).
     doubtful,
   };
   Kind kind = Kind::none;
   std::uint64_t length = 0;
 
-  /// From a whole head, the empty line included. Whether the rest of it makes sense is for the parser to judge, but
-  /// for three things that it is wrong about: a field without a name is the end of the fields to it, a CR without LF
-  /// the end of what has come, and DEL a character like others (RFC 9110, section 5.5).
+  /// From a whole head, the empty line included. Whether the rest of it makes sense is for the parser to
+  /// judge, but for three things that it is wrong about: a field without a name is the end of the fields to
+  /// it, a CR without LF the end of what has come, and DEL a character like others (RFC 9110, section 5.5).
   static BodyFraming of(std::string_view head) {
     BodyFraming framing;
     std::size_t lengths = 0, codings = 0;

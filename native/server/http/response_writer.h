@@ -1,7 +1,7 @@
 // Writing answers to HTTP requests, whole or piece by piece. Internal to websocket_server.cpp.
 #pragma once
 
-#include "server/http/http_pipeline.h"  // before App.h
+#include "server/http/http_connection_state.h"  // before App.h
 
 #include <charconv>
 #include <climits>
@@ -12,8 +12,8 @@
 #include "server/uws/uws_specializations.h"
 #include "server/websocket_server.h"
 
-/// µWebSockets answers an expectation as soon as it has read the head, also where no body follows, nobody wants the body,
-/// or the connection becomes a WebSocket.
+/// µWebSockets answers an expectation as soon as it has read the head, also where no body follows, nobody
+/// wants the body, or the connection becomes a WebSocket.
 template <>
 inline uWS::HttpResponse<false> *uWS::HttpResponse<false>::writeContinue() {
   return this;
@@ -29,7 +29,7 @@ namespace nws {
 /// with the first chunk only, so that a stream which is silent at first would keep its client waiting for the
 /// status.
 template <bool SSL>
-class HttpAnswer {
+class ResponseWriter {
   using HttpResponse = uWS::HttpResponse<SSL>;
   using Corkable = frames::Corkable<SSL>;
 
@@ -40,8 +40,8 @@ class HttpAnswer {
   /// The whole answer, which ends the exchange. `closes`: and it is the last of its connection.
   static void whole(HttpResponse *http, const Response &response, bool closes) { write_whole(http, response, closes, !closes); }
 
-  /// The whole answer, after which neither the exchange nor the connection ends for µWebSockets: the request's body is still
-  /// coming.
+  /// The whole answer, after which neither the exchange nor the connection ends for µWebSockets: the
+  /// request's body is still coming.
   static void whole_but_open(HttpResponse *http, const Response &response) { write_whole(http, response, true, false); }
 
   /// The head of an answer in pieces: chunks, unless it has a length.

@@ -9,9 +9,11 @@
 
 namespace nws {
 
-/// An address as text, from its 4 or 16 bytes; empty for anything else. An IPv4 address in an IPv6 one appears as IPv4.
+/// An address as text, from its 4 or 16 bytes; empty for anything else. An IPv4 address in an IPv6 one
+/// appears as IPv4.
 inline std::string address_text(std::string_view bytes) {
-  static constexpr char mapped[] = "\0\0\0\0\0\0\0\0\0\0\xff\xff";  // ::ffff:0:0/96, RFC 4291, section 2.5.5.2
+  // ::ffff:0:0/96, RFC 4291, section 2.5.5.2.
+  static constexpr char mapped[] = "\0\0\0\0\0\0\0\0\0\0\xff\xff";
   char text[46] = "";
   if (bytes.length() == 16 && bytes.substr(0, 12) == std::string_view(mapped, 12)) {
     bytes.remove_prefix(12);

@@ -2,8 +2,8 @@
 
 #include <App.h>
 
-// µSockets frees closed sockets at the end of an iteration (loop.c). A loop that is taken away before it gets there has to do
-// it now, or they would leak.
+// µSockets frees closed sockets at the end of an iteration (loop.c). A loop that is taken away before it gets
+// there has to do it now, or they would leak.
 extern "C" void us_internal_free_closed_sockets(struct us_loop_t *loop);
 
 namespace nws {

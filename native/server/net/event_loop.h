@@ -14,10 +14,11 @@ struct Loop;
 
 namespace nws {
 
-/// Attaches µWebSockets to a libuv loop. At most one at a time for each thread, because µWebSockets finds its loop through
-/// a thread-local variable; everything that uses it (WebSocketServer) must be gone before.
+/// Attaches µWebSockets to a libuv loop. At most one at a time for each thread, because µWebSockets finds its
+/// loop through a thread-local variable; everything that uses it (WebSocketServer) must be gone before.
 ///
-/// The destructor only asks libuv to close its handles: the loop must run once more before it is closed itself.
+/// The destructor only asks libuv to close its handles: the loop must run once more before it is closed
+/// itself.
 class EventLoop {
  public:
   explicit EventLoop(uv_loop_t *loop);

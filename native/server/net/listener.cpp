@@ -179,7 +179,8 @@ void Listener::resume() {
 }
 
 void Listener::pause() {
-  // The clients wait in the backlog meanwhile. Descriptors may be freed anywhere in the process, so ask again by the clock.
+  // The clients wait in the backlog meanwhile. Descriptors may be freed anywhere in the process, so ask again
+  // by the clock.
   uv_poll_stop(&handles_->poll);
   uv_timer_start(
       &handles_->retry, [](uv_timer_t *timer) { static_cast<Listener *>(timer->data)->resume(); }, retry_milliseconds, 0);

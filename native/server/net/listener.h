@@ -1,5 +1,5 @@
-// A listening socket of our own, of TCP or unix, rather than µSockets': it knows why it could not listen, and it survives a
-// process that has run out of file descriptors, where µSockets' accept loop would spin.
+// A listening socket of our own, of TCP or unix, rather than µSockets': it knows why it could not listen, and
+// it survives a process that has run out of file descriptors, where µSockets' accept loop would spin.
 #pragma once
 
 #include <uv.h>
@@ -12,7 +12,8 @@
 namespace nws {
 
 struct ListenAddress {
-  /// The path of a unix socket, which is made by listening and removed at the end. Empty: TCP, as the rest says.
+  /// The path of a unix socket, which is made by listening and removed at the end. Empty: TCP, as the rest
+  /// says.
   std::string unix_path;
   /// A numeric IPv4 or IPv6 address. `::` accepts IPv4 clients too.
   std::string host;
@@ -29,11 +30,13 @@ struct ListenResult {
   explicit operator bool() const { return error == 0; }
 };
 
-/// Listens from open() until it is destroyed. Lives on its loop's thread; the callbacks run in libuv's poll phase.
+/// Listens from open() until it is destroyed. Lives on its loop's thread; the callbacks run in libuv's poll
+/// phase.
 class Listener {
  public:
   struct Callbacks {
-    /// Takes over the descriptor. `remote_address` are the 4 or 16 bytes of the peer's; empty for a unix socket.
+    /// Takes over the descriptor. `remote_address` are the 4 or 16 bytes of the peer's; empty for a unix
+    /// socket.
     std::function<void(int descriptor, std::string_view remote_address)> accepted;
     /// accept(2) has failed for want of descriptors or memory: said once, until accepting has worked again.
     std::function<void()> exhausted;

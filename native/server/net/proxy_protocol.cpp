@@ -19,7 +19,8 @@ constexpr std::size_t fixed_bytes = 16;
 /// For the whole header to come. As much as µWebSockets gives to a connection without a request.
 constexpr std::uint64_t deadline_milliseconds = 10'000;
 
-/// Version 2 in the upper half, the command in the lower: LOCAL is the proxy's own connection, PROXY one that it passes on.
+/// Version 2 in the upper half, the command in the lower: LOCAL is the proxy's own connection, PROXY one that
+/// it passes on.
 constexpr unsigned char local_command = 0x20;
 constexpr unsigned char proxy_command = 0x21;
 constexpr unsigned char tcp4 = 0x11;

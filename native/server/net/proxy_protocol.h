@@ -1,5 +1,5 @@
-// The PROXY protocol, version 2: a header that a proxy sends first on a connection, and that says whose connection it is
-// (HAProxy's proxy-protocol.txt, section 2.2). The twin of src/engine/portable/proxy.ts.
+// The PROXY protocol, version 2: a header that a proxy sends first on a connection, and that says whose
+// connection it is (HAProxy's proxy-protocol.txt, section 2.2). The twin of src/engine/portable/proxy.ts.
 #pragma once
 
 #include <uv.h>
@@ -21,15 +21,17 @@ struct ProxyHeader {
   /// The client's, in text. Empty where the header names none that is numeric and TCP's.
   std::string address;
 
-  /// A larger header is invalid. Addresses take 216 bytes at most; the rest is for TLVs, certificates of clients among them.
+  /// A larger header is invalid. Addresses take 216 bytes at most; the rest is for TLVs, certificates of
+  /// clients among them.
   static constexpr std::size_t max_bytes = 16 * 1024;
 
   /// Of the first bytes of a connection, and no byte beyond the header.
   static ProxyHeader parse(std::string_view bytes);
 };
 
-/// Where accepted connections wait for their header. Reads the header and nothing beyond it, so that whoever takes the descriptor
-/// over finds TLS or HTTP in it. A connection is cut that sends anything else, or no whole header within 10 seconds.
+/// Where accepted connections wait for their header. Reads the header and nothing beyond it, so that whoever
+/// takes the descriptor over finds TLS or HTTP in it. A connection is cut that sends anything else, or no
+/// whole header within 10 seconds.
 class ProxyStage {
  public:
   /// Takes the descriptor over. Called in libuv's poll phase, or from `take`.

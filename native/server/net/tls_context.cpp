@@ -25,7 +25,8 @@ using Bio = std::unique_ptr<BIO, Deleter<BIO_free>>;
 using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
 using PrivateKey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 
-/// The last thing OpenSSL has to say, and an empty error queue: it is the thread's, and µSockets reads it too.
+/// The last thing OpenSSL has to say, and an empty error queue: it is the thread's, and µSockets reads it
+/// too.
 std::string take_reason() {
   unsigned long error = ERR_peek_last_error();
   ERR_clear_error();

@@ -42,8 +42,8 @@ struct TlsFailure {
   std::size_t entry = 0;
 };
 
-/// Nothing when the context is ready to serve. What OpenSSL copies from a context into each connection at its start (options,
-/// modes, protocol versions) is not set here but in TlsEntries.
+/// Nothing when the context is ready to serve. What OpenSSL copies from a context into each connection at its
+/// start (options, modes, protocol versions) is not set here but in TlsEntries.
 std::optional<TlsFailure> configure_tls(ssl_ctx_st *context, const TlsOptions &options);
 
 }  // namespace nws

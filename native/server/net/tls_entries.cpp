@@ -32,8 +32,8 @@ std::string server_name(SSL *ssl) {
   return name;
 }
 
-/// A session carries the client's certificate as it was verified when it began. One that has expired since is not resumed; the
-/// full handshake that follows will refuse it.
+/// A session carries the client's certificate as it was verified when it began. One that has expired since is
+/// not resumed; the full handshake that follows will refuse it.
 bool certificate_still_counts(SSL *ssl, SSL_SESSION *session) {
   if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT)) {
     return true;
@@ -54,8 +54,8 @@ SSL_TICKET_RETURN use_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char
 }  // namespace
 
 TlsEntries::TlsEntries(SSL_CTX *front) {
-  // What OpenSSL copies into each connection at its start comes from here; the rest, from the entry's context.
-  // A client may not make the server do handshakes without end on one connection.
+  // What OpenSSL copies into each connection at its start comes from here; the rest, from the entry's
+  // context. A client may not make the server do handshakes without end on one connection.
   SSL_CTX_set_options(front, SSL_OP_NO_RENEGOTIATION);
   limit_key_updates(front);
   // OpenSSL otherwise keeps two record buffers of 16 KiB for each connection, idle or not.

@@ -15,9 +15,9 @@
 
 namespace nws {
 
-/// Chooses when a ClientHello has come, before OpenSSL has decided anything: so protocol versions, ciphers, authorities and what
-/// is asked of the client are the entry's own. Sessions are resumed within the entry alone that they were made with, never with
-/// one that `load` has brought since.
+/// Chooses when a ClientHello has come, before OpenSSL has decided anything: so protocol versions, ciphers,
+/// authorities and what is asked of the client are the entry's own. Sessions are resumed within the entry
+/// alone that they were made with, never with one that `load` has brought since.
 class TlsEntries {
  public:
   /// Lets `front`, from which µSockets makes the SSL of every connection, ask this. Must outlive its use.
@@ -25,8 +25,8 @@ class TlsEntries {
   TlsEntries(const TlsEntries &) = delete;
   TlsEntries &operator=(const TlsEntries &) = delete;
 
-  /// Takes the place of all entries of before; the first is the default. Handshakes under way and open connections keep theirs.
-  /// After a failure nothing has changed. `entries` is not empty.
+  /// Takes the place of all entries of before; the first is the default. Handshakes under way and open
+  /// connections keep theirs. After a failure nothing has changed. `entries` is not empty.
   std::optional<TlsFailure> load(const std::vector<TlsOptions> &entries);
 
  private:

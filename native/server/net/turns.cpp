@@ -86,8 +86,8 @@ bool Turns::take_handshake_step() {
 void Turns::serve() {
   idles_++;
   begin_pass();
-  // Who comes to wait meanwhile has its turn next time. One of those that are spent goes on in any case: fresh ones may come for
-  // ever.
+  // Who comes to wait meanwhile has its turn next time. One of those that are spent goes on in any case:
+  // fresh ones may come for ever.
   std::size_t fresh = fresh_.size();
   std::size_t spent = spent_.size();
   auto has_budget = [this] { return requests_left_ > 0 && events_left_ > 0 && inflatable_ > 0; };

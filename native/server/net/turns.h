@@ -1,5 +1,6 @@
-// A turn of the loop is bounded: what one connection, and all of them together, may have done in it is counted here, and who has
-// used up a share waits here for the next turn. docs/limits.md has the numbers for users.
+// A turn of the loop is bounded: what one connection, and all of them together, may have done in it is
+// counted here, and who has used up a share waits here for the next turn. docs/limits.md has the numbers for
+// users.
 #pragma once
 
 #include <uv.h>
@@ -23,33 +24,34 @@ class TurnTaker {
   ~TurnTaker() = default;
 };
 
-/// Counts the work of a loop's turns, and holds the queue of connections with input that was read and not parsed. Lives on the
-/// loop's thread.
+/// Counts the work of a loop's turns, and holds the queue of connections with input that was read and not
+/// parsed. Lives on the loop's thread.
 ///
-/// Two passes of a turn parse input: the queue's (libuv's idle phase), and that of newly readable sockets (the poll phase).
-/// JavaScript gets what each of them has brought before the next one begins. So a connection that has used up its share waits
-/// behind all connections that newly have something to say, and the queue goes round: each gets one share, in the order of its
-/// arrival.
+/// Two passes of a turn parse input: the queue's (libuv's idle phase), and that of newly readable sockets
+/// (the poll phase). JavaScript gets what each of them has brought before the next one begins. So a
+/// connection that has used up its share waits behind all connections that newly have something to say, and
+/// the queue goes round: each gets one share, in the order of its arrival.
 class Turns {
  public:
-  /// Shares of one connection in a pass. What a socket is read for at once is µSockets' buffer, LIBUS_RECV_BUFFER_LENGTH
-  /// (CMakeLists.txt): 64 KiB.
+  /// Shares of one connection in a pass. What a socket is read for at once is µSockets' buffer,
+  /// LIBUS_RECV_BUFFER_LENGTH (CMakeLists.txt): 64 KiB.
   ///
   /// Requests begun: some 0.5 ms of small handlers, so that a pipeline is still handed over in batches.
   static constexpr std::uint32_t max_requests = 16;
-  /// Messages, Pings and Pongs: some 20 µs of the parser and of small handlers. Each KiB of a message of more than 64 KiB counts
-  /// as one more (frame_turn.h).
+  /// Messages, Pings and Pongs: some 20 µs of the parser and of small handlers. Each KiB of a message of more
+  /// than 64 KiB counts as one more (frame_turn.h).
   static constexpr std::uint32_t max_events = 256;
-  /// Bytes that compressed messages inflate to, or that are read for it: a step of this size, and it is the last one when all
-  /// of them exceed this. Some 2 ms of zlib.
+  /// Bytes that compressed messages inflate to, or that are read for it: a step of this size, and it is the
+  /// last one when all of them exceed this. Some 2 ms of zlib.
   static constexpr std::size_t max_inflated = 1024 * 1024;
 
   /// Of all connections in a pass: some 10 ms of each.
   static constexpr std::uint32_t max_total_requests = 256;
   static constexpr std::uint32_t max_total_events = 16 * 1024;
   static constexpr std::size_t max_total_inflated = 8 * 1024 * 1024;
-  /// Steps of TLS handshakes in a turn. A handshake takes two, the first of which is up to a millisecond of signing. µSockets
-  /// allows 5 steps (loop.c); in the long turns of a server that is attacked, new clients then had to wait for 10 seconds.
+  /// Steps of TLS handshakes in a turn. A handshake takes two, the first of which is up to a millisecond of
+  /// signing. µSockets allows 5 steps (loop.c); in the long turns of a server that is attacked, new clients
+  /// then had to wait for 10 seconds.
   static constexpr std::uint32_t max_handshake_steps = 32;
 
   struct Ticket {
@@ -71,8 +73,8 @@ class Turns {
   Turns(const Turns &) = delete;
   Turns &operator=(const Turns &) = delete;
 
-  /// The loop does not block while a ticket waits. `spent`: the connection has had a share in this pass, and lets those go first
-  /// that have not.
+  /// The loop does not block while a ticket waits. `spent`: the connection has had a share in this pass, and
+  /// lets those go first that have not.
   void wait(const Ticket &ticket, bool spent);
   /// Before the taker is destroyed.
   void forget(const TurnTaker *taker);

@@ -1,8 +1,9 @@
-// Keeps µWebSockets from closing a connection right behind its answer to what its parser cannot read. More than that may have
-// come, and closing would reset the connection: earlier answers, which are still on their way to the client, would be lost.
+// Keeps µWebSockets from closing a connection right behind its answer to what its parser cannot read. More
+// than that may have come, and closing would reset the connection: earlier answers, which are still on their
+// way to the client, would be lost.
 //
-// It gets there by taking the place of us_socket_shutdown and us_socket_close while µWebSockets' headers are compiled. Include
-// this before App.h.
+// It gets there by taking the place of us_socket_shutdown and us_socket_close while µWebSockets' headers are
+// compiled. Include this before App.h.
 #pragma once
 
 #ifdef UWS_APP_H
@@ -15,8 +16,9 @@
 
 namespace nws {
 
-/// While it lives, µWebSockets' parser reads what came on a socket. If it would end the connection then, behind its last bytes,
-/// it sets `has_ended` instead, and the connection is still to be ended. Belongs to the loop's thread.
+/// While it lives, µWebSockets' parser reads what came on a socket. If it would end the connection then,
+/// behind its last bytes, it sets `has_ended` instead, and the connection is still to be ended. Belongs to
+/// the loop's thread.
 class ParserScope {
  public:
   ParserScope(us_socket_t *socket, bool &has_ended)

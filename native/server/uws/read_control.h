@@ -1,16 +1,18 @@
-// Lets a connection stop reading its peer. µSockets starts to read again by itself in two cases: whenever a write fails, it polls
-// for both directions; and when the socket is writable, µWebSockets arms the idle timeout. So whatever writes to a paused socket
-// calls Reading::stop afterwards; and what µWebSockets does when a socket is writable is followed by it too.
+// Lets a connection stop reading its peer. µSockets starts to read again by itself in two cases: whenever a
+// write fails, it polls for both directions; and when the socket is writable, µWebSockets arms the idle
+// timeout. So whatever writes to a paused socket calls ReadControl::stop afterwards; and what µWebSockets
+// does when a socket is writable is followed by it too.
 //
-// Behind the peer's FIN there is nothing to read, but what waits for the peer is still written: µWebSockets and
-// µSockets would just close the connection.
+// Behind the peer's FIN there is nothing to read, but what waits for the peer is still written: µWebSockets
+// and µSockets would just close the connection.
 //
-// It gets there by taking the place of us_socket_context_on_writable and us_socket_context_on_end while µWebSockets'
-// headers are compiled, as http_pipeline.h does with the data. Include this before App.h.
+// It gets there by taking the place of us_socket_context_on_writable and us_socket_context_on_end while
+// µWebSockets' headers are compiled, as http_connection_state.h does with the data. Include this before
+// App.h.
 #pragma once
 
 #ifdef UWS_APP_H
-#error "reading.h must be included before App.h"
+#error "read_control.h must be included before App.h"
 #endif
 
 #include "server/uws/timeouts.h"  // before App.h, too
@@ -22,7 +24,7 @@
 
 namespace nws {
 
-class Reading {
+class ReadControl {
  public:
   using OnWritable = us_socket_t *(*)(us_socket_t *);
   using OnEnd = us_socket_t *(*)(us_socket_t *);
@@ -44,15 +46,15 @@ class Reading {
     change(ssl, s, writes ? UV_WRITABLE : 0);
     us_socket_timeout(ssl, s, 0);
   }
-  /// Likewise, but the context's on_end is told when the peer has sent FIN behind what is not read, once for each call of this. A
-  /// reset closes the socket. `writes`: bytes wait for the peer.
+  /// Likewise, but the context's on_end is told when the peer has sent FIN behind what is not read, once for
+  /// each call of this. A reset closes the socket. `writes`: bytes wait for the peer.
   static void stop_until_end(bool ssl, void *socket, bool writes) {
     auto *s = static_cast<us_socket_t *>(socket);
     change(ssl, s, UV_DISCONNECT | (writes ? UV_WRITABLE : 0));
     us_socket_timeout(ssl, s, 0);
   }
-  /// The socket is not polled at all, until it has its turn: not even its reset is noticed, so that nothing that came before is
-  /// lost by it.
+  /// The socket is not polled at all, until it has its turn: not even its reset is noticed, so that nothing
+  /// that came before is lost by it.
   static void park(bool ssl, void *socket) {
     auto *s = static_cast<us_socket_t *>(socket);
     change(ssl, s, 0);
@@ -62,8 +64,8 @@ class Reading {
   static void unpark(bool ssl, void *socket, bool writes) {
     change(ssl, static_cast<us_socket_t *>(socket), UV_READABLE | (writes ? UV_WRITABLE : 0));
   }
-  /// The peer has sent FIN, which would be found over and over. `writes`: bytes wait for the peer. The timeout stays
-  /// what it is.
+  /// The peer has sent FIN, which would be found over and over. `writes`: bytes wait for the peer. The
+  /// timeout stays what it is.
   static void stop_at_end(bool ssl, void *socket, bool writes) {
     change(ssl, static_cast<us_socket_t *>(socket), writes ? UV_WRITABLE : 0);
   }
@@ -80,8 +82,8 @@ class Reading {
     return ::ioctl(us_poll_fd(static_cast<us_poll_t *>(socket)), FIONREAD, &length) == 0 && length > 0;
   }
 
-  /// Whether the connection has been reset. Then it counts as writable, over and over; and where a write was told of the
-  /// reset, reading finds no error but an end.
+  /// Whether the connection has been reset. Then it counts as writable, over and over; and where a write was
+  /// told of the reset, reading finds no error but an end.
   static bool is_reset(void *socket) {
     pollfd descriptor{us_poll_fd(static_cast<us_poll_t *>(socket)), 0, 0};
     return ::poll(&descriptor, 1, 0) == 1 && (descriptor.revents & (POLLERR | POLLHUP));
@@ -95,7 +97,7 @@ class Reading {
   }
 };
 
-/// Defined in websocket_side.h: writes what waits for a WebSocket's peer.
+/// Defined in websocket_readiness.h: writes what waits for a WebSocket's peer.
 template <bool SSL>
 us_socket_t *write_websocket(us_socket_t *socket);
 
@@ -103,9 +105,10 @@ us_socket_t *write_websocket(us_socket_t *socket);
 template <bool SSL>
 us_socket_t *write_http(us_socket_t *socket);
 
-/// Stands in for us_socket_context_on_writable. The first handler of a kind is HttpContext's: it is there before any WebSocket.
-inline void register_on_writable(int ssl, us_socket_context_t *context, Reading::OnWritable handler) {
-  Reading::Registered &registered = Reading::registered(ssl != 0);
+/// Stands in for us_socket_context_on_writable. The first handler of a kind is HttpContext's: it is there
+/// before any WebSocket.
+inline void register_on_writable(int ssl, us_socket_context_t *context, ReadControl::OnWritable handler) {
+  ReadControl::Registered &registered = ReadControl::registered(ssl != 0);
   if (!registered.http || registered.http == handler) {
     registered.http = handler;
     handler = ssl ? write_http<true> : write_http<false>;
@@ -120,14 +123,14 @@ inline void register_on_writable(int ssl, us_socket_context_t *context, Reading:
 template <bool SSL>
 us_socket_t *end_http(us_socket_t *socket);
 
-/// Defined in websocket_side.h: takes the FIN of a WebSocket's peer.
+/// Defined in websocket_readiness.h: takes the FIN of a WebSocket's peer.
 template <bool SSL>
 us_socket_t *end_websocket(us_socket_t *socket);
 
-/// Stands in for us_socket_context_on_end, likewise. Ours are registered where the FIN itself is reported, below TLS,
-/// in place of ssl_on_end too.
-inline void register_on_end(int ssl, us_socket_context_t *context, Reading::OnEnd handler) {
-  Reading::Registered &registered = Reading::registered(ssl != 0);
+/// Stands in for us_socket_context_on_end, likewise. Ours are registered where the FIN itself is reported,
+/// below TLS, in place of ssl_on_end too.
+inline void register_on_end(int ssl, us_socket_context_t *context, ReadControl::OnEnd handler) {
+  ReadControl::Registered &registered = ReadControl::registered(ssl != 0);
   if (!registered.http_end || registered.http_end == handler) {
     registered.http_end = handler;
     handler = ssl ? end_http<true> : end_http<false>;

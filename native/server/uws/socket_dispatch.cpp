@@ -45,7 +45,8 @@ void read_ready(us_socket_t *socket) {
   }
 }
 
-/// The peer's FIN, behind input that is not read. It is reported once, until the poll is changed to wait for it again.
+/// The peer's FIN, behind input that is not read. It is reported once, until the poll is changed to wait for
+/// it again.
 void end_seen(us_socket_t *socket) {
   int events = us_poll_events(&socket->p);
   if (events & LIBUS_SOCKET_READABLE) {

@@ -1,11 +1,14 @@
-// What happens to a socket that is ready, in place of µSockets' us_internal_dispatch_ready_poll (loop.c). What differs:
+// What happens to a socket that is ready, in place of µSockets' us_internal_dispatch_ready_poll (loop.c).
+// What differs:
 //
-//   - a socket is read once in a turn, for as much as the receive buffer holds; µSockets reads on while the buffer is full,
-//     and a client that sends without a pause would keep the loop to itself;
-//   - a TLS handshake that has to wait for its turn stays in the kernel, unread, and the loop asks for it again;
-//     µSockets keeps such sockets in a list of their own, the newest first, so that a stream of new clients starves those that came before;
+//   - a socket is read once in a turn, for as much as the receive buffer holds; µSockets reads on while the
+//     buffer is full, and a client that sends without a pause would keep the loop to itself;
+//   - a TLS handshake that has to wait for its turn stays in the kernel, unread, and the loop asks for it
+//     again; µSockets keeps such sockets in a list of their own, the newest first, so that a stream of new
+//     clients starves those that came before;
 //   - what came before an error is read before the error is;
-//   - a socket that is not read can wait for its peer's FIN (UV_DISCONNECT), which its context's on_end is told.
+//   - a socket that is not read can wait for its peer's FIN (UV_DISCONNECT), which its context's on_end is
+//     told.
 #pragma once
 
 #include <uv.h>

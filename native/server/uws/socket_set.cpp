@@ -75,11 +75,13 @@ int SocketSet::watch(uv_poll_t *poll, int events) {
 }
 
 void SocketSet::dispatch() {
-  // As many as µSockets asks for at once. Those beyond it keep the set readable, and come in the next iteration.
+  // As many as µSockets asks for at once. Those beyond it keep the set readable, and come in the next
+  // iteration.
   std::array<epoll_event, 1024> ready;
   int count = epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), 0);
   for (int i = 0; i < count; i++) {
-    // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still there.
+    // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still
+    // there.
     auto *poll = static_cast<uv_poll_t *>(ready[static_cast<std::size_t>(i)].data.ptr);
     std::uint32_t seen = ready[static_cast<std::size_t>(i)].events;
     int wanted = static_cast<int>(poll->io_watcher.pevents);

@@ -1,5 +1,5 @@
-// Waits for many sockets at a lower price than libuv's: to poll a socket, from its beginning to its end, takes libuv six calls of
-// epoll_ctl, and here two. docs/performance.md has what that saves.
+// Waits for many sockets at a lower price than libuv's: to poll a socket, from its beginning to its end,
+// takes libuv six calls of epoll_ctl, and here two. docs/performance.md has what that saves.
 #pragma once
 
 #include <uv.h>
@@ -8,14 +8,16 @@
 
 namespace nws {
 
-/// An epoll set of a thread's own for the sockets of µSockets, which libuv waits for as for one descriptor. Each iteration of the
-/// loop costs one system call more, however many sockets are ready.
+/// An epoll set of a thread's own for the sockets of µSockets, which libuv waits for as for one descriptor.
+/// Each iteration of the loop costs one system call more, however many sockets are ready.
 ///
-/// µSockets is compiled to call the functions at the end of socket_set.cpp instead of libuv's for its polls (CMakeLists.txt).
-/// They behave as libuv's do; where there is no set, because the system has no epoll or no descriptor to spare, they are libuv's.
+/// µSockets is compiled to call the functions at the end of socket_set.cpp instead of libuv's for its polls
+/// (CMakeLists.txt). They behave as libuv's do; where there is no set, because the system has no epoll or no
+/// descriptor to spare, they are libuv's.
 class SocketSet {
  public:
-  /// For the polls that µSockets makes from now on, on this thread; before the first of them. Null where there is none.
+  /// For the polls that µSockets makes from now on, on this thread; before the first of them. Null where
+  /// there is none.
   static std::unique_ptr<SocketSet> create(uv_loop_t *loop);
   /// Null where there is none.
   static SocketSet *current();
@@ -25,11 +27,11 @@ class SocketSet {
   SocketSet(const SocketSet &) = delete;
   SocketSet &operator=(const SocketSet &) = delete;
 
-  /// A combination of uv_poll_event, 0 for none. While it waits for anything, a poll keeps the loop alive. 0, or an error as
-  /// libuv's.
+  /// A combination of uv_poll_event, 0 for none. While it waits for anything, a poll keeps the loop alive. 0,
+  /// or an error as libuv's.
   int watch(uv_poll_t *poll, int events);
-  /// The same, by the set of this thread or by libuv, for a poll that µSockets has started. Unlike us_poll_change it compares
-  /// with all that the poll waits for: µSockets does not know UV_DISCONNECT.
+  /// The same, by the set of this thread or by libuv, for a poll that µSockets has started. Unlike
+  /// us_poll_change it compares with all that the poll waits for: µSockets does not know UV_DISCONNECT.
   static int change(uv_poll_t *poll, int events);
 
  private:

@@ -20,7 +20,8 @@ const uv_timer_t *timer_of(const us_loop_t *loop) {
   return reinterpret_cast<const uv_timer_t *>(head + 1);
 }
 
-/// Milliseconds until a context's next tick, at the most. libuv's own idea of now may be as old as this iteration of the loop.
+/// Milliseconds until a context's next tick, at the most. libuv's own idea of now may be as old as this
+/// iteration of the loop.
 std::int64_t until_next_tick(us_socket_context_t *context) {
   const us_loop_t *loop = context->loop;
   if (loop->data.iterator == context) {

@@ -16,7 +16,8 @@ namespace nws {
 
 namespace {
 
-/// µSockets' us_internal_ssl_socket_t. The flags say that OpenSSL can go on with one thing when another is possible.
+/// µSockets' us_internal_ssl_socket_t. The flags say that OpenSSL can go on with one thing when another is
+/// possible.
 struct TlsSocket {
   us_socket_t socket;
   SSL *ssl;
@@ -80,9 +81,9 @@ void await_close_notify(TlsSocket *socket) {
   }
 }
 
-/// The connection ends as a plain one does, whose peer has said its last: with an end of input that is found when the
-/// socket is read again. What was handed over may be answered until then, or wait for a turn. Where nothing was
-/// (`has_come` is false), the end is found at once: there may be no end of what else comes.
+/// The connection ends as a plain one does, whose peer has said its last: with an end of input that is found
+/// when the socket is read again. What was handed over may be answered until then, or wait for a turn. Where
+/// nothing was (`has_come` is false), the end is found at once: there may be no end of what else comes.
 void end_input(us_socket_t *socket, bool has_come) {
   ::shutdown(us_poll_fd(&socket->p), SHUT_RD);
   if (!has_come) {
@@ -91,18 +92,21 @@ void end_input(us_socket_t *socket, bool has_come) {
   }
 }
 
-/// KeyUpdates that a client may send at once (RFC 8446, section 4.6.3); then one a second. Keys wear out after gigabytes
-/// (section 5.5). One takes 27 bytes, and 10 µs, or 24 µs with the answer that it may ask for; OpenSSL takes any number of them
-/// in one SSL_read. BoringSSL and Go have a limit too, of 32 and of 16 in a row.
+/// KeyUpdates that a client may send at once (RFC 8446, section 4.6.3); then one a second. Keys wear out
+/// after gigabytes (section 5.5). One takes 27 bytes, and 10 µs, or 24 µs with the answer that it may ask
+/// for; OpenSSL takes any number of them in one SSL_read. BoringSSL and Go have a limit too, of 32 and of 16
+/// in a row.
 constexpr std::intptr_t max_key_updates = 16;
 
-/// Where a connection keeps the time at which all its KeyUpdates so far are paid for, in seconds of the steady clock.
+/// Where a connection keeps the time at which all its KeyUpdates so far are paid for, in seconds of the
+/// steady clock.
 int key_updates_index() {
   static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
 }
 
-/// OpenSSL's callback for each message of the protocol. Ends the connection of a client that sends too many KeyUpdates.
+/// OpenSSL's callback for each message of the protocol. Ends the connection of a client that sends too many
+/// KeyUpdates.
 void count_key_update(int is_written, int, int content_type, const void *message, std::size_t length, SSL *ssl, void *) {
   if (is_written || content_type != SSL3_RT_HANDSHAKE || length == 0 ||
       *static_cast<const unsigned char *>(message) != SSL3_MT_KEY_UPDATE) {

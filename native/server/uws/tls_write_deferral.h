@@ -1,13 +1,14 @@
-// Keeps µWebSockets from flushing to a TLS socket while it is being read. A write makes µSockets forget what it has received and
-// not decrypted yet (openssl.c, us_internal_ssl_socket_write), so that the next record fails its check and the connection is
-// lost. Our own events write nothing then, but µWebSockets does, by itself: what waits for the peer goes out when its parser has
-// returned.
+// Keeps µWebSockets from flushing to a TLS socket while it is being read. A write makes µSockets forget what
+// it has received and not decrypted yet (openssl.c, us_internal_ssl_socket_write), so that the next record
+// fails its check and the connection is lost. Our own events write nothing then, but µWebSockets does, by
+// itself: what waits for the peer goes out when its parser has returned.
 //
-// It gets there by taking the place of us_socket_write while µWebSockets' headers are compiled. Include this before App.h.
+// It gets there by taking the place of us_socket_write while µWebSockets' headers are compiled. Include this
+// before App.h.
 #pragma once
 
 #ifdef UWS_APP_H
-#error "read_guard.h must be included before App.h"
+#error "tls_write_deferral.h must be included before App.h"
 #endif
 
 #include <libusockets.h>
@@ -16,16 +17,17 @@
 
 namespace nws {
 
-/// While it lives, what waits for the socket's peer goes on waiting, as if the kernel took nothing. Where nothing waits a write
-/// goes through: it is the last word to a peer that made an error. Belongs to the loop's thread.
-class ReadGuard {
+/// While it lives, what waits for the socket's peer goes on waiting, as if the kernel took nothing. Where
+/// nothing waits a write goes through: it is the last word to a peer that made an error. Belongs to the
+/// loop's thread.
+class TlsWriteDeferral {
  public:
-  /// `needed`: whether there is a reason; it does nothing else. TLS that is being read is one, and so is a socket that waits for
-  /// its turn to be parsed, since it is not polled (Reading::park).
-  ReadGuard(bool needed, us_socket_t *socket) : before_(std::exchange(guarded(), needed ? socket : guarded())) {}
-  ~ReadGuard() { guarded() = before_; }
-  ReadGuard(const ReadGuard &) = delete;
-  ReadGuard &operator=(const ReadGuard &) = delete;
+  /// `needed`: whether there is a reason; it does nothing else. TLS that is being read is one, and so is a
+  /// socket that waits for its turn to be parsed, since it is not polled (ReadControl::park).
+  TlsWriteDeferral(bool needed, us_socket_t *socket) : before_(std::exchange(guarded(), needed ? socket : guarded())) {}
+  ~TlsWriteDeferral() { guarded() = before_; }
+  TlsWriteDeferral(const TlsWriteDeferral &) = delete;
+  TlsWriteDeferral &operator=(const TlsWriteDeferral &) = delete;
 
   /// Stands in for us_socket_write. Defined in websocket_server.cpp.
   static int write(int ssl, us_socket_t *socket, const char *data, int length, int more);
@@ -39,9 +41,9 @@ class ReadGuard {
   us_socket_t *before_;
 };
 
-/// While it lives, what waits for this socket may be written: the kernel has said that it takes some. Outside of it, no write is
-/// tried behind bytes that the kernel did not take: µWebSockets tries one with each message, and each would fail. Belongs to the
-/// loop's thread.
+/// While it lives, what waits for this socket may be written: the kernel has said that it takes some. Outside
+/// of it, no write is tried behind bytes that the kernel did not take: µWebSockets tries one with each
+/// message, and each would fail. Belongs to the loop's thread.
 class WritableScope {
  public:
   explicit WritableScope(us_socket_t *socket) : before_(std::exchange(writable(), socket)) {}
@@ -65,4 +67,4 @@ constexpr auto write_to_socket = us_socket_write;
 
 }  // namespace nws
 
-#define us_socket_write nws::ReadGuard::write
+#define us_socket_write nws::TlsWriteDeferral::write

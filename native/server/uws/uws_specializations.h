@@ -1,22 +1,27 @@
-// Where this server wants other frame and closing behaviour than µWebSockets gives, it specialises the member functions in
-// question for its own SocketData: the library stays untouched, and nothing is paid at run time. What differs:
+// Where this server wants other frame and closing behaviour than µWebSockets gives, it specialises the member
+// functions in question for its own SocketData: the library stays untouched, and nothing is paid at run time.
+// What differs:
 //
-//   - a protocol error, invalid UTF-8 or an oversized message is answered with a Close frame (1002, 1007, 1009) before the
-//     connection ends; upstream just cuts it;
+//   - a protocol error, invalid UTF-8 or an oversized message is answered with a Close frame (1002, 1007,
+//     1009) before the connection ends; upstream just cuts it;
 //   - messages that came before a Close frame or an error, in the same segment, can still be answered;
 //   - unmasked frames are errors (RFC 6455, section 5.1); upstream does not look at the mask bit;
 //   - close() waits for the peer's Close frame, and reports its code; upstream reports the close at once;
-//   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses 1012-3999;
+//   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses
+//     1012-3999;
 //   - nothing is written while a frame is being read: the Pong, too, is left to whoever handles the Ping;
-//   - compressed messages are decompressed by compression.h, with an error of its own for what is too long and what is broken;
+//   - compressed messages are decompressed by compression.h, with an error of its own for what is too long
+//     and what is broken;
 //   - text in fragments is checked as it comes;
-//   - the parser stops when a connection has had its share of a turn (frame_turn.h), and can go on from there.
+//   - the parser stops when a connection has had its share of a turn (frame_turn.h), and can go on from
+//     there.
 //
 // Long because µWebSockets' frame handling and its closing share state that only these members see.
 //
-// Include this before anything instantiates a WebSocketContext for SocketData. A member's specialisation may name private
-// members of its class, which is why the shared code below takes them as arguments. Everything runs on the loop's thread,
-// inside µWebSockets callbacks: none of it may throw, and none of it calls JavaScript.
+// Include this before anything instantiates a WebSocketContext for SocketData. A member's specialisation may
+// name private members of its class, which is why the shared code below takes them as arguments. Everything
+// runs on the loop's thread, inside µWebSockets callbacks: none of it may throw, and none of it calls
+// JavaScript.
 #pragma once
 
 #include <chrono>
@@ -64,8 +69,8 @@ ContextData<SSL> *context_data(void *socket) {
   return static_cast<ContextData<SSL> *>(us_socket_context_ext(SSL, us_socket_context(SSL, s)));
 }
 
-/// Sends a Close frame, after what was published to the connection; it subscribes to nothing any more. 1005 stands for "no code"
-/// and is sent as an empty payload.
+/// Sends a Close frame, after what was published to the connection; it subscribes to nothing any more. 1005
+/// stands for "no code" and is sent as an empty payload.
 template <bool SSL>
 void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
   if (SocketData *data = ws->getUserData(); data->subscriber) {
@@ -78,13 +83,14 @@ void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view r
   ws->send({payload, length}, uWS::OpCode::CLOSE);
 }
 
-/// The peer's Close frame or an error ends the connection, with this code, when what came before has been dealt with.
+/// The peer's Close frame or an error ends the connection, with this code, when what came before has been
+/// dealt with.
 template <bool SSL>
 void begin_ending(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
   SocketData *data = ws->getUserData();
   data->ending = true;
-  data->end().code = code;
-  data->end().reason = reason;
+  data->ensure_ending().code = code;
+  data->ensure_ending().reason = reason;
   data->route->owner->ending(ws);
 }
 
@@ -100,8 +106,9 @@ bool has_ended(WebSocket<SSL> *ws, bool shutting_down) {
   return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
 }
 
-/// Opens a private member of WebSocketData: access is not checked where a template is instantiated explicitly. Whether the first
-/// part of the idle timeout is over; µWebSockets clears it when it reads, and when the peer does.
+/// Opens a private member of WebSocketData: access is not checked where a template is instantiated
+/// explicitly. Whether the first part of the idle timeout is over; µWebSockets clears it when it reads, and
+/// when the peer does.
 template <auto Member>
 struct TimedOut {
   friend bool &timed_out(uWS::WebSocketData &data) { return data.*Member; }
@@ -129,12 +136,13 @@ void restart_idle_timeout(WebSocket<SSL> *ws) {
   us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.first);
 }
 
-/// For a connection that waits for the peer's Close frame: puts its deadline back where µWebSockets, at every read and write, or
-/// we ourselves have set the timeout. After it the connection is cut, rather than pinged first.
+/// For a connection that waits for the peer's Close frame: puts its deadline back where µWebSockets, at every
+/// read and write, or we ourselves have set the timeout. After it the connection is cut, rather than pinged
+/// first.
 template <bool SSL>
 void keep_deadline(WebSocket<SSL> *ws) {
   if (SocketData *data = ws->getUserData(); data->closing) {
-    std::int64_t left = std::max<std::int64_t>(data->end().deadline - steady_milliseconds(), 1);
+    std::int64_t left = std::max<std::int64_t>(data->ensure_ending().deadline - steady_milliseconds(), 1);
     us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<unsigned int>((left + 999) / 1000));
     timed_out(*upgraded_data<SSL>(ws)) = true;
   }
@@ -143,7 +151,7 @@ void keep_deadline(WebSocket<SSL> *ws) {
 /// Likewise. True: the time was up already, and the connection has been cut.
 template <bool SSL>
 bool enforce_deadline(WebSocket<SSL> *ws) {
-  if (ws->getUserData()->end().deadline <= steady_milliseconds()) {
+  if (ws->getUserData()->ensure_ending().deadline <= steady_milliseconds()) {
     cut<SSL>(ws);
     return true;
   }
@@ -156,14 +164,15 @@ template <bool SSL>
 void start_deadline(WebSocket<SSL> *ws) {
   SocketData *data = ws->getUserData();
   data->closing = true;
-  data->end().deadline = steady_milliseconds() + close_timeout * 1000;
+  data->ensure_ending().deadline = steady_milliseconds() + close_timeout * 1000;
   enforce_deadline<SSL>(ws);
 }
 
-/// The end: close event and FIN. For a socket that is `shutting_down`, µWebSockets ignores what still comes in.
+/// The end: close event and FIN. For a socket that is `shutting_down`, µWebSockets ignores what still comes
+/// in.
 template <bool SSL>
 void complete(WebSocket<SSL> *ws, bool &shutting_down) {
-  bool has_left = ws->getUserData()->end().has_left;
+  bool has_left = ws->getUserData()->ensure_ending().has_left;
   shutting_down = true;
   us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
   us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
@@ -174,11 +183,12 @@ void complete(WebSocket<SSL> *ws, bool &shutting_down) {
   }
 }
 
-/// Answers the peer's Close frame, or its error, with ours, and ends the connection when everything is written.
+/// Answers the peer's Close frame, or its error, with ours, and ends the connection when everything is
+/// written.
 template <bool SSL>
 void finish(WebSocket<SSL> *ws, bool &shutting_down) {
   SocketData *data = ws->getUserData();
-  send_close_frame<SSL>(ws, data->end().code, data->end().reason);
+  send_close_frame<SSL>(ws, data->ensure_ending().code, data->ensure_ending().reason);
   Corkable<SSL>::of(ws)->uncork();
   if (ws->getBufferedAmount() == 0) {
     complete<SSL>(ws, shutting_down);
@@ -215,7 +225,8 @@ constexpr std::uint16_t protocol_error = 1002;
 constexpr std::uint16_t invalid_payload = 1007;
 constexpr std::uint16_t message_too_big = 1009;
 
-/// What forceClose does for each of µWebSockets' reasons. It passes constants, so their text tells them apart.
+/// What forceClose does for each of µWebSockets' reasons. It passes constants, so their text tells them
+/// apart.
 constexpr std::uint16_t code_of(std::string_view reason) {
   return reason == uWS::ERR_PROTOCOL ? protocol_error : reason == uWS::ERR_TOO_BIG_MESSAGE ? message_too_big : 0;
 }
@@ -232,8 +243,8 @@ void fail(WebSocket<SSL> *ws, std::uint16_t code, bool &shutting_down) {
   }
 }
 
-/// A timeout has struck, for a connection that is not to be pinged first. The idle timeout is always in two parts, also without
-/// the Ping between them: µSockets cannot count the longest one as a whole.
+/// A timeout has struck, for a connection that is not to be pinged first. The idle timeout is always in two
+/// parts, also without the Ping between them: µSockets cannot count the longest one as a whole.
 template <bool SSL>
 void time_out(WebSocket<SSL> *ws, bool shutting_down, bool &timed_out) {
   if (shutting_down) {
@@ -269,14 +280,15 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_
   }
   SocketData *data = ws->getUserData();
   if (data->closing) {
-    data->end().code = code;
-    data->end().reason = reason;
+    data->ensure_ending().code = code;
+    data->ensure_ending().reason = reason;
     if (ws->getBufferedAmount() > 0) {
       // The peer has not waited for ours, which still waits behind other bytes.
       data->ending = data->finishing = true;
       return true;
     }
-    // The answer to our own: the handshake is complete, and the server closes the transport first (section 7.1.1).
+    // The answer to our own: the handshake is complete, and the server closes the transport first (section
+    // 7.1.1).
     us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
     cut<SSL>(ws);
   } else {
@@ -309,7 +321,8 @@ inline bool is_valid_utf8(std::string_view text) {
   return uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(text.data())), text.length());
 }
 
-/// Bytes at the end of a text that begin a character and are not the whole of it: at most 3 (RFC 3629, section 3).
+/// Bytes at the end of a text that begin a character and are not the whole of it: at most 3 (RFC 3629,
+/// section 3).
 inline std::size_t incomplete_tail(std::string_view text) {
   for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.length()); back++) {
     auto byte = static_cast<unsigned char>(text[text.length() - back]);
@@ -338,7 +351,8 @@ inline bool may_begin_character(std::string_view bytes) {
   return false;
 }
 
-/// Checks what has come of a text message since `checked`. A character that is not complete yet is looked at again.
+/// Checks what has come of a text message since `checked`. A character that is not complete yet is looked at
+/// again.
 inline bool check_text(std::string_view text, std::uint32_t &checked, bool is_whole) {
   std::string_view fresh = text.substr(checked);
   std::string_view tail = is_whole ? std::string_view() : fresh.substr(fresh.length() - incomplete_tail(fresh));
@@ -402,7 +416,8 @@ bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payloa
   return stop;
 }
 
-/// A turn of a message that was put off, and has a place if it needs one. The message is gone when it is whole or has failed.
+/// A turn of a message that was put off, and has a place if it needs one. The message is gone when it is
+/// whole or has failed.
 template <bool SSL>
 void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &message) {
   SocketData *data = ws->getUserData();
@@ -436,10 +451,10 @@ inline void append_piece(std::string &fragments, std::string_view piece, std::si
   fragments.append(piece);
 }
 
-/// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks the message's
-/// last frame, and `nested` a frame that came while another message was open. `fragments` collects a message that comes in
-/// pieces, then `control_tip` bytes of a control frame on top of it. True: the parser must stop, because the socket is closed or
-/// closing.
+/// One piece of a frame's payload, unmasked. `remaining` bytes of the frame are still to come; `fin` marks
+/// the message's last frame, and `nested` a frame that came while another message was open. `fragments`
+/// collects a message that comes in pieces, then `control_tip` bytes of a control frame on top of it. True:
+/// the parser must stop, because the socket is closed or closing.
 template <bool SSL>
 bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool nested,
              bool &shutting_down, std::string &fragments, unsigned int &control_tip) {
@@ -510,8 +525,8 @@ bool refuses_length(WebSocket<SSL> *ws, std::uint64_t length) {
   return length > context_data<SSL>(ws)->maxPayloadLength;
 }
 
-/// The first bit of RFC 7692 in a frame's first byte. The parser may ask more than once for the same frame, while its head is not
-/// complete. False: it may not be set.
+/// The first bit of RFC 7692 in a frame's first byte. The parser may ask more than once for the same frame,
+/// while its head is not complete. False: it may not be set.
 template <bool SSL>
 bool begin_compressed(WebSocket<SSL> *ws) {
   SocketData *data = ws->getUserData();
@@ -519,8 +534,8 @@ bool begin_compressed(WebSocket<SSL> *ws) {
   return data->receiving_compressed;
 }
 
-/// Marks a message, or the first fragment of one, as compressed already. µWebSockets takes an op code into a frame's first byte
-/// as it is.
+/// Marks a message, or the first fragment of one, as compressed already. µWebSockets takes an op code into a
+/// frame's first byte as it is.
 constexpr uWS::OpCode compressed(uWS::OpCode op_code) {
   return static_cast<uWS::OpCode>(static_cast<int>(op_code) | static_cast<int>(uWS::protocol::SND_COMPRESSED));
 }
@@ -547,8 +562,9 @@ inline bool is_refused(const char *frame) {
 
 namespace uWS {
 
-// A frame is refused as if it had a reserved bit set when its mask bit is clear, or when it is marked as compressed (0x40) and
-// does not begin a message (RFC 7692, section 6). The parser asks with at least 6 bytes.
+// A frame is refused as if it had a reserved bit set when its mask bit is clear, or when it is marked as
+// compressed (0x40) and does not begin a message (RFC 7692, section 6). The parser asks with at least 6
+// bytes.
 template <>
 inline bool WebSocketProtocol<true, WebSocketContext<false, true, nws::SocketData>>::rsv23(char *frame) {
   return nws::frames::is_refused(frame);
@@ -625,8 +641,8 @@ inline bool WebSocketContext<true, true, nws::SocketData>::refusePayloadLength(u
   return nws::frames::refuses_length<true>(static_cast<nws::frames::WebSocket<true> *>(s), length);
 }
 
-// Besides starting the closing handshake, `end` finishes a connection that is ending: the one way to a private member that both
-// need.
+// Besides starting the closing handshake, `end` finishes a connection that is ending: the one way to a
+// private member that both need.
 template <>
 inline void WebSocket<false, true, nws::SocketData>::end(int code, std::string_view reason) {
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, reinterpret_cast<us_socket_t *>(this)));

@@ -1,7 +1,7 @@
 // What is to be done whenever something was written to a WebSocket.
 #pragma once
 
-#include "server/uws/reading.h"  // before App.h
+#include "server/uws/read_control.h"  // before App.h
 
 #include "server/uws/uws_specializations.h"
 #include "server/websocket/connection_table.h"
@@ -14,14 +14,14 @@ std::uint32_t buffered_amount(frames::WebSocket<SSL> *ws, const SocketData *data
   return ws->getBufferedAmount() + (data->held ? static_cast<std::uint32_t>(data->held->bytes) : 0);
 }
 
-/// Polls a connection for what it may do, where that is less than everything; its timeout follows. After each write, since a
-/// write that fails makes µSockets read, and when `paused` or `waits` has changed.
+/// Polls a connection for what it may do, where that is less than everything; its timeout follows. After each
+/// write, since a write that fails makes µSockets read, and when `paused` or `waits` has changed.
 template <bool SSL>
 void poll_as_allowed(frames::WebSocket<SSL> *ws, const SocketData *data) {
   if (data->paused) {
-    Reading::stop(SSL, ws, ws->getBufferedAmount() > 0);
+    ReadControl::stop(SSL, ws, ws->getBufferedAmount() > 0);
   } else if (data->waits) {
-    Reading::park(SSL, ws);
+    ReadControl::park(SSL, ws);
   } else {
     return;
   }

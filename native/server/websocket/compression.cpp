@@ -57,7 +57,8 @@ void ScratchBuffer::trim() {
 // ---- zlib's streams; raw deflate is asked for by negative window bits (zlib.h) ----
 
 Deflater::Deflater(int window_bits, int memory_level) {
-  // zlib refuses 8. With 9 it refers to at most 250 bytes back (deflate.h, MAX_DIST), which a window of 256 bytes holds.
+  // zlib refuses 8. With 9 it refers to at most 250 bytes back (deflate.h, MAX_DIST), which a window of 256
+  // bytes holds.
   expect_memory(
       deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -std::max(window_bits, 9), memory_level, Z_DEFAULT_STRATEGY));
 }
@@ -103,8 +104,8 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
   }
   // Bit 7 of data_type: the decoder stands between two blocks (zlib.h, inflate).
   constexpr int between_blocks = 128;
-  // To begin a block with codes of its own takes zlib about a microsecond, as long as this many bytes do; a message
-  // may consist of empty blocks, of 11 bytes each.
+  // To begin a block with codes of its own takes zlib about a microsecond, as long as this many bytes do; a
+  // message may consist of empty blocks, of 11 bytes each.
   constexpr std::size_t cost_of_block = 1024;
   const std::size_t most = limit + 1;  // the byte that is too many
   const std::size_t whole = message.length() + tail.length();
@@ -209,7 +210,8 @@ std::string_view Compression::compress_fragment(std::string_view data, bool last
   if (agreed_.compressor.takeover) {
     return own_deflater().deflate(data, last, shared_.deflated);
   }
-  // Fragments end between two blocks, and blocks need not refer to earlier ones: others may use the compressor in between.
+  // Fragments end between two blocks, and blocks need not refer to earlier ones: others may use the
+  // compressor in between.
   Deflater &deflater = shared_.deflater(agreed_.compressor.bits);
   std::string_view compressed = deflater.deflate(data, last, shared_.deflated);
   deflater.reset();
@@ -259,7 +261,7 @@ Inflated Compression::decompress(CompressedMessage &message, std::size_t limit, 
   return inflated;
 }
 
-std::optional<std::string_view> PublishedForms::find(std::uint32_t number, int window_bits, std::string_view message) {
+std::optional<std::string_view> CompressedPublishCache::find(std::uint32_t number, int window_bits, std::string_view message) {
   if (kept_ > max_kept || forms_.size() > max_forms) {
     clear();
   }
@@ -277,7 +279,7 @@ std::optional<std::string_view> PublishedForms::find(std::uint32_t number, int w
   return found->second;
 }
 
-void PublishedForms::clear() {
+void CompressedPublishCache::clear() {
   forms_.clear();
   kept_ = 0;
 }

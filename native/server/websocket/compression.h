@@ -1,8 +1,8 @@
-// Compressed messages (permessage-deflate, RFC 7692): zlib's streams, who owns them, and what is kept from one message to the
-// next.
+// Compressed messages (permessage-deflate, RFC 7692): zlib's streams, who owns them, and what is kept from
+// one message to the next.
 //
-// Our own rather than µWebSockets' streams, which cannot tell a bomb from broken data, do not know of final blocks, and write
-// behind what they are given.
+// Our own rather than µWebSockets' streams, which cannot tell a bomb from broken data, do not know of final
+// blocks, and write behind what they are given.
 #pragma once
 
 #include <zlib.h>
@@ -35,8 +35,8 @@ struct CompressionOptions {
   int memory_level;
 };
 
-/// What was agreed on with one client. A window has 2 to the power of `bits` bytes (8 to 15); with `takeover` it is kept from one
-/// message to the next.
+/// What was agreed on with one client. A window has 2 to the power of `bits` bytes (8 to 15); with `takeover`
+/// it is kept from one message to the next.
 struct CompressionAgreement {
   struct Window {
     int bits;
@@ -45,7 +45,8 @@ struct CompressionAgreement {
   Window compressor, decompressor;
 };
 
-/// How long a compressed message may be that is to have at most this many bytes: what cannot be compressed grows a little.
+/// How long a compressed message may be that is to have at most this many bytes: what cannot be compressed
+/// grows a little.
 constexpr std::size_t max_compressed_length(std::size_t length) { return length + (length + 7) / 8 + 64; }
 
 /// Memory that is used again and again, and not initialised.
@@ -121,9 +122,9 @@ class Inflater {
   Inflater(const Inflater &) = delete;
   Inflater &operator=(const Inflater &) = delete;
 
-  /// Decompresses a message from `progress` on, for a cost of about `share`. Writes at most one byte more than `limit` into
-  /// `out`, which begins with what earlier steps have written. After a failure, the stream is good for nothing until it is
-  /// reset.
+  /// Decompresses a message from `progress` on, for a cost of about `share`. Writes at most one byte more
+  /// than `limit` into `out`, which begins with what earlier steps have written. After a failure, the stream
+  /// is good for nothing until it is reset.
   Inflated inflate(std::string_view message, std::size_t limit, std::size_t share, ScratchBuffer &out, Progress &progress);
   void reset();
 
@@ -145,7 +146,8 @@ struct CompressedMessage {
   std::shared_ptr<void> place = {};
 };
 
-/// What all connections of a server have in common; lives on its loop's thread. Nothing is made before it is needed.
+/// What all connections of a server have in common; lives on its loop's thread. Nothing is made before it is
+/// needed.
 class SharedCompression {
  public:
   /// Its user resets it after each message.
@@ -165,7 +167,8 @@ class SharedCompression {
   std::unique_ptr<Inflater> inflater_;
 };
 
-/// One connection's compression. What is returned is valid until the next call for any connection of the server.
+/// One connection's compression. What is returned is valid until the next call for any connection of the
+/// server.
 class Compression {
  public:
   /// `shared` outlives it.
@@ -177,7 +180,8 @@ class Compression {
   bool wants(std::size_t length, Compress choice) const {
     return length > 0 && (choice == Compress::always || (choice == Compress::by_size && length >= options_.threshold));
   }
-  /// The window of the shared compressor, where the connection has none of its own: everybody who has the same gets the same.
+  /// The window of the shared compressor, where the connection has none of its own: everybody who has the
+  /// same gets the same.
   std::optional<int> shared_window() const;
 
   /// A whole message. None where it would not become shorter, and may as well be sent as it is.
@@ -203,13 +207,14 @@ class Compression {
   std::unique_ptr<Inflater> inflater_;
 };
 
-/// Compresses what is published once for everybody who shares a compressor, rather than once for each subscriber.
-class PublishedForms {
+/// Compresses what is published once for everybody who shares a compressor, rather than once for each
+/// subscriber.
+class CompressedPublishCache {
  public:
-  explicit PublishedForms(SharedCompression &shared) : shared_(shared) {}
+  explicit CompressedPublishCache(SharedCompression &shared) : shared_(shared) {}
 
-  /// The message, compressed with this window; none where that would not make it shorter. `message` is the same for the same
-  /// number, until `clear`. Valid until the next call.
+  /// The message, compressed with this window; none where that would not make it shorter. `message` is the
+  /// same for the same number, until `clear`. Valid until the next call.
   std::optional<std::string_view> find(std::uint32_t number, int window_bits, std::string_view message);
   /// The numbers may be used again.
   void clear();

@@ -14,34 +14,35 @@ struct Fragment {
   Compress compress;
 };
 
-/// Implemented by each server for its own connections. `socket` is what ConnectionTable::find gave, and is used at once:
-/// any call may close it. All of it on the loop's thread.
+/// Implemented by each server for its own connections. `socket` is what ConnectionTable::find gave, and is
+/// used at once: any call may close it. All of it on the loop's thread.
 class ConnectionOwner {
  public:
-  /// Sends one message or Ping, after what was published to this connection before. No limit is applied: whoever answered the
-  /// sender has done that. Nothing happens once the connection is closing. `compress` is for messages alone, and means nothing
-  /// where no compression was agreed on.
+  /// Sends one message or Ping, after what was published to this connection before. No limit is applied:
+  /// whoever answered the sender has done that. Nothing happens once the connection is closing. `compress` is
+  /// for messages alone, and means nothing where no compression was agreed on.
   virtual void send(void *socket, std::string_view payload, uWS::OpCode op_code, Compress compress = Compress::by_size) = 0;
   /// Starts the closing handshake.
   virtual void close(void *socket, std::uint16_t code, std::string_view reason) = 0;
-  /// Ends the connection as an error of the peer would: nothing more is delivered, on_ending is raised. The one call that an
-  /// event may make.
+  /// Ends the connection as an error of the peer would: nothing more is delivered, on_ending is raised. The
+  /// one call that an event may make.
   virtual void fail(void *socket, std::uint16_t code) = 0;
-  /// Ends a connection for which on_ending was raised: a Close frame, the close event, and FIN when everything is written. While
-  /// the connection is paused nothing happens: `resume` raises on_ending once more.
+  /// Ends a connection for which on_ending was raised: a Close frame, the close event, and FIN when
+  /// everything is written. While the connection is paused nothing happens: `resume` raises on_ending once
+  /// more.
   virtual void finish(void *socket) = 0;
   /// Cuts the connection; its close event comes before this returns.
   virtual void terminate(void *socket) = 0;
-  /// A message in fragments begins: whatever is sent or published from now on waits behind it. Any number may have begun; the
-  /// calls below concern the one that began first.
+  /// A message in fragments begins: whatever is sent or published from now on waits behind it. Any number may
+  /// have begun; the calls below concern the one that began first.
   virtual void begin_message(void *socket) = 0;
   /// Whether no earlier bytes wait for the peer. If not, on_fragment_drain follows.
   virtual bool ready_for_fragment(void *socket) = 0;
   virtual void send_fragment(void *socket, std::string_view payload, const Fragment &fragment) = 0;
   /// Ends a message of which nothing was sent.
   virtual void withdraw_message(void *socket) = 0;
-  /// Stops reading, until `resume` or `close`: the peer is not heard, and its silence does not count. An ending that has begun
-  /// waits.
+  /// Stops reading, until `resume` or `close`: the peer is not heard, and its silence does not count. An
+  /// ending that has begun waits.
   virtual void pause(void *socket) = 0;
   virtual void resume(void *socket) = 0;
   /// Runs `step(argument)`, whose sends to this socket leave together.

@@ -1,5 +1,5 @@
-// Numbers for connections. A socket's address never leaves native/server: whoever sends holds a ConnectionId, and a call
-// with the id of a connection that has ended finds nothing, never another connection.
+// Numbers for connections. A socket's address never leaves native/server: whoever sends holds a ConnectionId,
+// and a call with the id of a connection that has ended finds nothing, never another connection.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,14 @@ namespace nws {
 
 class ConnectionOwner;
 
-/// What the sender of a connection must know to answer at once, in memory that it shares with us (it may be JavaScript's).
-/// 32 bytes: one cache line holds the whole of it. src/engine/native/ring-layout.ts knows the same layout.
+/// What the sender of a connection must know to answer at once, in memory that it shares with us (it may be
+/// JavaScript's). 32 bytes: one cache line holds the whole of it. src/engine/native/channel-layout.ts knows
+/// the same layout.
 struct Account {
   /// Bytes that µWebSockets holds for a client that does not read fast enough. Written by the server.
   std::uint32_t buffered;
-  /// Bytes in commands that were not carried out yet. Added by the sender, subtracted by whoever carries them out.
+  /// Bytes in commands that were not carried out yet. Added by the sender, subtracted by whoever carries them
+  /// out.
   std::uint32_t pending;
   /// The route's max_backpressure: of what waits. A message is taken, whatever its length, when nothing does.
   std::uint32_t limit;
@@ -25,12 +27,13 @@ struct Account {
   std::uint32_t answers;
   /// The connection that has this slot; 0 when it is free, or when no more may be sent.
   ConnectionId id;
-  /// Bytes that `buffered` is to be below, for on_buffer_low; 0 when nobody asks. Written by the sender, cleared by the server.
+  /// Bytes that `buffered` is to be below, for on_buffer_low; 0 when nobody asks. Written by the sender,
+  /// cleared by the server.
   std::uint32_t watch;
   std::uint32_t reserved[2];
 
-  /// Whether a message that was published may join the `waiting` bytes. What was sent since, and taken, has its room already; it
-  /// does not wait in front of it.
+  /// Whether a message that was published may join the `waiting` bytes. What was sent since, and taken, has
+  /// its room already; it does not wait in front of it.
   bool may_take_published(std::uint32_t waiting, std::size_t length) const {
     return waiting == 0 || std::size_t{waiting} + pending + length <= limit;
   }
@@ -43,8 +46,8 @@ static_assert(sizeof(Account) == 32);
 /// The connections of one thread, of all its servers. Not thread-safe: it belongs to its loop's thread.
 class ConnectionTable {
  public:
-  /// An id is a slot in its low bits and, above, a count of how often the slot was used. 31 bits in all, so that a
-  /// JavaScript engine keeps it as a small integer.
+  /// An id is a slot in its low bits and, above, a count of how often the slot was used. 31 bits in all, so
+  /// that a JavaScript engine keeps it as a small integer.
   static constexpr unsigned slot_bits = 20;
   static constexpr unsigned generation_bits = 11;
   static constexpr std::uint32_t slot_mask = (1u << slot_bits) - 1;

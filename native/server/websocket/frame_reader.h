@@ -1,9 +1,9 @@
-// Reads the frames of a server's WebSocket connections: as much in a turn as a connection's share allows, and the rest in later
-// turns. Internal to websocket_server.cpp.
+// Reads the frames of a server's WebSocket connections: as much in a turn as a connection's share allows, and
+// the rest in later turns. Internal to websocket_server.cpp.
 #pragma once
 
-#include "server/http/http_pipeline.h"  // before App.h
-#include "server/uws/reading.h"         // likewise
+#include "server/http/http_connection_state.h"  // before App.h
+#include "server/uws/read_control.h"            // likewise
 
 #include <deque>
 #include <string>
@@ -19,8 +19,8 @@
 
 namespace nws {
 
-/// Lives on its loop's thread. While SocketData::waits is set, the connection's unparsed input is here, and its socket is not
-/// polled.
+/// Lives on its loop's thread. While SocketData::waits is set, the connection's unparsed input is here, and
+/// its socket is not polled.
 template <bool SSL>
 class FrameReader final : private TurnTaker {
   using WebSocket = frames::WebSocket<SSL>;
@@ -35,7 +35,8 @@ class FrameReader final : private TurnTaker {
   /// What the parser counts in.
   FrameTurn &turn() { return turn_; }
 
-  /// Frames have come; the memory is the parser's to change, and has room around it. The connection may be gone afterwards.
+  /// Frames have come; the memory is the parser's to change, and has room around it. The connection may be
+  /// gone afterwards.
   void receive(WebSocket *ws, char *bytes, std::size_t length) {
     if (SocketData *data = ws->getUserData(); data->waits) {
       // TLS may bring a second piece from what was read at once.
@@ -53,7 +54,7 @@ class FrameReader final : private TurnTaker {
     if (SocketData *data = ws->getUserData(); data->waits) {
       forget(*data);
       data->waits = false;
-      Reading::unpark(SSL, ws, ws->getBufferedAmount() > 0);
+      ReadControl::unpark(SSL, ws, ws->getBufferedAmount() > 0);
     }
   }
 
@@ -100,12 +101,12 @@ class FrameReader final : private TurnTaker {
       });
     }
     if (entry = connections_.find(id); entry && !ws->getUserData()->waits) {
-      Reading::unpark(SSL, ws, ws->getBufferedAmount() > 0);
+      ReadControl::unpark(SSL, ws, ws->getBufferedAmount() > 0);
     }
   }
 
-  /// Inflates the message in front of the input as far as the connection's share allows. The input, and what is left of the
-  /// message, have other turns. The connection may be gone afterwards.
+  /// Inflates the message in front of the input as far as the connection's share allows. The input, and what
+  /// is left of the message, have other turns. The connection may be gone afterwards.
   void inflate(WebSocket *ws, ConnectionId id, UnparsedInput input) {
     bool may_begin = turn_.begin(nullptr, 0);
     if (may_begin && take_place(*input.message)) {
@@ -124,8 +125,8 @@ class FrameReader final : private TurnTaker {
     frames::keep_deadline<SSL>(ws);
   }
 
-  /// Parses as much as the connection's share allows. `take_rest` gives what is left, to be parsed in another turn. The
-  /// connection may be gone afterwards.
+  /// Parses as much as the connection's share allows. `take_rest` gives what is left, to be parsed in another
+  /// turn. The connection may be gone afterwards.
   template <typename TakeRest>
   void parse(WebSocket *ws, char *bytes, std::size_t length, TakeRest take_rest) {
     ConnectionId id = ws->getUserData()->id;
@@ -134,7 +135,7 @@ class FrameReader final : private TurnTaker {
     const char *end = bytes + length;
     bool may_begin = turn_.begin(bytes - parser->state.spillLength, parser->state.wantsHead ? 0 : parser->remainingBytes);
     if (may_begin) {
-      HttpPipeline::registered(SSL).websocket(socket, bytes, static_cast<int>(length));
+      HttpConnectionState::registered(SSL).websocket(socket, bytes, static_cast<int>(length));
       turn_.end();
       if (!connections_.find(id)) {
         turn_.take_put_off();
@@ -154,8 +155,8 @@ class FrameReader final : private TurnTaker {
     }
   }
 
-  /// Waits for a turn, in which the input is dealt with. A connection that has had nothing of its share goes before those that
-  /// have.
+  /// Waits for a turn, in which the input is dealt with. A connection that has had nothing of its share goes
+  /// before those that have.
   void keep(WebSocket *ws, ConnectionId id, UnparsedInput input) {
     ws->getUserData()->waits = true;
     unparsed_.insert_or_assign(id, std::move(input));
@@ -205,8 +206,8 @@ class FrameReader final : private TurnTaker {
   Turns &turns_;
   FrameTurn turn_;
   std::unordered_map<ConnectionId, UnparsedInput> unparsed_;
-  /// Whose compressed message waits until one of FrameTurn's places is free. Connections may have gone since: a place goes to
-  /// the next one then.
+  /// Whose compressed message waits until one of FrameTurn's places is free. Connections may have gone since:
+  /// a place goes to the next one then.
   std::deque<ConnectionId> without_place_;
 };
 
@@ -214,7 +215,7 @@ template <bool SSL>
 us_socket_t *receive_frames(us_socket_t *socket, char *data, int length) {
   // One that was shut down has no SocketData any more.
   if (!us_socket_is_shut_down(SSL, socket)) {
-    ReadGuard guard(SSL, socket);
+    TlsWriteDeferral guard(SSL, socket);
     auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
     ws->getUserData()->route->owner->receive(ws, data, static_cast<std::size_t>(length));
   }

@@ -1,4 +1,5 @@
-// The share of a turn that one WebSocket connection's frames have, and where its parser was stopped when that was used up.
+// The share of a turn that one WebSocket connection's frames have, and where its parser was stopped when that
+// was used up.
 #pragma once
 
 #include <algorithm>
@@ -17,23 +18,24 @@ namespace nws {
 /// One for all connections of a server, since one connection is parsed at a time. Lives on the loop's thread.
 class FrameTurn {
  public:
-  /// Bytes of a long message that take as long as an event. A text that is not ASCII is the slowest: some 6 ns a byte, until
-  /// it is a string of JavaScript.
+  /// Bytes of a long message that take as long as an event. A text that is not ASCII is the slowest: some 6
+  /// ns a byte, until it is a string of JavaScript.
   static constexpr std::size_t bytes_of_event = 1024;
-  /// Longer messages have come in several turns, and end in one. What is shorter is bounded by what is read in a turn.
+  /// Longer messages have come in several turns, and end in one. What is shorter is bounded by what is read
+  /// in a turn.
   static constexpr std::size_t long_message = LIBUS_RECV_BUFFER_LENGTH;
-  /// Messages that may be inflated in steps at the same time: each of them holds what it has inflated to. The others wait for
-  /// the place of one of them (frame_reader.h).
+  /// Messages that may be inflated in steps at the same time: each of them holds what it has inflated to. The
+  /// others wait for the place of one of them (frame_reader.h).
   static constexpr std::uint32_t max_inflating = 4;
-  /// Bytes of a compressed message that is inflated in one step, and needs no such place: deflate makes at most 1,032 times
-  /// as much of them (zlib's technical notes), about Turns::max_inflated.
+  /// Bytes of a compressed message that is inflated in one step, and needs no such place: deflate makes at
+  /// most 1,032 times as much of them (zlib's technical notes), about Turns::max_inflated.
   static constexpr std::size_t max_short = 1024;
 
   /// The turns outlive this.
   explicit FrameTurn(Turns &turns) : turns_(turns) {}
 
-  /// Before a connection's input is parsed. `input` is where the parser begins, and `to_first_head` the rest of a frame that
-  /// stands before the first head. False: all connections together have had their share.
+  /// Before a connection's input is parsed. `input` is where the parser begins, and `to_first_head` the rest
+  /// of a frame that stands before the first head. False: all connections together have had their share.
   bool begin(const char *input, std::uint64_t to_first_head) {
     events_left_ = turns_.events_left();
     spent_ = 0;
@@ -45,14 +47,15 @@ class FrameTurn {
   /// After it.
   void end() { turns_.spend_events(spent_); }
 
-  /// The parser begins a frame with a payload of this length, and has not unmasked it yet. A head has 2, 4 or 10 bytes, and a
-  /// mask of 4 (RFC 6455, section 5.2).
+  /// The parser begins a frame with a payload of this length, and has not unmasked it yet. A head has 2, 4 or
+  /// 10 bytes, and a mask of 4 (RFC 6455, section 5.2).
   void begin_frame(std::uint64_t length) {
     int short_length = input_[next_head_ + 1] & 0x7f;
     next_head_ += (short_length < 126 ? 6 : short_length == 126 ? 8 : 14) + length;
   }
 
-  /// An event with a payload of this length was raised. True: it was the last of this turn, and the parser must stop.
+  /// An event with a payload of this length was raised. True: it was the last of this turn, and the parser
+  /// must stop.
   bool spend_event(std::size_t length) {
     auto cost = static_cast<std::uint32_t>(1 + (length > long_message ? length / bytes_of_event : 0));
     spent_ += cost;

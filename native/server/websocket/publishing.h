@@ -1,4 +1,5 @@
-// Topics, their subscribers, and what is published to them: the part of a server that knows µWebSockets' topic tree.
+// Topics, their subscribers, and what is published to them: the part of a server that knows µWebSockets'
+// topic tree.
 #pragma once
 
 #include <memory>
@@ -23,8 +24,9 @@ class Publishing {
   Publishing(ConnectionTable &connections, ServerEvents &events, Counters &counters, SharedCompression &compression)
       : connections_(connections), events_(events), counters_(counters), compressed_(compression) {}
 
-  /// Makes the tree, which its user deletes. Our own, rather than the one that App makes: so that we know when a subscriber's
-  /// queue has grown, and so that nothing is left in µWebSockets' lists of loop handlers, which must not change while they run.
+  /// Makes the tree, which its user deletes. Our own, rather than the one that App makes: so that we know
+  /// when a subscriber's queue has grown, and so that nothing is left in µWebSockets' lists of loop handlers,
+  /// which must not change while they run.
   TopicTree *make_tree() {
     return tree_ = new TopicTree([this](uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message,
                                         TopicTree::IteratorFlags flags) { return deliver(subscriber, message, flags); });
@@ -152,7 +154,7 @@ class Publishing {
       note_buffered<SSL>(ws, data, connections_);
       return true;
     }
-    ReadGuard guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
+    TlsWriteDeferral guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
     Compression *compression = data->compression.get();
     if (compression && compression->wants(payload.length(), compress)) {
       auto window = compression->shared_window();
@@ -166,7 +168,8 @@ class Publishing {
     return true;
   }
 
-  /// The tree hands over a subscriber's messages one by one, marking the first and the last. True would stop it short.
+  /// The tree hands over a subscriber's messages one by one, marking the first and the last. True would stop
+  /// it short.
   bool deliver(uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message, TopicTree::IteratorFlags flags) {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     auto *corkable = frames::Corkable<SSL>::of(ws);
@@ -190,7 +193,7 @@ class Publishing {
   Counters &counters_;
   TopicTree *tree_ = nullptr;
   bool corked_by_delivery_ = false;
-  PublishedForms compressed_;
+  CompressedPublishCache compressed_;
   std::uint32_t last_number_ = 0;
 };
 

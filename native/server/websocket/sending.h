@@ -104,7 +104,7 @@ class Sending {
       data->held->awaits_drain = false;
       events_.on_fragment_drain(*data);
     }
-    tell_of_room(data);
+    emit_drain_if_due(data);
   }
 
  private:
@@ -126,11 +126,11 @@ class Sending {
       connections_.account(data->id).limit += data->route->options.max_fragment_length;
     }
     note_buffered(ws, data);
-    tell_of_room(data);
+    emit_drain_if_due(data);
   }
 
   void write(WebSocket *ws, SocketData *data, std::string_view payload, uWS::OpCode op_code, Compress compress) {
-    ReadGuard guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
+    TlsWriteDeferral guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
     if (data->compression && data->compression->wants(payload.length(), compress)) {
       frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
       compression_.deflated.trim();
@@ -140,7 +140,7 @@ class Sending {
   }
 
   /// Raises the events that are asked for when the queue is this short.
-  void tell_of_room(SocketData *data) {
+  void emit_drain_if_due(SocketData *data) {
     Account &account = connections_.account(data->id);
     if (account.buffered < account.watch) {
       account.watch = 0;

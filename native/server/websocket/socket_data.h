@@ -15,7 +15,8 @@
 
 namespace nws {
 
-/// Is told of what comes for a connection: its frames, and by their parser (uws_specializations.h) that its end has begun.
+/// Is told of what comes for a connection: its frames, and by their parser (uws_specializations.h) that its
+/// end has begun.
 class EndingObserver {
  public:
   virtual void ending(void *socket) = 0;
@@ -33,8 +34,9 @@ using ConnectionId = std::uint32_t;
 
 using TopicTree = uWS::TopicTree<uWS::TopicTreeMessage, uWS::TopicTreeBigMessage>;
 
-/// What one WebSocket route asks of its connections. Defaults and ranges are the caller's: each part of an idle timeout
-/// (websocket_side.h) is at most Timeouts::longest, so that the whole is at most 960 seconds.
+/// What one WebSocket route asks of its connections. Defaults and ranges are the caller's: each part of an
+/// idle timeout (websocket_connections.h) is at most Timeouts::longest, so that the whole is at most 960
+/// seconds.
 struct RouteOptions {
   std::uint32_t max_payload_length;
   std::uint32_t max_backpressure;
@@ -59,8 +61,8 @@ struct Route {
 struct Ending {
   /// While we wait for the peer's Close frame: how long (milliseconds, steady clock).
   std::int64_t deadline = 0;
-  /// What the connection ends with, once that is known: the peer's Close frame, or the code of an error. Reported in place of
-  /// 1006.
+  /// What the connection ends with, once that is known: the peer's Close frame, or the code of an error.
+  /// Reported in place of 1006.
   std::uint16_t code = 0;
   std::string reason;
   /// The peer has sent FIN behind it.
@@ -99,7 +101,8 @@ struct HeldMessages {
   }
 };
 
-/// Lives inside the µWebSockets socket, which constructs it at the upgrade and destroys it when the connection ends.
+/// Lives inside the µWebSockets socket, which constructs it at the upgrade and destroys it when the
+/// connection ends.
 struct SocketData {
   /// Belongs to the server, and outlives the connection.
   const Route *route = nullptr;
@@ -114,28 +117,32 @@ struct SocketData {
   ConnectionId id = 0;
   /// We have sent a Close frame: nothing more is sent or delivered.
   bool closing = false;
-  /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier messages may still be
-  /// sent, until ConnectionOwner::finish.
+  /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier
+  /// messages may still be sent, until ConnectionOwner::finish.
   bool ending = false;
-  /// The Close frame that ends it has been sent, but waits behind other bytes: the end comes when they have been written.
+  /// The Close frame that ends it has been sent, but waits behind other bytes: the end comes when they have
+  /// been written.
   bool finishing = false;
   /// The message that is being received is compressed.
   bool receiving_compressed = false;
   /// Nothing is read until ConnectionOwner::resume.
   bool paused = false;
-  /// Input that was read waits to be parsed, for a turn of this connection or for `resume`. Nothing is read meanwhile.
+  /// Input that was read waits to be parsed, for a turn of this connection or for `resume`. Nothing is read
+  /// meanwhile.
   bool waits = false;
-  /// Bytes of a text message in pieces that are known to be valid UTF-8, or its last character that is not complete.
+  /// Bytes of a text message in pieces that are known to be valid UTF-8, or its last character that is not
+  /// complete.
   std::uint32_t checked_text = 0;
 
-  Ending &end() {
+  Ending &ensure_ending() {
     if (!ending_data) {
       ending_data = std::make_unique<Ending>();
     }
     return *ending_data;
   }
 };
-// With this, a WebSocket takes as much memory as the HTTP connection that it was, and the upgrade moves nothing.
+// With this, a WebSocket takes as much memory as the HTTP connection that it was, and the upgrade moves
+// nothing.
 static_assert(sizeof(SocketData) <= 64);
 
 }  // namespace nws

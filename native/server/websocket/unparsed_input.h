@@ -12,8 +12,9 @@
 
 namespace nws {
 
-/// The bytes, with the room around them that µWebSockets' parser reads and writes, so that the parser can go on in place however
-/// often it is stopped. At most what a socket is read for at once, and in front of it one compressed message.
+/// The bytes, with the room around them that µWebSockets' parser reads and writes, so that the parser can go
+/// on in place however often it is stopped. At most what a socket is read for at once, and in front of it one
+/// compressed message.
 class UnparsedInput {
  public:
   UnparsedInput(std::unique_ptr<CompressedMessage> first, std::string_view rest) : message(std::move(first)) { assign(rest, {}); }

@@ -1,8 +1,8 @@
 // The WebSocket half of a server: its routes' contexts and its connections. Internal to websocket_server.cpp.
 #pragma once
 
-#include "server/http/http_pipeline.h"  // before App.h
-#include "server/uws/reading.h"         // likewise
+#include "server/http/http_connection_state.h"  // before App.h
+#include "server/uws/read_control.h"            // likewise
 
 #include <algorithm>
 #include <string_view>
@@ -20,14 +20,14 @@ namespace nws {
 
 /// Owns the connections from their handshake on.
 template <bool SSL>
-class WebSocketSide final : public ConnectionOwner, private EndingObserver {
+class WebSocketConnections final : public ConnectionOwner, private EndingObserver {
   using WebSocket = frames::WebSocket<SSL>;
   using HttpResponse = uWS::HttpResponse<SSL>;
   using ContextData = frames::ContextData<SSL>;
 
  public:
-  WebSocketSide(ConnectionTable &connections, Turns &turns, std::vector<RouteOptions> routes, ServerEvents &events,
-                Counters &counters)
+  WebSocketConnections(ConnectionTable &connections, Turns &turns, std::vector<RouteOptions> routes, ServerEvents &events,
+                       Counters &counters)
       : connections_(connections),
         reader_(connections, turns),
         events_(events),
@@ -40,14 +40,15 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   }
 
   /// After `close`.
-  ~WebSocketSide() {
+  ~WebSocketConnections() {
     for (us_socket_context_t *context : contexts_) {
       static_cast<ContextData *>(us_socket_context_ext(SSL, context))->~ContextData();
       us_socket_context_free(SSL, context);
     }
   }
 
-  /// A WebSocket route here is a set of limits: which route a request takes is decided by whoever handles on_request.
+  /// A WebSocket route here is a set of limits: which route a request takes is decided by whoever handles
+  /// on_request.
   void set_up(us_socket_context_t *http_context, TopicTree *topics) {
     for (const Route &route : routes_) {
       contexts_.push_back(make_context(route.options, http_context, topics));
@@ -185,7 +186,8 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     // Upstream measures control frames by this too. The limit of messages is applied by frames::receive.
     std::size_t max_frame = route.compression ? max_compressed_length(route.max_payload_length) : route.max_payload_length;
     context->maxPayloadLength = std::max<std::size_t>(max_frame, 125);
-    context->maxBackpressure = 0;  // never drops by itself: the limit is applied where the sender gets its answer
+    // Never drops by itself: the limit is applied where the sender gets its answer.
+    context->maxBackpressure = 0;
     context->closeOnBackpressureLimit = false;
     context->resetIdleTimeoutOnSend = false;
     context->sendPingsAutomatically = route.send_pings;
@@ -218,7 +220,7 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
     if (data->waits) {
       reader_.go_on(ws);
     } else {
-      Reading::start(SSL, ws, 0);
+      ReadControl::start(SSL, ws, 0);
       frames::restart_idle_timeout<SSL>(ws);
     }
     return true;
@@ -267,48 +269,5 @@ class WebSocketSide final : public ConnectionOwner, private EndingObserver {
   /// What the open handler made during `open`.
   ConnectionId opened_ = 0;
 };
-
-template <bool SSL>
-us_socket_t *write_websocket(us_socket_t *socket) {
-  WritableScope scope(socket);
-  socket = Reading::registered(SSL).websocket(socket);
-  // One that was shut down has no SocketData any more.
-  if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {
-    auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
-    SocketData *data = ws->getUserData();
-    if (data->paused && Reading::is_reset(ws)) {
-      data->route->owner->reset(ws);
-    } else if (data->paused || data->waits) {
-      poll_as_allowed<SSL>(ws, data);
-    } else if (data->closing) {
-      frames::keep_deadline<SSL>(ws);
-      if (data->end().has_left && Reading::is_reset(ws)) {
-        frames::cut<SSL>(ws);
-      } else if (data->end().has_left) {
-        Reading::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
-      }
-    } else if (ws->getBufferedAmount() > 0) {
-      // The peer has read, for the kernel has room again. µWebSockets goes by what still waits, and there it does not see every
-      // byte leave: OpenSSL tells of none before all that it was given have left.
-      frames::restart_idle_timeout<SSL>(ws);
-    }
-  }
-  return socket;
-}
-
-/// Behind the peer's Close frame, or its error, what waits for it is still written, and then our Close frame: until the
-/// deadline of frames::finish.
-template <bool SSL>
-us_socket_t *end_websocket(us_socket_t *socket) {
-  auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
-  bool has_data = !frames::is_shutting_down(*frames::upgraded_data<SSL>(ws));
-  bool can_write = !Reading::is_reset(socket) && (!SSL || can_write_tls(socket));
-  if (!has_data || !ws->getUserData()->ending || !can_write) {
-    return us_socket_close(SSL, socket, 0, nullptr);
-  }
-  ws->getUserData()->end().has_left = true;
-  Reading::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
-  return socket;
-}
 
 }  // namespace nws

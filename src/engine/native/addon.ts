@@ -1,4 +1,7 @@
-/** The addon as TypeScript sees it: what it exports, how it is loaded, and what its refusals of TLS material mean. */
+/**
+ * The addon as TypeScript sees it: what it exports, how it is loaded, and what its refusals of TLS material
+ * mean.
+ */
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -15,10 +18,13 @@ import type {
   Payload,
   TlsSource,
 } from '../contract.js'
-import type { Compress } from './ring-layout.js'
-import type { RingAddon } from './rings.js'
+import type { Compress } from './channel-layout.js'
+import type { ChannelAddon } from './shared-channel.js'
 
-/** Where the addon, of which a thread has one, keeps its engine: the engine's module may be evaluated more than once, by test runners for example. */
+/**
+ * Where the addon, of which a thread has one, keeps its engine: the engine's module may be evaluated more
+ * than once, by test runners for example.
+ */
 export const ENGINE = Symbol.for('native-websocket-server.engine')
 
 /** The class that the addon exports (`native/binding/server_wrap.h`). */
@@ -61,7 +67,7 @@ export interface AddonServer {
   dispose(): void
 }
 
-export interface Addon extends RingAddon {
+export interface Addon extends ChannelAddon {
   WebSocketServer: new (number: number, options: ListenAddress & EngineServerOptions) => AddonServer
   beginMessage(id: ConnectionId): void
   readyForFragment(id: ConnectionId): boolean
@@ -110,7 +116,10 @@ export function loadAddon(): Addon {
 /** The package's own folder. */
 const ROOT = new URL('../../../', import.meta.url)
 
-/** An install step that builds nothing leaves its reason. Without one it never ran: npm can be told to run none. */
+/**
+ * An install step that builds nothing leaves its reason. Without one it never ran: npm can be told to run
+ * none.
+ */
 const NEVER_INSTALLED =
   'the package\'s install script has not run; "npm rebuild native-websocket-server --ignore-scripts=false" runs it (in a clone: "npm run build")'
 
@@ -128,7 +137,10 @@ interface TlsFailure {
   readonly block: number
 }
 
-/** Throws TlsError in place of the addon's error: its OpenSSL may be stricter than the one that has checked the entries. */
+/**
+ * Throws TlsError in place of the addon's error: its OpenSSL may be stricter than the one that has checked
+ * the entries.
+ */
 export function translateTlsFailure<T>(entries: readonly EngineTls[] | undefined, make: () => T): T {
   try {
     return make()

@@ -1,6 +1,7 @@
 /**
  * The layout of the memory through which events and commands pass in batches between JavaScript and C++.
- * `native/binding/protocol.h` says the same in C++, and `native/server/websocket/connection_table.h` the layout of accounts.
+ * `native/binding/protocol.h` says the same in C++, and `native/server/websocket/connection_table.h` the
+ * layout of accounts.
  *
  * A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
  */
@@ -46,7 +47,10 @@ export enum Command {
   sendPong = 6,
 }
 
-/** In the kind of `sendText` and `sendBinary`, and wherever a long message goes past the outbox: what is to be compressed. */
+/**
+ * In the kind of `sendText` and `sendBinary`, and wherever a long message goes past the outbox: what is to be
+ * compressed.
+ */
 export enum Compress {
   bySize = 0,
   always = 1,
@@ -84,11 +88,17 @@ export const SLOT_MASK = 0xfffff
 export const HEADER_WORDS = 3
 /** Bytes. Untouched pages cost nothing: this is room for the million connections that an id can name. */
 export const ACCOUNTS_SIZE = (SLOT_MASK + 1) << (ACCOUNT_SHIFT + 2)
-/** Bytes of the inbox: a few thousand short messages. What one loop iteration brings beyond that waits in C++ until it has been read. */
+/**
+ * Bytes of the inbox: a few thousand short messages. What one loop iteration brings beyond that waits in C++
+ * until it has been read.
+ */
 export const INBOX_SIZE = 256 * 1024
 /** Bytes of the outbox. */
 export const OUTBOX_SIZE = 256 * 1024
-/** A message longer than this (bytes, or UTF-16 units of a string) is not copied into the outbox but sent from the caller's memory. */
+/**
+ * A message longer than this (bytes, or UTF-16 units of a string) is not copied into the outbox but sent from
+ * the caller's memory.
+ */
 export const MAX_COPIED_MESSAGE = 4 * 1024
 /** As above, while a callback is corked: as much as µWebSockets puts together for one write. */
 export const MAX_CORKED_MESSAGE = 16 * 1024

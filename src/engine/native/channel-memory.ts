@@ -1,4 +1,4 @@
-/** Reads and writes the bytes of the rings. All of it runs for every message, and was measured. */
+/** Reads and writes the bytes of the channel. All of it runs for every message, and was measured. */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../../util/bytes.js'
 import type { Payload } from '../contract.js'

@@ -19,14 +19,11 @@ import type {
   ServerEvents,
 } from '../contract.js'
 import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './addon.js'
+import { compressChoice } from './channel-layout.js'
 import { requestHeadOf } from './request.js'
-import { compressChoice } from './ring-layout.js'
-import { Rings, type ServerRecords } from './rings.js'
+import { type ServerRecords, SharedChannel } from './shared-channel.js'
 
-/**
- * Loads the addon, once for each thread. Throws EngineError, which says what was tried, and why the install step built none when
- * it has left a reason.
- */
+/** Loads the addon, once for each thread. Throws EngineError: what was tried, and why none was built. */
 export function loadNative(): Engine {
   const addon = loadAddon()
   addon[ENGINE] ??= new NativeEngine(addon)
@@ -36,18 +33,19 @@ export function loadNative(): Engine {
 class NativeEngine implements Engine {
   readonly name = 'native'
   readonly addon: Addon
-  readonly rings: Rings
+  readonly channel: SharedChannel
   /** Every server from `listen` to the last of its events, by number: what keeps it from being collected. */
   readonly servers = new Map<number, NativeServer>()
   #lastNumber = 0
 
   constructor(addon: Addon) {
     this.addon = addon
-    this.rings = new Rings(addon, this.servers)
+    this.channel = new SharedChannel(addon, this.servers)
   }
 
   createServer(options: EngineServerOptions, events: ServerEvents): EngineServer {
-    // 24 bits in a record carry the number. It comes round after 16 million servers; one that still runs keeps its own.
+    // 24 bits in a record carry the number. It comes round after 16 million servers; one that still runs
+    // keeps its own.
     do this.#lastNumber = (this.#lastNumber % 0xffffff) + 1
     while (this.servers.has(this.#lastNumber))
     return new NativeServer(this, this.#lastNumber, options, events)
@@ -143,84 +141,84 @@ class NativeServer implements EngineServer, ServerRecords {
   ): ConnectionId {
     const all = compression === undefined ? headers : [...headers, 'Sec-WebSocket-Extensions', compression.extension]
     const id = this.#addonServer?.accept(exchange, route, protocol, all, compression) ?? 0
-    if (id !== 0) this.#engine.rings.open(id, events)
+    if (id !== 0) this.#engine.channel.open(id, events)
     return id
   }
 
   send(id: ConnectionId, data: Payload, compress?: boolean): number {
-    const { rings } = this.#engine
-    const answer = rings.send(id, data, compress)
-    if (answer === 0 && rings.isOpen(id)) this.#sendsDropped += 1
+    const { channel } = this.#engine
+    const answer = channel.send(id, data, compress)
+    if (answer === 0 && channel.isOpen(id)) this.#sendsDropped += 1
     return answer
   }
 
   ping(id: ConnectionId, data: Payload): number {
-    return this.#engine.rings.ping(id, data)
+    return this.#engine.channel.ping(id, data)
   }
 
   close(id: ConnectionId, code: number, reason: string): void {
-    this.#engine.rings.close(id, code, reason)
+    this.#engine.channel.close(id, code, reason)
   }
 
   terminate(id: ConnectionId): void {
-    this.#engine.rings.terminate(id)
+    this.#engine.channel.terminate(id)
   }
 
   bufferedAmount(id: ConnectionId): number {
-    return this.#engine.rings.bufferedAmount(id)
+    return this.#engine.channel.bufferedAmount(id)
   }
 
-  watchBuffer(id: ConnectionId, threshold: number): boolean {
-    return this.#engine.rings.watchBuffer(id, threshold)
+  setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean {
+    return this.#engine.channel.setBufferedAmountLowThreshold(id, threshold)
   }
 
   isOpen(id: ConnectionId): boolean {
-    return this.#engine.rings.isOpen(id)
+    return this.#engine.channel.isOpen(id)
   }
 
   cork<R>(_id: ConnectionId, callback: () => R): R {
-    return this.#engine.rings.cork(callback)
+    return this.#engine.channel.cork(callback)
   }
 
   beginMessage(id: ConnectionId): void {
-    if (this.#engine.rings.isOpen(id)) this.#engine.addon.beginMessage(id)
+    if (this.#engine.channel.isOpen(id)) this.#engine.addon.beginMessage(id)
   }
 
   readyForFragment(id: ConnectionId): boolean {
-    return !this.#engine.rings.isOpen(id) || this.#engine.addon.readyForFragment(id)
+    return !this.#engine.channel.isOpen(id) || this.#engine.addon.readyForFragment(id)
   }
 
   sendFragment(id: ConnectionId, data: Uint8Array, { isBinary, isFirst, isLast, compress }: Fragment): void {
-    if (!this.#engine.rings.isOpen(id)) return
+    if (!this.#engine.channel.isOpen(id)) return
     this.#engine.addon.sendFragment(id, data, isBinary, isFirst, isLast, compressChoice(compress))
   }
 
   withdrawMessage(id: ConnectionId): void {
-    if (this.#engine.rings.isOpen(id)) this.#engine.addon.withdrawMessage(id)
+    if (this.#engine.channel.isOpen(id)) this.#engine.addon.withdrawMessage(id)
   }
 
   pause(id: ConnectionId): void {
-    if (this.#engine.rings.isOpen(id)) this.#engine.addon.pause(id)
+    if (this.#engine.channel.isOpen(id)) this.#engine.addon.pause(id)
   }
 
   resume(id: ConnectionId): void {
-    if (this.#engine.rings.isOpen(id)) this.#engine.addon.resume(id)
+    if (this.#engine.channel.isOpen(id)) this.#engine.addon.resume(id)
   }
 
   subscribe(id: ConnectionId, topic: string): boolean {
-    return this.#engine.rings.isOpen(id) && this.#engine.addon.subscribe(id, topic)
+    return this.#engine.channel.isOpen(id) && this.#engine.addon.subscribe(id, topic)
   }
 
   unsubscribe(id: ConnectionId, topic: string): boolean {
-    return this.#engine.rings.isOpen(id) && this.#engine.addon.unsubscribe(id, topic)
+    return this.#engine.channel.isOpen(id) && this.#engine.addon.unsubscribe(id, topic)
   }
 
   isSubscribed(id: ConnectionId, topic: string): boolean {
-    return this.#engine.rings.isOpen(id) && this.#engine.addon.isSubscribed(id, topic)
+    return this.#engine.channel.isOpen(id) && this.#engine.addon.isSubscribed(id, topic)
   }
 
   topics(id: ConnectionId): string[] {
-    return this.#engine.rings.isOpen(id) ? this.#engine.addon.topics(id) : []
+    return this.#engine.channel.isOpen(id) ? this.#engine.addon.topics(id) : []
   }
 
   publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean {
@@ -259,7 +257,7 @@ class NativeServer implements EngineServer, ServerRecords {
     server.dispose()
   }
 
-  // ---- what the rings deliver ----
+  // ---- what the channel deliver ----
 
   requested(exchange: ExchangeId, lines: string): void {
     this.#events.request(exchange, requestHeadOf(lines))

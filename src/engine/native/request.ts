@@ -2,7 +2,10 @@
 import { Buffer } from 'node:buffer'
 import type { RequestHead } from '../contract.js'
 
-/** V8 copies a piece of a string only when it is shorter (SlicedString::kMinLength); a longer one refers to the whole. */
+/**
+ * V8 copies a piece of a string only when it is shorter (SlicedString::kMinLength); a longer one refers to
+ * the whole.
+ */
 const LEAST_SLICED = 13
 
 /** Method, URL, addresses, and anything for a body, each in a line of its own; then the fields. */
@@ -22,7 +25,10 @@ export function requestHeadOf(lines: string): RequestHead {
   }
 }
 
-/** Of the request before. Behind a proxy all have the same one, and a single string then serves all their sockets. */
+/**
+ * Of the request before. Behind a proxy all have the same one, and a single string then serves all their
+ * sockets.
+ */
 let lastAddress = ''
 
 function ownAddress(piece: string): string {

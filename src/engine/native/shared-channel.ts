@@ -1,7 +1,9 @@
 /**
- * What passes in batches between JavaScript and C++: events in one ring, commands in the other (`ring-layout.ts`).
+ * What passes in batches between JavaScript and C++: events in the inbox, commands in the outbox
+ * (`channel-layout.ts`).
  *
- * Long because reading and writing share the accounts and one loop, and a call across modules would cost on every message.
+ * Long because reading and writing share the accounts and one loop, and a call across modules would cost on
+ * every message.
  */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../../util/bytes.js'
@@ -25,11 +27,11 @@ import {
   MAX_CORKED_MESSAGE,
   OUTBOX_SIZE,
   SLOT_MASK,
-} from './ring-layout.js'
-import { at, memoryOf, newMemory, readBytes, readText, sizeOf, wordsOf, writeBytes, writeText } from './ring-memory.js'
+} from './channel-layout.js'
+import { at, memoryOf, newMemory, readBytes, readText, sizeOf, wordsOf, writeBytes, writeText } from './channel-memory.js'
 
 /** What the addon offers to this file. */
-export interface RingAddon {
+export interface ChannelAddon {
   attach(shared: {
     accounts: ArrayBuffer
     control: ArrayBuffer
@@ -54,11 +56,11 @@ export interface ServerRecords {
 }
 
 /**
- * The rings of one thread: all its servers share them, so that one call delivers everything and the order is kept.
- * A connection's events go straight to its ConnectionEvents.
+ * The channel of one thread: all its servers share it, so that one call delivers everything and the order
+ * is kept. A connection's events go straight to its ConnectionEvents.
  */
-export class Rings {
-  readonly #addon: RingAddon
+export class SharedChannel {
+  readonly #addon: ChannelAddon
   readonly #servers: ReadonlyMap<number, ServerRecords>
   readonly #control = new Uint32Array(Control.words)
   readonly #accounts = new Uint32Array(ACCOUNTS_SIZE / 4)
@@ -70,13 +72,14 @@ export class Rings {
   /** Bytes; more than MAX_COPIED_MESSAGE while a callback is corked. */
   #longestCopied = 0
 
-  // Nobody else ever sees these two: C++ writes and reads them for as long as the thread lives, so they must not be detached.
+  // Nobody else ever sees these two: C++ writes and reads them for as long as the thread lives, so they must
+  // not be detached.
   readonly #inbox = newMemory(INBOX_SIZE)
   readonly #inboxWords = wordsOf(this.#inbox)
   readonly #outbox = newMemory(OUTBOX_SIZE)
   readonly #outboxWords = wordsOf(this.#outbox)
 
-  constructor(addon: RingAddon, servers: ReadonlyMap<number, ServerRecords>) {
+  constructor(addon: ChannelAddon, servers: ReadonlyMap<number, ServerRecords>) {
     this.#addon = addon
     this.#servers = servers
     addon.attach({
@@ -107,8 +110,8 @@ export class Rings {
     return at(this.#accounts, account + Account.buffered) + at(this.#accounts, account + Account.pending)
   }
 
-  /** As EngineServer.watchBuffer. */
-  watchBuffer(id: ConnectionId, threshold: number): boolean {
+  /** As EngineServer.setBufferedAmountLowThreshold. */
+  setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean {
     const accounts = this.#accounts
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
     // Only what was handed over can tell when it has left.
@@ -159,14 +162,20 @@ export class Rings {
     this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] = 0
   }
 
-  /** A Pong counts as queued, but gets no answer. It is left out for a client that reads nothing: RFC 6455, section 5.5.3, allows that. */
+  /**
+   * A Pong counts as queued, but gets no answer. It is left out for a client that reads nothing: RFC 6455,
+   * section 5.5.3, allows that.
+   */
   #pong(id: ConnectionId, data: Buffer): void {
     const accounts = this.#accounts
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
     if (accounts[account + Account.id] === id && this.#hasRoom(account, data.length)) this.#put(id, Command.sendPong, data)
   }
 
-  /** Where a record with `length` payload bytes goes in the outbox, which is carried out first when it is full. */
+  /**
+   * Where a record with `length` payload bytes goes in the outbox, which is carried out first when it is
+   * full.
+   */
   #reserve(length: number): number {
     const end = at(this.#control, Control.outboxEnd)
     if ((end + HEADER_WORDS) * 4 + length <= OUTBOX_SIZE) return end
@@ -175,8 +184,8 @@ export class Rings {
   }
 
   /**
-   * Writes one command with a payload of at most MAX_COPIED_MESSAGE. Messages and Pings are subject to the limit, and are answered as
-   * `send` does.
+   * Writes one command with a payload of at most MAX_COPIED_MESSAGE. Messages and Pings are subject to the
+   * limit, and are answered as `send` does.
    */
   #put(id: ConnectionId, kind: number, data: Payload): number {
     const accounts = this.#accounts
@@ -188,7 +197,8 @@ export class Rings {
     const start = (end + HEADER_WORDS) * 4
     const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data, most)
     if ((kind & KIND_MASK) <= Command.sendPing && !this.#hasRoom(account, length)) {
-      // Carrying out what is pending may give room; the record, which was not committed, is then written again.
+      // Carrying out what is pending may give room; the record, which was not committed, is then written
+      // again.
       if (accounts[account + Account.pending] === 0) return this.#refuse(account)
       this.#addon.drain()
       if (accounts[account + Account.id] !== id) return 0
@@ -238,8 +248,8 @@ export class Rings {
   }
 
   /**
-   * Reads the inbox to its end, which moves on while handlers call into C++. Each record counts as read before its handler
-   * runs: should one throw, nothing but its own event is lost.
+   * Reads the inbox to its end, which moves on while handlers call into C++. Each record counts as read
+   * before its handler runs: should one throw, nothing but its own event is lost.
    */
   #deliver(): void {
     const control = this.#control
@@ -291,7 +301,7 @@ export class Rings {
         connection.onPong(readBytes(this.#inbox, start, length))
         break
       case Event.bufferLow:
-        connection.onBufferLow()
+        connection.onBufferedAmountLow()
         break
       case Event.fragmentDrain:
         connection.onFragmentDrain()

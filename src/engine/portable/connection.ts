@@ -12,8 +12,8 @@ import type { CompressionAgreement, ConnectionEvents, EngineRoute, Fragment, Pay
 import { closeCodeOf } from './errors.js'
 import { type HeldMessage, MessageInFragments } from './fragments.js'
 import { FrameReader } from './frames.js'
+import { IdleTracker } from './idle-tracker.js'
 import type { PacedInput } from './input.js'
-import { Silence } from './silence.js'
 import type { Traffic } from './traffic.js'
 
 /** Seconds between the ping and the idle timeout: half of it, and at most this. */
@@ -33,12 +33,15 @@ export class PortableConnection {
   readonly #limits: EngineRoute
   readonly #traffic: Traffic
   readonly #events: ConnectionEvents
-  /** Payload bytes taken by `send` and `ping` since the start, and those of them that were given to the kernel. */
+  /**
+   * Payload bytes taken by `send` and `ping` since the start, and those of them that were given to the
+   * kernel.
+   */
   #taken = 0
   #flushed = 0
   /**
-   * Earlier bytes that do not count as waiting. Node reports each write to a TLS socket as done only one turn of the loop later, and
-   * compresses on another thread.
+   * Earlier bytes that do not count as waiting. Node reports each write to a TLS socket as done only one turn
+   * of the loop later, and compresses on another thread.
    */
   readonly #unreported: number
   /** Whether compression was agreed on. */
@@ -46,7 +49,7 @@ export class PortableConnection {
   /** An answer of -1 owes `onDrain` when the queue is empty, an answer of 0 when there is room. */
   #owesDrainWhenEmpty = false
   #owesDrainWhenRoom = false
-  /** What `bufferedAmount` is to come down to, for `onBufferLow`. */
+  /** What `bufferedAmount` is to come down to, for `onBufferedAmountLow`. */
   #watched: number | undefined
   /** While a message is being sent in fragments. */
   #fragments: MessageInFragments | undefined
@@ -54,7 +57,7 @@ export class PortableConnection {
   #waitingAtCork: number | undefined
   #errorCode: number | undefined
   #isRefused = false
-  readonly #silence: Silence
+  readonly #silence: IdleTracker
   #hasPinged = false
 
   constructor(
@@ -75,7 +78,7 @@ export class PortableConnection {
     this.#events = events
     this.#compresses = socket.extensions !== ''
     this.#unreported = stream instanceof TLSSocket || this.#compresses ? stream.writableHighWaterMark : 0
-    this.#silence = new Silence(stream)
+    this.#silence = new IdleTracker(stream)
     this.#frames = new FrameReader(input, limits.maxPayloadLength, compression, {
       onMessage: (bytes, isBinary) => this.#receive(bytes, isBinary),
       onPing: (data) => {
@@ -106,7 +109,8 @@ export class PortableConnection {
   }
 
   get bufferedAmount(): number {
-    // The callbacks of writes come late, but empty queues, of the stream and of what is to be compressed first, say the same at once.
+    // The callbacks of writes come late, but empty queues, of the stream and of what is to be compressed
+    // first, say the same at once.
     if (this.#socket.bufferedAmount === 0) this.#flushed = this.#taken
     return this.#taken - this.#flushed + (this.#fragments?.heldBytes ?? 0)
   }
@@ -174,7 +178,7 @@ export class PortableConnection {
     setImmediate(() => this.#events.onDropped(message, isBinary))
   }
 
-  watchBuffer(threshold: number): boolean {
+  setBufferedAmountLowThreshold(threshold: number): boolean {
     if (!this.isOpen || this.bufferedAmount <= threshold) return false
     this.#watched = threshold
     return true
@@ -265,7 +269,7 @@ export class PortableConnection {
     const waiting = this.bufferedAmount
     if (this.#watched !== undefined && waiting <= this.#watched) {
       this.#watched = undefined
-      if (this.isOpen) this.#events.onBufferLow()
+      if (this.isOpen) this.#events.onBufferedAmountLow()
     }
     const isEmpty = waiting === 0
     const isDue = (this.#owesDrainWhenEmpty && isEmpty) || (this.#owesDrainWhenRoom && waiting < this.#limit)
@@ -291,7 +295,10 @@ export class PortableConnection {
     this.#input.discard()
   }
 
-  /** Ends the connection for an error that ws does not know of, in the way of ws: the client need not answer the Close frame. */
+  /**
+   * Ends the connection for an error that ws does not know of, in the way of ws: the client need not answer
+   * the Close frame.
+   */
   #refuse(code: number): void {
     this.#errorCode = code
     this.#isRefused = true
@@ -319,7 +326,10 @@ export class PortableConnection {
     this.#socket.terminate()
   }
 
-  /** Called every second or so, with the time. A connection that is closing has the 30 seconds of its handshake instead. */
+  /**
+   * Called every second or so, with the time. A connection that is closing has the 30 seconds of its
+   * handshake instead.
+   */
   checkSilence(now: number): void {
     const { idleTimeout, sendPings } = this.#limits
     if (idleTimeout === 0 || !this.isOpen || this.#input.isPaused) return

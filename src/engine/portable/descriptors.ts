@@ -7,8 +7,8 @@ export function isShortage({ code }: NodeJS.ErrnoException): boolean {
 }
 
 /**
- * Whether another descriptor can be had. It must be tried: when accept(2) fails for want of one, libuv accepts with a spare
- * descriptor and closes at once, which keeps the loop from spinning but tells nobody.
+ * Whether another descriptor can be had. It must be tried: when accept(2) fails for want of one, libuv
+ * accepts with a spare descriptor and closes at once, which keeps the loop from spinning but tells nobody.
  */
 export function hasDescriptorLeft(): boolean {
   try {

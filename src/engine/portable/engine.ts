@@ -1,9 +1,10 @@
 /**
 /**
- * The engine that runs everywhere: the `ws` package on `node:http`, behind a listener of its own. Beside serving where no addon can be
- * built, it says in plain code what the contract means.
+ * The engine that runs everywhere: the `ws` package on `node:http`, behind a listener of its own. Beside
+ * serving where no addon can be built, it says in plain code what the contract means.
  *
- * Long because the contract has many methods, most of which are a line here: what they do is in the modules beside it.
+ * Long because the contract has many methods, most of which are a line here: what they do is in the modules
+ * beside it.
  */
 import { Buffer } from 'node:buffer'
 import { WebSocketServer as WsServer } from 'ws'
@@ -133,7 +134,8 @@ class PortableServer implements EngineServer {
     const found = this.#exchanges.takeUpgrade(exchange)
     if (found === undefined) return 0
     const { request, stream, input } = found
-    // The handshake was decided above. ws reads these once more, and would choose the first protocol of several.
+    // The handshake was decided above. ws reads these once more, and would choose the first protocol of
+    // several.
     request.headers.upgrade = 'websocket'
     if (protocol === '') delete request.headers['sec-websocket-protocol']
     else request.headers['sec-websocket-protocol'] = protocol
@@ -177,8 +179,8 @@ class PortableServer implements EngineServer {
     return this.#connections.get(id)?.bufferedAmount ?? 0
   }
 
-  watchBuffer(id: ConnectionId, threshold: number): boolean {
-    return this.#connections.get(id)?.watchBuffer(threshold) ?? false
+  setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean {
+    return this.#connections.get(id)?.setBufferedAmountLowThreshold(threshold) ?? false
   }
 
   isOpen(id: ConnectionId): boolean {

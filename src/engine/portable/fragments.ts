@@ -22,7 +22,10 @@ export class MessageInFragments {
   readonly #held = new Fifo<HeldMessage | undefined>()
   #heldBytes = 0
   #compress = false
-  /** ws cannot end a compressed message with an empty fragment: each one waits for the next, since it may be the last. */
+  /**
+   * ws cannot end a compressed message with an empty fragment: each one waits for the next, since it may be
+   * the last.
+   */
   #last: Uint8Array | undefined
   /** Whether its sender waits. */
   awaitsDrain = false
@@ -54,10 +57,10 @@ export class MessageInFragments {
       write(data, options)
       return
     }
-    const isMere = isLast && data.length === 0
-    if (this.#last !== undefined) write(this.#last, { ...options, fin: isMere })
+    const isBareFin = isLast && data.length === 0
+    if (this.#last !== undefined) write(this.#last, { ...options, fin: isBareFin })
     this.#last = isLast ? undefined : data
-    if (isLast && !isMere) write(data, options)
+    if (isLast && !isBareFin) write(data, options)
   }
 
   /** Gives what has waited, up to the next message in fragments. False when there is none of that kind. */

@@ -59,8 +59,8 @@ export class HttpConnection {
   }
 
   /**
-   * Calls back when Node has written all responses, unless the connection ends before. Until then they own the
-   * stream; and Node would set the timeout of an idle connection then.
+   * Calls back when Node has written all responses, unless the connection ends before. Until then they own
+   * the stream; and Node would set the timeout of an idle connection then.
    */
   afterResponses(callback: () => void): void {
     if (this.stream.destroyed) return

@@ -3,12 +3,16 @@ import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
 import type { HttpConnection } from './http-connection.js'
 
-/** Milliseconds for a client to read its last answer while what it still sends is thrown away. As long as the native engine's. */
+/**
+ * Milliseconds for a client to read its last answer while what it still sends is thrown away. As long as the
+ * native engine's.
+ */
 const LINGER_TIME = 10_000
 
 /**
- * Node ends a connection right behind its last response. Where the client has sent more, that would reset the connection, and a reset
- * can overtake the response (RFC 9112, section 9.6): so what comes is thrown away until the client ends its side, for a while.
+ * Node ends a connection right behind its last response. Where the client has sent more, that would reset the
+ * connection, and a reset can overtake the response (RFC 9112, section 9.6): so what comes is thrown away
+ * until the client ends its side, for a while.
  */
 export function endAfterInput(connection: HttpConnection): void {
   const { stream, input } = connection
@@ -26,7 +30,10 @@ export function destroyLater(stream: NetSocket): void {
   stream.once('close', () => clearTimeout(timer))
 }
 
-/** Node makes no response for an upgrade. This one ends the connection, since nothing reads further requests from it. */
+/**
+ * Node makes no response for an upgrade. This one ends the connection, since nothing reads further requests
+ * from it.
+ */
 export function responseTo(request: IncomingMessage, stream: NetSocket): ServerResponse {
   const response = new ServerResponse(request)
   response.assignSocket(stream)

@@ -28,9 +28,9 @@ function asksForWebSocket(upgrade = ''): boolean {
 const WEBSOCKET = /(?:^|,)[ \t]*websocket[ \t]*(?:,|$)/i
 
 /**
- * What Node takes, and must be refused: another number of Hosts than one (RFC 9112, section 3.2; HTTP/1.0 needs
- * none); a Transfer-Encoding other than `chunked`, which nobody decodes here and others may read in another way, or any
- * in HTTP/1.0 (section 6.1); and a Content-Length that is longer than any length.
+ * What Node takes, and must be refused: another number of Hosts than one (RFC 9112, section 3.2; HTTP/1.0
+ * needs none); a Transfer-Encoding other than `chunked`, which nobody decodes here and others may read in
+ * another way, or any in HTTP/1.0 (section 6.1); and a Content-Length that is longer than any length.
  */
 export function isMalformed({ rawHeaders, headers, httpVersionMinor }: IncomingMessage): boolean {
   let hosts = 0

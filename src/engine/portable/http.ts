@@ -1,7 +1,4 @@
-/**
- * Requests and answers of the portable engine, on `node:http`. What HTTP clients get wrong, and how long they
- * take, is for Node to notice (`clientError`).
- */
+/** Requests and responses of the portable engine, on `node:http`, which notices what clients get wrong. */
 import { Buffer } from 'node:buffer'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
@@ -124,7 +121,10 @@ export class PortableHttp {
     exchange.request.resume()
   }
 
-  /** Ends the exchange of an upgrade, for its connection to be taken over. Undefined when it has ended, or is none. */
+  /**
+   * Ends the exchange of an upgrade, for its connection to be taken over. Undefined when it has ended, or is
+   * none.
+   */
   takeUpgrade(id: ExchangeId): UpgradeRequest | undefined {
     const exchange = this.#unanswered(id)
     if (!exchange?.isUpgrade) return undefined
@@ -233,7 +233,8 @@ export class PortableHttp {
     // Another protocol may have taken it over.
     if (!this.#connections.delete(stream)) return
     input.discard()
-    // Those behind a response that was cut have never got as far as the connection, and are not closed with it.
+    // Those behind a response that was cut have never got as far as the connection, and are not closed with
+    // it.
     this.#unflushed -= unflushed.size
     unflushed.clear()
     this.#abort(connection)
@@ -278,8 +279,8 @@ export class PortableHttp {
   }
 
   /**
-   * Node ends a connection right behind its last answer. A client that is still sending would then see a reset instead of the answer,
-   * and whoever reads the body would miss the rest of it.
+   * Node ends a connection right behind its last answer. A client that is still sending would then see a
+   * reset instead of the answer, and whoever reads the body would miss the rest of it.
    */
   #letBodyCome({ connection, request }: Exchange, discards: boolean): void {
     const { stream } = connection

@@ -1,11 +1,14 @@
 /** How long a client of the portable engine has shown no sign of life: the measure of `idleTimeout`. */
 import type { Socket as NetSocket } from 'node:net'
 
-export class Silence {
+export class IdleTracker {
   readonly #stream: NetSocket
   #since = performance.now()
   #bytesRead: number
-  /** Of the last look: the bytes that had left, those in the kernel's hands or before it, and whether the client was behind with reading. */
+  /**
+   * Of the last look: the bytes that had left, those in the kernel's hands or before it, and whether the
+   * client was behind with reading.
+   */
   #given = 0
   #queued = 0
   #wasBehind = false
@@ -21,9 +24,9 @@ export class Silence {
   }
 
   /**
-   * Seconds of it, until `now`. Any byte from the client ends it, so that a large message may take longer than the timeout. So does every
-   * byte of ours that it reads while others wait (`isBehind`): its Pong cannot come before it has read what is in front of the Ping.
-   * `given` bytes have left.
+   * Seconds of it, until `now`. Any byte from the client ends it, so that a large message may take longer
+   * than the timeout. So does every byte of ours that it reads while others wait (`isBehind`): its Pong
+   * cannot come before it has read what is in front of the Ping. `given` bytes have left.
    */
   measure(now: number, given: number, isBehind: boolean): number {
     const { bytesRead } = this.#stream
@@ -44,7 +47,10 @@ interface Handle {
   readonly _parent?: Handle
 }
 
-/** What is left of the write that is under way. Node measures its own timeouts by it (net.Socket's `_onTimeout`), but has no other name for it. */
+/**
+ * What is left of the write that is under way. Node measures its own timeouts by it (net.Socket's
+ * `_onTimeout`), but has no other name for it.
+ */
 function writeQueueOf(stream: NetSocket): number {
   const { _handle: handle } = stream as { _handle?: Handle | null }
   return (handle?._parent ?? handle)?.writeQueueSize ?? 0

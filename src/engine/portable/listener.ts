@@ -1,6 +1,6 @@
 /**
- * What the portable engine listens with: a server of `node:net`, behind which a connection passes the PROXY protocol and TLS, where
- * these are asked for, before it gets to HTTP.
+ * What the portable engine listens with: a server of `node:net`, behind which a connection passes the PROXY
+ * protocol and TLS, where these are asked for, before it gets to HTTP.
  */
 import { Buffer } from 'node:buffer'
 import { existsSync } from 'node:fs'
@@ -60,7 +60,10 @@ export class PortableListener {
     this.#server.close()
   }
 
-  /** Cuts every connection, and with it whatever hangs on it: handshakes of TLS, requests, WebSocket connections. */
+  /**
+   * Cuts every connection, and with it whatever hangs on it: handshakes of TLS, requests, WebSocket
+   * connections.
+   */
   cut(): void {
     for (const stream of this.#streams) stream.destroy()
   }
@@ -98,13 +101,19 @@ export class PortableListener {
   }
 }
 
-/** SO_REUSEPORT came to `net.Server.listen` with Node.js 22.12 and 23.1; earlier releases ignore the option in silence. */
+/**
+ * SO_REUSEPORT came to `net.Server.listen` with Node.js 22.12 and 23.1; earlier releases ignore the option in
+ * silence.
+ */
 const CAN_REUSE_PORT = (() => {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
   return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12)
 })()
 
-/** What fits into `sockaddr_un` with a NUL behind it. Node would cut a longer path off. Named pipes of Windows know no such limit. */
+/**
+ * What fits into `sockaddr_un` with a NUL behind it. Node would cut a longer path off. Named pipes of Windows
+ * know no such limit.
+ */
 const MAX_PATH_BYTES: Partial<Record<NodeJS.Platform, number>> = { linux: 107, android: 107, darwin: 103, freebsd: 103 }
 
 /** In a worker of node:cluster the port is this process's own, as it is with the native engine. */

@@ -1,4 +1,7 @@
-/** Reading what a client sends before the protocol that is meant for Node's own servers: a PROXY header, a TLS ClientHello. */
+/**
+ * Reading what a client sends before the protocol that is meant for Node's own servers: a PROXY header, a TLS
+ * ClientHello.
+ */
 import { Buffer } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 
@@ -9,8 +12,8 @@ import type { Socket as NetSocket } from 'node:net'
 export const MAX_PROLOGUE_TIME = 10_000
 
 /**
- * A number while more is needed: so many bytes, counted from the first one, before more can be said. `invalid` cuts the connection;
- * else what was found, and how many bytes are done with.
+ * A number while more is needed: so many bytes, counted from the first one, before more can be said.
+ * `invalid` cuts the connection; else what was found, and how many bytes are done with.
  */
 export type Prologue<T> = number | 'invalid' | { readonly value: T; readonly length: number }
 
@@ -36,8 +39,8 @@ class Collected {
 }
 
 /**
- * Reads until `parse` has found what it looks for, and puts the rest back for whoever is next. Cuts a client that sends something else,
- * or nothing, or half of it.
+ * Reads until `parse` has found what it looks for, and puts the rest back for whoever is next. Cuts a client
+ * that sends something else, or nothing, or half of it.
  */
 export function readPrologue<T>(socket: NetSocket, parse: (bytes: Buffer) => Prologue<T>, proceed: (value: T) => void): void {
   const seen = new Collected()

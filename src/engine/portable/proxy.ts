@@ -1,6 +1,6 @@
 /**
- * The header that a proxy sends first on a connection when it speaks the PROXY protocol, version 2 (HAProxy's `proxy-protocol.txt`,
- * section 2.2). The twin of `native/server/net/proxy_protocol.cpp`.
+ * The header that a proxy sends first on a connection when it speaks the PROXY protocol, version 2 (HAProxy's
+ * `proxy-protocol.txt`, section 2.2). The twin of `native/server/net/proxy_protocol.cpp`.
  */
 import type { Buffer } from 'node:buffer'
 import { SocketAddress } from 'node:net'
@@ -9,10 +9,16 @@ import type { Prologue } from './prologue.js'
 const SIGNATURE = '\r\n\r\n\0\r\nQUIT\n'
 /** Signature, version and command, family, and the length of what follows. */
 const FIXED_BYTES = 16
-/** A larger header is refused. Addresses take 216 bytes at most; the rest is for TLVs, certificates of clients among them. */
+/**
+ * A larger header is refused. Addresses take 216 bytes at most; the rest is for TLVs, certificates of clients
+ * among them.
+ */
 const MAX_HEADER_BYTES = 16 * 1024
 
-/** Version 2 in the upper half, the command in the lower: LOCAL is the proxy's own connection, PROXY one that it passes on. */
+/**
+ * Version 2 in the upper half, the command in the lower: LOCAL is the proxy's own connection, PROXY one that
+ * it passes on.
+ */
 const LOCAL = 0x20
 const PROXY = 0x21
 

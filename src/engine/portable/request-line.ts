@@ -10,9 +10,9 @@ const REQUEST_LINE = /^[!-~]+ [!-\xff]+ HTTP\/1\.[01]\r\n$/
 const EMPTY_LINE = '\r\n'
 
 /**
- * Node's parser takes for a first line what a proxy in front of this server may read in another way, and tells nobody of
- * it: lines without a version (HTTP/0.9), of another protocol (`GET / RTSP/1.1`) or of HTTP/2.0, with several blanks in
- * place of one, behind a CR or a LF alone.
+ * Node's parser takes for a first line what a proxy in front of this server may read in another way, and
+ * tells nobody of it: lines without a version (HTTP/0.9), of another protocol (`GET / RTSP/1.1`) or of
+ * HTTP/2.0, with several blanks in place of one, behind a CR or a LF alone.
  */
 export class RequestLine {
   /** What has come of it, where that is not the whole. */

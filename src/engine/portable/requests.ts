@@ -23,8 +23,8 @@ export class RequestReader implements InputReader {
   #begun = 0
 
   /**
-   * Node's parser reads the stream. `mayBegin` says whether a further request may begin on it; `refuse` ends the
-   * connection of one whose first line is wrong.
+   * Node's parser reads the stream. `mayBegin` says whether a further request may begin on it; `refuse` ends
+   * the connection of one whose first line is wrong.
    */
   constructor(stream: NetSocket, input: PacedInput, mayBegin: () => boolean, refuse: () => void) {
     this.#stream = stream

@@ -1,7 +1,8 @@
 /**
- * How much one connection gets in one turn of the event loop on the portable engine; native/server/net/turns.h
- * has the numbers of the native one. A connection that has used up any of these waits for the next turn, and
- * the others come first. A client that stays below them, as nearly all do, is never held up.
+ * How much one connection gets in one turn of the event loop on the portable engine;
+ * native/server/net/turns.h has the numbers of the native one. A connection that has used up any of these
+ * waits for the next turn, and the others come first. A client that stays below them, as nearly all do, is
+ * never held up.
  */
 
 /**
@@ -26,9 +27,9 @@ export const MAX_REQUESTS_PER_TURN = 16
 export const MAX_EVENTS_PER_TURN = 256
 
 /**
- * Bytes of a message, beyond which it is delivered in a turn of its connection for itself, behind all who have
- * had none: it takes 10 to 100 µs for each 16 KiB to make a string of a text, in one go. As many as are read
- * in a turn, so that nothing shorter is any dearer.
+ * Bytes of a message, beyond which it is delivered in a turn of its connection for itself, behind all who
+ * have had none: it takes 10 to 100 µs for each 16 KiB to make a string of a text, in one go. As many as are
+ * read in a turn, so that nothing shorter is any dearer.
  */
 export const LONG_MESSAGE = MAX_BYTES_PER_TURN
 

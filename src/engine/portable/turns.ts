@@ -15,8 +15,8 @@ const MAX_TIME = 10
 const LONG_TIME = 1
 
 /**
- * Pieces of work that begin before the loop is watched. Together they take a few milliseconds, since each that
- * takes longer has it watched; and a loop with little to do need not be watched in each turn.
+ * Pieces of work that begin before the loop is watched. Together they take a few milliseconds, since each
+ * that takes longer has it watched; and a loop with little to do need not be watched in each turn.
  */
 const MAX_UNWATCHED = 16
 
@@ -39,8 +39,8 @@ class Turns {
   number = 0
   #isWatched = false
   /**
-   * When the first piece of work of this turn began; the last one of all, while the loop is not watched. Where
-   * that was long ago, who comes waits until the end of this turn.
+   * When the first piece of work of this turn began; the last one of all, while the loop is not watched.
+   * Where that was long ago, who comes waits until the end of this turn.
    */
   #start: number | undefined
   #unwatched = 0

@@ -35,7 +35,8 @@ async function serveTls(handshakeTimeout: number): Promise<{ port: number; accep
   })
   onTestFinished(() => void server.close())
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return { port: (server.address() as { port: number }).port, accepted: accepted.promise } // it listens on TCP
+  // It listens on TCP.
+  return { port: (server.address() as { port: number }).port, accepted: accepted.promise }
 }
 
 test('a client that begins its TLS handshake and does not end it is cut after the time for it', async () => {

@@ -1,4 +1,7 @@
-/** What comes first on a connection of the portable engine is looked at no more often than its length asks for. */
+/**
+ * What comes first on a connection of the portable engine is looked at no more often than its length asks
+ * for.
+ */
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { connect } from 'node:tls'

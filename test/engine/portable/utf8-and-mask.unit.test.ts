@@ -1,4 +1,6 @@
-/** Parts of the portable engine that read what comes in pieces: wherever it is cut, the result is the same. */
+/**
+ * Parts of the portable engine that read what comes in pieces: wherever it is cut, the result is the same.
+ */
 import { describe, expect, test } from 'vitest'
 import { unmask } from '../../../src/engine/portable/mask.js'
 import { RequestEnds } from '../../../src/engine/portable/request-ends.js'

@@ -1,0 +1,55 @@
+// What is done when a WebSocket's socket is writable, and when its peer has sent FIN. Internal to
+// websocket_server.cpp.
+#pragma once
+
+#include "server/uws/read_control.h"  // before App.h
+
+#include "server/uws/uws_specializations.h"
+#include "server/websocket/buffered_amount.h"
+
+namespace nws {
+
+template <bool SSL>
+us_socket_t *write_websocket(us_socket_t *socket) {
+  WritableScope scope(socket);
+  socket = ReadControl::registered(SSL).websocket(socket);
+  // One that was shut down has no SocketData any more.
+  if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {
+    auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
+    SocketData *data = ws->getUserData();
+    if (data->paused && ReadControl::is_reset(ws)) {
+      data->route->owner->reset(ws);
+    } else if (data->paused || data->waits) {
+      poll_as_allowed<SSL>(ws, data);
+    } else if (data->closing) {
+      frames::keep_deadline<SSL>(ws);
+      if (data->ensure_ending().has_left && ReadControl::is_reset(ws)) {
+        frames::cut<SSL>(ws);
+      } else if (data->ensure_ending().has_left) {
+        ReadControl::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
+      }
+    } else if (ws->getBufferedAmount() > 0) {
+      // The peer has read, for the kernel has room again. µWebSockets goes by what still waits, and there it
+      // does not see every byte leave: OpenSSL tells of none before all that it was given have left.
+      frames::restart_idle_timeout<SSL>(ws);
+    }
+  }
+  return socket;
+}
+
+/// Behind the peer's Close frame, or its error, what waits for it is still written, and then our Close frame:
+/// until the deadline of frames::finish.
+template <bool SSL>
+us_socket_t *end_websocket(us_socket_t *socket) {
+  auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
+  bool has_data = !frames::is_shutting_down(*frames::upgraded_data<SSL>(ws));
+  bool can_write = !ReadControl::is_reset(socket) && (!SSL || can_write_tls(socket));
+  if (!has_data || !ws->getUserData()->ending || !can_write) {
+    return us_socket_close(SSL, socket, 0, nullptr);
+  }
+  ws->getUserData()->ensure_ending().has_left = true;
+  ReadControl::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
+  return socket;
+}
+
+}  // namespace nws

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "outbox.h"
+#include "server/websocket/close_codes.h"
 
 namespace nws {
 
@@ -393,7 +394,7 @@ void HostedServer::on_message(const SocketData &socket, std::string_view payload
   ConnectionId id = socket.id;
   if (!environment_.push_message(id, payload, is_binary)) {
     if (auto *entry = environment_.connections().find(id)) {
-      entry->owner->fail(entry->socket, 1009);
+      entry->owner->fail(entry->socket, close_code::message_too_big);
     }
   }
 }

@@ -8,6 +8,7 @@ import type { Payload } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
 import type { Data } from '../types/index.js'
 import { byteLengthOf, plainView } from '../util/bytes.js'
+import { SENDABLE_CLOSE_CODES } from '../websocket/close-codes.js'
 import { isIntegerBetween, MAX_INT32 } from './checks.js'
 
 /** A control frame's payload (RFC 6455, section 5.5). */
@@ -30,9 +31,8 @@ export function checkTopic(topic: string): void {
   throw new OptionError('topic', topic, 'a string of 1 to 65,535 bytes, without lone surrogates')
 }
 
-/** Which codes an endpoint may send: RFC 6455, section 7.4, and the IANA registry for 1012 to 1014. */
 export function checkCloseFrame(code: number, reason: string): void {
-  const isValid = isIntegerBetween(code, 1000, 1003) || isIntegerBetween(code, 1007, 1014) || isIntegerBetween(code, 3000, 4999)
+  const isValid = SENDABLE_CLOSE_CODES.some(([first, last]) => isIntegerBetween(code, first, last))
   if (!isValid) throw new OptionError('code', code, '1000 to 1003, 1007 to 1014, or 3000 to 4999')
   if (typeof reason !== 'string' || utf8Length(reason) > MAX_REASON_BYTES) {
     throw new OptionError('reason', reason, `a string of at most ${MAX_REASON_BYTES} bytes of UTF-8`)

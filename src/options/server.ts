@@ -5,6 +5,7 @@ import type { EngineName, UnixAddress } from '../engine/contract.js'
 import { checkEngineName } from '../engine/select.js'
 import { OptionError } from '../errors.js'
 import type { Backplane, CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types/index.js'
+import { CLOSE_CODE } from '../websocket/close-codes.js'
 import { checkCloseFrame } from './arguments.js'
 import {
   checkBoolean,
@@ -28,7 +29,7 @@ const DEFAULT_REQUEST_TIMEOUT = 300
 /** As many milliseconds as Node counts in 32 bits. */
 const MAX_REQUEST_TIMEOUT = Math.floor(MAX_INT32 / 1000)
 
-const CLOSE_DEFAULTS = { code: 1001, reason: '', timeout: 10_000 } as const
+const CLOSE_DEFAULTS = { code: CLOSE_CODE.GOING_AWAY, reason: '', timeout: 10_000 } as const
 
 const HEALTH_PATH = '/health'
 

@@ -1,20 +1,19 @@
 /** A socket as a stream of `node:stream`. */
+
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { SourceBudget } from '../core/source-budget.js'
 import { ClosedError } from '../errors.js'
 import { SendStatus, type Socket } from '../types/index.js'
+import { CLOSE_CODE } from './close-codes.js'
 import { serverSocketOf } from './server-socket.js'
 import type { Consumer, ServerSocket } from './socket.js'
 
 /** Bytes that may wait for the client when another chunk is sent. */
 const MAX_WAITING = 64 * 1024
 
-/**
- * Close codes after which nothing is missing: done (1000), and a Close frame without a code (1005): RFC 6455,
- * section 7.4.1.
- */
-const COMPLETE: readonly number[] = [1000, 1005]
+/** Close codes after which nothing is missing. */
+const COMPLETE: readonly number[] = [CLOSE_CODE.NORMAL_CLOSURE, CLOSE_CODE.NO_STATUS_RECEIVED]
 
 /**
  * A socket as a Duplex of bytes, for `pipeline` and everything else that takes streams. The bytes of each
@@ -90,11 +89,11 @@ class SocketDuplex extends Duplex implements Consumer {
       return
     }
     this.#onEnd = callback
-    this.#socket.close(1000)
+    this.#socket.close(CLOSE_CODE.NORMAL_CLOSURE)
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    if (error !== null) this.#socket.close(1011)
+    if (error !== null) this.#socket.close(CLOSE_CODE.INTERNAL_ERROR)
     else if (this.#end === undefined) this.#socket.terminate()
     callback(error)
   }

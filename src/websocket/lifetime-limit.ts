@@ -1,8 +1,7 @@
 /** Closes the sockets of one route when they have lived for its `maxLifetime`. */
+import { CLOSE_CODE } from './close-codes.js'
 import { DueQueue } from './due-queue.js'
 
-/** RFC 6455, section 7.4.1: 1000, the purpose of the connection has been fulfilled. */
-const CLOSE_CODE = 1000
 const CLOSE_REASON = 'maximum lifetime reached'
 
 /** What is closed here. */
@@ -12,6 +11,6 @@ export interface Closable {
 
 export class LifetimeLimit<S extends Closable> extends DueQueue<S> {
   protected override due(socket: S): void {
-    socket.close(CLOSE_CODE, CLOSE_REASON)
+    socket.close(CLOSE_CODE.NORMAL_CLOSURE, CLOSE_REASON)
   }
 }

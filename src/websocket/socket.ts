@@ -25,6 +25,7 @@ import {
 import { bufferOver } from '../util/bytes.js'
 import { kIndex, type Member } from '../util/ordered-set.js'
 import { isThenable } from '../util/thenable.js'
+import { CLOSE_CODE } from './close-codes.js'
 import { DrainWaiters } from './drain-waiters.js'
 import { type Arrival, type Consumer, InboundQueue, type IntakeSocket } from './inbound-queue.js'
 import { abandon, SendStreams } from './send-streams.js'
@@ -45,8 +46,6 @@ const ID_BYTES = 12
  */
 const EPOCH = Date.now()
 
-/** RFC 6455, section 7.4.1: 1008, a policy is violated. */
-const RATE_CLOSE_CODE = 1008
 const RATE_CLOSE_REASON = 'rate limit exceeded'
 
 /** What a socket's server does for it. */
@@ -172,7 +171,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
       engine: this.#home.engine,
       connection: this.#connection,
       maxFragmentLength: this.#home.route.maxFragmentLength,
-      fail: () => this.close(1011),
+      fail: () => this.close(CLOSE_CODE.INTERNAL_ERROR),
     })
     await extras.streams.send(source, settings)
   }
@@ -206,7 +205,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return this.#readyState === OPEN ? this.#home.engine.ping(this.#connection, payload) : SendStatus.DROPPED
   }
 
-  close(code = 1000, reason = ''): void {
+  close(code: number = CLOSE_CODE.NORMAL_CLOSURE, reason = ''): void {
     checkCloseFrame(code, reason)
     if (this.#readyState !== OPEN) return
     this.#readyState = CLOSING
@@ -380,7 +379,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   closeForRate(): void {
     this.#home.owner.counters.rateLimitCloses += 1
-    this.close(RATE_CLOSE_CODE, RATE_CLOSE_REASON)
+    this.close(CLOSE_CODE.POLICY_VIOLATION, RATE_CLOSE_REASON)
   }
 
   #extend(): Extras {
@@ -430,6 +429,6 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
         this.#home.owner.report(second)
       }
     }
-    this.close(1011)
+    this.close(CLOSE_CODE.INTERNAL_ERROR)
   }
 }

@@ -24,7 +24,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'the portable engine',
     files: /^src\/engine\/portable\//,
-    mayUse: /^(node:|ws$|src\/(util\/|errors\.ts$)|src\/engine\/(contract\.ts$|portable\/))/,
+    mayUse: /^(node:|ws$|src\/(util\/|errors\.ts$|websocket\/close-codes\.ts$)|src\/engine\/(contract\.ts$|portable\/))/,
   },
   {
     name: 'the native engine',
@@ -37,7 +37,7 @@ const LAYERS: readonly Layer[] = [
     name: 'the adapters',
     files: /^src\/websocket\/(duplex|messages|server-socket)\.ts$/,
     mayUse:
-      /^(node:|src\/(types|util)\/|src\/errors\.ts$|src\/core\/source-budget\.ts$|src\/websocket\/(server-socket|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
+      /^(node:|src\/(types|util)\/|src\/errors\.ts$|src\/core\/source-budget\.ts$|src\/websocket\/(close-codes|server-socket|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
   },
   {
     name: 'the public API',
@@ -115,7 +115,11 @@ describe('the layers', () => {
   test.each<[breach: string, from: string, line: string]>([
     ['an engine that knows the options', 'src/engine/select.ts', "import { resolve } from '../options/server.js'"],
     ['an engine that knows the application', 'src/engine/native/engine.ts', "import type { Echo } from '../../app/echo.js'"],
-    ['one engine that knows the other', 'src/engine/portable/engine.ts', "import { SharedChannel } from '../native/shared-channel.js'"],
+    [
+      'one engine that knows the other',
+      'src/engine/portable/engine.ts',
+      "import { SharedChannel } from '../native/shared-channel.js'",
+    ],
     ['the contract with a meaning of its own', 'src/engine/contract.ts', "import { OptionError } from '../errors.js'"],
     ['the server past the contract', 'src/server.ts', "export { SharedChannel } from './engine/native/shared-channel.js'"],
     ['the server on the application', 'src/server.ts', "const { echo } = await import('./app/echo.js')"],

@@ -33,6 +33,7 @@
 
 #include "server/uws/timeouts.h"  // before App.h
 
+#include "server/websocket/close_codes.h"
 #include "server/websocket/socket_data.h"
 
 namespace nws::frames {
@@ -176,7 +177,7 @@ void complete(WebSocket<SSL> *ws, bool &shutting_down) {
   shutting_down = true;
   us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
   us_socket_timeout(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
-  context_data<SSL>(ws)->closeHandler(ws, 1006, {});
+  context_data<SSL>(ws)->closeHandler(ws, close_code::abnormal_closure, {});
   ws->getUserData()->~SocketData();
   if (has_left) {
     cut<SSL>(ws);  // nobody would find its FIN once more
@@ -220,15 +221,12 @@ void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason
   start_deadline<SSL>(ws);
 }
 
-/// Close codes of what a peer may do wrong (RFC 6455, section 7.4.1).
-constexpr std::uint16_t protocol_error = 1002;
-constexpr std::uint16_t invalid_payload = 1007;
-constexpr std::uint16_t message_too_big = 1009;
-
 /// What forceClose does for each of µWebSockets' reasons. It passes constants, so their text tells them
 /// apart.
 constexpr std::uint16_t code_of(std::string_view reason) {
-  return reason == uWS::ERR_PROTOCOL ? protocol_error : reason == uWS::ERR_TOO_BIG_MESSAGE ? message_too_big : 0;
+  return reason == uWS::ERR_PROTOCOL          ? close_code::protocol_error
+         : reason == uWS::ERR_TOO_BIG_MESSAGE ? close_code::message_too_big
+                                              : 0;
 }
 
 /// Ends the connection because of an error of the peer; 0 for one that is no matter of frames.
@@ -261,21 +259,20 @@ void time_out(WebSocket<SSL> *ws, bool shutting_down, bool &timed_out) {
 /// A Close frame has come. True: the parser must stop.
 template <bool SSL>
 bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_down) {
-  std::uint16_t code = 1005;  // RFC 6455, section 7.1.5: no code present
+  std::uint16_t code = close_code::no_status_received;
   std::string_view reason;
   if (payload.length() == 1) {
-    return fail<SSL>(ws, protocol_error, shutting_down), true;
+    return fail<SSL>(ws, close_code::protocol_error, shutting_down), true;
   }
   if (payload.length() >= 2) {
     auto byte = [&](int i) { return static_cast<unsigned char>(payload[i]); };
     code = static_cast<std::uint16_t>(byte(0) << 8 | byte(1));
     reason = payload.substr(2);
-    bool allowed = (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)) || (code >= 3000 && code <= 4999);
-    if (!allowed) {
-      return fail<SSL>(ws, protocol_error, shutting_down), true;
+    if (!close_code::may_be_sent(code)) {
+      return fail<SSL>(ws, close_code::protocol_error, shutting_down), true;
     }
     if (!uWS::protocol::isValidUtf8(reinterpret_cast<unsigned char *>(const_cast<char *>(reason.data())), reason.length())) {
-      return fail<SSL>(ws, invalid_payload, shutting_down), true;
+      return fail<SSL>(ws, close_code::invalid_payload, shutting_down), true;
     }
   }
   SocketData *data = ws->getUserData();
@@ -373,7 +370,7 @@ bool deliver_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
 template <bool SSL>
 bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
   if (op_code == uWS::OpCode::TEXT && !is_valid_utf8(payload)) {
-    return fail<SSL>(ws, invalid_payload, shutting_down), true;
+    return fail<SSL>(ws, close_code::invalid_payload, shutting_down), true;
   }
   return deliver_message<SSL>(ws, op_code, payload, shutting_down);
 }
@@ -385,9 +382,9 @@ bool receive_inflated(WebSocket<SSL> *ws, int op_code, const Inflated &message, 
   if (message.state == State::whole) {
     bool is_valid = op_code != uWS::OpCode::TEXT || check_text(message.data, checked_text, true);
     return is_valid ? deliver_message<SSL>(ws, op_code, message.data, shutting_down)
-                    : (fail<SSL>(ws, invalid_payload, shutting_down), true);
+                    : (fail<SSL>(ws, close_code::invalid_payload, shutting_down), true);
   }
-  fail<SSL>(ws, message.state == State::too_long ? message_too_big : invalid_payload, shutting_down);
+  fail<SSL>(ws, message.state == State::too_long ? close_code::message_too_big : close_code::invalid_payload, shutting_down);
   return true;
 }
 
@@ -438,7 +435,7 @@ void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &mes
     receive_inflated<SSL>(ws, done->op_code, step, done->checked_text, is_shutting_down(*upgraded_data<SSL>(ws)));
   } else if (is_text && !check_text(step.data, message->checked_text, false)) {
     message.reset();
-    fail<SSL>(ws, invalid_payload, is_shutting_down(*upgraded_data<SSL>(ws)));
+    fail<SSL>(ws, close_code::invalid_payload, is_shutting_down(*upgraded_data<SSL>(ws)));
   }
 }
 
@@ -481,12 +478,12 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     return complete && data->route->turn->spend_event(0);
   }
   if (nested) {  // upstream lets a binary message begin inside another one
-    return fail<SSL>(ws, protocol_error, shutting_down), true;
+    return fail<SSL>(ws, close_code::protocol_error, shutting_down), true;
   }
   bool compressed = data->receiving_compressed;
   std::size_t limit = data->route->options.max_payload_length;
   if (fragments.length() + piece.length() + remaining > (compressed ? max_compressed_length(limit) : limit)) {
-    return fail<SSL>(ws, message_too_big, shutting_down), true;
+    return fail<SSL>(ws, close_code::message_too_big, shutting_down), true;
   }
   if (complete && fragments.empty()) {
     return compressed ? receive_compressed<SSL>(ws, op_code, piece, shutting_down)
@@ -495,7 +492,7 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
   append_piece(fragments, piece, remaining);
   bool is_checked = op_code == uWS::OpCode::TEXT && !compressed;
   if (is_checked && !check_text(fragments, data->checked_text, complete)) {
-    return fail<SSL>(ws, invalid_payload, shutting_down), true;
+    return fail<SSL>(ws, close_code::invalid_payload, shutting_down), true;
   }
   if (!complete) {
     return false;

@@ -11,6 +11,7 @@
 
 #include "server/counters.h"
 #include "server/uws/uws_specializations.h"
+#include "server/websocket/close_codes.h"
 #include "server/websocket/frame_reader.h"
 #include "server/websocket/publishing.h"
 #include "server/websocket/sending.h"
@@ -251,7 +252,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
     reader_.forget(*data);
     connections_.close(data->id);
     const Ending *ending = data->ending_data.get();
-    events_.on_close(*data, ending && ending->code ? ending->code : 1006,
+    events_.on_close(*data, ending && ending->code ? ending->code : close_code::abnormal_closure,
                      ending ? std::string_view(ending->reason) : std::string_view());
   }
 

@@ -3,11 +3,13 @@
  *
  * Long because whatever is sent, and whatever waits, is measured by one account.
  */
+
 import { Buffer, constants } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import { bufferOver, byteLengthOf } from '../../util/bytes.js'
+import { CLOSE_CODE } from '../../websocket/close-codes.js'
 import type { CompressionAgreement, ConnectionEvents, EngineRoute, Fragment, Payload } from '../contract.js'
 import { closeCodeOf } from './errors.js'
 import { type HeldMessage, MessageInFragments } from './fragments.js'
@@ -284,7 +286,7 @@ export class PortableConnection {
     this.#traffic.bytesReceived += bytes.length
     if (isBinary) this.#events.onMessage(bytes, true)
     else if (bytes.length <= constants.MAX_STRING_LENGTH) this.#events.onMessage(bytes.toString(), false)
-    else this.#refuse(1009)
+    else this.#refuse(CLOSE_CODE.MESSAGE_TOO_BIG)
   }
 
   /** The closing handshake is for ws, which gets no other frames. */
@@ -316,7 +318,7 @@ export class PortableConnection {
   close(code: number, reason: string): void {
     // The answer is to be heard.
     if (this.#input.isPaused) this.#input.resume()
-    if (code === 1005) this.#socket.close()
+    if (code === CLOSE_CODE.NO_STATUS_RECEIVED) this.#socket.close()
     else this.#socket.close(code, reason)
   }
 

@@ -3,19 +3,18 @@
  * three things that it cannot be told: to stop within what it was given, to keep no object for each fragment,
  * and to look at text before the message is whole.
  */
+
 import { Buffer, isUtf8 } from 'node:buffer'
 import { GrowingBuffer } from '../../util/growing-buffer.js'
+import { CLOSE_CODE } from '../../websocket/close-codes.js'
 import type { CompressionAgreement } from '../contract.js'
 import { closeCodeOf } from './errors.js'
 import { Inflater } from './inflate.js'
 import type { InputReader, PacedInput } from './input.js'
 import { unmask } from './mask.js'
-import { INVALID_DATA, MessageBuffer, TOO_BIG } from './messages.js'
+import { MessageBuffer } from './messages.js'
 import { LONG_MESSAGE } from './turn-budget.js'
 import type { TurnBudget } from './turns.js'
-
-/** RFC 6455, section 7.4.1. */
-const PROTOCOL_ERROR = 1002
 
 const [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG] = [0, 1, 2, 8, 9, 10]
 /** Bits of the first two bytes of a frame. */
@@ -156,7 +155,7 @@ export class FrameReader implements InputReader {
           : (opcode === TEXT || opcode === BINARY) &&
             this.#message === undefined &&
             (!isCompressed || this.#inflater !== undefined))
-    if (!isAllowed) return this.#fail(PROTOCOL_ERROR)
+    if (!isAllowed) return this.#fail(CLOSE_CODE.PROTOCOL_ERROR)
     this.#opcode = opcode
     this.#isLast = isLast
     if (opcode === TEXT || opcode === BINARY) {
@@ -176,7 +175,7 @@ export class FrameReader implements InputReader {
     if (this.#opcode < CLOSE) {
       this.#announced += this.#length
       if (this.#announced > (this.#isCompressed ? this.#maxCompressedLength : this.#maxLength)) {
-        this.#fail(TOO_BIG)
+        this.#fail(CLOSE_CODE.MESSAGE_TOO_BIG)
         return
       }
     }
@@ -196,7 +195,7 @@ export class FrameReader implements InputReader {
       else this.#collect(piece)
     } else if (isWhole && this.#isLast && this.#message === undefined) {
       if (this.#opcode === BINARY || isUtf8(piece)) this.#events.onMessage(piece, this.#opcode === BINARY)
-      else this.#fail(INVALID_DATA)
+      else this.#fail(CLOSE_CODE.INVALID_PAYLOAD)
     } else {
       this.#message ??= new MessageBuffer(this.#opcode === BINARY, this.#maxLength)
       const failure = this.#message.append(piece, this.#isLast ? this.#announced : this.#maxLength)
@@ -233,7 +232,7 @@ export class FrameReader implements InputReader {
       this.#isInflating = false
       // Those of many connections may have come out together.
       this.#due = (budget) => {
-        if (error !== undefined) this.#fail(closeCodeOf(error) ?? PROTOCOL_ERROR)
+        if (error !== undefined) this.#fail(closeCodeOf(error) ?? CLOSE_CODE.PROTOCOL_ERROR)
         else if (this.#isLast) this.#endMessage(message, budget)
       }
       this.#input.proceed()
@@ -248,8 +247,8 @@ export class FrameReader implements InputReader {
   #endMessage(message: MessageBuffer, budget: TurnBudget): void {
     this.#message = undefined
     const data = message.finish()
-    if (data === INVALID_DATA) {
-      this.#fail(INVALID_DATA)
+    if (data === CLOSE_CODE.INVALID_PAYLOAD) {
+      this.#fail(CLOSE_CODE.INVALID_PAYLOAD)
     } else if (data.length <= LONG_MESSAGE) {
       this.#events.onMessage(data, message.isBinary)
     } else {

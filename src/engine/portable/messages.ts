@@ -1,11 +1,9 @@
 /** One message that a client sends, while it comes: in fragments, in pieces of them, compressed or not. */
+
 import type { Buffer } from 'node:buffer'
 import { GrowingBuffer } from '../../util/growing-buffer.js'
+import { CLOSE_CODE } from '../../websocket/close-codes.js'
 import { Utf8Check } from './utf8.js'
-
-/** RFC 6455, section 7.4.1. */
-export const INVALID_DATA = 1007
-export const TOO_BIG = 1009
 
 /**
  * Bytes of a message. They are all that is kept of it, however many fragments it has; and text is looked at
@@ -29,14 +27,14 @@ export class MessageBuffer {
    * connection.
    */
   append(piece: Buffer, announced: number): number | undefined {
-    if (this.#bytes.length + piece.length > this.#maxLength) return TOO_BIG
-    if (this.#text?.push(piece) === false) return INVALID_DATA
+    if (this.#bytes.length + piece.length > this.#maxLength) return CLOSE_CODE.MESSAGE_TOO_BIG
+    if (this.#text?.push(piece) === false) return CLOSE_CODE.INVALID_PAYLOAD
     this.#bytes.copy(piece, announced)
     return undefined
   }
 
   /** The whole message; a close code when text ends within a character. */
-  finish(): Buffer | typeof INVALID_DATA {
-    return this.#text?.isWhole === false ? INVALID_DATA : this.#bytes.take()
+  finish(): Buffer | typeof CLOSE_CODE.INVALID_PAYLOAD {
+    return this.#text?.isWhole === false ? CLOSE_CODE.INVALID_PAYLOAD : this.#bytes.take()
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Close codes: RFC 6455, section 7.4.1, and the registry of IANA for what came later. `docs/api.md` tells users
- * which of them the `close` handler gets, and when.
+ * Close codes: RFC 6455, section 7.4.1, and the registry of IANA for what came later. `docs/api.md` tells
+ * users which of them the `close` handler gets, and when.
  */
 export const CLOSE_CODE = {
   NORMAL_CLOSURE: 1000,

@@ -1,5 +1,5 @@
-// Close codes: RFC 6455, section 7.4.1, and IANA's registry for what came later. src/websocket/close-codes.ts says
-// the same in TypeScript.
+// Close codes: RFC 6455, section 7.4.1, and IANA's registry for what came later. src/websocket/close-codes.ts
+// says the same in TypeScript.
 #pragma once
 
 #include <cstdint>

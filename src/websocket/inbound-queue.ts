@@ -19,8 +19,8 @@ export interface Consumer {
   onClose(code: number, reason: string): void
 }
 
-/** The socket as its inboundQueue sees it. */
-export interface IntakeSocket {
+/** The socket as its InboundQueue sees it. */
+export interface InboundSocket {
   /** Whether anything may be delivered. */
   readonly isOpen: boolean
   handleMessage(message: string | Buffer, isBinary: boolean): void
@@ -46,7 +46,7 @@ export type Arrival =
   | { readonly kind: 'ping' | 'pong'; readonly data: Buffer }
 
 export class InboundQueue {
-  readonly #socket: IntakeSocket
+  readonly #socket: InboundSocket
   /** Undefined where the route has none. */
   readonly #rateLimit: RateLimitSettings | undefined
   readonly #meter: RateMeter | undefined
@@ -61,7 +61,7 @@ export class InboundQueue {
   #isReleasing = false
   #consumer: Consumer | undefined
 
-  constructor(socket: IntakeSocket, rateLimit: RateLimitSettings | undefined) {
+  constructor(socket: InboundSocket, rateLimit: RateLimitSettings | undefined) {
     this.#socket = socket
     this.#rateLimit = rateLimit
     this.#meter = rateLimit && new RateMeter(rateLimit)

@@ -27,7 +27,7 @@ import { kIndex, type Member } from '../util/ordered-set.js'
 import { isThenable } from '../util/thenable.js'
 import { CLOSE_CODE } from './close-codes.js'
 import { DrainWaiters } from './drain-waiters.js'
-import { type Arrival, type Consumer, InboundQueue, type IntakeSocket } from './inbound-queue.js'
+import { type Arrival, type Consumer, InboundQueue, type InboundSocket } from './inbound-queue.js'
 import { abandon, SendStreams } from './send-streams.js'
 import type { Subscriber, TopicCounts } from './topic-counts.js'
 
@@ -88,7 +88,7 @@ export interface HandshakeResult<T> {
   readonly remoteAddress: string
 }
 
-export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber, IntakeSocket, Member {
+export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber, InboundSocket, Member {
   data: T
   readonly protocol: string
   readonly remoteAddress: string
@@ -343,7 +343,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     }
   }
 
-  // ---- for adapters, and for the inboundQueue ----
+  // ---- for adapters, and for the inbound queue ----
 
   get isOpen(): boolean {
     return this.#readyState === OPEN

@@ -257,7 +257,7 @@ class NativeServer implements EngineServer, ServerRecords {
     server.dispose()
   }
 
-  // ---- what the channel deliver ----
+  // ---- what the shared channel delivers ----
 
   requested(exchange: ExchangeId, lines: string): void {
     this.#events.request(exchange, requestHeadOf(lines))

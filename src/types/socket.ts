@@ -1,0 +1,137 @@
+/** One WebSocket connection. */
+import type { Data } from './common.js'
+
+/** Answers of `Socket.send` other than a number of bytes, which is greater than 0. */
+export const SendStatus = {
+  /** Taken, and waiting behind earlier bytes that the client has not read yet. A `drain` event follows. */
+  BACKPRESSURE: -1,
+  /**
+   * Not taken: the socket is not open, or something waits for it and its queue would exceed
+   * `maxBackpressure`.
+   */
+  DROPPED: 0,
+} as const
+
+/**
+ * One WebSocket connection: one stable object, from `open` to `close` and beyond. Every call on it is safe at
+ * any time.
+ */
+export interface Socket<T = undefined> {
+  /**
+   * Yours: whatever belongs to this connection. At first what `upgrade` has accepted it with; `undefined`
+   * without that handler.
+   */
+  data: T
+  /** Unique among all connections of all processes, and not guessable from another's. */
+  readonly id: string
+  /** As in the WHATWG WebSocket interface: 1 open, 2 closing, 3 closed. */
+  readonly readyState: 1 | 2 | 3
+  /** The subprotocol that `upgrade` has chosen, or empty. */
+  readonly protocol: string
+  /** Numeric address of the peer; stays readable after the close. Empty on a unix socket. */
+  readonly remoteAddress: string
+  /** When the connection was accepted: milliseconds since the Unix epoch. */
+  readonly connectedAt: number
+  /** Bytes that `send` has taken and that were not yet given to the kernel. */
+  readonly bufferedAmount: number
+  /** The topics subscribed to, in no particular order. Empty once closed. */
+  readonly topics: readonly string[]
+
+  /**
+   * Sends one message. Returns the number of payload bytes (1 for an empty message) when it was taken,
+   * `SendStatus.BACKPRESSURE` (-1) when it waits behind earlier bytes, or `SendStatus.DROPPED` (0) when it
+   * was not taken. `compress` chooses whether to compress it, where compression was agreed on with the
+   * client; without it, the route's `threshold` does. A message's bytes, here and where it is measured
+   * against `maxBackpressure`, are those before compression. Throws OptionError when `data` is neither a
+   * string nor bytes, or longer than 2^31-11 bytes, or `compress` is no boolean.
+   */
+  send(data: Data, compress?: boolean): number
+  /**
+   * Sends one message made of many chunks, as fragments, and takes no more chunks than the client reads: what
+   * is in memory is one chunk and one fragment (at most 64 KiB). Resolves when the last bytes are on their
+   * way. The message is text if the first chunk is a string; `binary` decides otherwise. Strings go into
+   * binary messages as UTF-8; bytes in text messages must be UTF-8; both may be cut anywhere. Without chunks
+   * it is an empty message (of text). Streams of one socket take turns in the order of the calls. What is
+   * sent or published meanwhile waits behind them, and counts in `bufferedAmount` and for `maxBackpressure`,
+   * of which up to 64 KiB are kept free for fragments; `ping` and `close` do not wait.
+   *
+   * A message of which something was sent cannot be taken back: when the source fails, gives something else
+   * than Data or bytes that are not UTF-8, or when the signal aborts, the connection ends with 1011. Before
+   * that, nothing happens to it. The promise rejects with the source's error, the signal's reason,
+   * OptionError, or ERR_CLOSED when the socket is closed, or starts to close, meanwhile. Then the source is
+   * told to stop: a stream of Node's is destroyed, the `return` of another's iterator called.
+   */
+  sendStream(source: AsyncIterable<Data>, options?: SendStreamOptions): Promise<void>
+  /**
+   * Resolves when `bufferedAmount` is at most `threshold` bytes: 0 (the default) to 2^31-1. Any number may
+   * wait. Rejects with ERR_CLOSED when the socket is closed, or starts to close, before that; with the
+   * signal's reason when that aborts; with OptionError.
+   */
+  drained(options?: DrainedOptions): Promise<void>
+  /**
+   * Calls back at once, and returns what the callback does; what it sends to this socket leaves in as few
+   * writes as possible. Calls may be nested. Of an asynchronous callback, only what runs before its first
+   * `await` is put together.
+   */
+  cork<R>(callback: (socket: this) => R): R
+  /**
+   * Stops reading from this client, so that it must wait: no message, ping or pong reaches a handler until
+   * `resume`. What had been read already is kept, no more than one read of the network brings. Meanwhile the
+   * client is not heard in any way: its silence is no reason to drop it (`idleTimeout`), and that it has
+   * closed or gone shows only after `resume`, or when something cannot be written to it. If the connection
+   * ends meanwhile, what was kept is delivered first. `close` and `terminate` end the pause.
+   */
+  pause(): void
+  /**
+   * Ends a pause: what was kept is delivered as soon as the current handler has returned, then reading goes
+   * on.
+   */
+  resume(): void
+  /**
+   * Sends a Ping frame with up to 125 bytes (RFC 6455, section 5.5.2). Returns what `send` returns; throws
+   * OptionError.
+   */
+  ping(data?: Data): number
+  /**
+   * Starts the closing handshake; nothing is sent or received afterwards. Code 1000 (the default), 1001-1003,
+   * 1007-1014 or 3000-4999 (RFC 6455, section 7.4), a reason of at most 123 bytes of UTF-8; else OptionError.
+   * Further calls do nothing.
+   */
+  close(code?: number, reason?: string): void
+  /** Cuts the connection without a handshake: both sides see 1006. */
+  terminate(): void
+
+  /**
+   * Subscribes to a topic (an exact string of 1 to 65,535 bytes, without lone surrogates, else OptionError).
+   * False when it already was, or is closed.
+   */
+  subscribe(topic: string): boolean
+  /** False when it was not subscribed. */
+  unsubscribe(topic: string): boolean
+  /** Whether it subscribes to a topic. Throws OptionError as `subscribe` does. */
+  isSubscribed(topic: string): boolean
+  /**
+   * Sends to the topic's other subscribers, here and behind the backplane; this socket need not subscribe.
+   * False when nobody else here subscribes, or this socket is not open. `compress` is as with `send`, for
+   * every subscriber here.
+   */
+  publish(topic: string, data: Data, compress?: boolean): boolean
+}
+
+/** How `Socket.sendStream` sends its message. */
+export interface SendStreamOptions {
+  /** Binary or text. Default: binary if the first chunk is bytes. */
+  binary?: boolean
+  /** As with `send`; without it, the length of the first chunk decides. */
+  compress?: boolean
+  /** Ends the stream, and the connection with it if the message has begun. */
+  signal?: AbortSignal
+}
+
+/** What `Socket.drained` waits for. */
+export interface DrainedOptions {
+  /** Bytes: 0 to 2^31-1. Default 0. */
+  threshold?: number
+  /** Ends the wait. */
+  signal?: AbortSignal
+}

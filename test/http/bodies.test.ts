@@ -441,7 +441,8 @@ describeEngines('a body in chunks of one byte', (engine) => {
     const client = await RawClient.connect(served)
     client.write(request('POST', '/', 'Transfer-Encoding: chunked'), tiny(1_000_000))
     await started.next('the handler')
-    await expect(within(client.flushed(), 'all of it to be taken', 1000)).rejects.toThrow()
+    // That the server takes no more tells no event; on a busy machine it gets there late.
+    await expect(within(client.flushed(), 'all of it to be taken', 4000)).rejects.toThrow()
     gate.resolve()
     client.write('0\r\n\r\n')
     const [pieces, size] = JSON.parse((await client.response()).body.toString()) as [number, number]

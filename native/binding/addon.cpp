@@ -41,7 +41,7 @@ void send(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
     nws::PayloadArgument payload(info[1]);
-    auto op_code = payload.is_binary() ? uWS::OpCode::BINARY : uWS::OpCode::TEXT;
+    auto op_code = payload.is_binary() ? nws::OpCode::binary : nws::OpCode::text;
     // As if it came through the outbox: the room that the sender was promised is not taken by what was
     // published before.
     nws::Account &account = environment->connections().account(nws::number(info[0]));

@@ -32,16 +32,16 @@ struct OutboxCursor {
         std::string_view payload(reinterpret_cast<const char *>(&words[at + protocol::header_words]), words[at + 2]);
         switch (kind & 0xff) {
           case protocol::send_text:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::TEXT, compress_of(kind));
+            entry->owner->send(entry->socket, payload, OpCode::text, compress_of(kind));
             break;
           case protocol::send_binary:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::BINARY, compress_of(kind));
+            entry->owner->send(entry->socket, payload, OpCode::binary, compress_of(kind));
             break;
           case protocol::send_ping:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::PING);
+            entry->owner->send(entry->socket, payload, OpCode::ping);
             break;
           case protocol::send_pong:
-            entry->owner->send(entry->socket, payload, uWS::OpCode::PONG);
+            entry->owner->send(entry->socket, payload, OpCode::pong);
             break;
           case protocol::begin_close:
             entry->owner->close(entry->socket, static_cast<std::uint16_t>(kind >> 16), payload);

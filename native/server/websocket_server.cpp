@@ -40,7 +40,7 @@ class WebSocketServer::Core {
   virtual void resume_body(ExchangeId exchange) = 0;
   virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                               const std::optional<CompressionAgreement> &compression) = 0;
-  virtual bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except,
+  virtual bool publish(std::string_view topic, std::string_view payload, OpCode op_code, ConnectionId except,
                        Compress compress) = 0;
   virtual std::size_t subscribers(std::string_view topic) = 0;
   virtual void flush() = 0;
@@ -107,7 +107,7 @@ class ServerCore final : public WebSocketServer::Core {
                       const std::optional<CompressionAgreement> &compression) override {
     return http_.accept(id, route, protocol, headers, compression);
   }
-  bool publish(std::string_view topic, std::string_view payload, uWS::OpCode op_code, ConnectionId except,
+  bool publish(std::string_view topic, std::string_view payload, OpCode op_code, ConnectionId except,
                Compress compress) override {
     return websockets_.publishing().publish(topic, payload, op_code, except, compress);
   }
@@ -253,7 +253,7 @@ ConnectionId WebSocketServer::accept(ExchangeId exchange, std::size_t route, std
 }
 bool WebSocketServer::publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except,
                               Compress compress) {
-  return core_->publish(topic, payload, is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT, except, compress);
+  return core_->publish(topic, payload, is_binary ? OpCode::binary : OpCode::text, except, compress);
 }
 std::size_t WebSocketServer::subscribers(std::string_view topic) { return core_->subscribers(topic); }
 const Counters &WebSocketServer::counters() const { return core_->counters; }

@@ -20,6 +20,7 @@ namespace test {
 
 using nws::ConnectionId;
 using nws::ExchangeId;
+using nws::OpCode;
 
 inline std::string pem(const std::function<void(BIO *)> &write) {
   BIO *bio = BIO_new(BIO_s_mem());
@@ -83,7 +84,7 @@ class EchoEvents : public nws::ServerEvents {
   void on_open(const nws::SocketData &socket) override { opened.push_back(socket.id); }
   void on_message(const nws::SocketData &socket, std::string_view payload, bool is_binary) override {
     messages++;
-    to_send.push_back({socket.id, std::string(payload), is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT});
+    to_send.push_back({socket.id, std::string(payload), is_binary ? OpCode::binary : OpCode::text});
   }
   void on_drain(const nws::SocketData &) override { drains++; }
   void on_fragment_drain(const nws::SocketData &) override { fragment_drains++; }
@@ -93,7 +94,7 @@ class EchoEvents : public nws::ServerEvents {
   }
   void on_ping(const nws::SocketData &socket, std::string_view payload) override {
     pings.emplace_back(payload);
-    to_send.push_back({socket.id, std::string(payload), uWS::OpCode::PONG});
+    to_send.push_back({socket.id, std::string(payload), OpCode::pong});
   }
   void on_pong(const nws::SocketData &, std::string_view payload) override { pongs.emplace_back(payload); }
   void on_ending(const nws::SocketData &socket) override { to_finish.push_back(socket.id); }
@@ -106,7 +107,7 @@ class EchoEvents : public nws::ServerEvents {
   struct ToSend {
     ConnectionId id;
     std::string payload;
-    uWS::OpCode op_code;
+    OpCode op_code;
   };
   struct Waiting {
     ExchangeId exchange;
@@ -258,7 +259,7 @@ inline int fill(Fixture &fixture, const std::string &payload) {
   nws::Account &account = fixture.table.account(fixture.events.opened.back());
   int sent = 0;
   for (; account.buffered == 0; sent++) {
-    connection.owner->send(connection.socket, payload, uWS::OpCode::BINARY);
+    connection.owner->send(connection.socket, payload, OpCode::binary);
   }
   return sent;
 }

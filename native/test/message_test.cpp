@@ -4,6 +4,7 @@
 namespace {
 
 using nws::ConnectionId;
+using nws::OpCode;
 using test::expect_close;
 using test::fill;
 using test::Fixture;
@@ -100,7 +101,7 @@ TEST("messages wait behind one in fragments, and behind the next of that kind; c
     auto &connection = fixture.only_connection();
     nws::Account &account = fixture.table.account(id);
     std::uint32_t limit = account.limit;
-    auto send = [&](std::string_view payload) { connection.owner->send(connection.socket, payload, uWS::OpCode::TEXT); };
+    auto send = [&](std::string_view payload) { connection.owner->send(connection.socket, payload, OpCode::text); };
     auto send_fragment = [&](std::string_view payload, bool is_first, bool is_last) {
       CHECK(connection.owner->ready_for_fragment(connection.socket));
       connection.owner->send_fragment(connection.socket, payload, {true, is_first, is_last, nws::Compress::never});
@@ -118,7 +119,7 @@ TEST("messages wait behind one in fragments, and behind the next of that kind; c
     fixture.server->flush();
     CHECK(account.buffered == 5 + 6 + 5 + 6);
     send_fragment("one ", true, false);
-    connection.owner->send(connection.socket, "ping", uWS::OpCode::PING);
+    connection.owner->send(connection.socket, "ping", OpCode::ping);
     send_fragment("two", false, false);
     send_fragment("", false, true);
     CHECK(account.buffered == 5 + 6);
@@ -160,7 +161,7 @@ TEST("fragments wait for the client, and a connection may end in the middle of a
     }
     fixture.wait([&] { return fixture.events.fragment_drains == 1; }, "room for a fragment");
     connection.owner->send_fragment(connection.socket, "half", {false, true, false, nws::Compress::never});
-    connection.owner->send(connection.socket, "never sent", uWS::OpCode::TEXT);
+    connection.owner->send(connection.socket, "never sent", OpCode::text);
     connection.owner->begin_message(connection.socket);
     CHECK(client->read_frame().payload == "half");
     connection.owner->close(connection.socket, 1011, "");

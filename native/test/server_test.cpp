@@ -11,6 +11,7 @@ namespace {
 
 using nws::ConnectionId;
 using nws::ExchangeId;
+using nws::OpCode;
 using test::EchoEvents;
 using test::expect_close;
 using test::fill;
@@ -91,7 +92,7 @@ TEST("a close by the server waits for the client's answer and reports its code")
     auto &connection = fixture.only_connection();
     connection.owner->close(connection.socket, 4001, "enough");
     connection.owner->close(connection.socket, 4002, "a second time does nothing");
-    connection.owner->send(connection.socket, "nothing follows a Close frame", uWS::OpCode::TEXT);
+    connection.owner->send(connection.socket, "nothing follows a Close frame", OpCode::text);
     expect_close(*client, 4001);
     CHECK(fixture.events.closes.empty());
     client->send_frame(1, "crossed on the wire");
@@ -339,7 +340,7 @@ TEST("a client that closes before it has read its messages gets them all, and th
     int sent = fill(fixture, payload);
     auto &connection = fixture.only_connection();
     for (int more = 0; more < 16; more++, sent++) {  // more than the kernel can still take
-      connection.owner->send(connection.socket, payload, uWS::OpCode::BINARY);
+      connection.owner->send(connection.socket, payload, OpCode::binary);
     }
     client->send_frame(8, "\x0b\xb8");
     for (int i = 0; i < 10; i++) {
@@ -370,7 +371,7 @@ TEST("what was published arrives once, in order with what was sent, and not at t
     CHECK(fixture.server->subscribers("news") == 2);
     CHECK(fixture.server->publish("news", "1", false, sender_id));
     CHECK(fixture.server->publish("news", "2", false, sender_id));
-    to->owner->send(to->socket, "3", uWS::OpCode::TEXT);
+    to->owner->send(to->socket, "3", OpCode::text);
     CHECK(fixture.server->publish("news", std::string(20'000, '4'), true, sender_id));
     CHECK(fixture.server->publish("news", "5", false, 0));
     CHECK(!fixture.server->publish("nobody listens", "6", false, 0));

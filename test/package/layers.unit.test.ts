@@ -88,6 +88,22 @@ describe('the layers', () => {
     expect(breaches(includes)).toEqual([])
   })
 
+  test('keep µWebSockets from the addon, through whatever it includes', () => {
+    const uses = new Map<string, string[]>()
+    for (const { from, to } of includes) uses.set(from, [...(uses.get(from) ?? []), to])
+    const reached = new Set<string>()
+    const visit = (file: string): void => {
+      if (reached.has(file)) return
+      reached.add(file)
+      for (const next of uses.get(file) ?? []) visit(next)
+    }
+    for (const file of sources) if (file.startsWith('native/binding/')) visit(file)
+    expect(reached).toContain('native/server/websocket/socket_data.h')
+    expect(
+      [...reached].filter((file) => /^<(App|WebSocket|Http\w+|libusockets)\.h>|internal\.h|server\/uws\/uws_/.test(file)),
+    ).toEqual([])
+  })
+
   test('have no gap: each import and #include of a project’s file finds it', () => {
     for (const { from, to } of imports) if (to.startsWith('src/')) expect(modules, from).toContain(to)
     // What no public header of µSockets tells is asked for in four places.

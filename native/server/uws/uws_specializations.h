@@ -33,7 +33,10 @@
 
 #include "server/uws/timeouts.h"  // before App.h
 
+#include <App.h>
+
 #include "server/websocket/close_codes.h"
+#include "server/websocket/frame_turn.h"
 #include "server/websocket/socket_data.h"
 
 namespace nws::frames {
@@ -531,19 +534,21 @@ bool begin_compressed(WebSocket<SSL> *ws) {
   return data->receiving_compressed;
 }
 
+constexpr uWS::OpCode upstream(OpCode op_code) { return static_cast<uWS::OpCode>(op_code); }
+
 /// Marks a message, or the first fragment of one, as compressed already. µWebSockets takes an op code into a
 /// frame's first byte as it is.
-constexpr uWS::OpCode compressed(uWS::OpCode op_code) {
+constexpr uWS::OpCode compressed(OpCode op_code) {
   return static_cast<uWS::OpCode>(static_cast<int>(op_code) | static_cast<int>(uWS::protocol::SND_COMPRESSED));
 }
 
 /// Sends a whole message in its compressed form, if it has one.
 template <bool SSL>
-void send_compressed(WebSocket<SSL> *ws, std::string_view message, std::optional<std::string_view> form, uWS::OpCode op_code) {
+void send_compressed(WebSocket<SSL> *ws, std::string_view message, std::optional<std::string_view> form, OpCode op_code) {
   if (form) {
     ws->send(*form, compressed(op_code));
   } else {
-    ws->send(message, op_code);
+    ws->send(message, upstream(op_code));
   }
 }
 

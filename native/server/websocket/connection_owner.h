@@ -21,7 +21,7 @@ class ConnectionOwner {
   /// Sends one message or Ping, after what was published to this connection before. No limit is applied:
   /// whoever answered the sender has done that. Nothing happens once the connection is closing. `compress` is
   /// for messages alone, and means nothing where no compression was agreed on.
-  virtual void send(void *socket, std::string_view payload, uWS::OpCode op_code, Compress compress = Compress::by_size) = 0;
+  virtual void send(void *socket, std::string_view payload, OpCode op_code, Compress compress = Compress::by_size) = 0;
   /// Starts the closing handshake.
   virtual void close(void *socket, std::uint16_t code, std::string_view reason) = 0;
   /// Ends the connection as an error of the peer would: nothing more is delivered, on_ending is raised. The

@@ -15,6 +15,8 @@
 
 namespace nws {
 
+inline void SubscriberDeleter::operator()(uWS::Subscriber *subscriber) const { tree->freeSubscriber(subscriber); }
+
 /// Lives on its loop's thread. The caller knows that a WebSocket is open.
 template <bool SSL>
 class Publishing {
@@ -66,7 +68,7 @@ class Publishing {
   }
 
   /// See WebSocketServer::publish.
-  bool publish(std::string_view name, std::string_view payload, uWS::OpCode op_code, ConnectionId except, Compress compress) {
+  bool publish(std::string_view name, std::string_view payload, OpCode op_code, ConnectionId except, Compress compress) {
     uWS::Topic *topic = tree_->lookupTopic(name);
     if (!topic) {
       return false;
@@ -110,7 +112,7 @@ class Publishing {
  private:
   /// What the tree keeps of a published message beside its payload, in the place of an op code.
   struct Publication {
-    uWS::OpCode op_code;
+    OpCode op_code;
     Compress compress;
     /// Tells those apart that wait to be sent.
     std::uint32_t number;
@@ -119,11 +121,11 @@ class Publishing {
 
     int pack() const {
       return static_cast<int>(number << (op_code_bits + compress_bits) | static_cast<unsigned>(compress) << op_code_bits |
-                              op_code);
+                              static_cast<unsigned>(op_code));
     }
     static Publication unpack(int packed) {
       auto bits = static_cast<std::uint32_t>(packed);
-      return {static_cast<uWS::OpCode>(bits & ((1 << op_code_bits) - 1)),
+      return {static_cast<OpCode>(bits & ((1 << op_code_bits) - 1)),
               static_cast<Compress>((bits >> op_code_bits) & ((1 << compress_bits) - 1)), bits >> (op_code_bits + compress_bits)};
     }
   };
@@ -144,7 +146,7 @@ class Publishing {
     if (!connections_.account(data->id).may_take_published(buffered_amount<SSL>(ws, data), payload.length())) {
       counters_.publishes_dropped++;
       if (data->route->options.report_drops && !data->closing) {
-        events_.on_dropped(*data, payload, op_code == uWS::OpCode::BINARY, number);
+        events_.on_dropped(*data, payload, op_code == OpCode::binary, number);
       }
       return false;
     }
@@ -162,7 +164,7 @@ class Publishing {
       frames::send_compressed<SSL>(ws, payload, form, op_code);
       compression->shared().deflated.trim();
     } else {
-      ws->send(payload, op_code);
+      ws->send(payload, frames::upstream(op_code));
     }
     note_buffered<SSL>(ws, data, connections_);
     return true;

@@ -25,13 +25,13 @@ class Sending {
           Publishing<SSL> &publishing)
       : connections_(connections), events_(events), counters_(counters), compression_(compression), publishing_(publishing) {}
 
-  void send(WebSocket *ws, std::string_view payload, uWS::OpCode op_code, Compress compress) {
+  void send(WebSocket *ws, std::string_view payload, OpCode op_code, Compress compress) {
     SocketData *data = ws->getUserData();
     if (data->closing) {
       return;
     }
     publishing_.flush(data);
-    bool is_message = op_code == uWS::OpCode::TEXT || op_code == uWS::OpCode::BINARY;
+    bool is_message = op_code == OpCode::text || op_code == OpCode::binary;
     if (is_message) {
       counters_.sent(payload.length());
     }
@@ -71,18 +71,18 @@ class Sending {
     if (data->closing || !data->held) {
       return;
     }
-    uWS::OpCode op_code = uWS::OpCode::CONTINUATION;
+    OpCode op_code = OpCode::continuation;
     if (fragment.is_first) {
-      op_code = fragment.is_binary ? uWS::OpCode::BINARY : uWS::OpCode::TEXT;
+      op_code = fragment.is_binary ? OpCode::binary : OpCode::text;
       data->held->compressed = data->compression && data->compression->wants(payload.length(), fragment.compress);
     }
     counters_.bytes_sent += payload.length();
     if (data->held->compressed) {
       auto form = data->compression->compress_fragment(payload, fragment.is_last);
-      ws->send(form, fragment.is_first ? frames::compressed(op_code) : op_code, false, fragment.is_last);
+      ws->send(form, fragment.is_first ? frames::compressed(op_code) : frames::upstream(op_code), false, fragment.is_last);
       compression_.deflated.trim();
     } else {
-      ws->send(payload, op_code, false, fragment.is_last);
+      ws->send(payload, frames::upstream(op_code), false, fragment.is_last);
     }
     if (fragment.is_last) {
       counters_.messages_sent++;
@@ -129,13 +129,13 @@ class Sending {
     emit_drain_if_due(data);
   }
 
-  void write(WebSocket *ws, SocketData *data, std::string_view payload, uWS::OpCode op_code, Compress compress) {
+  void write(WebSocket *ws, SocketData *data, std::string_view payload, OpCode op_code, Compress compress) {
     TlsWriteDeferral guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
     if (data->compression && data->compression->wants(payload.length(), compress)) {
       frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
       compression_.deflated.trim();
     } else {
-      ws->send(payload, op_code);
+      ws->send(payload, frames::upstream(op_code));
     }
   }
 

@@ -7,11 +7,18 @@
 #include <memory>
 #include <optional>
 #include <string>
-
-#include <App.h>
+#include <string_view>
 
 #include "server/websocket/compression.h"
-#include "server/websocket/frame_turn.h"
+#include "server/websocket/op_code.h"
+
+namespace uWS {
+struct Subscriber;
+struct TopicTreeMessage;
+struct TopicTreeBigMessage;
+template <typename T, typename B>
+struct TopicTree;
+}  // namespace uWS
 
 namespace nws {
 
@@ -31,6 +38,8 @@ class EndingObserver {
 
 /// Names one open connection of one thread; 0 is none. See ConnectionTable.
 using ConnectionId = std::uint32_t;
+
+class FrameTurn;
 
 using TopicTree = uWS::TopicTree<uWS::TopicTreeMessage, uWS::TopicTreeBigMessage>;
 
@@ -72,14 +81,15 @@ struct Ending {
 /// Gives a subscriber back to its tree, which unlinks it everywhere.
 struct SubscriberDeleter {
   TopicTree *tree = nullptr;
-  void operator()(uWS::Subscriber *subscriber) const { tree->freeSubscriber(subscriber); }
+  /// Defined in publishing.h.
+  void operator()(uWS::Subscriber *subscriber) const;
 };
 
 /// What waits behind a message that is being sent in fragments.
 struct HeldMessages {
   struct Message {
     std::string payload;
-    uWS::OpCode op_code;
+    OpCode op_code;
     Compress compress;
     /// Another message in fragments begins here; nothing else of this means anything.
     bool is_beginning;
@@ -95,7 +105,7 @@ struct HeldMessages {
   /// on_fragment_drain is asked for.
   bool awaits_drain = false;
 
-  void add(std::string_view payload, uWS::OpCode op_code, Compress compress) {
+  void add(std::string_view payload, OpCode op_code, Compress compress) {
     messages.push_back({std::string(payload), op_code, compress, false});
     bytes += messages.back().size();
   }

@@ -94,7 +94,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
 
   // ---- ConnectionOwner ----
 
-  void send(void *socket, std::string_view payload, uWS::OpCode op_code, Compress compress) override {
+  void send(void *socket, std::string_view payload, OpCode op_code, Compress compress) override {
     sending_.send(static_cast<WebSocket *>(socket), payload, op_code, compress);
   }
   void begin_message(void *socket) override { sending_.begin_message(static_cast<WebSocket *>(socket)); }

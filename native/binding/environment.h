@@ -37,7 +37,7 @@ using DroppedMessages = std::map<std::pair<std::uint32_t, std::uint32_t>, std::u
 /// µWebSockets frame is on the stack then, so whatever it calls back is safe; and nothing is ever written
 /// while a socket is being read, which µSockets' TLS would punish with the loss of what it has not decrypted
 /// yet (openssl.c, us_internal_ssl_socket_write). What one iteration reads beyond the inbox is kept in
-/// `overflow_`, which the budgets of a turn bound (server/turns.h).
+/// `overflow_`, which the budgets of a turn bound (server/net/turns.h).
 class Environment : public std::enable_shared_from_this<Environment> {
  public:
   /// False when Node-API refuses.

@@ -6,8 +6,8 @@ import { SourceBudget } from '../core/source-budget.js'
 import { ClosedError } from '../errors.js'
 import { SendStatus, type Socket } from '../types/index.js'
 import { CLOSE_CODE } from './close-codes.js'
-import { serverSocketOf } from './server-socket.js'
 import type { Consumer, ServerSocket } from './socket.js'
+import { serverSocketOf } from './socket.js'
 
 /** Bytes that may wait for the client when another chunk is sent. */
 const MAX_WAITING = 64 * 1024

@@ -2,8 +2,8 @@
 import type { Buffer } from 'node:buffer'
 import type { Socket } from '../types/index.js'
 import { Fifo } from '../util/fifo.js'
-import { serverSocketOf } from './server-socket.js'
 import type { Arrival, Consumer, ServerSocket } from './socket.js'
+import { serverSocketOf } from './socket.js'
 
 /** How many messages, or bytes of them, wait for the loop before the client has to. */
 const MAX_WAITING = 16

@@ -10,7 +10,7 @@ import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import type { Counters } from '../core/metrics.js'
 import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from '../engine/contract.js'
-import { ClosedError } from '../errors.js'
+import { ClosedError, OptionError } from '../errors.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from '../options/arguments.js'
 import { checkBoolean, checkFunction } from '../options/checks.js'
 import { checkSource, type ResolvedRoute, resolveDrained, resolveStream } from '../options/websocket.js'
@@ -431,4 +431,10 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     }
     this.close(CLOSE_CODE.INTERNAL_ERROR)
   }
+}
+
+/** What is behind a `Socket`. Throws OptionError for anything that only looks like one. */
+export function serverSocketOf<T>(socket: Socket<T>): ServerSocket<T> {
+  if (socket instanceof ServerSocket) return socket
+  throw new OptionError('socket', socket, 'a socket of a WebSocketServer')
 }

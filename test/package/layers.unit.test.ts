@@ -35,9 +35,9 @@ const LAYERS: readonly Layer[] = [
   { name: 'the application and its command', files: /^src\/(app\/|cli\.ts$)/, mayUse: /^(node:|src\/app\/|src\/index\.ts$)/ },
   {
     name: 'the adapters',
-    files: /^src\/websocket\/(duplex|messages|server-socket)\.ts$/,
+    files: /^src\/websocket\/(duplex|messages)\.ts$/,
     mayUse:
-      /^(node:|src\/(types|util)\/|src\/errors\.ts$|src\/core\/source-budget\.ts$|src\/websocket\/(close-codes|server-socket|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
+      /^(node:|src\/(types|util)\/|src\/errors\.ts$|src\/core\/source-budget\.ts$|src\/websocket\/(close-codes|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
   },
   {
     name: 'the public API',

@@ -1,21 +1,22 @@
 /**
  * Adds up the reports named on the command line: Vitest's JSON (`.json`) and TAP (`.tap`). Prints a line for
  * each, with the number of tests that have passed on each engine and those that have passed on one of them
- * only, and the sum. Exits 1 when a test failed, or when a report is missing or incomplete.
+ * only; at the end the names of those that failed, and the sum. Exits 1 when a test failed, or when a report
+ * is missing or incomplete.
  */
 import { readFileSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, relative } from 'node:path'
 import process from 'node:process'
 
 /**
- * @typedef {{ passed: number, failed: number, skipped: number, titles: string[] }} Counts titles: of what
- *   passed
+ * @typedef {{ passed: number, failed: number, skipped: number, titles: string[], failures: string[] }}
+ *   Counts titles: of what passed; failures: what failed, with its file
  */
 
 const ENGINES = ['native', 'portable']
 
 /** @type {Counts} */
-const sum = { passed: 0, failed: 0, skipped: 0, titles: [] }
+const sum = { passed: 0, failed: 0, skipped: 0, titles: [], failures: [] }
 let complete = true
 for (const file of process.argv.slice(2)) {
   try {
@@ -27,11 +28,13 @@ for (const file of process.argv.slice(2)) {
     if (onEach.length === ENGINES.length) printDifferences(onEach)
     for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += counts[key]
     sum.titles.push(...counts.titles)
+    sum.failures.push(...counts.failures.map((failure) => `${basename(file)}: ${failure}`))
   } catch (error) {
     complete = false
     console.log(`${basename(file)}: no usable report: ${error instanceof Error ? error.message : error}`)
   }
 }
+for (const failure of sum.failures) console.log(`FAILED: ${failure}`)
 console.log(`Engines tested: ${enginesOf(sum) || 'none'}`)
 console.log(inWords(sum))
 process.exit(complete && sum.failed === 0 && sum.passed > 0 ? 0 : 1)
@@ -70,22 +73,25 @@ function inWords({ passed, failed, skipped }) {
 
 /**
  * A file that fails outside its tests counts as one failure, and so does an error that belongs to no test.
- * @param {{ success: boolean, testResults: { status: string, assertionResults: { status: string, fullName:
- *   string }[] }[] }} report
+ * @param {{ success: boolean, testResults: { name: string, status: string, assertionResults: { status:
+ *   string, fullName: string }[] }[] }} report
  * @returns {Counts}
  */
 function countVitest(report) {
   const tests = report.testResults.flatMap(({ assertionResults }) => assertionResults)
   const passed = tests.filter(({ status }) => status === 'passed')
+  const failures = report.testResults.flatMap(({ name, status, assertionResults }) => {
+    const failed = assertionResults.filter((test) => test.status === 'failed').map(({ fullName }) => `${relative('', name)}: ${fullName}`)
+    return status === 'failed' && failed.length === 0 ? [`${relative('', name)}, outside its tests`] : failed
+  })
   const failedTests = tests.filter(({ status }) => status === 'failed').length
-  const isBroken = (/** @type {typeof report.testResults[number]} */ { status, assertionResults }) =>
-    status === 'failed' && assertionResults.every((test) => test.status !== 'failed')
-  const failed = failedTests + report.testResults.filter(isBroken).length
+  if (failures.length === 0 && !report.success) failures.push('an error that belongs to no test')
   return {
     passed: passed.length,
-    failed: failed === 0 && !report.success ? 1 : failed,
+    failed: failures.length,
     skipped: tests.length - passed.length - failedTests,
     titles: passed.map(({ fullName }) => fullName),
+    failures,
   }
 }
 
@@ -99,6 +105,7 @@ function countTap(report) {
   if (planned === undefined) throw new Error('it has no plan (1..N), so it may have ended early')
   if (Number(planned) !== results.length) throw new Error(`it plans ${planned} tests and has ${results.length}`)
   const skipped = results.filter((line) => /# skip/i.test(line)).length
-  const failed = results.filter((line) => line.startsWith('not ok') && !/# skip/i.test(line)).length
-  return { passed: results.length - skipped - failed, failed, skipped, titles: [] }
+  const failures = results.filter((line) => line.startsWith('not ok') && !/# skip/i.test(line))
+  const failed = failures.length
+  return { passed: results.length - skipped - failed, failed, skipped, titles: [], failures }
 }

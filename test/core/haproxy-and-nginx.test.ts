@@ -199,8 +199,13 @@ describeEngines('behind HAProxy', (engine) => {
     const { port = 0 } = await server.listen(LOCAL)
     const options = {
       mode: 'http',
-      backend: '  option httpchk\n  http-check send meth GET uri /health ver HTTP/1.1 hdr Host localhost',
-      server: 'check inter 100ms rise 1 fall 1 check-send-proxy',
+      // Without a timeout of its own, a check that took longer than `inter` would find the server down.
+      backend: [
+        '  timeout check 20s',
+        '  option httpchk',
+        '  http-check send meth GET uri /health ver HTTP/1.1 hdr Host localhost',
+      ].join('\n'),
+      server: 'check inter 100ms rise 1 fall 3 check-send-proxy',
     }
     const front = addressOf(await startHaproxy(`127.0.0.1:${port}`, options))
     expect(await within(asked.promise, 'the health check')).toBeUndefined()

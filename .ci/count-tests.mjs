@@ -81,7 +81,9 @@ function countVitest(report) {
   const tests = report.testResults.flatMap(({ assertionResults }) => assertionResults)
   const passed = tests.filter(({ status }) => status === 'passed')
   const failures = report.testResults.flatMap(({ name, status, assertionResults }) => {
-    const failed = assertionResults.filter((test) => test.status === 'failed').map(({ fullName }) => `${relative('', name)}: ${fullName}`)
+    const failed = assertionResults
+      .filter((test) => test.status === 'failed')
+      .map(({ fullName }) => `${relative('', name)}: ${fullName}`)
     return status === 'failed' && failed.length === 0 ? [`${relative('', name)}, outside its tests`] : failed
   })
   const failedTests = tests.filter(({ status }) => status === 'failed').length

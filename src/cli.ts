@@ -38,7 +38,7 @@ Options:
   --version         print the version and exit
 
 Without --key and --cert, and when ${DEFAULT_KEY} and ${DEFAULT_CERT} do not exist, a certificate for localhost is made there:
-good for development, trusted by nobody else. Flags win over the environment variables PORT and HOST.
+good for development; no client trusts it by default. Flags win over the environment variables PORT and HOST.
 
 Ctrl+C or SIGTERM closes every connection with code 1001 and ends the command; a second one ends it at once.
 `
@@ -66,7 +66,7 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
 await main()
 
 async function main(): Promise<void> {
-  // Whoever read the output may go away (`| head`): serving goes on without it.
+  // The reader of the output may go away (`| head`): the server goes on serving.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   try {
     const request = readArguments(process.argv.slice(2), process.env)

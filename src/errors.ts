@@ -1,12 +1,9 @@
 /**
  * Every failure that this package reports: one class per kind, one stable `code` per cause. This file is the
- * only home of a code; docs/api.md lists them all, and a test holds the two together.
+ * only home of a code; docs/api.md lists all codes, and a test compares the two.
  */
 
-/**
- * What each code means. The keys are the codes of every error but ListenError's, which carry the system's
- * own.
- */
+/** What each code means. The keys are the codes of every error; a ListenError has the system's own code. */
 export const ERROR_CODES = {
   ERR_OPTION: 'An option or argument has the wrong type or is out of range; the message names it, its value and the range.',
   ERR_LISTENING: 'The call must come before `listen`, or `listen` was called a second time.',
@@ -67,7 +64,10 @@ export class OptionError extends WebSocketServerError {
 /** Where `listen` was to listen. */
 export type ListenTarget = { readonly host: string; readonly port: number } | { readonly unix: string }
 
-/** For workers of node:cluster above all: Node's own servers share a port there without being told to. */
+/**
+ * This advice is for workers of node:cluster above all, where Node's own servers share a port without being
+ * told to.
+ */
 const SHARING_ADVICE = ' Processes and threads that are to share it must each listen with reusePort: true.'
 
 /** `listen` failed. `code` is the system's error code where there is one. */
@@ -91,8 +91,8 @@ export class ListenError extends WebSocketServerError {
   }
 
   /**
-   * The error for a system error code; one without a meaning of its own here becomes `ERR_LISTEN`, with it as
-   * the cause.
+   * The error for a system error code. A code that ERROR_CODES does not have becomes `ERR_LISTEN`, with the
+   * system's code as the cause.
    */
   static fromSystemCode(systemCode: string, target: ListenTarget, cause?: unknown): ListenError {
     const known = systemCode.startsWith('E') && !systemCode.startsWith('ERR_') && Object.hasOwn(ERROR_CODES, systemCode)
@@ -116,7 +116,7 @@ export class TlsError extends WebSocketServerError {
 /**
  * A handler's Response cannot be sent as its Content-Length says. Nothing beyond the announced length is
  * sent, and the connection ends: with status 500 while nothing was sent yet, otherwise in the middle of the
- * answer, so that the client does not take it for whole.
+ * response, so that the client does not take the response for whole.
  */
 export class ContentLengthError extends WebSocketServerError {
   constructor(message: string) {
@@ -153,7 +153,7 @@ function describe(value: unknown): string {
   try {
     return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'Object'})`
   } catch {
-    // A revoked proxy, or an accessor that throws: the error to be made is the one that matters.
+    // A revoked proxy, or an accessor that throws: their errors must not take the place of the OptionError.
     return 'an object'
   }
 }

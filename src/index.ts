@@ -1,7 +1,7 @@
 /// <reference types="node" preserve="true" />
 /**
- * The public API, and nothing but. Its types need those of Node, also where a project's configuration names
- * none.
+ * The public API, and nothing else. The API's types need those of Node, also where a project's configuration
+ * names no types.
  */
 
 export type { EngineName } from './engine/contract.js'

@@ -52,14 +52,17 @@ export class WebSocketServer implements AsyncDisposable {
   readonly #options: ResolvedServerOptions
   readonly #engine: SelectedEngine
   readonly #runtime: ServerRuntime
-  /** What the next `listen` reads; and what it has read, which engines are given. */
+  /**
+   * `#tls`: the options that the next `listen` reads. `#engineTls`: the material that was read from them, for
+   * engines.
+   */
   #tls: readonly TlsOptions[] | undefined
   #engineTls: readonly EngineTls[] | undefined
-  /** From the call of `listen`, unless that fails. */
+  /** True from the call of `listen` on, unless that call fails. */
   #isListening = false
   #keepsProcessAlive = true
   #closing: Promise<void> | undefined
-  /** What the engine had counted when it was given up. */
+  /** What the engine had counted when the server disposed of it. */
   #lastCounters: EngineCounters | undefined
 
   /** Throws OptionError, or EngineError when the engine that was asked for cannot be loaded. */
@@ -94,9 +97,9 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * The sockets of all routes, from the `open` handler's to those that are closing; the oldest first. They
-   * may come and go while you iterate: those that come are visited too, those that have ended are not. `data`
-   * is whatever their route's is.
+   * The sockets of all routes, the oldest first: from the call of their `open` handler on, until they have
+   * ended. Sockets may come and go while you iterate: new ones are visited too, ended ones are not. The type
+   * of a socket's `data` is that of its route.
    */
   sockets(): IterableIterator<Socket<unknown>> {
     return this.#runtime.sockets[Symbol.iterator]()
@@ -105,9 +108,9 @@ export class WebSocketServer implements AsyncDisposable {
   /**
    * Serves WebSocket connections on a path: literal segments, `:name` for one segment, `*` as the last
    * segment for all that follows. Literal segments may be written as they are read (`/café`) or
-   * percent-encoded. Of several paths that match, a literal segment is preferred to a `:name`, and that to
-   * `*`. What sockets carry (`T`) is taken from what `upgrade` returns, when that is the first of the
-   * handlers. Throws OptionError; after `listen` ERR_LISTENING, after `close` ClosedError.
+   * percent-encoded. Of several paths that match, a literal segment is preferred to a `:name`, and a `:name`
+   * to `*`. TypeScript takes the type of `data` (`T`) from the result of `upgrade`, when `upgrade` is the
+   * first of the handlers. Throws OptionError; after `listen` ERR_LISTENING, after `close` ClosedError.
    */
   ws<T = undefined, P extends string = string>(path: P, handlers: WebSocketHandlers<T, P>): this {
     this.#checkRoute(path)
@@ -115,48 +118,49 @@ export class WebSocketServer implements AsyncDisposable {
     return this
   }
 
-  /** Answers GET, and HEAD without the body. Paths and errors as in `ws`. */
+  /** Responds to GET, and to HEAD without the body. Paths and errors as in `ws`. */
   get<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route('GET', path, handler)
   }
 
-  /** Answers POST. Paths and errors as in `ws`. */
+  /** Responds to POST. Paths and errors as in `ws`. */
   post<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route('POST', path, handler)
   }
 
-  /** Answers PUT. Paths and errors as in `ws`. */
+  /** Responds to PUT. Paths and errors as in `ws`. */
   put<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route('PUT', path, handler)
   }
 
-  /** Answers PATCH. Paths and errors as in `ws`. */
+  /** Responds to PATCH. Paths and errors as in `ws`. */
   patch<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route('PATCH', path, handler)
   }
 
-  /** Answers DELETE. Paths and errors as in `ws`. */
+  /** Responds to DELETE. Paths and errors as in `ws`. */
   delete<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route('DELETE', path, handler)
   }
 
   /**
-   * Answers every method that has no route of its own on this path, OPTIONS included, which is otherwise
-   * answered with 204 and the methods that there are. Also mounts whatever has a fetch function:
-   * `server.any('/*', (request) => app.fetch(request))`. Paths and errors as in `ws`.
+   * Responds to every method that has no route of its own on this path, OPTIONS included; without such a
+   * route, the response to OPTIONS is 204 with the path's methods. Also mounts an application with a fetch
+   * function: `server.any('/*', (request) => app.fetch(request))`. Paths and errors as in `ws`.
    */
   any<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route(ANY_METHOD, path, handler)
   }
 
   /**
-   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which it may be
-   * called again; with ERR_LISTENING when it was called before; with ClosedError when `close` was.
+   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which `listen` may
+   * be called again; with ERR_LISTENING when `listen` was called before; with ClosedError when `close` was
+   * called.
    */
   listen(options?: TcpListenOptions): Promise<TcpListenResult>
-  /** Likewise, on a unix socket. */
+  /** As above, on a unix socket. */
   listen(options: UnixListenOptions): Promise<UnixListenResult>
-  /** Likewise, on either. */
+  /** As above, on a port or a unix socket. */
   listen(options: ListenOptions): Promise<ListenResult>
   async listen(options: ListenOptions = {}): Promise<ListenResult> {
     const where = resolveListenOptions(options)
@@ -173,10 +177,10 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * New connections get these certificates and settings; those that are open stay as they are, and no TLS
-   * session from before is resumed. Before `listen`, they take the place of the option `tls`. Files are read
-   * before this returns. Throws OptionError, also when the server was made without `tls`, or TlsError:
-   * everything then stays as it was; after `close`, ClosedError.
+   * New connections get these certificates and settings; open connections stay as they are, and no TLS
+   * session from before is resumed. Before `listen`, these settings take the place of the option `tls`. Files
+   * are read before `reloadTls` returns. Throws OptionError (also when the server was made without `tls`) or
+   * TlsError, and then changes nothing; after `close`, ClosedError.
    */
   reloadTls(tls: TlsOptions | readonly TlsOptions[]): void {
     if (this.#closing) throw new ClosedError()
@@ -191,9 +195,9 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Sends to every subscriber of a topic, here and behind the backplane. False when there is none here, or
-   * when the server does not listen. `compress` is as with `Socket.send`, for every subscriber here. Throws
-   * OptionError as `Socket.publish` does.
+   * Sends to every subscriber of a topic, here and behind the backplane. False when no socket of this server
+   * subscribes, or when the server does not listen. `compress` is as with `Socket.send`, for every subscriber
+   * here. Throws OptionError as `Socket.publish` does.
    */
   publish(topic: string, data: Data, compress?: boolean): boolean {
     checkTopic(topic)
@@ -208,17 +212,17 @@ export class WebSocketServer implements AsyncDisposable {
     return this.#runtime.subscribers(topic)
   }
 
-  /** What was counted since the server was made. May be called at any time; after `close` the totals stay. */
+  /** The counts since the server was made. May be called at any time; after `close` the totals stay. */
   metrics(): Metrics {
     return toMetrics(this.#runtime.counters, this.#runtime.engine?.counters() ?? this.#lastCounters)
   }
 
   /**
    * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code`
-   * and `reason`; an `upgrade` that is under way is answered 503 when its handler accepts. Resolves when all
-   * sockets have ended, and all requests are answered and their answers, streams included, written; what is
-   * left after `timeout` milliseconds is cut. A route's handler that awaits this waits for itself, until the
-   * timeout. Further calls give the same promise. Rejects with OptionError, and then nothing is closed.
+   * and `reason`; the response to an `upgrade` that is under way is 503 when its handler accepts. Resolves
+   * when all sockets have ended, and all responses, streams included, are written; connections that are left
+   * after `timeout` milliseconds are cut. A route's handler that awaits `close` waits for itself, until the
+   * timeout. Further calls give the same promise. Rejects with OptionError, and then closes nothing.
    */
   close(options: CloseOptions = {}): Promise<void> {
     if (this.#closing === undefined) {
@@ -239,7 +243,10 @@ export class WebSocketServer implements AsyncDisposable {
     return this.#closing
   }
 
-  /** Lets the listening socket keep the process alive, as it does at first. Open connections always do. */
+  /**
+   * Lets the listening socket keep the process alive, which is the default. Open connections always keep it
+   * alive.
+   */
   ref(): this {
     this.#keepsProcessAlive = true
     this.#runtime.engine?.ref()
@@ -261,7 +268,7 @@ export class WebSocketServer implements AsyncDisposable {
   #route<P extends string>(method: string, path: P, handler: RouteHandler<P>): this {
     this.#checkRoute(path)
     checkFunction('handler', handler)
-    // The parameters are those that the path names, which is what Params<P> says.
+    // The cast is safe: a request's parameters are those that the path names, as Params<P> says.
     this.#runtime.addHttpRoute(method, path, handler as RouteHandler<string>)
     return this
   }
@@ -276,7 +283,7 @@ export class WebSocketServer implements AsyncDisposable {
     if (this.#isListening) throw new WebSocketServerError('ERR_LISTENING', 'the server listens already')
   }
 
-  /** Gives the port. Each attempt takes a server of the engine's of its own. */
+  /** Gives the port. Each attempt makes a new EngineServer. */
   async #bind(address: ListenAddress): Promise<number> {
     if (this.#closing) throw new ClosedError()
     const { proxyProtocol, requestTimeout } = this.#options
@@ -289,7 +296,7 @@ export class WebSocketServer implements AsyncDisposable {
     try {
       const port = await server.listen(address)
       const { health } = this.#options
-      // A route of the user's own on this very path is meant to replace it.
+      // A route of the user's own on this path replaces the health route.
       if (health !== undefined) {
         const runtime = this.#runtime
         const handler = healthHandler(
@@ -315,10 +322,11 @@ export class WebSocketServer implements AsyncDisposable {
     const patience = new AbortController()
     const timer = setTimeout(() => patience.abort(), timeout)
     await Promise.race([this.#runtime.idle(), once(patience.signal, 'abort')])
-    // What was answered last may still be on its way to the client. No event tells of its arrival.
+    // The last responses may still be on their way to the clients. No event tells when the kernel has taken
+    // them.
     while (engine?.isFlushed() === false && !patience.signal.aborted) await setTimeoutPromise(FLUSH_INTERVAL)
     clearTimeout(timer)
-    // Cuts what is left: sockets that did not answer, and requests without an answer.
+    // Cuts what is left: sockets that did not answer the Close frame, and requests without a response.
     engine?.dispose()
     await this.#runtime.idle()
     this.#lastCounters = engine?.counters()

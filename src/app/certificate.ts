@@ -35,7 +35,8 @@ export function ensureCertificate(keyPath: string, certPath: string): boolean {
   }
 
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: KEY_BITS })
-  // Made before either is written, so that nobody finds one without the other for longer than a write takes.
+  // Made before either file is written, so that another process finds one file without the other only for as
+  // long as a write takes.
   const certificate = selfSigned(privateKey, publicKey)
   try {
     writeNew(keyPath, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600)
@@ -47,8 +48,8 @@ export function ensureCertificate(keyPath: string, certPath: string): boolean {
   try {
     writeNew(certPath, certificate, 0o644)
   } catch (error) {
-    // Half a pair would only be in the way of the next attempt. The key is the one just made: nothing else
-    // had that name.
+    // A key without a certificate would only be in the way of the next attempt. The key removed here is the
+    // one just made: no other file had that name.
     rmSync(keyPath, { force: true })
     throw error
   }
@@ -102,8 +103,8 @@ function selfSigned(privateKey: KeyObject, publicKey: KeyObject): string {
     explicit(
       3,
       sequence(
-        // No CA: whoever trusts it (curl --cacert, NODE_EXTRA_CA_CERTS) trusts this machine's names and
-        // nothing else.
+        // No CA: a client that trusts this certificate (curl --cacert, NODE_EXTRA_CA_CERTS) trusts this
+        // machine's names and nothing else.
         extension('2.5.29.19', true, sequence()), // basicConstraints: not a CA
         // KeyUsage: digitalSignature, keyEncipherment.
         extension('2.5.29.15', true, der(0x03, Buffer.of(5, 0b1010_0000))),

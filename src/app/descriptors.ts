@@ -14,7 +14,7 @@ const COMFORTABLE = 10_000
 const REMEDY = "raise it with 'ulimit -n 65536' (as root; under systemd: LimitNOFILE=65536)"
 
 /** Printed when the descriptors have run out. */
-export const DESCRIPTORS_EXHAUSTED = `The file descriptor limit is reached: nobody else can connect until somebody leaves; ${REMEDY}`
+export const DESCRIPTORS_EXHAUSTED = `The file descriptor limit is reached: no other client can connect until a connected one leaves; ${REMEDY}`
 
 /**
  * How many descriptors the process may still open; `undefined` where there is no limit, or none that can be

@@ -1,4 +1,4 @@
-/** Standard output, where whoever reads it may be slow, or gone. */
+/** Standard output, whose reader (a pager, `head`) may be slow, or gone. */
 
 /**
  * Bytes that may wait for the reader before lines are left out: without a limit a stopped pager would fill
@@ -9,15 +9,15 @@ const MAX_UNREAD = 8 * 1024 * 1024
 let leftOut = 0
 
 /**
- * Prints one line. While 8 MiB wait for the reader lines are left out; how many, a line says once there is
- * room again.
+ * Prints one line. While 8 MiB wait for the reader, lines are left out; once there is room again, a line says
+ * how many.
  */
 export function printLine(line: string): void {
   if (process.stdout.writableLength > MAX_UNREAD) {
     leftOut++
     return
   }
-  if (leftOut > 0) process.stdout.write(`[!] ${leftOut.toLocaleString('en-US')} lines left out here: nobody was reading\n`)
+  if (leftOut > 0) process.stdout.write(`[!] ${leftOut.toLocaleString('en-US')} lines left out here: the reader was too slow\n`)
   leftOut = 0
   process.stdout.write(`${line}\n`)
 }

@@ -1,4 +1,4 @@
-/** The answers of the health path, which load balancers and orchestrators ask. */
+/** The responses of the health path, which load balancers and orchestrators ask. */
 import type { Awaitable } from '../types/index.js'
 
 export interface Health {
@@ -17,7 +17,7 @@ export function healthHandler(
   return async () => {
     if (isClosing()) return answer('closing')
     const isHealthy = check === undefined || (await passes(check, report))
-    // The check may have taken its time.
+    // The server may have begun to close while the check ran.
     if (isClosing()) return answer('closing')
     return answer(isHealthy ? 'healthy' : 'unhealthy')
   }

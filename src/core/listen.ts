@@ -1,4 +1,4 @@
-/** From what `listen` is asked to the addresses that an engine is given. */
+/** Turns the options of `listen` into the addresses that an engine is given. */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import type { ListenAddress } from '../engine/contract.js'
@@ -10,7 +10,7 @@ import type { ListenResult } from '../types/index.js'
 const EVERY_ADDRESS = '::'
 const EVERY_IPV4_ADDRESS = '0.0.0.0'
 
-/** `bind` gives the port, and rejects with ListenError; it may be called again then. */
+/** `bind` gives the port, and rejects with ListenError; after a rejection `bind` may be called again. */
 export async function listenOn(
   where: ResolvedListenOptions,
   bind: (address: ListenAddress) => Promise<number>,
@@ -25,7 +25,7 @@ export async function listenOn(
   try {
     return await bindTo(EVERY_ADDRESS)
   } catch (error) {
-    // IPv6 is off in the kernel, or no interface has it.
+    // IPv6 is off in the kernel, or no interface has an IPv6 address.
     const hasNoIpv6 = error instanceof ListenError && (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')
     if (!hasNoIpv6) throw error
     return await bindTo(EVERY_IPV4_ADDRESS)
@@ -33,8 +33,8 @@ export async function listenOn(
 }
 
 /**
- * The numeric address of a host. Only a name that has none is ENOTFOUND: a resolver that cannot be asked is
- * another matter.
+ * The numeric address of a host. Only a name without an address is ENOTFOUND: a resolver that cannot be asked
+ * gives its own code.
  */
 async function resolveHost(host: string, port: number): Promise<string> {
   if (isIP(host)) return host

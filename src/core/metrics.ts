@@ -1,8 +1,8 @@
-/** What a server counts above its engine, and how that becomes `metrics()`. */
+/** What a server counts above its engine, and how these counts become `metrics()`. */
 import type { EngineCounters } from '../engine/contract.js'
 import type { Metrics } from '../types/index.js'
 
-/** Plain fields, added to where things happen. */
+/** Plain fields: the code that sees an event adds to its counter. */
 export class Counters {
   connectionsAccepted = 0
   connectionsClosed = 0

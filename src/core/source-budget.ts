@@ -1,6 +1,7 @@
 /**
- * How much a source of chunks gives in one turn of the event loop. One whose chunks are always ready would
- * otherwise go from promise to promise while its client takes them, and no other client would be served.
+ * How much a source of chunks gives in one turn of the event loop. A source whose chunks are always ready
+ * would otherwise go from promise to promise while its client takes them, and no other client would be
+ * served.
  */
 import { setImmediate } from 'node:timers/promises'
 
@@ -30,7 +31,10 @@ export class SourceBudget {
     this.renew()
   }
 
-  /** The turn has ended: something of another turn was awaited. */
+  /**
+   * Called when the caller has awaited something that another turn has brought: the turn counted so far has
+   * ended.
+   */
   renew(): void {
     this.#spent = 0
   }

@@ -1,7 +1,7 @@
-/** The way of what is nobody's to catch. */
+/** Errors that no handler and no caller can be given: they become uncaught exceptions. */
 import process from 'node:process'
 
-/** From a stack of its own, so that nobody catches it by chance. */
+/** Throws from a stack of its own, so that no `catch` around the caller takes the error. */
 export function throwUncaught(error: unknown): void {
   process.nextTick(() => {
     throw error

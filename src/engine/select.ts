@@ -1,6 +1,5 @@
 /**
- * Chooses the engine. Native is the product; portable is what runs where native cannot, and it always says
- * why.
+ * Chooses the engine. Native is the product; portable runs where native cannot, and `reason` always says why.
  */
 import process from 'node:process'
 import { EngineError, OptionError } from '../errors.js'
@@ -15,7 +14,7 @@ const ENGINE_VARIABLE = 'NATIVE_WEBSOCKET_SERVER_ENGINE'
 
 export interface SelectedEngine {
   readonly engine: Engine
-  /** Why it is the portable one; undefined for native. */
+  /** Why the portable engine was chosen; undefined for native. */
   readonly reason: string | undefined
 }
 

@@ -1,13 +1,13 @@
-/** The body of a Response as a sequence of bytes, whoever's implementation it comes from. */
+/** The body of a Response as a sequence of bytes, for any implementation of Response. */
 import { plainView } from '../util/bytes.js'
 
 /**
  * Where the pieces come from: a web stream, an async iterable such as a stream of Node's, or one promise of
- * everything.
+ * the whole body.
  */
 interface Pieces {
   next(): Promise<IteratorResult<unknown>>
-  /** Tells the source that nobody reads any more. */
+  /** Tells the source to stop, without waiting for it. */
   cancel(reason: unknown): unknown
 }
 
@@ -15,7 +15,7 @@ const LATE = Symbol()
 
 export class BodySource {
   readonly #pieces: Pieces
-  /** Asked for, and not yet taken. */
+  /** The piece that was asked for, and not yet taken. */
   #pending: Promise<IteratorResult<unknown>> | undefined
   /** Resolves with LATE when this turn of the event loop ends. */
   #turn: Promise<typeof LATE> | undefined
@@ -33,7 +33,7 @@ export class BodySource {
     if (body === null) return undefined
     if (typeof body === 'object') {
       if ('getReader' in body && typeof body.getReader === 'function') return new BodySource(fromStream(body as ReadableStream))
-      // What has the well-known method is an iterable.
+      // An object with the well-known method is an async iterable.
       if (Symbol.asyncIterator in body) return new BodySource(fromIterable(body as AsyncIterable<unknown>))
     }
     return new BodySource(fromPromise(() => response.arrayBuffer()))
@@ -46,8 +46,8 @@ export class BodySource {
   }
 
   /**
-   * As `next`, but undefined also when it does not come within this turn of the event loop; then it is for
-   * the next call.
+   * As `next`, but undefined also when the piece does not come within this turn of the event loop; the next
+   * call then gets that piece.
    */
   async nextNow(): Promise<Uint8Array | undefined> {
     this.#turn ??= new Promise((resolve) => setImmediate(resolve, LATE))
@@ -56,8 +56,8 @@ export class BodySource {
   }
 
   /**
-   * Whether the source ends within this turn of the event loop. A piece that comes instead is for the next
-   * call.
+   * Whether the source ends within this turn of the event loop. If a piece comes instead, the next call gets
+   * it.
    */
   async endsNow(): Promise<boolean> {
     if (this.isDone) return true
@@ -68,7 +68,7 @@ export class BodySource {
     return true
   }
 
-  /** Nothing more is read. What this brings about concerns nobody. */
+  /** Reads nothing more, and tells the source to stop. Errors of the source are ignored from here on. */
   cancel(reason?: unknown): void {
     if (this.isDone) return
     this.isDone = true
@@ -94,7 +94,7 @@ export class BodySource {
 function fromStream(stream: ReadableStream): Pieces {
   const reader: ReadableStreamDefaultReader<unknown> = stream.getReader()
   return {
-    // Its result is an IteratorResult by another name.
+    // The cast is safe: a reader's result has the members of an IteratorResult.
     next: () => reader.read() as Promise<IteratorResult<unknown>>,
     cancel: (reason) => reader.cancel(reason),
   }

@@ -8,9 +8,9 @@ import { GrowingBuffer } from '../util/growing-buffer.js'
 const HIGH_WATER_MARK = 64 * 1024
 
 /**
- * Bytes of a chunk from which on the stream gets it as it is. A client may send chunks of one byte each, and
- * what an object of its own costs, in the stream and for a reader who collects them, is 100 to 300 bytes: a
- * shorter chunk is copied behind those that nobody has read yet.
+ * A chunk of this many bytes or more goes into the stream as it is. A client may send chunks of one byte
+ * each, and an object for each of them would cost 100 to 300 bytes, in the stream and for a reader that
+ * collects them: a shorter chunk is copied behind the bytes that wait for the handler.
  */
 const LEAST_ALONE = 4 * 1024
 /** Bytes of short chunks that the stream gets as one. */
@@ -20,19 +20,19 @@ const MAX_GATHERED = 16 * 1024
 export type BodyEngine = Pick<EngineServer, 'pauseBody' | 'resumeBody' | 'abort'>
 
 /**
- * One request's body. At most HIGH_WATER_MARK bytes, and what the engine had read already, wait in it for
- * their reader.
+ * One request's body. At most HIGH_WATER_MARK bytes, and the bytes that the engine had read already, wait
+ * here for the handler.
  */
 export class IncomingBody {
   readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly #engine: BodyEngine
   readonly #exchange: ExchangeId
   readonly #limit: number
-  // Given by the stream's start, which its constructor calls.
+  // The stream's constructor calls `start`, which sets this.
   #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>
   /** Short chunks, behind those in the stream. */
   readonly #gathered = new GrowingBuffer()
-  /** Whether somebody reads, and the stream has nothing. */
+  /** Whether the handler waits for a chunk. */
   #isAwaited = false
   #isCollected = false
   #received = 0
@@ -51,7 +51,7 @@ export class IncomingBody {
     this.#limit = limit
     this.#awaitsContinue = expectsContinue
     this.#isPaused = expectsContinue
-    // Without a high water mark of its own the stream pulls only for somebody who reads.
+    // With a high water mark of 0 the stream pulls only while a read waits for a chunk.
     this.stream = new ReadableStream<Uint8Array<ArrayBuffer>>(
       {
         start: (controller) => {
@@ -65,16 +65,16 @@ export class IncomingBody {
   }
 
   /**
-   * Whether the answer must end the connection: the client may send any amount, or nothing at all, of what
-   * nobody waits for.
+   * Close the connection after the response: the rest of the body cannot be drained, since it has no known
+   * limit, or may never come.
    */
   get mustClose(): boolean {
     return this.isTooLarge || this.#awaitsContinue
   }
 
   /**
-   * Whoever reads wants all of it: no part of it is worth an object of its own before it is long, or the
-   * last.
+   * Called when the handler reads the whole body: short chunks are then gathered until they are many, or the
+   * body ends.
    */
   collect(): void {
     this.#isCollected = true
@@ -101,7 +101,8 @@ export class IncomingBody {
   }
 
   /**
-   * The request is answered. Up to HIGH_WATER_MARK bytes, and what somebody is reading, can still be read.
+   * The request has its response. Up to HIGH_WATER_MARK bytes can still be read, and all of a body that the
+   * handler is reading already.
    */
   answered(): void {
     this.#isAnswered = true
@@ -123,10 +124,10 @@ export class IncomingBody {
     if (this.#gathered.length > 0) this.#give(this.#gathered.take())
   }
 
-  /** The bytes are the reader's from here on. */
+  /** The bytes belong to the reader from here on. */
   #give(chunk: Buffer): void {
     this.#isAwaited = false
-    // Engines give memory of their own, never a SharedArrayBuffer.
+    // The cast is safe: an engine gives each chunk memory of its own, never a SharedArrayBuffer.
     this.#controller.enqueue(chunk as Uint8Array<ArrayBuffer>)
   }
 
@@ -135,7 +136,7 @@ export class IncomingBody {
     this.#controller.close()
   }
 
-  /** Somebody reads, and the stream has nothing. */
+  /** Called by the stream when a read finds no chunk. */
   #pull(): void {
     this.#isAwaited = true
     if (!this.#isCollected) this.#giveGathered()
@@ -166,7 +167,8 @@ export class IncomingBody {
   #discard(): void {
     this.#isDiscarded = true
     this.#gathered.clear()
-    // Without a reader, "100 Continue" would ask for what nobody wants.
+    // "100 Continue" waits for the first read: without a reader, the server would ask the client for a body
+    // that no handler reads.
     if (!this.#awaitsContinue && !this.isTooLarge) this.#resume()
   }
 

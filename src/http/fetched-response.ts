@@ -15,20 +15,20 @@ const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trail
 const OF_ENCODED_CONTENT = ['content-encoding', 'content-length', 'content-md5', 'content-digest', 'repr-digest', 'digest']
 
 /**
- * The codings that Node's fetch decodes, leaving the fields as they came. When it does not know one of
- * several, it decodes none (undici, lib/web/fetch/index.js).
+ * The codings that Node's fetch decodes, leaving the fields as they came. When fetch does not know one of
+ * several codings, it decodes none (undici, lib/web/fetch/index.js).
  */
 const DECODED = new Set(['gzip', 'x-gzip', 'deflate', 'br', ...(decodesZstd() ? ['zstd'] : [])])
 
-/** Since undici 7.11, which Node.js has from 24.4 on. */
+/** True from undici 7.11 on, which Node.js has from 24.4 on. */
 function decodesZstd(): boolean {
   const [major = 0, minor = 0] = (process.versions.undici ?? '').split('.').map(Number)
   return major > 7 || (major === 7 && minor >= 11)
 }
 
 /**
- * Whether a Response came from `fetch`: only then it has a URL. One that was made with `new Response`, even
- * from the body and headers of another, is taken at its word.
+ * Whether a Response came from `fetch`: only then the Response has a URL. A Response that was made with `new
+ * Response`, even from the body and headers of another, is sent as it says.
  */
 export function isFetched({ url }: Response): boolean {
   return typeof url === 'string' && url !== ''

@@ -5,7 +5,8 @@ import type { IncomingBody } from './body.js'
 import type { Target } from './target.js'
 
 /**
- * Methods that a web-standard Request refuses: the one underneath is told GET, and ours says what was sent.
+ * Methods that a web-standard Request refuses: its constructor is told GET, and IncomingRequest's `method`
+ * says what was sent.
  */
 const NOT_FOR_REQUEST = new Set(['TRACE', 'TRACK'])
 
@@ -14,8 +15,8 @@ type Overridden = 'bytes' | 'json' | 'method' | 'signal' | Collecting
 type Collecting = 'arrayBuffer' | 'blob' | 'formData' | 'text'
 
 /**
- * Stands for the global Request until the first request comes. With that, Node loads its fetch, which takes 8
- * MB and 10 GiB of addresses: a server of WebSockets alone needs none of it.
+ * Stands for the global Request until the first request comes. The global Request has Node load its fetch,
+ * which takes 8 MB of memory and 10 GiB of addresses: a server of WebSockets alone needs no fetch.
  */
 class LateRequest {}
 
@@ -38,8 +39,8 @@ const WebRequest = LateRequest as unknown as new (
 }
 
 /**
- * A request as users see it: a web-standard Request, so that whatever takes one takes this. What is costly
- * and not always needed is made on first use.
+ * A request as users see it: a web-standard Request, so that code for such requests takes this one. Members
+ * that are costly and not always needed are made on first use.
  */
 export class IncomingRequest extends WebRequest implements ServerRequest {
   readonly path: string
@@ -55,8 +56,7 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   isAborted = false
 
   /**
-   * Throws TypeError when a web-standard Request cannot be made of it: URL, method or header names are
-   * malformed.
+   * Throws TypeError when the head makes no web-standard Request: URL, method or header names are malformed.
    */
   constructor(head: RequestHead, target: Target, params: Params<string>, body?: IncomingBody) {
     const method = NOT_FOR_REQUEST.has(head.method) ? 'GET' : head.method
@@ -119,7 +119,10 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
     return new Uint8Array(await this.arrayBuffer())
   }
 
-  /** A reader of its own, or of a clone, keeps getting what comes as it comes. */
+  /**
+   * Has the body gathered, unless the handler reads the stream itself or has cloned the request: such a
+   * reader gets each chunk as it comes.
+   */
   #collect(): void {
     const { body } = this
     if (body !== null && body === this.#incoming?.stream && !body.locked && !this.bodyUsed) this.#incoming.collect()
@@ -132,8 +135,8 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
 }
 
 /**
- * What `make` gives; undefined when it throws, as the constructor of a request does for one that is
- * malformed.
+ * What `make` returns; undefined when `make` throws, as the constructor of IncomingRequest does for a
+ * malformed request.
  */
 export function unlessMalformed<T>(make: () => T): T | undefined {
   try {
@@ -159,8 +162,8 @@ const LINE_BREAK = 10
 const COLON = 58
 
 /**
- * The elements of a comma-separated header in which no comma is quoted. Empty ones are void (RFC 9110,
- * section 5.6.1.2).
+ * The elements of a comma-separated header in which no comma is quoted. Empty elements are left out (RFC
+ * 9110, section 5.6.1.2).
  */
 export function elementsOf(value: string): string[] {
   return value
@@ -169,7 +172,10 @@ export function elementsOf(value: string): string[] {
     .filter((element) => element !== '')
 }
 
-/** Without blanks around it: `OWS` of RFC 9110, section 5.6.3, where `trim` knows many more. */
+/**
+ * The text without the blanks around it: `OWS` of RFC 9110, section 5.6.3; `trim` would remove many other
+ * characters.
+ */
 export function withoutBlanks(text: string): string {
   let [start, end] = [0, text.length]
   while (isBlank(text.charCodeAt(start))) start += 1

@@ -1,13 +1,13 @@
 /**
- * An answer under way, which was not there at once: from its source to the engine, no faster than the client
- * reads.
+ * A response whose body was not there at once: from the body's source to the engine, no faster than the
+ * client reads.
  */
 
 import { SourceBudget } from '../core/source-budget.js'
 import type { EngineServer, ExchangeId } from '../engine/contract.js'
 import { type StreamingResponse, wrongLength } from './response.js'
 
-/** Bytes handed to the engine at once: what the client does not take of them waits in memory. */
+/** Bytes handed to the engine at once: bytes that the client does not take wait in memory. */
 const PIECE = 64 * 1024
 
 export type StreamEngine = Pick<EngineServer, 'beginResponse' | 'write' | 'endResponse' | 'abort'>
@@ -20,12 +20,15 @@ export class ResponseStream {
   readonly #budget = new SourceBudget()
   /** Bytes that the source has given. */
   #size = 0
-  /** Of a body with a length: its last byte, until its source has ended. */
+  /** The last byte of a body with an announced length, until the source has ended. */
   #last: Uint8Array | undefined
   #isAborted = false
   #goOn: (() => void) | undefined
 
-  /** `mustClose` is asked at the end of the answer: what has come of the request meanwhile may say so. */
+  /**
+   * `mustClose` is asked at the end of the response: the result may depend on how much of the request has
+   * come meanwhile.
+   */
   constructor(engine: StreamEngine, exchange: ExchangeId, response: StreamingResponse, mustClose: () => boolean) {
     this.#engine = engine
     this.#exchange = exchange
@@ -36,12 +39,13 @@ export class ResponseStream {
   /**
    * Resolves when everything was given to the engine, or when the client has gone, after which `aborted` was
    * called. Rejects with the source's error, or with a ContentLengthError; the connection has then been cut,
-   * for the client must not take what it got for the whole.
+   * for the client must not take what it got for the whole response.
    */
   async send(): Promise<void> {
     const { chunks, rest, ...head } = this.#response
     try {
-      // An empty answer is whole with its head: so that waits until the source has turned out to be empty.
+      // An empty response is whole with its head: so the head waits until the source has turned out to be
+      // empty.
       if (head.contentLength === 0) await this.#readToEnd()
       if (this.#isAborted) return
       if (!this.#engine.beginResponse(this.#exchange, head)) {
@@ -85,8 +89,8 @@ export class ResponseStream {
   }
 
   /**
-   * Sends what the source has given, but for the last byte of an announced length: with that, the client
-   * would take the answer for whole, although the source may have more.
+   * Sends the source's chunk, but for the last byte of an announced length: with that byte the client would
+   * take the response for whole, although the source may have more.
    */
   async #take(chunk: Uint8Array): Promise<void> {
     const { rest, contentLength } = this.#response
@@ -112,7 +116,7 @@ export class ResponseStream {
       }
       if (this.#budget.spend(piece.byteLength)) await this.#budget.nextTurn()
     }
-    // A source may give empty chunks without end.
+    // A source may give empty chunks for ever.
     if (chunk.byteLength === 0 && this.#budget.spend(0)) await this.#budget.nextTurn()
   }
 }

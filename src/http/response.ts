@@ -1,4 +1,4 @@
-/** Answers, from the web-standard Response to what engines know. */
+/** Responses, from the web-standard Response to the form that engines take. */
 import { Buffer } from 'node:buffer'
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
 import { SourceBudget } from '../core/source-budget.js'
@@ -7,7 +7,7 @@ import { ContentLengthError } from '../errors.js'
 import { BodySource } from './body-source.js'
 import { isFetched, untrueFields } from './fetched-response.js'
 
-/** A small answer in plain text: what its status is called. */
+/** A small response in plain text: the name of its status. */
 export function plainResponse(status: number, headers: readonly string[] = [], headOnly = false): EngineResponse {
   const statusText = STATUS_CODES[status] ?? ''
   const body = new TextEncoder().encode(`${statusText}\n`)
@@ -21,35 +21,38 @@ export function plainResponse(status: number, headers: readonly string[] = [], h
   }
 }
 
-/** An answer without content (RFC 9110, section 15.3.5). */
+/** A response without content (RFC 9110, section 15.3.5). */
 export function emptyResponse(status: 204, headers: readonly string[]): EngineResponse {
   return { status, statusText: STATUS_CODES[status] ?? '', headers, closes: false, contentLength: undefined, body: undefined }
 }
 
-/** The answer in place of a Response that was not to be had, or cannot be sent. */
+/** The response in place of a Response that a handler did not give, or that cannot be sent. */
 export function failureResponse(error: unknown, headOnly = false): EngineResponse {
   return { ...plainResponse(500, [], headOnly), closes: error instanceof ContentLengthError }
 }
 
-/** An answer that has not come to its end when it begins. */
+/** A response whose body goes on after the head is sent. */
 export interface StreamingResponse extends ResponseHead {
-  /** What there is of the body so far. */
+  /** The chunks of the body that have come so far. */
   readonly chunks: readonly Uint8Array[]
   readonly rest: BodySource
 }
 
-/** Statuses whose answer has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
+/** Statuses whose response has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
 const BODILESS = new Set([204, 205, 304])
-/** What the engine writes itself, for it owns the connection; it sends no trailers. */
+/** Fields that the engine writes itself, since the engine owns the connection; it sends no trailers. */
 const ENGINE_HEADERS: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'trailer', 'transfer-encoding'])
 
-/** Bytes of a body in several pieces up to which it is gathered and sent whole, if it is there at once. */
+/**
+ * A body in several pieces of at most this many bytes is gathered and sent whole, if all pieces are there at
+ * once.
+ */
 const GATHERED = 64 * 1024
 
 /**
  * Takes a Response apart. A body that is there at once, in one piece or in few, is sent whole with its
- * length; any other is streamed, with the length that the Response announces, if it does. For HEAD and 304
- * that length is sent unchecked: it is the one of an answer to GET (RFC 9110, section 8.6). Rejects with what
+ * length; any other is streamed, with the length that the Response announces, if any. For HEAD and 304 that
+ * length is sent unchecked, as the length of the response to GET (RFC 9110, section 8.6). Rejects with what
  * the body rejects with, with a TypeError or RangeError when the value is no Response that can be sent, and
  * with a ContentLengthError when its Content-Length is no length, or not that of the body.
  */
@@ -87,19 +90,19 @@ export async function readResponse(response: Response, headOnly: boolean): Promi
   }
 }
 
-/** Of what is never going to be sent. */
+/** Cancels the body of a Response that is not going to be sent. */
 export function cancelResponse(response: unknown, reason: unknown): void {
   if (!isResponse(response)) return
   try {
     BodySource.of(response)?.cancel(reason)
   } catch {
-    // Somebody else reads the body: it is not ours to end.
+    // A reader of the user's has locked the body: only that reader may cancel it.
   }
 }
 
 /**
- * Reads what comes within this turn of the event loop, until it is clear whether that is all, or the source
- * has had its share of the turn.
+ * Reads the pieces that come within this turn of the event loop, until the source has ended or has had its
+ * share of the turn.
  */
 async function gather(source: BodySource): Promise<Uint8Array[]> {
   const budget = new SourceBudget()
@@ -153,7 +156,7 @@ function noLength(value: string): ContentLengthError {
   return new ContentLengthError(`the Content-Length of a Response must be a number of bytes below 2^53, got ${shown}`)
 }
 
-/** For a body that ended after `size` bytes, or, unless it `hasEnded`, has given so many. */
+/** For a body that ended after `size` bytes, or that has given `size` bytes so far (not `hasEnded`). */
 export function wrongLength(announced: number, size: number, hasEnded: boolean): ContentLengthError {
   const found = hasEnded ? `${size} bytes` : `${size} bytes or more`
   return new ContentLengthError(`the body of a Response has ${found}, but its Content-Length says ${announced}`)

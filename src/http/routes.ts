@@ -1,7 +1,7 @@
 /**
- * Finds what was registered for a method and a path. Segment by segment, a literal is preferred to a
- * `:parameter`, and that to a final `*`, whatever the order of registration; a dead end falls back to the
- * next best.
+ * Finds the value registered for a method and a path. Segment by segment, a literal is preferred to a
+ * `:parameter`, and a `:parameter` to a final `*`, whatever the order of registration; a dead end falls back
+ * to the next best pattern.
  */
 import { OptionError } from '../errors.js'
 import { normalizeSegment } from './target.js'
@@ -9,15 +9,15 @@ import { normalizeSegment } from './target.js'
 /** Registers for every method; a route for the method itself is preferred. */
 export const ANY_METHOD = '*'
 
-/** A hit: what was registered, and the parameters still percent-encoded. */
+/** A match: the registered value, and the parameters, still percent-encoded. */
 export interface Match<V> {
   readonly value: V
   readonly params: ReadonlyArray<readonly [name: string, encoded: string]>
 }
 
 /**
- * What one pattern has for one method. Patterns that differ in their parameters' names only share their place
- * in the tree.
+ * The value of one pattern for one method. Patterns that differ only in their parameters' names share their
+ * place in the tree.
  */
 interface Entry<V> {
   readonly value: V
@@ -41,7 +41,9 @@ class Node<V> {
 export class RouteTable<V> {
   readonly #root = new Node<V>()
 
-  /** The path has passed `checkPath`. Throws OptionError when it is taken for this method. */
+  /**
+   * The path has passed `checkPath`. Throws OptionError when the path has a value for this method already.
+   */
   add(method: string, path: string, value: V): void {
     if (!this.addUnlessTaken(method, path, value)) {
       throw new OptionError('path', path, `registered only once for ${method === ANY_METHOD ? 'every method' : method}`)
@@ -81,8 +83,8 @@ export class RouteTable<V> {
   }
 
   /**
-   * The methods that the path has routes for, once `find` has found none: what the Allow header says. OPTIONS
-   * is answered for all.
+   * The methods that the path has routes for, for the Allow header, when `find` has found no route. OPTIONS
+   * is among them where there is any.
    */
   allowed(path: string): string[] {
     const methods = new Set<string>()
@@ -106,7 +108,7 @@ function visit<V, R>(root: Node<V>, path: string, look: Visitor<V, R>): R | unde
   return path.startsWith('/') ? walk(root, path, 1, [], look) : undefined
 }
 
-/** `start` is where the segment that is next begins; beyond the path when none is left. */
+/** `start` is where the next segment begins; beyond the path when no segment is left. */
 function walk<V, R>(node: Node<V>, path: string, start: number, values: readonly string[], look: Visitor<V, R>): R | undefined {
   if (start > path.length) return look(node.here, values)
   const slash = path.indexOf('/', start)

@@ -1,7 +1,7 @@
 /**
- * What a request is for: its target (RFC 9112, section 3.2) and its Host, read once. The route, its
- * parameters, `request.path` and `request.url` all come from this one reading, so that no two of them can
- * mean different things.
+ * The target of a request (RFC 9112, section 3.2) and its Host, read once. The route, its parameters,
+ * `request.path` and `request.url` all come from this one reading, so that no two of them can mean different
+ * things.
  */
 import type { RequestHead } from '../engine/contract.js'
 import { headerOf } from './request.js'
@@ -9,21 +9,21 @@ import { headerOf } from './request.js'
 /** A request's target, in its normal form. */
 export interface Target {
   /**
-   * What routes are compared with, in the form that `normalizePath` gives; `*` for `OPTIONS *`, which no
-   * route has.
+   * The path that routes are compared with, in the form that `normalizePath` gives; `*` for `OPTIONS *`,
+   * which no route has.
    */
   readonly path: string
-  /** With its `?`, as sent, or empty. */
+  /** The query with its `?`, as sent, or empty. */
   readonly search: string
-  /** All of it. A URL that is made of this has `path` for its `pathname`, whatever the Host. */
+  /** The absolute URL. A `URL` made of this text has `path` for its `pathname`, whatever the Host. */
   readonly url: string
 }
 
 /** A token (RFC 9110, sections 5.6.2 and 9.1). */
 const METHOD = /^[!#$%&'*+.^_`|~\w-]+$/
 /**
- * `uri-host [":" port]` (RFC 9110, section 7.2), without a comma, which would rather be two values in a list,
- * or percent-encoding.
+ * `uri-host [":" port]` (RFC 9110, section 7.2), without percent-encoding, and without a comma: a comma would
+ * rather separate two values.
  */
 const AUTHORITY = /^(?:\[[\dA-Fa-f:.]+\]|[\w.~!$&'()*+;=-]+)(?::\d*)?$/
 /** A registered name has at most 255 characters (RFC 3986, section 3.2.2), a port five digits. */
@@ -33,14 +33,14 @@ const NO_AUTHORITY = 'localhost'
 
 const ABSOLUTE_FORM = /^https?:\/\/([^/?]+)/i
 /**
- * What a query may have in it: visible ASCII but `#`. Browsers encode less of it than RFC 3986 asks (URL
+ * What a query may contain: visible ASCII but `#`. Browsers encode fewer characters than RFC 3986 asks (URL
  * Standard, query state).
  */
 const SEARCH = /^[!"$-~]*$/
 
 /**
- * Undefined for a method, target or Host that is none: RFC 9112, sections 3 and 3.2, have them answered with
- * 400. In absolute form the target's own authority counts, but Host must be right all the same.
+ * Undefined for a malformed method, target or Host: RFC 9112, sections 3 and 3.2, have the server respond
+ * with 400. In absolute form the target's own authority counts, but Host must be right all the same.
  */
 export function readTarget(head: RequestHead, scheme: 'http' | 'https'): Target | undefined {
   const { method, url } = head
@@ -49,7 +49,7 @@ export function readTarget(head: RequestHead, scheme: 'http' | 'https'): Target 
   const host = headerOf(head, 'host') ?? ''
   if (host !== '' && !isAuthority(host)) return undefined
   if (url === '*') return method === 'OPTIONS' ? { path: url, search: '', url: `${scheme}://${host || NO_AUTHORITY}` } : undefined
-  // Nearly all begin with a slash.
+  // Nearly all targets begin with a slash.
   const absolute = url.startsWith('/') ? null : ABSOLUTE_FORM.exec(url)
   const [prefix = '', named] = absolute ?? []
   if (named !== undefined && !isAuthority(named)) return undefined
@@ -62,14 +62,14 @@ export function readTarget(head: RequestHead, scheme: 'http' | 'https'): Target 
 }
 
 /**
- * The last one that was found to be right: nearly all clients name the same, and parsing it costs as much as
- * the rest of the reading.
+ * The last authority that was found to be well-formed: nearly all clients send the same one, and to parse an
+ * authority costs as much as the rest of `readTarget`.
  */
 let lastAuthority = NO_AUTHORITY
 
 /**
- * The URL Standard decides what is a host name, an IPv4 or IPv6 address and a port; its parser takes much
- * else, though.
+ * The URL Standard decides what is a host name, an IPv4 or IPv6 address and a port; its parser also accepts
+ * much else, which AUTHORITY excludes.
  */
 function isAuthority(text: string): boolean {
   if (text === lastAuthority) return true
@@ -81,23 +81,24 @@ function isAuthority(text: string): boolean {
 /** `pchar` of RFC 3986, section 3.3, without percent-encoding. */
 const PLAIN_PATH = /^\/[\w.~!$&'()*+,;=:@/-]*$/
 /**
- * And what clients send as it is, though it should be percent-encoded. Not a backslash, which some take for a
- * slash; nothing beyond ASCII, of which nobody knows the encoding; no `%` that encodes nothing.
+ * PLAIN_PATH, percent-encoding, and characters that clients send unencoded although they should be encoded.
+ * Excluded are the backslash, which some programs take for a slash; bytes beyond ASCII, whose encoding is
+ * unknown; a `%` that encodes nothing.
  */
 const PATH = /^\/(?:[!"$&-[\]-~]|%[\dA-Fa-f]{2})*$/
-/** What is percent-encoded, or ought to be. */
+/** Characters that are percent-encoded, or ought to be. */
 const ENCODED = /%[\dA-Fa-f]{2}|["<>[\]^`{|}]/g
 /**
- * What `encodeURIComponent` leaves as it is, and `decodeURI` decodes: `unreserved` of RFC 3986, section 2.3,
- * and `!'()*`.
+ * Characters that `encodeURIComponent` leaves as they are, and `decodeURI` decodes: `unreserved` of RFC 3986,
+ * section 2.3, and `!'()*`.
  */
 const NEVER_ENCODED = /[\w.~!'()*-]/
 
 /**
- * The one form of all paths that mean the same: percent-encoded is what RFC 3986 does not let stand as it is,
- * and what it reserves and was sent encoded; with hexadecimal digits in upper case (section 6.2.2); without
- * dot segments, however they were written. Whoever decodes it further, as `decodeURI` does, cannot make two
- * paths one. Undefined when it is no path.
+ * The one form of all paths that mean the same. Percent-encoded are the characters that RFC 3986 forbids in a
+ * path, and reserved characters that were sent encoded; hexadecimal digits are in upper case (section 6.2.2);
+ * dot segments are resolved, however they were written. Code that decodes the result further, as `decodeURI`
+ * does, cannot make two different paths equal. Undefined for a malformed path.
  */
 export function normalizePath(path: string): string | undefined {
   if (PLAIN_PATH.test(path)) return withoutDotSegments(path)
@@ -115,12 +116,12 @@ function withoutDotSegments(path: string): string {
 }
 
 /**
- * A literal segment of a route's path, which may be written as it is read, in the form that requests have.
- * Undefined when none can.
+ * A literal segment of a route's path, which may be written unencoded, in the form that the paths of requests
+ * have. Undefined when no request's path can have this segment.
  */
 export function normalizeSegment(segment: string): string | undefined {
   if (!segment.isWellFormed()) return undefined
   const normalized = normalizePath(`/${segment.replace(/[^!-~]/gu, encodeURIComponent)}`)
-  // A dot segment leaves nothing of itself.
+  // A dot segment resolves to nothing.
   return normalized === '/' && segment !== '' ? undefined : normalized?.slice(1)
 }

@@ -1,6 +1,6 @@
 /**
- * Checks the arguments of calls on sockets and topics. These run for every message: what is right is let
- * through quickly.
+ * Checks the arguments of calls on sockets and topics. These checks run for every message: a valid argument
+ * passes quickly.
  */
 import { Buffer } from 'node:buffer'
 import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
@@ -13,7 +13,7 @@ import { isIntegerBetween, MAX_INT32 } from './checks.js'
 
 /** A control frame's payload (RFC 6455, section 5.5). */
 const MAX_CONTROL_BYTES = 125
-/** What the two bytes of the code leave of a Close frame for the reason. */
+/** The code takes two bytes of a Close frame; the rest is for the reason. */
 const MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2
 const MAX_TOPIC_BYTES = 65_535
 /**
@@ -23,7 +23,7 @@ const MAX_TOPIC_BYTES = 65_535
 const MAX_MESSAGE_BYTES = MAX_INT32 - 10
 
 export function checkTopic(topic: string): void {
-  // A lone surrogate has no UTF-8: as U+FFFD it would be the same topic as others.
+  // A lone surrogate has no UTF-8: written as U+FFFD, different topics would become the same.
   if (typeof topic === 'string' && topic.length > 0 && topic.isWellFormed()) {
     // No UTF-16 unit takes more than 3 bytes of UTF-8, so that short topics need no counting.
     if (topic.length * 3 <= MAX_TOPIC_BYTES || utf8Length(topic) <= MAX_TOPIC_BYTES) return
@@ -48,7 +48,7 @@ export function checkPingLength(data: Payload): void {
  * A message as engines take it: strings and Uint8Arrays as they are, other buffers and views without a copy.
  */
 export function toPayload(data: Data): Payload {
-  // As long as V8 lets it be, its UTF-8 is short enough: 2^29 UTF-16 units of at most 3 bytes.
+  // The longest string that V8 makes is short enough in UTF-8: 2^29 UTF-16 units of at most 3 bytes.
   if (typeof data === 'string') return data
   const payload = toBytes(data)
   if (byteLengthOf(payload) > MAX_MESSAGE_BYTES) throw new OptionError('data', data, `at most ${MAX_MESSAGE_BYTES} bytes`)
@@ -58,14 +58,14 @@ export function toPayload(data: Data): Payload {
 function toBytes(data: Exclude<Data, string>): Uint8Array {
   try {
     if (isUint8Array(data)) {
-      // Detached, it would pass for an empty message; a view of it throws.
+      // A detached array would pass for an empty message; `plainView` throws for it.
       if (byteLengthOf(data) === 0) plainView(data)
       return data
     }
     if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     if (isAnyArrayBuffer(data)) return new Uint8Array(data)
   } catch {
-    // Its memory was transferred to somebody else.
+    // The array is detached: its memory was transferred away.
     throw new OptionError('data', data, 'attached to its memory')
   }
   throw new OptionError('data', data, 'a string, an ArrayBuffer or an ArrayBufferView')

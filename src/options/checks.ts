@@ -1,4 +1,4 @@
-/** Checks of single values, with the option's name in every refusal. */
+/** Checks of single values, with the option's name in every error. */
 import { OptionError } from '../errors.js'
 import { normalizeSegment } from '../http/target.js'
 

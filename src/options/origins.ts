@@ -1,21 +1,21 @@
-/** The option `allowedOrigins`: who may open a WebSocket, by the page that asks for it. */
+/** The option `allowedOrigins`: which pages may open a WebSocket, by their Origin. */
 import { OptionError } from '../errors.js'
 import type { ServerOptions } from '../types/index.js'
 
 /** Whether an Origin header, as sent, is allowed; undefined stands for a request without one. */
 export type OriginCheck = (origin: string | undefined) => boolean
 
-/** The Origin header of pages that have none to tell of (RFC 6454, section 7.3): sandboxed frames, files. */
+/** The Origin header of pages with an opaque origin (RFC 6454, section 7.3): sandboxed frames, files. */
 const OPAQUE_ORIGIN = 'null'
 /**
- * A longer one is nobody's: host names have at most 255 characters (RFC 3986, section 3.2.2). The conversion
+ * No real origin is longer: host names have at most 255 characters (RFC 3986, section 3.2.2). The conversion
  * of names beyond ASCII takes time in proportion to the square of their length.
  */
 const MAX_ORIGIN_LENGTH = 512
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\s\\]+)$/
 /**
- * Those whose hosts and default ports the URL standard knows; for others, of applications and extensions, it
- * says 'null'.
+ * The schemes whose hosts and default ports the URL standard knows; for other schemes, of applications and
+ * extensions, `URL.origin` is 'null'.
  */
 const WEB_SCHEMES = new Set(['http', 'https'])
 
@@ -25,7 +25,7 @@ export function resolveAllowedOrigins(given: ServerOptions['allowedOrigins'], re
     return (origin) => {
       // Called as a method, so that it may use `this`.
       const answer: unknown = given.call(receiver, origin)
-      // A promise would count as true, and let everybody in.
+      // A promise would count as true, and allow every origin.
       if (typeof answer !== 'boolean') throw new TypeError(`allowedOrigins must return true or false, got ${typeof answer}`)
       return answer
     }
@@ -45,8 +45,8 @@ export function resolveAllowedOrigins(given: ServerOptions['allowedOrigins'], re
 }
 
 /**
- * As browsers write it: in lower case, without the scheme's default port. Undefined when it is no origin (RFC
- * 6454, section 6.2).
+ * An origin as browsers write it: in lower case, without the scheme's default port. Undefined for text that
+ * is no origin (RFC 6454, section 6.2).
  */
 function normalizeOrigin(text: string): string | undefined {
   if (text.length > MAX_ORIGIN_LENGTH) return undefined
@@ -55,6 +55,6 @@ function normalizeOrigin(text: string): string | undefined {
   const [, scheme = '', authority = ''] = ORIGIN.exec(lower) ?? []
   if (scheme === '') return undefined
   if (!WEB_SCHEMES.has(scheme)) return `${scheme}://${authority}`
-  // Brings names beyond ASCII into the form in which browsers send them.
+  // `URL` brings names beyond ASCII into the form in which browsers send them.
   return URL.canParse(lower) ? new URL(lower).origin : undefined
 }

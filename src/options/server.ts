@@ -105,7 +105,7 @@ function resolveHealth(health: ServerOptions['health'] = HEALTH_PATH): Health | 
     checkPath('health', health, 'false, an object or ')
     return { path: health, check: undefined }
   }
-  // As with handlers: an object of a class may have fields of its own.
+  // As with handlers, an object of a class may have other fields.
   checkObject('health', health, isPlain(health) ? HEALTH_OPTION_NAMES : undefined, 'health.')
   const { path = HEALTH_PATH, check } = health
   checkPath('health.path', path)
@@ -115,7 +115,7 @@ function resolveHealth(health: ServerOptions['health'] = HEALTH_PATH): Health | 
 }
 
 function checkBackplane(backplane: Backplane): void {
-  // Its other members are its own business.
+  // A backplane may have other members.
   checkObject('backplane', backplane, undefined)
   for (const name of ['start', 'publish', 'close'] as const) checkFunction(`backplane.${name}`, backplane[name])
 }

@@ -87,8 +87,8 @@ function checkMaterial(name: string, tls: TlsOptions, what: 'key' | 'cert' | 'ca
 }
 
 /**
- * Clients send no address as a server name (RFC 6066, section 3), so that an entry with one would serve
- * nobody.
+ * Clients send no address as a server name (RFC 6066, section 3), so that an entry with an address would
+ * serve no client.
  */
 function isServerName(name: string): boolean {
   if (typeof name !== 'string' || name.length > MAX_NAME_LENGTH || isIP(name.replace('*', '1')) !== 0) return false

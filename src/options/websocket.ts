@@ -25,9 +25,9 @@ import {
 
 const MEBIBYTE = 1024 * 1024
 
-/** What a stream is asked for. */
+/** The options of `Socket.sendStream`, checked. */
 export interface StreamSettings {
-  /** Undefined: as the first chunk is. */
+  /** Undefined: the first chunk decides. */
   readonly binary: boolean | undefined
   readonly compress: boolean | undefined
   readonly signal: AbortSignal | undefined
@@ -57,10 +57,13 @@ export interface ResolvedRoute extends EngineRoute {
 const MIN_SECONDS = 0.01
 const MAX_SECONDS = 86_400
 
-/** Bytes: many enough for the cost of a fragment not to matter, and few enough to be kept for each client. */
+/**
+ * Bytes: so many that the cost of a fragment does not matter, and so few that each client can have as many in
+ * memory.
+ */
 const MAX_FRAGMENT_LENGTH = 64 * 1024
 
-/** Bytes: what `ws` takes too. */
+/** Bytes: the default of `ws` too. */
 const DEFAULT_THRESHOLD = 1024
 
 /**
@@ -102,8 +105,8 @@ const WEBSOCKET_OPTION_NAMES: readonly string[] = [...HANDLER_NAMES, ...Object.k
 
 /** Checks the handlers of a WebSocket route, and takes its limits. */
 export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T, P>): ResolvedRoute {
-  // The methods of a class are handlers too, and its fields are its own business: only literals are checked
-  // for names.
+  // An object of a class may have handlers as methods, and other fields: only the names in an object literal
+  // are checked.
   const isLiteral = handlers !== null && typeof handlers === 'object' && isPlain(handlers)
   checkObject('handlers', handlers, isLiteral ? WEBSOCKET_OPTION_NAMES : undefined)
   for (const name of HANDLER_NAMES) {
@@ -137,7 +140,10 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
   }
 }
 
-/** Whoever asks for Pings in an interval gets the one before the idle timeout too: it may strike first. */
+/**
+ * With Pings in an interval, the Ping before the idle timeout is sent too, since the idle timeout may strike
+ * before the interval is over.
+ */
 function resolvePings(sendPings: boolean | PingOptions): Pick<ResolvedRoute, 'sendPings' | 'pingInterval'> {
   if (typeof sendPings === 'boolean') return { sendPings, pingInterval: undefined }
   if (typeof sendPings !== 'object' || sendPings === null) {
@@ -149,7 +155,7 @@ function resolvePings(sendPings: boolean | PingOptions): Pick<ResolvedRoute, 'se
 }
 
 function checkSeconds(option: string, seconds: number): void {
-  // Of a NaN neither comparison holds.
+  // For NaN neither comparison holds.
   if (typeof seconds !== 'number' || !(seconds >= MIN_SECONDS && seconds <= MAX_SECONDS)) {
     throw new OptionError(option, seconds, `a number from ${MIN_SECONDS} to ${MAX_SECONDS}`)
   }
@@ -187,14 +193,14 @@ function resolveCompression(compression: false | CompressionOptions): Compressio
   }
 }
 
-/** What is shared may as well be the largest. */
+/** A shared compressor exists once, so it may have the largest size. */
 function resolveSize(option: string, size: 'shared' | CompressorSize): (typeof SIZES)[CompressorSize] {
   if (size === 'shared') return SIZES['256KB']
   if (typeof size === 'string' && Object.hasOwn(SIZES, size)) return SIZES[size]
   throw new OptionError(option, size, `'shared' or one of ${Object.keys(SIZES).join(', ')}`)
 }
 
-/** In seconds; 0, the default, is never. Longer is not promised: it is what µWebSockets can count to. */
+/** In seconds; 0, the default, is never. The upper limit is the largest number that µWebSockets counts to. */
 export function resolveMaxLifetime<T, P extends string>({ maxLifetime = 0 }: WebSocketHandlers<T, P>): number {
   if (maxLifetime !== 0 && !isIntegerBetween(maxLifetime, 60, 14_400)) {
     throw new OptionError('maxLifetime', maxLifetime, '0 (never) or an integer from 60 to 14400 seconds')

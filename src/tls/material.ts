@@ -1,6 +1,7 @@
 /**
- * Reads TLS keys and certificates and checks them with Node's own OpenSSL, so that an engine is given only
- * what works and the user is told exactly what does not. No message contains key material.
+ * Reads TLS keys and certificates and checks them with Node's own OpenSSL, so that an engine gets only
+ * material that works, and an error names exactly the material that does not. No message contains key
+ * material.
  */
 import { Buffer } from 'node:buffer'
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
@@ -65,7 +66,10 @@ interface Parsed<T> {
 }
 type ParsedCertificate = Parsed<X509Certificate>
 
-/** Engines are given what has been checked, rather than a file that another OpenSSL might read otherwise. */
+/**
+ * An engine gets the blocks that were checked, rather than a file that another OpenSSL might read in another
+ * way.
+ */
 function bytesOf(parsed: readonly Parsed<unknown>[]): Buffer {
   return Buffer.from(parsed.map(({ block }) => block.text).join(''), 'latin1')
 }
@@ -77,9 +81,9 @@ const CIPHER_SUITE_PREFIX = 'TLS_'
 const OPERATORS: readonly (string | undefined)[] = ['@', '!', '-', '+']
 
 /**
- * Tells apart what OpenSSL keeps apart. Of TLS 1.2 it passes over the names that it does not know while one
- * remains, so that a list may be longer than an installation's; the suites of TLS 1.3 are few and fixed (RFC
- * 8446, appendix B.4), and one that is none of them would leave a server that listens and serves nobody.
+ * Tells apart what OpenSSL keeps apart. Of TLS 1.2, OpenSSL passes over unknown names while one known name
+ * remains, so that a list may name ciphers that an installation does not have. The suites of TLS 1.3 are few
+ * and fixed (RFC 8446, appendix B.4), and with an unknown suite the server would listen and serve no client.
  */
 function readCiphers(
   list: string | undefined,
@@ -100,13 +104,13 @@ function readCiphers(
   if (suites.length === 0) return { ciphers: others.join(':') }
   const cipherSuites = suites.join(':')
   if (others.some((name) => !OPERATORS.includes(name[0]))) return { ciphers: others.join(':'), cipherSuites }
-  // Without a cipher for TLS 1.2 that is not spoken. What else is said (`@SECLEVEL=1`) counts, and needs a
-  // list.
+  // A list without a cipher of TLS 1.2 turns TLS 1.2 off. Its other entries (`@SECLEVEL=1`) count, and are
+  // valid only behind a cipher, for which 'DEFAULT' stands.
   const ciphers = others.length === 0 ? {} : { ciphers: ['DEFAULT', ...others].join(':') }
   return { ...ciphers, cipherSuites, minVersion: 'TLSv1.3' }
 }
 
-/** OpenSSL reads no such block behind the first certificate, and says nothing of it. */
+/** Behind the first certificate OpenSSL skips a `TRUSTED CERTIFICATE` block in silence. */
 function checkChain(chain: readonly ParsedCertificate[]): void {
   for (const { block, source } of chain.slice(1)) {
     if (block.label !== 'TRUSTED CERTIFICATE') continue
@@ -124,13 +128,13 @@ function checkBelongs(key: Material, privateKey: KeyObject, cert: Material, chai
 }
 
 /**
- * OpenSSL does not say which of the things that it was given it refuses: it is given them one by one then.
+ * OpenSSL does not say which key or certificate it refuses: after a refusal, OpenSSL gets them one by one.
  */
 function checkAccepted(tls: EngineTls, chain: readonly ParsedCertificate[], ca: readonly ParsedCertificate[]): void {
   const { key, cert: _cert, ca: _ca, passphrase, ...settings } = tls
   const attempt = (material: Partial<EngineTls>): unknown => {
     try {
-      // The cast is for the material that an attempt leaves out, which Node lets it.
+      // The cast is for the material that an attempt leaves out; Node allows that.
       createSecureContext(nodeTlsSettings({ ...settings, ...material } as EngineTls))
       return undefined
     } catch (error) {
@@ -165,7 +169,7 @@ function read(what: string, given: string | Uint8Array | undefined, file: string
   }
 }
 
-/** Of several keys OpenSSL would take the first. */
+/** A file with several keys is refused: OpenSSL would silently take the first. */
 function parseKey(material: Material, passphrase: string | undefined): Parsed<KeyObject> {
   const keys = parseBlocks(material, 'ERR_TLS_KEY', 'is not a private key in PEM', /(^| )PRIVATE KEY$/, (block) =>
     parseKeyBlock(material, block, passphrase),
@@ -176,7 +180,7 @@ function parseKey(material: Material, passphrase: string | undefined): Parsed<Ke
   throw new TlsError('ERR_TLS_KEY', message, material.file)
 }
 
-/** Those that both engines, and clients, have signatures for (RFC 8446, section 4.2.3). */
+/** The key types that both engines, and clients, have signatures for (RFC 8446, section 4.2.3). */
 const KEY_TYPES: readonly (string | undefined)[] = ['rsa', 'rsa-pss', 'ec', 'ed25519', 'ed448']
 
 /**
@@ -196,14 +200,14 @@ function uselessness({ asymmetricKeyType: type, asymmetricKeyDetails: details = 
     return `on the curve ${curve}, which clients do not take from TLS servers: P-256, P-384 and P-521 are for that`
   }
   const { hashAlgorithm: hash, saltLength = 0 } = details
-  // One without a hash takes all.
+  // A key without a hash can be used with every hash.
   if (type !== 'rsa-pss' || hash === undefined || saltLength <= (PSS_HASHES[hash] ?? -1)) return undefined
   return `for RSA-PSS with ${hash} and a salt of ${saltLength} bytes or more, which no signature in TLS has`
 }
 
 function parseKeyBlock({ file, name }: Material, { number, label, text }: PemBlock, passphrase: string | undefined): KeyObject {
-  // The two ways in which PEM says it: PKCS #8 (RFC 7468, section 11) and the older header (RFC 1421, section
-  // 4.6.1.1).
+  // The two ways in which PEM marks an encrypted key: PKCS #8 (RFC 7468, section 11) and the older header
+  // (RFC 1421, section 4.6.1.1).
   const isEncrypted = label === 'ENCRYPTED PRIVATE KEY' || /^Proc-Type: 4,ENCRYPTED/m.test(text)
   if (isEncrypted && passphrase === undefined) {
     throw new TlsError('ERR_TLS_PASSPHRASE', `${name} is encrypted: a passphrase is needed`, file)
@@ -247,8 +251,8 @@ function refusalOf(label: string): string {
 }
 
 /**
- * Looks at all blocks, and reads those whose label is asked for, of which there must be one: `missing`
- * completes the sentence otherwise.
+ * Looks at all blocks, and reads those whose label matches, of which there must be at least one: otherwise
+ * `missing` completes the error's sentence.
  */
 function parseBlocks<T>(
   { bytes, file, name }: Material,

@@ -1,21 +1,21 @@
 /**
- * The blocks of a PEM file (RFC 7468), told apart as strictly as they have to be: what OpenSSL passes over in
- * silence, and so would be missing from a chain, is an error here.
+ * The blocks of a PEM file (RFC 7468), read strictly: a damaged block that OpenSSL would pass over in
+ * silence, and that would then be missing from a chain, is an error here.
  */
 import type { Buffer } from 'node:buffer'
 
 export interface PemBlock {
-  /** From 1, of all blocks of the file, whatever they hold. */
+  /** Counted from 1 over all blocks of the file, of any label. */
   readonly number: number
-  /** What its BEGIN line says that it holds, for example `CERTIFICATE`. */
+  /** The label in the BEGIN line, for example `CERTIFICATE`. */
   readonly label: string
-  /** From its BEGIN to its END line, as Latin-1, with line feeds alone between its lines. */
+  /** The block from its BEGIN to its END line, as Latin-1, with a line feed at the end of each line. */
   readonly text: string
 }
 
 /** A block that cannot be used. */
 export class PemError extends Error {
-  /** As in PemBlock. */
+  /** The number, as in PemBlock. */
   readonly block: number
 
   constructor(block: number, problem: string, options?: ErrorOptions) {
@@ -31,13 +31,13 @@ const DASHES = '-----'
 const BYTE_ORDER_MARK = '\u00ef\u00bb\u00bf'
 
 /**
- * A line that is meant to begin or end a block, whatever has become of its dashes: word processors make
- * others of them.
+ * A line that is meant to begin or end a block, but has lost its dashes: word processors replace them by
+ * other characters.
  */
 const DAMAGED_LINE = /^\s*[^\w\s#][^\w#]*(?:BEGIN|END) [A-Z0-9 ]*(?:CERTIFICATE|KEY|CRL)[^\w\s]/
 
 /**
- * Any text may stand between the blocks; a line of it that begins with `#` may even show one. Byte order
+ * Any text may stand between the blocks; a line that begins with `#` is text, whatever it shows. Byte order
  * marks count nowhere: a file that was appended to another has one in the middle. Throws PemError.
  */
 export function pemBlocks(pem: Buffer): readonly PemBlock[] {
@@ -59,19 +59,19 @@ export function pemBlocks(pem: Buffer): readonly PemBlock[] {
     }
   }
   if (label !== undefined) throw new PemError(blocks.length + 1, 'it is cut off, and has no END line')
-  // Not even its BEGIN line is whole. A text that ends with a dash and no line feed is rare.
+  // The file ends within a BEGIN line. A text between blocks rarely ends with a dash and no line feed.
   const last = text.slice(text.lastIndexOf('\n') + 1)
   if (last !== '' && BEGIN.startsWith(last)) throw new PemError(blocks.length + 1, 'it is cut off in its BEGIN line')
   return blocks
 }
 
-/** The label of the block that begins with this line outside of any; undefined for text. */
+/** The label of the block that begins with this line, which is outside of any block; undefined for text. */
 function labelBegunBy(line: string, number: number): string | undefined {
   if (line.startsWith('#')) return undefined
   if (line.startsWith(END)) throw new PemError(number, 'its END line has no BEGIN line')
   const label = line.startsWith(BEGIN) && line.endsWith(DASHES) ? line.slice(BEGIN.length, -DASHES.length) : ''
   if (label !== '' && !label.includes(DASHES)) return label
-  // In the middle of a sentence it is text.
+  // A BEGIN in the middle of a sentence is text.
   const looksLikeOne = line.trimStart().startsWith(BEGIN) || (line.includes(BEGIN) && line.endsWith(DASHES))
   const isCutOff = line.length > DASHES.length && (BEGIN.startsWith(line) || END.startsWith(line))
   if (looksLikeOne || isCutOff || DAMAGED_LINE.test(line))

@@ -7,11 +7,11 @@ export interface TcpListenOptions {
   /** A name or address of this machine. Default: all addresses, IPv6 and IPv4. */
   host?: string
   /**
-   * Share the port with other servers that ask for it too (SO_REUSEPORT), in this process, in other threads
-   * or processes of the same user; Linux spreads new connections over them, macOS does not. Workers of
-   * `node:cluster` need it: without it the second one gets EADDRINUSE, since each server has a listening
-   * socket of its own. On the portable engine it needs Node.js 22.12, or 23.1; with an earlier one it is an
-   * OptionError. Default false.
+   * Share the port with other servers that set `reusePort` too (SO_REUSEPORT), in this process, in other
+   * threads or processes of the same user; Linux spreads new connections over these servers, macOS does not.
+   * Workers of `node:cluster` need this option: without it the second worker gets EADDRINUSE, since each
+   * server has a listening socket of its own. On the portable engine this option needs Node.js 22.12 or 23.1;
+   * with an earlier release it is an OptionError. Default false.
    */
   reusePort?: boolean
   /** Not with a port. */
@@ -21,9 +21,9 @@ export interface TcpListenOptions {
 /** A unix socket to listen on. */
 export interface UnixListenOptions {
   /**
-   * The path, at most 107 bytes on Linux and 103 on macOS; the file must not exist. It is made with the
-   * permissions that the umask leaves, and removed when the server stops listening. On it, `remoteAddress` is
-   * empty.
+   * The path, at most 107 bytes on Linux and 103 on macOS; the file must not exist. The server makes the file
+   * with the permissions that the umask leaves, and removes it when the server stops listening.
+   * `remoteAddress` is empty on a unix socket.
    */
   unix: string
   /** None of these with a unix socket. */

@@ -6,7 +6,7 @@
  * without the heads of WebSocket frames.
  */
 export type Metrics = {
-  /** TCP connections accepted, for WebSocket and HTTP alike, whatever became of them. */
+  /** TCP connections accepted, for WebSocket and HTTP, also those that ended before a request. */
   readonly tcpConnections: number
   /** WebSocket connections accepted: handshakes completed. */
   readonly connectionsAccepted: number
@@ -15,8 +15,8 @@ export type Metrics = {
   /** WebSocket connections that have ended, in whatever way. */
   readonly connectionsClosed: number
   /**
-   * Requests for a WebSocket connection that were answered otherwise: the next four, and malformed ones,
-   * unknown paths, a closing server.
+   * Requests for a WebSocket connection that were refused: for the reasons of the next four counters, because
+   * they were malformed or their path unknown, because the server was closing.
    */
   readonly upgradesRefused: number
   /** Of `upgradesRefused`: because of `allowedOrigins`. */
@@ -25,9 +25,9 @@ export type Metrics = {
   readonly upgradesRefusedByLimit: number
   /** Of `upgradesRefused`: because of `maxConnectionsPerAddress`. */
   readonly upgradesRefusedByAddress: number
-  /** Of `upgradesRefused`: by the route's `upgrade` handler, which answered with a Response or failed. */
+  /** Of `upgradesRefused`: by the route's `upgrade` handler, which returned a Response or failed. */
   readonly upgradesRefusedByHandler: number
-  /** HTTP requests, other than those for a WebSocket connection. The health path's count too. */
+  /** HTTP requests, other than those for a WebSocket connection. Requests to the health path count too. */
   readonly httpRequests: number
   /** How often a client was made to wait by a `rateLimit`. */
   readonly rateLimitPauses: number
@@ -38,8 +38,8 @@ export type Metrics = {
   /** Bytes of the payloads in `messagesReceived`. */
   readonly bytesReceived: number
   /**
-   * Messages taken for a client: those of `send` that were not answered with 0, and published ones once for
-   * each subscriber. One of many pieces counts with its last piece, and its bytes as they go.
+   * Messages taken for a client: by `send` where it did not return 0, and published messages once for each
+   * subscriber. A message of `sendStream` counts with its last fragment, and its bytes as they go.
    */
   readonly messagesSent: number
   /** Bytes of the payloads in `messagesSent`. */

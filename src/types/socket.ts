@@ -1,28 +1,28 @@
 /** One WebSocket connection. */
 import type { Data } from './common.js'
 
-/** Answers of `Socket.send` other than a number of bytes, which is greater than 0. */
+/** Results of `Socket.send` other than a number of bytes, which is greater than 0. */
 export const SendStatus = {
-  /** Taken, and waiting behind earlier bytes that the client has not read yet. A `drain` event follows. */
-  BACKPRESSURE: -1,
   /**
-   * Not taken: the socket is not open, or something waits for it and its queue would exceed
-   * `maxBackpressure`.
+   * Taken, and waiting behind earlier bytes that the client has not read yet. The `drain` handler is called
+   * later.
    */
+  BACKPRESSURE: -1,
+  /** Not taken: the socket is not open, or bytes wait for it and its queue would exceed `maxBackpressure`. */
   DROPPED: 0,
 } as const
 
 /**
- * One WebSocket connection: one stable object, from `open` to `close` and beyond. Every call on it is safe at
- * any time.
+ * One WebSocket connection: one stable object, from `open` to `close` and beyond. Every method may be called
+ * at any time.
  */
 export interface Socket<T = undefined> {
   /**
-   * Yours: whatever belongs to this connection. At first what `upgrade` has accepted it with; `undefined`
-   * without that handler.
+   * Yours: any value that belongs to this connection. At first the `data` that `upgrade` has returned;
+   * `undefined` without that handler.
    */
   data: T
-  /** Unique among all connections of all processes, and not guessable from another's. */
+  /** Unique among all connections of all processes; no id can be guessed from another. */
   readonly id: string
   /** As in the WHATWG WebSocket interface: 1 open, 2 closing, 3 closed. */
   readonly readyState: 1 | 2 | 3
@@ -40,51 +40,52 @@ export interface Socket<T = undefined> {
   /**
    * Sends one message. Returns the number of payload bytes (1 for an empty message) when it was taken,
    * `SendStatus.BACKPRESSURE` (-1) when it waits behind earlier bytes, or `SendStatus.DROPPED` (0) when it
-   * was not taken. `compress` chooses whether to compress it, where compression was agreed on with the
-   * client; without it, the route's `threshold` does. A message's bytes, here and where it is measured
-   * against `maxBackpressure`, are those before compression. Throws OptionError when `data` is neither a
+   * was not taken. `compress` chooses whether to compress the message, where compression was agreed on with
+   * the client; without `compress`, the route's `threshold` decides. A message's bytes, here and where they
+   * count for `maxBackpressure`, are those before compression. Throws OptionError when `data` is neither a
    * string nor bytes, or longer than 2^31-11 bytes, or `compress` is no boolean.
    */
   send(data: Data, compress?: boolean): number
   /**
-   * Sends one message made of many chunks, as fragments, and takes no more chunks than the client reads: what
-   * is in memory is one chunk and one fragment (at most 64 KiB). Resolves when the last bytes are on their
-   * way. The message is text if the first chunk is a string; `binary` decides otherwise. Strings go into
-   * binary messages as UTF-8; bytes in text messages must be UTF-8; both may be cut anywhere. Without chunks
-   * it is an empty message (of text). Streams of one socket take turns in the order of the calls. What is
-   * sent or published meanwhile waits behind them, and counts in `bufferedAmount` and for `maxBackpressure`,
-   * of which up to 64 KiB are kept free for fragments; `ping` and `close` do not wait.
+   * Sends one message made of many chunks, as fragments, and takes no more chunks than the client reads: one
+   * chunk and one fragment (at most 64 KiB) are in memory. Resolves when the last bytes are on their way. The
+   * message is text if the first chunk is a string; `binary` decides otherwise. Strings go into binary
+   * messages as UTF-8; bytes in text messages must be UTF-8; both may be cut anywhere. A source without
+   * chunks makes an empty text message. Streams of one socket take turns in the order of the calls. Messages
+   * that are sent or published meanwhile wait behind the streams, and count in `bufferedAmount` and for
+   * `maxBackpressure`, of which up to 64 KiB are kept free for fragments; `ping` and `close` do not wait.
    *
-   * A message of which something was sent cannot be taken back: when the source fails, gives something else
-   * than Data or bytes that are not UTF-8, or when the signal aborts, the connection ends with 1011. Before
-   * that, nothing happens to it. The promise rejects with the source's error, the signal's reason,
-   * OptionError, or ERR_CLOSED when the socket is closed, or starts to close, meanwhile. Then the source is
-   * told to stop: a stream of Node's is destroyed, the `return` of another's iterator called.
+   * When the source fails, gives something else than Data or bytes that are not UTF-8, or when the signal
+   * aborts, the connection ends with 1011 if a part of the message was sent, since that part cannot be taken
+   * back; otherwise the connection goes on. The promise rejects with the source's error, the signal's reason,
+   * OptionError, or ERR_CLOSED when the socket is closed, or starts to close, meanwhile. The source is then
+   * told to stop: a stream of Node's is destroyed, of another source the iterator's `return` is called.
    */
   sendStream(source: AsyncIterable<Data>, options?: SendStreamOptions): Promise<void>
   /**
-   * Resolves when `bufferedAmount` is at most `threshold` bytes: 0 (the default) to 2^31-1. Any number may
-   * wait. Rejects with ERR_CLOSED when the socket is closed, or starts to close, before that; with the
-   * signal's reason when that aborts; with OptionError.
+   * Resolves when `bufferedAmount` is at most `threshold` bytes: 0 (the default) to 2^31-1. Any number of
+   * calls may wait. Rejects with ERR_CLOSED when the socket is closed, or starts to close, before that; with
+   * the signal's reason when the signal aborts; with OptionError.
    */
   drained(options?: DrainedOptions): Promise<void>
   /**
-   * Calls back at once, and returns what the callback does; what it sends to this socket leaves in as few
-   * writes as possible. Calls may be nested. Of an asynchronous callback, only what runs before its first
-   * `await` is put together.
+   * Calls the callback at once, and returns its result; messages that the callback sends to this socket leave
+   * in as few writes as possible. Calls may be nested. Of an asynchronous callback, only messages sent before
+   * its first `await` are put together.
    */
   cork<R>(callback: (socket: this) => R): R
   /**
-   * Stops reading from this client, so that it must wait: no message, ping or pong reaches a handler until
-   * `resume`. What had been read already is kept, no more than one read of the network brings. Meanwhile the
-   * client is not heard in any way: its silence is no reason to drop it (`idleTimeout`), and that it has
-   * closed or gone shows only after `resume`, or when something cannot be written to it. If the connection
-   * ends meanwhile, what was kept is delivered first. `close` and `terminate` end the pause.
+   * Stops reading from this client, so that the client must wait: no message, ping or pong reaches a handler
+   * until `resume`. Messages that had been read already are kept, no more than one read of the network
+   * brings. During the pause the server hears nothing from the client: silence is no reason to drop the
+   * client (`idleTimeout`), and the server learns that the client has closed or gone only after `resume`, or
+   * when a write fails. If the connection ends meanwhile, the kept messages are delivered first. `close` and
+   * `terminate` end the pause.
    */
   pause(): void
   /**
-   * Ends a pause: what was kept is delivered as soon as the current handler has returned, then reading goes
-   * on.
+   * Ends a pause: the kept messages are delivered as soon as the current handler has returned, then reading
+   * goes on.
    */
   resume(): void
   /**
@@ -103,28 +104,28 @@ export interface Socket<T = undefined> {
 
   /**
    * Subscribes to a topic (an exact string of 1 to 65,535 bytes, without lone surrogates, else OptionError).
-   * False when it already was, or is closed.
+   * False when the socket already was subscribed, or is closed.
    */
   subscribe(topic: string): boolean
-  /** False when it was not subscribed. */
+  /** False when the socket was not subscribed. */
   unsubscribe(topic: string): boolean
-  /** Whether it subscribes to a topic. Throws OptionError as `subscribe` does. */
+  /** Whether the socket subscribes to a topic. Throws OptionError as `subscribe` does. */
   isSubscribed(topic: string): boolean
   /**
    * Sends to the topic's other subscribers, here and behind the backplane; this socket need not subscribe.
-   * False when nobody else here subscribes, or this socket is not open. `compress` is as with `send`, for
-   * every subscriber here.
+   * False when no other socket of this server subscribes, or this socket is not open. `compress` is as with
+   * `send`, for every subscriber here.
    */
   publish(topic: string, data: Data, compress?: boolean): boolean
 }
 
 /** How `Socket.sendStream` sends its message. */
 export interface SendStreamOptions {
-  /** Binary or text. Default: binary if the first chunk is bytes. */
+  /** Whether the message is binary. Default: binary if the first chunk is bytes. */
   binary?: boolean
-  /** As with `send`; without it, the length of the first chunk decides. */
+  /** As with `send`; without `compress`, the length of the first chunk decides. */
   compress?: boolean
-  /** Ends the stream, and the connection with it if the message has begun. */
+  /** Ends the stream, and also the connection if a part of the message was sent. */
   signal?: AbortSignal
 }
 

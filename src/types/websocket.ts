@@ -6,29 +6,29 @@ import type { Socket } from './socket.js'
 
 /** The request for a WebSocket connection: a copy, so that it stays valid across `await`. */
 export interface UpgradeRequest<P extends string = string> extends ServerRequest<P> {
-  /** The Origin header as sent. Browsers always send one, other clients need not. */
+  /** The Origin header as sent. Browsers always send an Origin, other clients need not. */
   readonly origin: string | undefined
   /**
-   * The subprotocols that the client offered, in its order of preference. They are tokens (RFC 9110, section
-   * 5.6.2): a client that offers something else, like `v1/a` or `a b`, or the same one twice, is answered
-   * with 400 (RFC 6455, section 4.1).
+   * The subprotocols that the client offered, in its order of preference. All are tokens (RFC 9110, section
+   * 5.6.2): the response to a client that offers something else, like `v1/a` or `a b`, or the same
+   * subprotocol twice, is 400 (RFC 6455, section 4.1).
    */
   readonly protocols: readonly string[]
 }
 
-/** What an `upgrade` handler returns to accept. It may have no other members. */
+/** What an `upgrade` handler returns to accept a client. It may have no other members. */
 export interface Accept<T> {
   /** Becomes the socket's `data`. */
   data: T
   /**
-   * The subprotocol: one of those that the client offered, or none. A token, as they all are: no `/`, blanks,
+   * The subprotocol: one of those that the client offered, or none. Subprotocols are tokens: no `/`, blanks,
    * `:`, `@` or quotes.
    */
   protocol?: string | undefined
   /**
-   * More headers of the answer, with values of printable ASCII: an object (an array gives one header for each
-   * of its values, as Set-Cookie needs), a Headers object, or name and value in pairs. Upgrade, Connection,
-   * Date, Sec-WebSocket-* and what frames a body are the server's own.
+   * More headers of the 101 response, with values of printable ASCII: an object (an array gives one header
+   * for each of its values, as Set-Cookie needs), a Headers object, or name and value in pairs. The server
+   * itself writes Upgrade, Connection, Date, Sec-WebSocket-*, and the headers that frame a body.
    */
   headers?: Iterable<readonly [name: string, value: string]> | Readonly<Record<string, string | readonly string[]>> | undefined
 }
@@ -42,44 +42,46 @@ export interface Accept<T> {
 export type CompressorSize = '3KB' | '4KB' | '8KB' | '16KB' | '32KB' | '64KB' | '128KB' | '256KB'
 
 /**
- * How one WebSocket route compresses. Clients may ask for less (smaller windows, none kept), and get that.
+ * How one WebSocket route compresses. A client may ask for smaller windows, or for no context takeover, and
+ * gets it.
  */
 export interface CompressionOptions {
   /**
    * `'shared'`: one compressor serves all connections and forgets each message, so that a published message
-   * is compressed once for all of them. A size: each connection has its own, which remembers earlier
-   * messages: better where they resemble each other and are short. Default `'shared'`.
+   * is compressed once for all subscribers. A size: each connection has a compressor of its own, which
+   * remembers earlier messages: better where messages resemble each other and are short. Default `'shared'`.
    */
   compressor?: 'shared' | CompressorSize
   /**
-   * What clients compress with: `'shared'` makes them forget each message too, a size lets them remember
-   * earlier ones, where they can keep to a window of that size (else it is as `'shared'`). Default
-   * `'shared'`.
+   * What clients compress with: `'shared'` makes clients forget each message too, a size lets a client
+   * remember earlier messages, if the client can keep to a window of that size (otherwise as with
+   * `'shared'`). Default `'shared'`.
    */
   decompressor?: 'shared' | CompressorSize
   /**
-   * Bytes from which on a message is compressed when `send` or `publish` does not say. 0 to 2^31-1. Default
-   * 1024: below that there is little to gain.
+   * Messages of this many bytes or more are compressed when `send` or `publish` does not say. 0 to 2^31-1.
+   * Default 1024: compression gains little for shorter messages.
    */
   threshold?: number
 }
 
-/** Pings at a pace of their own: `sendPings` of WebSocketHandlers. */
+/** Pings at a fixed interval: `sendPings` of WebSocketHandlers. */
 export interface PingOptions {
   /**
    * Seconds, 0.01 to 86,400, fractions included: from the opening of a connection to its first Ping, and from
-   * each Ping to the next; never less, and more only by what the event loop is late. No Ping is sent while
-   * bytes wait for the client (`bufferedAmount`), so that they do not pile up, nor while the connection is
-   * closing.
+   * each Ping to the next; never less, and more only by the time that the event loop is late. No Ping is sent
+   * while bytes wait for the client (`bufferedAmount`), so that Pings do not pile up, nor while the
+   * connection is closing.
    */
   interval: number
 }
 
 /**
- * How much one client may send. Time is counted in windows of `seconds`: the first begins with the client's
- * first message, the next ones when the one before is over. In each of them it may send that many messages,
- * and that many bytes of them; what is left open counts as any number, but one of the two is given. Messages
- * count when they are whole, with the bytes of `Metrics.bytesReceived`. Pings and Pongs do not count.
+ * How much one client may send. Time is counted in windows of `seconds`: the first window begins with the
+ * client's first message, each other window when the one before is over. In each window the client may send
+ * `messages` messages, and `bytes` bytes of messages; the number that is left out is not limited, but one of
+ * the two must be given. Messages count when they are whole, with the bytes of `Metrics.bytesReceived`. Pings
+ * and Pongs do not count.
  */
 export interface RateLimit {
   /** 1 to 2^31-1. */
@@ -89,67 +91,69 @@ export interface RateLimit {
   /** 0.01 to 86,400. */
   seconds: number
   /**
-   * What becomes of a client that sends more.
+   * What the server does to a client that sends more.
    *
-   * `'pause'`: it is made to wait, as by `Socket.pause`, until the next window. Nothing is lost, and the
-   * order stays. A message that is longer than `bytes` comes at the begin of a window, and is paid for with
-   * as many windows as it needs. Meanwhile the client is not heard: that it closes or has gone shows when the
-   * pause is over, or when something cannot be written to it; when it does, what had been read already is
-   * delivered at once. A `pause` of yours goes on beyond the limit's, and `resume` does not shorten that.
+   * `'pause'`: the client has to wait, as by `Socket.pause`, until the next window. No message is lost, and
+   * the order stays. A message that is longer than `bytes` is delivered at the beginning of a window, and
+   * uses up as many windows as it needs. During the pause the server hears nothing from the client: it learns
+   * that the client has closed or gone when the pause is over, or when a write fails; messages that had been
+   * read already are then delivered at once. A `pause` of yours goes on beyond the limit's pause, and
+   * `resume` does not shorten the limit's.
    *
    * `'close'`: the connection is closed with 1008 and `rate limit exceeded`, in place of the first message
-   * too many. What came before is delivered; a message longer than `bytes` is always too much. While you have
-   * the client wait (`pause`, an adapter), it is free to send what the limit allows for that time, and may
-   * have it delivered at once afterwards. The network, or a loop that was busy, can bring at once what was
-   * sent in good order: leave room for that.
+   * too many. Messages before that one are delivered; a message longer than `bytes` is always too much. While
+   * you have the client wait (`pause`, an adapter), the client may send as much as the limit allows for that
+   * time, and all of it may be delivered at once afterwards. The network, or a busy event loop, can bring
+   * messages at once that were sent one by one: leave room for that.
    */
   action: 'pause' | 'close'
 }
 
 /**
- * The handlers and limits of one WebSocket route. A handler that throws or rejects ends in `error`, and its
- * socket is closed with 1011; nobody else is disturbed.
+ * The handlers and limits of one WebSocket route. When a handler throws or rejects, `error` gets the error,
+ * and the socket is closed with 1011; no other socket is affected.
  */
 export interface WebSocketHandlers<T, P extends string = string> {
   /**
-   * Decides about a client that asks for a connection: `{ data }` accepts it, a Response refuses it, and a
-   * promise of either takes its time. Write it first, so that TypeScript finds the type of `data` here. When
-   * the client goes away meanwhile, `request.signal` aborts, and the answer is of no interest to anybody.
-   * What it throws or rejects with gives the client 500 and goes to `onError`; likewise an answer that is
-   * neither (TypeError), a protocol that was not offered, and a header that cannot be sent (OptionError).
+   * Decides about a client that asks for a connection: `{ data }` accepts the client, a Response refuses it,
+   * and the result may be a promise of either. Write `upgrade` first among the handlers, so that TypeScript
+   * finds the type of `data` here. When the client goes away meanwhile, `request.signal` aborts, and the
+   * result is ignored. When `upgrade` throws or rejects, the client gets 500 and `onError` the error;
+   * likewise for a result that is neither (TypeError), a protocol that was not offered, and a header that
+   * cannot be sent (OptionError).
    *
-   * Frames that a client sends before it is accepted, against RFC 6455, are kept, up to 64 KiB. One that
-   * sends more is read no further until it is accepted (native engine), or cut (portable engine).
+   * Frames that a client sends before it is accepted, against RFC 6455, are kept, up to 64 KiB. From a client
+   * that sends more, the native engine reads no further until the client is accepted; the portable engine
+   * cuts the connection.
    *
-   * Default: every handshake that is correct is accepted, without a subprotocol.
+   * Default: every well-formed handshake is accepted, without a subprotocol.
    */
   upgrade?(request: UpgradeRequest<P>): Awaitable<Accept<T> | Response>
-  /** The handshake is done: `socket` may be sent to and subscribe. */
+  /** The handshake is done: from here on `socket` can send and subscribe. */
   open?(socket: Socket<T>): Awaitable<void>
   /** A whole message: text as a string, binary as a Buffer that may be kept. */
   message?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
-  /** After `send` answered -1 or 0: the queue is empty, or has room again. */
+  /** Called after `send` returned -1, when the queue is empty; after 0, when the queue has room again. */
   drain?(socket: Socket<T>): Awaitable<void>
   /**
    * A message to this client, sent or published, that was not taken because its queue would have exceeded
-   * `maxBackpressure`. Called in a later turn of the event loop, unless the connection has ended by then.
-   * Bytes are those that were given to `send`, or a copy that several sockets share: not to be changed. To
-   * send it again from here would most likely have it dropped again: `drain` tells when there is room.
+   * `maxBackpressure`. Called in a later turn of the event loop, unless the connection has ended by then. A
+   * binary `message` is the bytes that were given to `send`, or a copy that several sockets share: do not
+   * change it. To send the message again from here would most likely have it dropped again: `drain` is called
+   * when there is room.
    */
   dropped?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
   /** The client sent a Ping; the Pong is sent for you. */
   ping?(socket: Socket<T>, data: Buffer): Awaitable<void>
-  /**
-   * The client sent a Pong: the answer to a Ping of yours or of `sendPings`, or one that nobody asked for.
-   */
+  /** The client sent a Pong: the answer to a Ping of yours or of `sendPings`, or an unsolicited Pong. */
   pong?(socket: Socket<T>, data: Buffer): Awaitable<void>
   /**
    * The socket subscribes to a topic, or no longer does: called before `subscribe` or `unsubscribe` returns,
-   * and with each topic that is left by `close`, `terminate` or the end of the connection, before the `close`
-   * handler. `before` and `subscribers` count all sockets of the server on that topic, before and after this
-   * one change, so that 0 tells the first one in and the last one out; within the handler,
-   * `WebSocketServer.subscribers` says the same. A server on which no route has this handler pays nothing for
-   * it.
+   * and with each topic that the socket leaves by `close`, `terminate` or the end of the connection, before
+   * the `close` handler. `before` and `subscribers` count all sockets of the server on that topic, before and
+   * after this one change: `before` is 0 for the first subscriber, and `subscribers` is 0 when the last one
+   * has left; within the handler, `WebSocketServer.subscribers` says the same. This handler costs nothing on
+   * a server on which no route has it.
    */
   subscription?(socket: Socket<T>, topic: string, subscribers: number, before: number): Awaitable<void>
   /**
@@ -157,7 +161,7 @@ export interface WebSocketHandlers<T, P extends string = string> {
    * with the code of the error (1002, 1007, 1009), or with 1006 when there was no closing handshake.
    */
   close?(socket: Socket<T>, code: number, reason: string): Awaitable<void>
-  /** What a handler threw or rejected with. Default: the server's `onError`. */
+  /** Called with the error that a handler threw or rejected with. Default: the server's `onError`. */
   error?(error: unknown, socket: Socket<T>): void
 
   /**
@@ -166,39 +170,43 @@ export interface WebSocketHandlers<T, P extends string = string> {
    */
   maxPayloadLength?: number
   /**
-   * Bytes that may wait for one client (`bufferedAmount`). While some do, a message that would make it more
-   * is not taken, and `send` answers 0; where nothing waits, a message of any length is. 1 to 2^31-1. Default
-   * 16 MiB.
+   * Bytes that may wait for one client (`bufferedAmount`). While bytes wait, a message that would exceed this
+   * number is not taken, and `send` returns 0; where no bytes wait, a message of any length is taken. 1 to
+   * 2^31-1. Default 16 MiB.
    */
   maxBackpressure?: number
   /**
-   * Cut a client (as `terminate` does, since it would not read a Close frame) when a message cannot be taken
-   * for it, after `dropped` was called. Default false.
+   * Cut a client when a message for it cannot be taken, after `dropped` was called: as `terminate` does,
+   * since the client would not read a Close frame. Default false.
    */
   closeOnBackpressureLimit?: boolean
   /**
    * Seconds of silence before the connection is dropped: 0 (never) or 8 to 960. A client is silent that sends
-   * nothing; while something waits for it, reading counts too. Never dropped earlier, and at most one step of
-   * the engine's clock later: 4 seconds on the native engine, 1 on the portable one. Default 120.
+   * nothing; while bytes wait for a client, its reading counts as a sign of life too. The connection is never
+   * dropped earlier, and at most one step of the engine's clock later: 4 seconds on the native engine, 1 on
+   * the portable engine. Default 120.
    */
   idleTimeout?: number
   /**
-   * Seconds after which a connection is closed, whatever it does, with 1000 and `maximum lifetime reached`: 0
+   * Seconds after which a connection, active or not, is closed with 1000 and `maximum lifetime reached`: 0
    * (never) or 60 to 14,400. Default 0.
    */
   maxLifetime?: number
   /**
    * `true`: Ping 4 to 16 seconds before the idle timeout strikes, so that a client which answers stays. `{
-   * interval }`: besides, Ping at that pace, whatever is sent and received, also with `idleTimeout: 0`.
+   * interval }`: also Ping at that interval, whatever is sent and received, even with `idleTimeout: 0`.
    * `false`: no Pings of the server's own. Default true.
    */
   sendPings?: boolean | PingOptions
-  /** How much each client may send, before it has to wait or is closed. Default: no limit but its turn's. */
+  /**
+   * How much each client may send before it has to wait or is closed. Default: no limit but that of a turn
+   * (docs/limits.md).
+   */
   rateLimit?: RateLimit
   /**
-   * Compress messages (permessage-deflate, RFC 7692) for clients that can: all browsers, and most others. It
-   * costs processor time and, unless everything is shared, memory for each connection. Default false; `{}`
-   * takes all of CompressionOptions' defaults.
+   * Compress messages (permessage-deflate, RFC 7692) for clients that can: all browsers, and most other
+   * clients. Compression costs processor time and, unless compressor and decompressor are `'shared'`, memory
+   * for each connection. Default false; `{}` takes all defaults of CompressionOptions.
    */
   compression?: false | CompressionOptions
 }

@@ -1,6 +1,6 @@
 /**
- * What a Uint8Array really is. Its `length`, `buffer` and `byteOffset` are ordinary properties, which a
- * subclass or a careless hand can override; memory must not depend on them.
+ * The real length and memory of a Uint8Array. Its `length`, `buffer` and `byteOffset` are ordinary
+ * properties, which a subclass or an assignment can override; access to memory must not depend on them.
  */
 
 import { Buffer } from 'node:buffer'
@@ -17,15 +17,15 @@ function getter<T>(name: string): (bytes: Uint8Array) => T {
 const bufferOf = getter<ArrayBuffer>('buffer')
 const byteOffsetOf = getter<number>('byteOffset')
 
-/** The number of bytes; 0 when the memory was transferred away. */
+/** The number of bytes; 0 for a detached array. */
 export const byteLengthOf = getter<number>('byteLength')
 
-/** The same memory under an object that nobody has tampered with. */
+/** The same memory under a plain Uint8Array, whose properties are not overridden. */
 export function plainView(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bufferOf(bytes), byteOffsetOf(bytes), byteLengthOf(bytes))
 }
 
-/** The same memory as a Buffer; empty when it was transferred away. */
+/** The same memory as a Buffer; empty for a detached array. */
 export function bufferOver(bytes: Uint8Array): Buffer {
   const length = byteLengthOf(bytes)
   return length === 0 ? Buffer.alloc(0) : Buffer.from(bufferOf(bytes), byteOffsetOf(bytes), length)

@@ -7,14 +7,17 @@ const NOTHING = Buffer.alloc(0)
 const MIN_CAPACITY = 256
 
 /**
- * Bytes in one piece of memory, which grows with them: at most twice as large as they are. However small the
- * pieces are that they come in, all of them together cost linear time, and nothing is kept of each.
+ * Bytes in one piece of memory, which grows with the bytes to at most twice their number. However small the
+ * pieces are that are added, all pieces together cost linear time, and no object of a piece is kept.
  */
 export class GrowingBuffer {
   #memory: Buffer = NOTHING
   #start = 0
   #end = 0
-  /** Whether bytes may be written behind the end: memory that was given is somebody else's there. */
+  /**
+   * Whether bytes may be written behind the end: not in memory that `append` was given, which its owner may
+   * use there.
+   */
   #isOwn = false
 
   get length(): number {
@@ -27,8 +30,8 @@ export class GrowingBuffer {
   }
 
   /**
-   * Puts bytes at the end. The memory of the first ones is kept as it is, and belongs to this object from
-   * then on.
+   * Puts bytes at the end. When the buffer was empty, the memory of `bytes` is kept as it is, and belongs to
+   * this object from then on.
    */
   append(bytes: Buffer): void {
     if (this.length === 0) {
@@ -42,8 +45,8 @@ export class GrowingBuffer {
   }
 
   /**
-   * Puts a copy of bytes at the end. Where there will be `total` at most, no more memory is made than for
-   * them.
+   * Puts a copy of bytes at the end. There will be at most `total` bytes, and no more memory than for them is
+   * made.
    */
   copy(bytes: Buffer, total: number): void {
     const needed = this.length + bytes.length

@@ -1,28 +1,32 @@
 /**
- * A Set would do, but not for members that live for a moment. When the table of a Set is full V8 makes
- * another, and the old one refers to it. As soon as one of them has become old, for the garbage collector,
- * all that follow it stay until the next full collection, with their members: of a server that does nothing
- * but handshakes that was a fifth of all that it allocated.
+ * Like Set, but V8's rehash of a Set keeps garbage alive where members live only for a moment. When the table
+ * of a Set is full, V8 makes another, and the full table refers to the new one. As soon as the garbage
+ * collector takes one table for old, all later tables stay until the next full collection, with their
+ * members: a fifth of all memory that a server allocated which did nothing but handshakes.
  */
 
 /**
- * A name that nothing of a user's can have: sockets are members, and carry whatever their users give them.
+ * A symbol, so that no property of a user's can have the same name: sockets are members, and users may add
+ * properties to sockets.
  */
 export const kIndex = Symbol('place')
 
 export interface Member {
-  /** Written by `OrderedSet` alone, of which it may be in one at a time. */
+  /** Written by `OrderedSet` alone. A member may be in one OrderedSet at a time. */
   [kIndex]: number
 }
 
-/** Gaps that are left where they are, beside as many as there are members. */
+/** Gaps are closed when there are more of them than members, by this number. */
 const FEW_GAPS = 64
 
-/** What is there, in the order of its coming. */
+/** Members in the order in which they were added. */
 export class OrderedSet<M extends Member> {
-  /** Undefined where one has gone. */
+  /** Undefined where a member was deleted. */
   readonly #members: (M | undefined)[] = []
-  /** Of each, or of the one that has gone; in ascending order, as they count on. */
+  /**
+   * The place of each member, deleted ones included; in ascending order, as each new place is the highest so
+   * far.
+   */
   readonly #places: number[] = []
   #lastPlace = 0
   #size = 0
@@ -48,8 +52,8 @@ export class OrderedSet<M extends Member> {
   }
 
   /**
-   * As with a Set: those that come meanwhile are visited too, those that have gone are not, and who leaves a
-   * loop may go on later.
+   * As with a Set: members that are added during the iteration are visited too, deleted members are not, and
+   * an iterator whose loop was left may go on later.
    */
   [Symbol.iterator](): IterableIterator<M, undefined> {
     let place = 0
@@ -57,8 +61,7 @@ export class OrderedSet<M extends Member> {
       let index = this.#indexOf(place + 1)
       while (index < this.#members.length && this.#members[index] === undefined) index += 1
       const member = this.#members[index]
-      // Once at its end it stays there.
-      // Beside the member.
+      // An iterator that has come to its end stays there. The place is there, since the member is.
       place = member === undefined ? Number.POSITIVE_INFINITY : (this.#places[index] as number)
       return member === undefined ? { done: true, value: undefined } : { done: false, value: member }
     }
@@ -70,20 +73,20 @@ export class OrderedSet<M extends Member> {
     }
   }
 
-  /** Where a place is, or else the one after it. */
+  /** The index of a place, or of the next higher one. */
   #indexOf(place: number): number {
     let first = 0
     let end = this.#places.length
     while (first < end) {
       const middle = (first + end) >>> 1
-      // Within the array.
+      // The cast holds because `middle` is within the array.
       if ((this.#places[middle] as number) < place) first = middle + 1
       else end = middle
     }
     return first
   }
 
-  /** In the same memory. */
+  /** Moves the members together, within the same arrays. */
   #closeGaps(): void {
     let count = 0
     for (const member of this.#members) {

@@ -1,6 +1,6 @@
 /**
- * What a route's `upgrade` handler may answer, checked: what is wrong with it must be found before the engine
- * writes a byte.
+ * Checks what a route's `upgrade` handler has returned: a fault must be found before the engine writes a
+ * byte.
  */
 import { validateHeaderName } from 'node:http'
 import { OptionError } from '../errors.js'
@@ -20,19 +20,19 @@ export interface Acceptance {
 const ACCEPT_NAMES: readonly (keyof Accept<unknown>)[] = ['data', 'protocol', 'headers']
 
 /**
- * What the engine writes into the answer itself; a 101 has no content that could have a length (RFC 9110,
- * section 8.6).
+ * Headers that the engine itself writes into the response; a 101 has no content that could have a length (RFC
+ * 9110, section 8.6).
  */
 const OWN_HEADERS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding', 'upgrade'])
 const OWN_PREFIX = 'sec-websocket-'
 
-/** What an upgrade without a handler comes to. */
+/** The acceptance on a route without an `upgrade` handler. */
 export const PLAIN_ACCEPTANCE: Acceptance = { data: undefined, protocol: '', headers: [] }
 
 /**
- * Takes what an `upgrade` handler returned. A Response is told by its shape, as everywhere. Throws TypeError
- * when it is neither that nor an Accept, OptionError when the protocol or a header of the Accept cannot be
- * used.
+ * Takes the result of an `upgrade` handler. A Response is told by its shape (`isResponse`). Throws TypeError
+ * when the result is neither a Response nor an Accept, OptionError when the protocol or a header of the
+ * Accept cannot be used.
  */
 export function toAcceptance(result: unknown, offered: readonly string[]): Acceptance | Response {
   if (isResponse(result)) return result
@@ -40,9 +40,9 @@ export function toAcceptance(result: unknown, offered: readonly string[]): Accep
     const given = typeof result === 'object' && result !== null ? 'an object without data' : String(result)
     throw new TypeError(`upgrade must return { data, protocol?, headers? } to accept, or a Response to refuse, got ${given}`)
   }
-  // By its names, so that an answer meant as a refusal never lets anybody in.
+  // Unknown members are refused, so that a result meant as a refusal never accepts a client.
   checkObject('upgrade', result, ACCEPT_NAMES)
-  // All of its members are checked below, or are the caller's own.
+  // The cast is safe: `protocol` and `headers` are checked below, and `data` may be anything.
   const { data, protocol, headers } = result as Accept<unknown>
   if (protocol !== undefined && !offered.includes(protocol)) {
     const expected =
@@ -87,8 +87,8 @@ function checkName(name: string): void {
 }
 
 function checkValue(name: string, value: unknown): void {
-  // RFC 9110, section 5.5, leaves other bytes to history; a line break would begin a header of somebody
-  // else's choice.
+  // RFC 9110, section 5.5, calls other bytes obsolete; a line break would begin another header, chosen by the
+  // source of the value.
   if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
     throw new OptionError(`headers.${name}`, value, 'a string of printable ASCII characters')
   }

@@ -2,16 +2,16 @@
 import type { RequestHead } from '../engine/contract.js'
 
 /**
- * Groups of 16 bits in an IPv6 address, and those of them that name a network: what one subscriber usually
- * has (RFC 6177).
+ * Groups of 16 bits in an IPv6 address, and how many of them name the network that one subscriber usually has
+ * (RFC 6177).
  */
 const GROUPS = 8
 const NETWORK_GROUPS = 4
 
 /**
- * What addresses have in common that count as one: an IPv4 address itself, also where it is written as IPv6
- * (RFC 4291, section 2.5.5.2), and of an IPv6 address the first 64 bits. Takes numeric addresses, in any of
- * their spellings.
+ * The group under which an address counts: an IPv4 address itself, also when it is written as IPv6 (RFC 4291,
+ * section 2.5.5.2), and of an IPv6 address the first 64 bits. Takes numeric addresses, in any of their
+ * spellings.
  */
 export function addressGroup(address: string): string {
   if (!address.includes(':')) return address
@@ -41,8 +41,8 @@ function toGroups(part: string): number[] {
 }
 
 /**
- * Counts holders of places by where they come from. `H` is whatever stands for a connection while it has a
- * place.
+ * Counts the holders of places by address group. `H` is the object that stands for a connection while the
+ * connection has a place.
  */
 export class AddressLimit<H> {
   readonly #max: number
@@ -51,13 +51,16 @@ export class AddressLimit<H> {
   readonly #taken = new Map<string, number>()
   readonly #groups = new Map<H, string>()
 
-  /** `isProxied`: what counts is the address that a proxy tells. */
+  /** `isProxied`: the address that a proxy tells counts, rather than the peer's. */
   constructor(max: number, isProxied: boolean) {
     this.#max = max
     this.#isProxied = isProxied
   }
 
-  /** Undefined where there is no address, which is not limited: a unix socket, or a proxy that names none. */
+  /**
+   * Undefined for a client without an address, which is not limited: on a unix socket, or behind a proxy that
+   * names no address.
+   */
   groupOf({ remoteAddress, proxiedAddress }: RequestHead): string | undefined {
     const address = this.#isProxied ? proxiedAddress : remoteAddress
     return address === '' ? undefined : addressGroup(address)
@@ -73,12 +76,12 @@ export class AddressLimit<H> {
     this.#taken.set(group, (this.#taken.get(group) ?? 0) + 1)
   }
 
-  /** Of a holder without a place, too. */
+  /** Does nothing for a holder without a place. */
   leave(holder: H): void {
     const group = this.#groups.get(holder)
     if (group === undefined) return
     this.#groups.delete(holder)
-    // It has entered.
+    // The cast is safe: a holder with a group has entered.
     const left = (this.#taken.get(group) as number) - 1
     if (left === 0) this.#taken.delete(group)
     else this.#taken.set(group, left)

@@ -1,6 +1,6 @@
 /**
- * What is agreed with a client about permessage-deflate (RFC 7692), from the extensions that it offers.
- * Decided here, so that it does not depend on the engine.
+ * The agreement with a client about permessage-deflate (RFC 7692), from the extensions that the client
+ * offers. Both engines get the agreement from here, so that it does not depend on the engine.
  */
 import type { CompressionAgreement, CompressionSettings, CompressionWindow, RequestHead } from '../engine/contract.js'
 import { elementsOf, headerOf, withoutBlanks } from '../http/request.js'
@@ -14,20 +14,20 @@ export interface ExtensionOffer {
 /** A token (RFC 9110, section 5.6.2). */
 const NAME = /^[!#$%&'*+.^_`|~\w-]+$/
 /**
- * A quoted value must be a token when it is unquoted (RFC 6455, section 9.1). Backslashes are dealt with
- * before.
+ * A quoted value must be a token when it is unquoted (RFC 6455, section 9.1). Backslashes are removed before
+ * the match.
  */
 const PARAMETER = /^[!#$%&'*+.^_`|~\w-]+(?:=(?:[!#$%&'*+.^_`|~\w-]+|"[!#$%&'*+.^_`|~\w-]+"))?$/
 
 /**
- * What the client offers, in its order of preference. Undefined when the header is malformed (RFC 6455,
- * section 9.1).
+ * The client's offers, in its order of preference. Undefined when the header is malformed (RFC 6455, section
+ * 9.1).
  */
 export function extensionOffersOf(head: RequestHead): ExtensionOffer[] | undefined {
   const offers: ExtensionOffer[] = []
   const value = headerOf(head, 'sec-websocket-extensions')
   if (value === undefined) return offers
-  // No token has a comma or semicolon in it, quoted or not, so that these always separate.
+  // No token contains a comma or semicolon, quoted or not, so that these always separate.
   for (const element of elementsOf(value)) {
     const [name = '', ...parameters] = element.replace(/\\(.)/g, '$1').split(';').map(withoutBlanks)
     if (!NAME.test(name) || !parameters.every((parameter) => PARAMETER.test(parameter))) return undefined
@@ -47,13 +47,13 @@ interface DeflateOffer {
   readonly serverNoContextTakeover: boolean
   readonly clientNoContextTakeover: boolean
   readonly serverMaxWindowBits: number | undefined
-  /** Without a value, the client only says that it can be told to use a smaller window. */
+  /** `true`: without a value, the client only says that the server may ask for a smaller window. */
   readonly clientMaxWindowBits: number | true | undefined
 }
 
 /**
- * Undefined when there is nothing that both sides want: RFC 7692, section 7, has unusable offers declined,
- * rather than refused.
+ * Undefined when no offer can be used: RFC 7692, section 7, has the server decline unusable offers, rather
+ * than refuse the handshake.
  */
 export function agreeOnCompression(
   offers: readonly ExtensionOffer[],
@@ -65,7 +65,7 @@ export function agreeOnCompression(
   return { ...agreed, extension: extensionOf(agreed, offer) }
 }
 
-/** Whatever the client asks of our compressor can be done. */
+/** Our compressor can do everything that a client may ask for. */
 function agreeOnCompressor({ windowBits, takeover }: CompressionWindow, offer: DeflateOffer): CompressionWindow {
   return {
     windowBits: Math.min(windowBits, offer.serverMaxWindowBits ?? windowBits),
@@ -74,9 +74,9 @@ function agreeOnCompressor({ windowBits, takeover }: CompressionWindow, offer: D
 }
 
 /**
- * A client that cannot limit its window, where a smaller one was wanted, must do without context takeover:
- * what belongs to the connection then takes no memory at all. One that wants to do without is taken at its
- * word.
+ * A client that cannot limit its window, where the route wants a smaller window, must do without context
+ * takeover: the connection's decompressor then takes no memory between messages. A client that offers to do
+ * without context takeover does without.
  */
 function agreeOnDecompressor({ windowBits, takeover }: CompressionWindow, offer: DeflateOffer): CompressionWindow {
   const canLimit = offer.clientMaxWindowBits !== undefined
@@ -99,7 +99,8 @@ function extensionOf(
   const parts = ['permessage-deflate']
   if (!compressor.takeover) parts.push('server_no_context_takeover')
   if (!decompressor.takeover) parts.push('client_no_context_takeover')
-  // Must be confirmed where it was asked for. Otherwise it lets the client do with less memory.
+  // A window that the client has asked for must be confirmed. A smaller window of our own lets the client do
+  // with less memory.
   if (serverMaxWindowBits !== undefined || compressor.windowBits < MAX_WINDOW_BITS) {
     parts.push(`server_max_window_bits=${compressor.windowBits}`)
   }
@@ -108,8 +109,8 @@ function extensionOf(
 }
 
 /**
- * Undefined for another extension, and for an offer to be declined: unknown, repeated, or wrong parameters
- * (RFC 7692, section 7).
+ * Undefined for another extension, and for an offer to be declined, with unknown, repeated or wrong
+ * parameters (RFC 7692, section 7).
  */
 function deflateOfferOf({ name, parameters }: ExtensionOffer): DeflateOffer | undefined {
   if (name !== 'permessage-deflate') return undefined
@@ -129,7 +130,7 @@ function deflateOfferOf({ name, parameters }: ExtensionOffer): DeflateOffer | un
   }
 }
 
-/** Whether a parameter may have a value. */
+/** For each parameter, whether a value is allowed. */
 const PARAMETERS: ReadonlyMap<string, (value: string | true) => boolean> = new Map([
   ['server_no_context_takeover', (value: string | true) => value === true],
   ['client_no_context_takeover', (value) => value === true],

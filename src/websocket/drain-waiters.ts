@@ -1,10 +1,10 @@
-/** Those who wait until a socket's queue is short enough: the promises of `Socket.drained`. */
+/** The promises of `Socket.drained`, which wait until a socket's queue is short enough. */
 import type { ConnectionId, EngineServer } from '../engine/contract.js'
 import { ClosedError } from '../errors.js'
 
 interface Waiter {
   readonly threshold: number
-  /** Without a reason it resolves. */
+  /** Resolves the promise, or rejects it with the reason's error. */
   settle(reason?: { readonly error: unknown }): void
 }
 
@@ -12,7 +12,7 @@ export class DrainWaiters {
   readonly #engine: EngineServer
   readonly #connection: ConnectionId
   readonly #waiters = new Set<Waiter>()
-  /** The threshold that the engine watches; none that is waited for is above it. */
+  /** The threshold that the engine watches: no waiter's threshold is higher. */
   #watched = -1
 
   constructor(engine: EngineServer, connection: ConnectionId) {
@@ -36,14 +36,14 @@ export class DrainWaiters {
       signal?.addEventListener('abort', abort)
       if (threshold <= this.#watched) return
       if (this.#engine.setBufferedAmountLowThreshold(this.#connection, threshold)) this.#watched = threshold
-      // What waits for a connection that has ended does not come: `end` follows.
+      // For a connection that has ended, nothing is settled here: `end` follows.
       else if (this.#engine.isOpen(this.#connection)) waiter.settle()
     })
   }
 
   /**
-   * The engine says that what it watches for has come. Settles who need not wait any longer, and has it watch
-   * for the next.
+   * The engine reports that the queue is down to the watched threshold. Settles the waiters whose thresholds
+   * are reached, and has the engine watch for the next threshold.
    */
   bufferIsLow(): void {
     this.#watched = -1
@@ -55,14 +55,14 @@ export class DrainWaiters {
         return
       }
       if (!this.#engine.isOpen(this.#connection)) return
-      // All that are due at once, the highest first: one by one, each would look at all others.
+      // All waiters that are due are settled together: one by one, each would cost a look at all others.
       const amount = Math.min(highest, this.#engine.bufferedAmount(this.#connection))
       const due = [...this.#waiters].filter(({ threshold }) => threshold >= amount)
       for (const waiter of due.sort((a, b) => b.threshold - a.threshold)) waiter.settle()
     }
   }
 
-  /** The socket is closing: what waits will not come. */
+  /** The socket is closing: rejects all waiters. */
   end(): void {
     for (const waiter of this.#waiters) waiter.settle({ error: new ClosedError('the socket has closed') })
   }

@@ -1,20 +1,20 @@
 /**
- * The sockets of one route, each of which comes due the same time after it was added. So they come due in the
- * order in which they were added, and one timer for the first of them is enough, however many there are. A
- * message costs nothing.
+ * The sockets of one route, each of which comes due the same time after it was added. So the sockets come due
+ * in the order in which they were added, and one timer for the first socket is enough, however many there
+ * are. A message costs nothing.
  */
 export abstract class DueQueue<M> {
   readonly #milliseconds: number
-  /** When each comes due, on the clock of `performance.now`; in that order. */
+  /** When each member comes due, on the clock of `performance.now`; in that order. */
   readonly #deadlines = new Map<M, number>()
-  /** Of the first. While `#serve` runs, the one that has brought it. */
+  /** The timer of the first member. While `#serve` runs, the timer that has called it. */
   #timer: NodeJS.Timeout | undefined
 
   constructor(seconds: number) {
     this.#milliseconds = seconds * 1000
   }
 
-  /** Its time is up, and it is here no longer. It may be added again; must not throw. */
+  /** The member's time is up, and the member was taken out. It may be added again; `due` must not throw. */
   protected abstract due(member: M): void
 
   add(member: M): void {
@@ -22,9 +22,9 @@ export abstract class DueQueue<M> {
     if (this.#timer === undefined) this.#wait(this.#milliseconds)
   }
 
-  /** Of whatever member, also one that is not here. */
+  /** Does nothing for a member that is not here. */
   delete(member: M): void {
-    // A timer that then finds nothing due goes on with whichever is the first now.
+    // A timer that finds nothing due is set again for the member that is now the first.
     if (this.#deadlines.delete(member) && this.#deadlines.size === 0) this.#stop()
   }
 

@@ -16,18 +16,19 @@ const MAX_WAITING = 64 * 1024
 const COMPLETE: readonly number[] = [CLOSE_CODE.NORMAL_CLOSURE, CLOSE_CODE.NO_STATUS_RECEIVED]
 
 /**
- * A socket as a Duplex of bytes, for `pipeline` and everything else that takes streams. The bytes of each
- * message that comes can be read, text as its UTF-8; each chunk that is written is sent as a binary message
- * (as several where it is longer than the queue, `maxBackpressure`, has room for). From the call on, messages
- * come here in place of the `message` handler, so call it in `open` (or `message`) to miss none. Reading is
- * backpressured by `pause` and `resume`, which are not for others to call meanwhile, writing by `drained`.
+ * A socket as a Duplex of bytes, for `pipeline` and other functions that take streams. The bytes of each
+ * received message can be read from the stream, text as its UTF-8; each chunk that is written to the stream
+ * is sent as a binary message (as several messages, when the queue, `maxBackpressure`, has no room for the
+ * whole chunk). From the call on, the stream gets the messages in place of the `message` handler, so call
+ * `duplex` in `open` (or `message`) to miss no message. Backpressure: the stream calls `pause` and `resume`
+ * for reading, so do not call them yourself, and waits for `drained` when writing.
  *
  * - The client closes, with 1000 or without a code: the stream ends. With any other code, or without a
- *   closing handshake (1006), part of what was meant may be missing: it is destroyed with a ClosedError that
- *   names the code.
- * - `end()` closes with 1000 when all is sent, and `finish` comes when the client has answered that.
- *   WebSocket has no half-closed state: what the client still sends then is lost, and when the client closes
- *   first, what was not written yet fails.
+ *   closing handshake (1006), part of what the client meant to send may be missing: the stream is destroyed
+ *   with a ClosedError that names the code.
+ * - `end()` closes with 1000 when all chunks are sent, and `finish` is emitted when the client has answered
+ *   the Close frame. WebSocket has no half-closed state: messages that the client still sends then are lost,
+ *   and when the client closes first, pending writes fail.
  * - `destroy(error)` closes with 1011, `destroy()` cuts the connection.
  *
  * Throws ERR_ATTACHED while another adapter has the messages, ERR_CLOSED for a closed socket, and OptionError
@@ -41,7 +42,7 @@ class SocketDuplex extends Duplex implements Consumer {
   readonly #socket: ServerSocket<unknown>
   readonly #maxMessage: number
   readonly #budget = new SourceBudget()
-  /** Once it is known. */
+  /** How the connection has ended, once that is known. */
   #end: { readonly error: ClosedError | null } | undefined
   #onEnd: ((error: ClosedError | null) => void) | undefined
 
@@ -55,7 +56,7 @@ class SocketDuplex extends Duplex implements Consumer {
 
   onMessage(message: string | Buffer): void {
     const bytes = typeof message === 'string' ? Buffer.from(message) : message
-    // An empty chunk would be no chunk.
+    // A stream drops an empty chunk, so an empty message is not pushed.
     if (bytes.length > 0 && !this.push(bytes)) this.#socket.pause()
   }
 
@@ -76,7 +77,7 @@ class SocketDuplex extends Duplex implements Consumer {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    // The socket makes no difference between views and Buffers, and checks both.
+    // `Socket.send` takes views and Buffers alike, and checks both.
     this.#send(chunk).then(
       () => callback(),
       (error: unknown) => callback(error instanceof Error ? error : new Error(String(error))),
@@ -101,13 +102,14 @@ class SocketDuplex extends Duplex implements Consumer {
   async #send(chunk: Buffer): Promise<void> {
     for (let start = 0; start < chunk.length; start += this.#maxMessage) {
       const message = chunk.subarray(start, start + this.#maxMessage)
-      // Others may fill the queue, too. What would not be taken is not tried, since it would count as
-      // dropped.
+      // The program may fill the queue, too. A message that would not be taken is not sent, since it would
+      // count as dropped.
       const threshold = Math.min(MAX_WAITING, this.#maxMessage - message.length)
       if (this.#socket.bufferedAmount > threshold) await this.#socket.drained({ threshold })
       if (this.#socket.send(message) === SendStatus.DROPPED) throw new ClosedError('the socket has closed')
     }
-    // A client may take all as fast as it is written, and an empty chunk is no message.
+    // A client may take all bytes as fast as they are written, and an empty chunk sends no message: without a
+    // budget, the loop would never end a turn.
     if (this.#budget.spend(chunk.length)) await this.#budget.nextTurn()
   }
 }

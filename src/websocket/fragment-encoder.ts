@@ -1,4 +1,4 @@
-/** The chunks of one message as the bytes of its fragments, wherever characters are cut. */
+/** Turns the chunks of one message into the bytes of its fragments; chunks may be cut within a character. */
 import { Buffer } from 'node:buffer'
 import { TextDecoder } from 'node:util'
 import type { Payload } from '../engine/contract.js'
@@ -12,7 +12,7 @@ export class FragmentEncoder {
   /** For bytes in a text message: checks that they are UTF-8. */
   #decoder: TextDecoder | undefined
 
-  /** Undefined: as the first chunk is. */
+  /** Undefined: the first chunk decides. */
   constructor(isBinary: boolean | undefined) {
     this.#isBinary = isBinary
   }
@@ -32,7 +32,7 @@ export class FragmentEncoder {
     return Buffer.concat([this.#takeHalf(), Buffer.from(text)])
   }
 
-  /** What is left at the end. */
+  /** The bytes that are left at the end. */
   end(): Uint8Array {
     this.#finishBytes()
     return this.#takeHalf()
@@ -43,7 +43,7 @@ export class FragmentEncoder {
     let text = this.#half + chunk
     this.#half = ''
     const last = text.charCodeAt(text.length - 1)
-    // A high surrogate (UTF-16): the low one may follow.
+    // A high surrogate (UTF-16): the low surrogate may follow in the next chunk.
     if (last >= 0xd800 && last <= 0xdbff) {
       this.#half = text.slice(-1)
       text = text.slice(0, -1)
@@ -51,7 +51,7 @@ export class FragmentEncoder {
     return Buffer.from(text)
   }
 
-  /** A half that stays alone, as U+FFFD. */
+  /** The encoding of a half that stays alone: U+FFFD. */
   #takeHalf(): Uint8Array {
     const half = this.#half
     this.#half = ''

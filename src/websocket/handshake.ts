@@ -1,4 +1,4 @@
-/** The opening handshake of RFC 6455, as far as it can be judged from the request's head. */
+/** Checks of the opening handshake of RFC 6455 that need only the request's head. */
 import type { EngineResponse, RequestHead } from '../engine/contract.js'
 import { elementsOf, headerOf } from '../http/request.js'
 import { plainResponse } from '../http/response.js'
@@ -7,27 +7,28 @@ import { plainResponse } from '../http/response.js'
 function hasToken(value: string | undefined, token: string): boolean {
   if (value === undefined) return false
   const list = value.toLowerCase()
-  // Most lists have one element.
+  // Most lists have one element: compared first.
   return list === token || elementsOf(list).includes(token)
 }
 
 /**
- * Whether the client asks for the WebSocket protocol. An Upgrade that Connection does not name is void (RFC
- * 9110, section 7.8).
+ * Whether the client asks for the WebSocket protocol. An Upgrade field that Connection does not name has no
+ * effect (RFC 9110, section 7.8).
  */
 export function isWebSocketUpgrade(head: RequestHead): boolean {
   return hasToken(headerOf(head, 'upgrade'), 'websocket') && hasToken(headerOf(head, 'connection'), 'upgrade')
 }
 
 /**
- * Why a handshake cannot be completed (RFC 6455, section 4.2.1), but for its lists; undefined when it can.
+ * The response to a handshake that cannot be completed (RFC 6455, section 4.2.1); undefined when it can.
+ * Subprotocols and extensions are checked elsewhere.
  */
 export function refusalOf(head: RequestHead): EngineResponse | undefined {
   if (head.method !== 'GET') return plainResponse(405, ['allow', 'GET'])
   if (headerOf(head, 'sec-websocket-version') !== '13') return plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE])
   // 16 bytes in Base64.
   if (!/^[A-Za-z0-9+/]{22}==$/.test(headerOf(head, 'sec-websocket-key') ?? '')) return plainResponse(400)
-  // What came behind the head would be taken for frames.
+  // The body's bytes would be taken for frames.
   if (head.hasBody) return plainResponse(400)
   return undefined
 }
@@ -36,8 +37,8 @@ export function refusalOf(head: RequestHead): EngineResponse | undefined {
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
 
 /**
- * The subprotocols that the client offers, in its order: none without the header, undefined when it is no
- * list of tokens, or names one twice (RFC 6455, section 4.1).
+ * The subprotocols that the client offers, in its order: none without the header, undefined when the header
+ * is no list of tokens, or names a subprotocol twice (RFC 6455, section 4.1).
  */
 export function offeredProtocols(head: RequestHead): string[] | undefined {
   const value = headerOf(head, 'sec-websocket-protocol')
@@ -49,7 +50,7 @@ export function offeredProtocols(head: RequestHead): string[] | undefined {
 
 const UPGRADE = ['upgrade', 'websocket']
 
-/** The answer to an ordinary request for what is a WebSocket endpoint only. */
+/** The response to an ordinary request for a path that has only a WebSocket route. */
 export function upgradeRequired(headOnly: boolean): EngineResponse {
   return plainResponse(426, UPGRADE, headOnly)
 }

@@ -1,8 +1,8 @@
 /**
- * What a socket does with what comes in while its handlers do not get it: because it is paused, by its user
- * or by its route's `rateLimit`, or because an adapter takes the messages. A socket has none of these until
- * then, or until the end where its route has a rate limit, so that the path of a message stays as short as it
- * is.
+ * What a socket receives while its handlers do not get it directly: because the socket is paused, by the
+ * program or by its route's `rateLimit`, or because an adapter takes the messages. A socket has an
+ * InboundQueue only from the first pause or adapter on (from the start where its route has a rate limit), so
+ * that the path of a message stays short.
  */
 import { Buffer } from 'node:buffer'
 import { throwUncaught } from '../core/uncaught.js'
@@ -13,51 +13,56 @@ import { type RateLimitSettings, RateMeter } from './rate-limit.js'
 
 /** Takes a socket's messages in place of its `message` handler. */
 export interface Consumer {
-  /** What it throws, as listeners of streams may, is an uncaught exception. */
+  /** An error that it throws, as listeners of streams may, is an uncaught exception. */
   onMessage(message: string | Buffer, isBinary: boolean): void
-  /** The connection has ended; everything that came before it was delivered. */
+  /** The connection has ended; everything that came before the end was delivered. */
   onClose(code: number, reason: string): void
 }
 
 /** The socket as its InboundQueue sees it. */
 export interface InboundSocket {
-  /** Whether anything may be delivered. */
+  /** Whether messages may be delivered. */
   readonly isOpen: boolean
   handleMessage(message: string | Buffer, isBinary: boolean): void
   handlePing(data: Buffer): void
   handlePong(data: Buffer): void
   stopReading(): void
   startReading(): void
-  /** The client has sent more than the rate limit allows, and waits now. */
+  /** The client has sent more than the rate limit allows, and has to wait now. */
   rateLimited(): void
-  /** Likewise where that ends the connection, which is no longer open when this returns. */
+  /**
+   * The client has sent more than a rate limit with `action: 'close'` allows. The socket is no longer open
+   * when this returns.
+   */
   closeForRate(): void
 }
 
-/** Something that came in. */
+/** A message, ping or pong that came in. */
 export type Arrival =
   | {
       readonly kind: 'message'
       readonly data: string | Buffer
       readonly isBinary: boolean
-      /** A consumer gives it back, which got it within the rate limit. */
+      /** Whether a consumer has given the message back: the rate limit has counted it already. */
       readonly isReturned?: boolean
     }
   | { readonly kind: 'ping' | 'pong'; readonly data: Buffer }
 
 export class InboundQueue {
   readonly #socket: InboundSocket
-  /** Undefined where the route has none. */
+  /** Undefined where the route has no rate limit. */
   readonly #rateLimit: RateLimitSettings | undefined
   readonly #meter: RateMeter | undefined
-  /** What had been read when reading stopped, in order. No more than one read of the engine brings. */
+  /**
+   * Arrivals that had been read when reading stopped, in order. No more than one read of the engine brings.
+   */
   readonly #held = new Fifo<Arrival>()
   #isPaused = false
-  /** When that began, on the clock of `performance.now`. */
+  /** When the pause began, on the clock of `performance.now`. */
   #pausedAt = 0
-  /** While the rate limit makes the client wait. */
+  /** Set while the rate limit makes the client wait. */
   #throttle: NodeJS.Timeout | undefined
-  /** Whether `#release` will run, or does. */
+  /** Whether `#release` runs, or is scheduled to run. */
   #isReleasing = false
   #consumer: Consumer | undefined
 
@@ -71,7 +76,7 @@ export class InboundQueue {
     return this.#isPaused
   }
 
-  /** Whether everything may go straight to the handlers, from now on. */
+  /** Whether everything may go straight to the handlers from now on. */
   get isIdle(): boolean {
     const isFree = this.#meter === undefined && this.#consumer === undefined
     return isFree && !this.#isPaused && this.#held.length === 0 && !this.#isReleasing
@@ -84,7 +89,7 @@ export class InboundQueue {
     this.#socket.stopReading()
   }
 
-  /** What is held comes first, after the caller has returned; then reading goes on. */
+  /** Held arrivals are delivered first, after the caller has returned; then reading goes on. */
   resume(): void {
     if (!this.#isPaused) return
     this.#endPause()
@@ -100,7 +105,7 @@ export class InboundQueue {
   }
 
   /**
-   * The handler gets the messages again, first those that the consumer took and has no use for. A pause ends.
+   * The handler gets the messages again, first those that the consumer took and did not use. A pause ends.
    */
   detach(consumer: Consumer, unused: readonly Arrival[]): void {
     if (this.#consumer !== consumer) return
@@ -118,9 +123,10 @@ export class InboundQueue {
     else this.#deliver(arrival)
   }
 
-  /** The connection has ended: whatever is held comes now, paused or not. */
+  /** The connection has ended: everything that is held is delivered now, paused or not. */
   flush(): void {
-    // What was to wait for its time has no other time. What would have closed the connection stays out.
+    // A message that a rate limit of 'pause' holds has no later time to wait for. A message for which a limit
+    // of 'close' would have closed the connection is not delivered.
     const isLimited = this.#rateLimit?.closes === true
     for (let next = this.#held.first; next !== undefined && this.#socket.isOpen; next = this.#held.first) {
       if (isLimited && !this.#isAdmitted(next)) break
@@ -156,7 +162,9 @@ export class InboundQueue {
     queueMicrotask(() => this.#release())
   }
 
-  /** What it calls may change all of this. */
+  /**
+   * Delivers what is held. The handlers that this calls may pause the socket, attach a consumer, or close.
+   */
   #release(): void {
     while (!this.#isBlocked && this.#socket.isOpen) {
       const next = this.#held.first
@@ -169,8 +177,8 @@ export class InboundQueue {
   }
 
   /**
-   * Whether the rate limit lets it through now. If not, that has made the client wait, or has closed the
-   * connection.
+   * Whether the rate limit lets the arrival through now. If not, the client has been made to wait, or the
+   * connection was closed.
    */
   #isAdmitted(arrival: Arrival): boolean {
     if (this.#meter === undefined || this.#rateLimit === undefined) return true

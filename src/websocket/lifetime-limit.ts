@@ -4,7 +4,7 @@ import { DueQueue } from './due-queue.js'
 
 const CLOSE_REASON = 'maximum lifetime reached'
 
-/** What is closed here. */
+/** A socket, as LifetimeLimit sees it. */
 export interface Closable {
   close(code: number, reason: string): void
 }

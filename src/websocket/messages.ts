@@ -5,21 +5,21 @@ import { Fifo } from '../util/fifo.js'
 import type { Arrival, Consumer, ServerSocket } from './socket.js'
 import { serverSocketOf } from './socket.js'
 
-/** How many messages, or bytes of them, wait for the loop before the client has to. */
+/** How many messages, or bytes of messages, wait for the loop before the client has to wait. */
 const MAX_WAITING = 16
 const MAX_WAITING_BYTES = 64 * 1024
 
 /**
- * The messages of a socket, one by one: text as a string, binary as a Buffer. From the call on they come here
- * in place of the `message` handler, so call it in `open` (or `message`) to miss none. A client that sends
- * faster than the loop takes is made to wait, by `pause` and `resume`, which are not for others to call
- * meanwhile; no more than 16 messages or 64 KiB, and what one read of the network brings beyond that, are
- * kept for the loop.
+ * The messages of a socket, one by one: text as a string, binary as a Buffer. From the call on, the iterator
+ * gets the messages in place of the `message` handler, so call `messages` in `open` (or `message`) to miss no
+ * message. Backpressure: a client that sends faster than the loop takes has to wait; the iterator calls
+ * `pause` and `resume` for that, so do not call them yourself. No more than 16 messages or 64 KiB, and what
+ * one read of the network brings beyond that, are kept for the loop.
  *
- * The iteration ends when the connection has, in whatever way, after all that came before: the `close`
- * handler knows why. Leaving the loop gives the messages back to the `message` handler, those first that the
- * loop did not take. Throws ERR_ATTACHED while another adapter has them, and OptionError for anything but a
- * socket of a WebSocketServer.
+ * The iteration ends when the connection has ended, for any reason, and all messages from before were taken:
+ * the `close` handler gets the code. When the loop is left, the `message` handler gets the messages again,
+ * first those that the loop did not take. Throws ERR_ATTACHED while another adapter has the messages, and
+ * OptionError for anything but a socket of a WebSocketServer.
  *
  * ```ts
  * server.ws('/', {
@@ -35,10 +35,10 @@ export function messages<T>(socket: Socket<T>): AsyncIterableIterator<string | B
 
 class MessageIterator implements AsyncIterableIterator<string | Buffer>, Consumer {
   readonly #socket: ServerSocket<unknown>
-  /** What came, and was not taken. */
+  /** Messages that came, and were not taken. */
   readonly #waiting = new Fifo<Arrival>()
   #waitingBytes = 0
-  /** Who takes what has not come. */
+  /** Calls of `next` that wait for a message. */
   readonly #takers = new Fifo<(result: IteratorResult<string | Buffer>) => void>()
   #isPaused = false
   #isOver: boolean
@@ -67,7 +67,7 @@ class MessageIterator implements AsyncIterableIterator<string | Buffer>, Consume
     return new Promise((resolve) => this.#takers.push(resolve))
   }
 
-  /** The loop was left. */
+  /** Called when the loop is left. */
   async return(): Promise<IteratorResult<string | Buffer>> {
     const unused = this.#waiting.toArray()
     this.#waiting.clear()

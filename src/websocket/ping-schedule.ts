@@ -1,7 +1,7 @@
-/** Pings the sockets of one route in the interval of its `sendPings`. */
+/** Pings the sockets of one route at the interval of its `sendPings`. */
 import { DueQueue } from './due-queue.js'
 
-/** What is pinged here. Nothing happens to one that is closing. */
+/** A socket, as PingSchedule sees it. `ping` does nothing on a socket that is closing. */
 export interface Pingable {
   readonly bufferedAmount: number
   ping(): number
@@ -14,8 +14,8 @@ export class PingSchedule<S extends Pingable> extends DueQueue<S> {
       socket.ping()
       return
     }
-    // What was sent in this turn need not wait for the client. What does, would be in front of the Ping: its
-    // client is pinged the next time, so that Pings do not pile up.
+    // Bytes that were sent in this turn leave at its end, and need not wait for the client. Bytes that do
+    // wait would be in front of the Ping: their client is pinged the next time, so that Pings do not pile up.
     setImmediate(() => {
       if (socket.bufferedAmount === 0) socket.ping()
     })

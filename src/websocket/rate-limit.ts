@@ -1,26 +1,29 @@
 /** A route's `rateLimit`, measured for one socket. */
 
-/** Values are validated and complete. */
+/** A rate limit, checked and complete. */
 export interface RateLimitSettings {
-  /** Messages, and bytes of them, in each window; Infinity for any number. */
+  /** Messages, and bytes of messages, in each window; Infinity for any number. */
   readonly messages: number
   readonly bytes: number
   /** Milliseconds of a window. */
   readonly window: number
-  /** Whether a message too many ends the connection. Otherwise it waits. */
+  /** Whether a message too many ends the connection. Otherwise the message waits. */
   readonly closes: boolean
 }
 
 /**
- * Counts in windows of a fixed length. The first begins with the first message, and another when the one
- * before is over and everything that was counted has been paid for: a message longer than `bytes` is taken
- * when the window is empty, and paid for with as many windows as it needs. Times are those of
+ * Counts in windows of a fixed length. The first window begins with the first message; another begins when
+ * the one before is over and everything that was counted has been paid for: a message longer than `bytes` is
+ * taken when the window is empty, and uses up as many windows as it needs. Times are those of
  * `performance.now`.
  */
 export class RateMeter {
   readonly #settings: RateLimitSettings
   #start = 0
-  /** Taken in this window, or still to be paid for. Below zero: what may be taken beyond the limit. */
+  /**
+   * Messages and bytes taken in this window, or still to be paid for. Below zero: how many may be taken
+   * beyond the limit.
+   */
   #messages = 0
   #bytes = 0
 
@@ -29,15 +32,15 @@ export class RateMeter {
   }
 
   /**
-   * 0 when a message of `bytes` is within the limit, and counted. Else the milliseconds after which it is, if
-   * nothing comes first.
+   * 0 when a message of `bytes` is within the limit; the message was then counted. Otherwise the milliseconds
+   * after which the message is within the limit, if no other message comes first.
    */
   take(bytes: number, now: number): number {
     this.#advance(now)
     const { messages: maxMessages, bytes: maxBytes, window, closes } = this.#settings
     const messagesOver = this.#messages + 1 - maxMessages
     const bytesOver = this.#bytes + bytes - maxBytes
-    // What waits must not wait for ever.
+    // A message that waits must not wait for ever.
     const bytesDue = closes ? bytesOver : Math.min(bytesOver, this.#bytes)
     if (messagesOver <= 0 && bytesDue <= 0) {
       this.#messages += 1
@@ -49,8 +52,8 @@ export class RateMeter {
   }
 
   /**
-   * The client was not read between these two times. What it has sent meanwhile comes all at once, through no
-   * fault of its own: so much more is taken as it was free to send.
+   * The server did not read from the client between these two times. The client's messages from that time
+   * come all at once, through no fault of the client: so many more are taken as the client was free to send.
    */
   forgive(from: number, until: number): void {
     this.#advance(from)

@@ -1,6 +1,7 @@
 /**
  * Messages that are sent from many chunks, in fragments: `Socket.sendStream`. The streams of one socket take
- * turns, in the order of the calls; what is sent or published meanwhile waits behind them in the engine.
+ * turns, in the order of the calls; messages that are sent or published meanwhile wait behind the streams, in
+ * the engine.
  */
 import { Readable } from 'node:stream'
 import { SourceBudget } from '../core/source-budget.js'
@@ -17,13 +18,13 @@ interface Target {
   readonly engine: EngineServer
   readonly connection: ConnectionId
   readonly maxFragmentLength: number
-  /** A message that was begun cannot be completed. */
+  /** Closes the socket: a message of which a part was sent cannot be completed. */
   fail(): void
 }
 
 export class SendStreams {
   readonly #target: Target
-  /** The first one has its turn. */
+  /** The first stream has its turn. */
   readonly #streams = new Fifo<MessageStream>()
   #hasEnded = false
 
@@ -33,7 +34,8 @@ export class SendStreams {
 
   async send(source: AsyncIterable<Data>, settings: StreamSettings): Promise<void> {
     const stream = new MessageStream(this.#target, source, settings)
-    // The source's iterator was made here, by the user's own code.
+    // The constructor has called the source's own code for an iterator, and that code may have closed the
+    // socket.
     if (this.#hasEnded) stream.interrupt(closedMeanwhile())
     this.#target.engine.beginMessage(this.#target.connection)
     this.#streams.push(stream)
@@ -71,9 +73,9 @@ function closedMeanwhile(): ClosedError {
 }
 
 /**
- * Whoever makes the chunks may stop. Nobody waits for that: it may be waiting for something itself. The
- * iterators of Node's streams do not listen while they wait for a chunk, or before they are asked for the
- * first one.
+ * Tells the source to stop, without waiting for it: the source may be waiting itself. A stream of Node's is
+ * destroyed, since its iterator's `return` has no effect while the iterator waits for a chunk, or before the
+ * first chunk was asked for.
  */
 export function abandon(source: AsyncIterable<Data>, iterator = source[Symbol.asyncIterator]()): void {
   if (source instanceof Readable) source.destroy()
@@ -82,7 +84,7 @@ export function abandon(source: AsyncIterable<Data>, iterator = source[Symbol.as
 
 class MessageStream {
   readonly done: Promise<void>
-  /** Called at the end of its turn. */
+  /** Called at the end of the stream's turn. */
   onEnd: () => void = () => {}
   readonly #target: Target
   readonly #source: AsyncIterable<Data>
@@ -91,12 +93,12 @@ class MessageStream {
   readonly #encoder: FragmentEncoder
   #hasBegun = false
   #begin: () => void = () => {}
-  /** Whether the source may still have something to give up. */
+  /** Whether the source must be told to stop when the stream fails. */
   #isSourceOpen = true
   #isFirst = true
   readonly #budget = new SourceBudget()
   #interruption: { readonly error: unknown } | undefined
-  /** Settle what is being waited for. */
+  /** These settle the promise that `#run` waits for. */
   #reject: (error: unknown) => void = () => {}
   #resolve: () => void = () => {}
 
@@ -112,7 +114,7 @@ class MessageStream {
     this.done = this.#run(turn)
   }
 
-  /** Its turn has come. False when it was over before that: then it has no turn. */
+  /** Begins the stream's turn. False when the stream was interrupted before: then the stream has no turn. */
   begin(): boolean {
     if (this.#interruption !== undefined) return false
     this.#hasBegun = true
@@ -157,7 +159,7 @@ class MessageStream {
       if (result.done) this.#isSourceOpen = false
       return result
     } catch (error) {
-      // What has thrown by itself is not asked to stop.
+      // A source that has thrown by itself is not told to stop.
       if (this.#interruption === undefined) this.#isSourceOpen = false
       throw error
     }
@@ -179,7 +181,7 @@ class MessageStream {
     for (let start = 0; start < bytes.length; start += maxFragmentLength) {
       await this.#send(bytes.subarray(start, start + maxFragmentLength), false)
     }
-    // A source may give empty chunks without end.
+    // A source may give empty chunks for ever.
     if (bytes.length === 0) await this.#spend(0)
   }
 
@@ -193,7 +195,7 @@ class MessageStream {
       )
       this.#budget.renew()
     }
-    // The client has closed, and that is told when what was sent before has left: nothing would follow it.
+    // The connection is ending: no fragment would leave.
     if (!engine.isOpen(connection)) throw new ClosedError('the socket has closed')
     const { isBinary } = this.#encoder
     engine.sendFragment(connection, data, { isBinary, isFirst: this.#isFirst, isLast, compress: this.#settings.compress })
@@ -206,14 +208,14 @@ class MessageStream {
   }
 
   /**
-   * As the promise, unless `interrupt` comes first. Unlike Promise.race, it leaves nothing behind in a
-   * promise that lives long.
+   * Settles as the promise does, unless `interrupt` comes first. Unlike Promise.race, this leaves no callback
+   * behind in a promise that lives long.
    */
   #unlessInterrupted<R>(promise: Promise<R>): Promise<R> {
     return new Promise((resolve, reject) => {
       this.#reject = reject
       if (this.#interruption !== undefined) reject(this.#interruption.error)
-      // An iterator may give something else than the promise that it should.
+      // An iterator's `next` may return something else than a promise.
       Promise.resolve(promise).then(resolve, reject)
     })
   }

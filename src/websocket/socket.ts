@@ -1,7 +1,7 @@
 /**
- * One WebSocket connection. The same object is what handlers see (`Socket`) and what an engine tells of
- * events (`ConnectionEvents`). The path from a message to its handler and from `send` to the engine runs for
- * every message: it allocates nothing.
+ * One WebSocket connection. Handlers see this object as a `Socket`, and an engine reports events to it as
+ * `ConnectionEvents`. The paths from a message to its handler and from `send` to the engine run for every
+ * message, and allocate nothing.
  *
  * Long because each of the calls and events is here, in a few lines each: what they have to do is in the
  * modules below.
@@ -37,33 +37,33 @@ const OPEN = 1
 const CLOSING = 2
 const CLOSED = 3
 
-/** Bytes of a socket's id: 96 bits, so that neither chance nor a guess finds another's. */
+/** Bytes of a socket's id: 96 bits, so that ids are unique and cannot be guessed. */
 const ID_BYTES = 12
 
 /**
- * Times are kept relative to this: V8 keeps small numbers (for 24 days) inside of an object, and gives others
- * 16 bytes of their own.
+ * Times are kept relative to this one: V8 keeps small integers (24 days of milliseconds) inside of an object,
+ * and gives other numbers 16 bytes of their own.
  */
 const EPOCH = Date.now()
 
 const RATE_CLOSE_REASON = 'rate limit exceeded'
 
-/** What a socket's server does for it. */
+/** What a socket's server does for the socket. */
 export interface SocketOwner {
   readonly counters: Counters
-  /** Undefined where no handler asks for them. */
+  /** Undefined where no route has a `subscription` handler. */
   readonly subscriptions: TopicCounts | undefined
-  /** As EngineServer.publish, and to other processes. */
+  /** As EngineServer.publish, and hands the message to the backplane. */
   publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean
   /** A handler has thrown or rejected; `report` may follow. */
   failed(): void
-  /** Takes what a handler threw, where the route has no `error` handler for it. */
+  /** Takes an error that a handler threw, where the route has no `error` handler. */
   report(error: unknown): void
   /** The connection has ended, and its `close` handler is about to run. */
   ended(socket: ServerSocket<unknown>): void
 }
 
-/** What the sockets of a route have in common: one field in each of them instead of four. */
+/** What the sockets of a route have in common: one field in each socket instead of four. */
 export interface RouteContext<T> {
   readonly owner: SocketOwner
   readonly engine: EngineServer
@@ -71,16 +71,16 @@ export interface RouteContext<T> {
   readonly route: ResolvedRoute
 }
 
-/** What most sockets never need, and an idle one should not have room for. */
+/** Fields that most sockets never need: an idle socket does not spend memory on them. */
 class Extras {
   id: string | undefined
-  /** While messages do not go straight to their handler. */
+  /** Set while messages do not go straight to their handler. */
   inboundQueue: InboundQueue | undefined
   waiters: DrainWaiters | undefined
   streams: SendStreams | undefined
 }
 
-/** What a socket owes to its handshake. */
+/** The handshake's results. */
 export interface HandshakeResult<T> {
   readonly data: T
   /** Empty for none. */
@@ -108,7 +108,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     if (home.route.rateLimit !== undefined) this.#takeIn()
   }
 
-  /** The handshake is done: from here on the engine knows this socket by its connection id. */
+  /** The handshake is done: from here on the engine knows this socket by this connection id. */
   opened(connection: ConnectionId): void {
     this.#connection = connection
     try {
@@ -118,7 +118,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     }
   }
 
-  /** Among the sockets of its server. */
+  /** The socket's place among the sockets of its server (OrderedSet). */
   get [kIndex](): number {
     return this.#place
   }
@@ -349,12 +349,15 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return this.#readyState === OPEN
   }
 
-  /** Bytes of a message that fits into an empty queue, even while a message is being sent in fragments. */
+  /**
+   * Bytes of the longest message that fits into an empty queue, even while a message is being sent in
+   * fragments.
+   */
   get maxSafeMessage(): number {
     return Math.max(1, this.#home.route.maxBackpressure - this.#home.route.maxFragmentLength)
   }
 
-  /** From now on the messages go to the consumer. Throws ERR_ATTACHED when another has them. */
+  /** From now on the messages go to the consumer. Throws ERR_ATTACHED when another consumer has them. */
   attach(consumer: Consumer): void {
     this.#takeIn().attach(consumer)
   }
@@ -393,7 +396,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return extras.inboundQueue
   }
 
-  /** Nothing is sent any more. */
+  /** From here on nothing is sent any more. */
   #closing(): void {
     this.#home.owner.subscriptions?.leave(this)
     this.#extras?.inboundQueue?.stop()
@@ -401,16 +404,16 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     this.#extras?.streams?.end()
   }
 
-  /** `send` was answered with 0. */
+  /** `send` has returned 0. */
   #refused(payload: Payload): void {
     if (!this.#home.route.reportDrops || !this.#home.engine.isOpen(this.#connection)) return
     const isBinary = typeof payload !== 'string'
     const message = isBinary ? bufferOver(payload) : payload
-    // Not sooner: a handler that sends once more must not keep the event loop from everything else.
+    // Not in this turn: a handler that sends once more must not keep the event loop from other work.
     setImmediate(() => this.onDropped(message, isBinary))
   }
 
-  /** Waits for an asynchronous handler's failure. Its success is nobody's business. */
+  /** Reports the failure of an asynchronous handler. A handler that succeeds needs no report. */
   #watch(result: unknown): void {
     if (!isThenable(result)) return
     Promise.resolve(result).catch((error: unknown) => this.#fail(error))
@@ -422,7 +425,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
       this.#home.owner.report(error)
     } else {
       try {
-        // Typed as void, but nothing keeps a user from an async function.
+        // Typed as void, but a program may give an async function.
         const result: unknown = this.#home.handlers.error(error, this)
         if (isThenable(result)) Promise.resolve(result).catch((second: unknown) => this.#home.owner.report(second))
       } catch (second) {
@@ -433,7 +436,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 }
 
-/** What is behind a `Socket`. Throws OptionError for anything that only looks like one. */
+/** The ServerSocket behind a `Socket`. Throws OptionError for an object that only looks like a `Socket`. */
 export function serverSocketOf<T>(socket: Socket<T>): ServerSocket<T> {
   if (socket instanceof ServerSocket) return socket
   throw new OptionError('socket', socket, 'a socket of a WebSocketServer')

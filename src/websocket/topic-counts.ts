@@ -1,13 +1,13 @@
 /**
- * Who subscribes to what, in the order in which handlers learn of it. An engine's own count runs ahead of
- * that: when several connections end at once it has forgotten all of them before the first `close` is
- * delivered. This one is kept only by servers on which a route has a `subscription` handler; to all others,
- * subscribing costs nothing more.
+ * Which sockets subscribe to which topics, in the order in which handlers learn of changes. An engine's own
+ * count runs ahead of the handlers: when several connections end at once, the engine has forgotten all of
+ * them before the first `close` is delivered. Only servers on which a route has a `subscription` handler keep
+ * this count; on all other servers, subscribing costs nothing more.
  */
 
-/** Is told of the changes of its own subscriptions. */
+/** A socket, which is told of changes of its own subscriptions. */
 export interface Subscriber {
-  /** Must not throw: it is called in the middle of a change. */
+  /** Must not throw: TopicCounts calls it in the middle of a change. */
   onSubscription(topic: string, subscribers: number, before: number): void
 }
 
@@ -29,15 +29,15 @@ export class TopicCounts {
     subscriber.onSubscription(topic, before + 1, before)
   }
 
-  /** After it has unsubscribed from a topic that was among its own. */
+  /** After the subscriber has unsubscribed from a topic that it had subscribed to. */
   remove(subscriber: Subscriber, topic: string): void {
     this.#topics.get(subscriber)?.delete(topic)
     this.#drop(subscriber, topic)
   }
 
   /**
-   * After it has left all its topics. What a handler does meanwhile finds each topic counted until its turn
-   * comes.
+   * After the subscriber has left all its topics. Its handlers are called topic by topic, and a handler finds
+   * the topics that are not reached yet still counted.
    */
   leave(subscriber: Subscriber): void {
     const topics = this.#topics.get(subscriber)

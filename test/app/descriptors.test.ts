@@ -10,7 +10,7 @@ import { describeEngines } from '../support/engines.js'
 import { RawClient } from '../support/raw-client.js'
 
 const REMEDY = "raise it with 'ulimit -n 65536' (as root; under systemd: LimitNOFILE=65536)"
-const EXHAUSTED = `The file descriptor limit is reached: nobody else can connect until somebody leaves; ${REMEDY}`
+const EXHAUSTED = `The file descriptor limit is reached: no other client can connect until a connected one leaves; ${REMEDY}`
 
 const noLimits = process.platform === 'win32' ? ' (skipped: Windows has no such limit)' : ''
 const next = (command: RunningCommand): Promise<string> => command.running.line('what happens')

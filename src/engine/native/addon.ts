@@ -22,8 +22,8 @@ import type { Compress } from './channel-layout.js'
 import type { ChannelAddon } from './shared-channel.js'
 
 /**
- * Where the addon, of which a thread has one, keeps its engine: the engine's module may be evaluated more
- * than once, by test runners for example.
+ * The property of the addon (one for each thread) that holds the engine: the engine's module may be evaluated
+ * more than once, by test runners for example.
  */
 export const ENGINE = Symbol.for('native-websocket-server.engine')
 
@@ -87,7 +87,7 @@ interface TlsFailureKind {
   sourceIn(sources: EngineTls['sources'], block: number): TlsSource | undefined
 }
 
-/** What the addon says of bad TLS material, and what that is about. */
+/** The addon's words for bad TLS material, and the error code and source that each word stands for. */
 const TLS_FAILURES: Readonly<Record<string, TlsFailureKind>> = {
   key: { code: 'ERR_TLS_KEY', sourceIn: ({ key }) => key },
   passphrase: { code: 'ERR_TLS_PASSPHRASE', sourceIn: ({ key }) => key },
@@ -117,8 +117,8 @@ export function loadAddon(): Addon {
 const ROOT = new URL('../../../', import.meta.url)
 
 /**
- * An install step that builds nothing leaves its reason. Without one it never ran: npm can be told to run
- * none.
+ * An install step that builds nothing leaves its reason in a file. Without that file the step never ran: npm
+ * can be told to run no install scripts.
  */
 const NEVER_INSTALLED =
   'the package\'s install script has not run; "npm rebuild native-websocket-server --ignore-scripts=false" runs it (in a clone: "npm run build")'

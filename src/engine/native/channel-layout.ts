@@ -22,12 +22,12 @@ export enum Event {
   close = 6,
   bufferLow = 7,
   fragmentDrain = 8,
-  /** From here to `request`, `length` is an index of an attachment, and no bytes follow. */
+  /** In the kinds from this one to `request`, `length` is the index of an attachment, and no bytes follow. */
   textAttached = 16,
   binaryAttached = 17,
   droppedText = 18,
   droppedBinary = 19,
-  /** From here on it is about a server. */
+  /** The kinds from `request` on are about a server. */
   bodyAttached = 31,
   request = 32,
   abort = 33,
@@ -48,8 +48,8 @@ export enum Command {
 }
 
 /**
- * In the kind of `sendText` and `sendBinary`, and wherever a long message goes past the outbox: what is to be
- * compressed.
+ * Whether to compress: in the kind of `sendText` and `sendBinary`, and in the calls by which a long message
+ * goes past the outbox.
  */
 export enum Compress {
   bySize = 0,
@@ -64,18 +64,20 @@ export function compressChoice(compress: boolean | undefined): Compress {
   return compress === undefined ? Compress.bySize : compress ? Compress.always : Compress.never
 }
 
-/** Words of one connection's account: what is needed to answer `send` at once. */
+/** Words of one connection's account: what `send` needs to return its status at once. */
 export enum Account {
   /** Bytes that C++ holds for a client that does not read. */
   buffered = 0,
   /** Bytes in the outbox. */
   pending = 1,
   limit = 2,
-  /** Answers given since the last drain: 1 for backpressure, 2 for dropped. */
+  /** Statuses that `send` has returned since the last drain: 1 for backpressure, 2 for dropped. */
   answers = 3,
-  /** The connection that has this slot; 0 when it is free or may send no more. */
+  /** The connection that has this slot; 0 when the slot is free, or its connection may send no more. */
   id = 4,
-  /** Bytes that `buffered` is to be below, for the event bufferLow; 0 when nobody asks. */
+  /**
+   * Bytes that `buffered` is to be below, for the event bufferLow; 0 when JavaScript waits for no such event.
+   */
   watch = 5,
 }
 export const ANSWERED_BACKPRESSURE = 1
@@ -86,7 +88,9 @@ export const ACCOUNT_SHIFT = 3
 export const SLOT_MASK = 0xfffff
 
 export const HEADER_WORDS = 3
-/** Bytes. Untouched pages cost nothing: this is room for the million connections that an id can name. */
+/**
+ * Bytes: room for the million connections that an id can name. Pages that were never touched cost nothing.
+ */
 export const ACCOUNTS_SIZE = (SLOT_MASK + 1) << (ACCOUNT_SHIFT + 2)
 /**
  * Bytes of the inbox: a few thousand short messages. What one loop iteration brings beyond that waits in C++

@@ -1,9 +1,12 @@
-/** Reads and writes the bytes of the channel. All of it runs for every message, and was measured. */
+/**
+ * Reads and writes the bytes of the channel. Every message runs this code, whose forms were chosen by
+ * measurement.
+ */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../../util/bytes.js'
 import type { Payload } from '../contract.js'
 
-/** Up to so many characters or bytes a loop is quicker than a call. */
+/** Up to this many characters or bytes, a loop is quicker than a call. */
 const SHORT_TEXT = 24
 const SHORT_BYTES = 12
 /** As above, where the call is Buffer.copy. */

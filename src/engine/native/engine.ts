@@ -34,7 +34,9 @@ class NativeEngine implements Engine {
   readonly name = 'native'
   readonly addon: Addon
   readonly channel: SharedChannel
-  /** Every server from `listen` to the last of its events, by number: what keeps it from being collected. */
+  /**
+   * By number, each server from `listen` to its last event: this map keeps it from being garbage-collected.
+   */
   readonly servers = new Map<number, NativeServer>()
   #lastNumber = 0
 
@@ -44,8 +46,8 @@ class NativeEngine implements Engine {
   }
 
   createServer(options: EngineServerOptions, events: ServerEvents): EngineServer {
-    // 24 bits in a record carry the number. It comes round after 16 million servers; one that still runs
-    // keeps its own.
+    // 24 bits in a record carry the number. Numbers come round after 16 million servers; a server that still
+    // runs keeps its number.
     do this.#lastNumber = (this.#lastNumber % 0xffffff) + 1
     while (this.servers.has(this.#lastNumber))
     return new NativeServer(this, this.#lastNumber, options, events)
@@ -60,9 +62,9 @@ class NativeServer implements EngineServer, ServerRecords {
   /** From `listen` to `dispose`. */
   #addonServer: AddonServer | undefined
   #keepAlive = true
-  /** What C++ had counted when it was disposed of. */
+  /** What C++ had counted when the server was disposed of. */
   #lastCounters: EngineCounters = NO_COUNTERS
-  /** What `send` refused: that is decided here, where its answer is given. */
+  /** Messages that `send` refused: C++ never sees these. */
   #sendsDropped = 0
   #stopped = false
 

@@ -1,10 +1,10 @@
-/** The head of a request as C++ tells of it (native/binding/environment.cpp, on_request). */
+/** The head of a request in the form that C++ writes (native/binding/environment.cpp, on_request). */
 import { Buffer } from 'node:buffer'
 import type { RequestHead } from '../contract.js'
 
 /**
- * V8 copies a piece of a string only when it is shorter (SlicedString::kMinLength); a longer one refers to
- * the whole.
+ * V8 copies a piece of a string only when the piece is shorter than this (SlicedString::kMinLength); a longer
+ * piece refers to the whole string.
  */
 const LEAST_SLICED = 13
 
@@ -26,8 +26,8 @@ export function requestHeadOf(lines: string): RequestHead {
 }
 
 /**
- * Of the request before. Behind a proxy all have the same one, and a single string then serves all their
- * sockets.
+ * The address of the request before. Behind a proxy all requests have the same address, and a single string
+ * then serves all their sockets.
  */
 let lastAddress = ''
 

@@ -44,14 +44,14 @@ export interface ChannelAddon {
   send(id: ConnectionId, data: Payload, compress: Compress): void
 }
 
-/** What a server's own records (as opposed to a connection's) are handed to. */
+/** What the channel hands a server's own records to (as opposed to a connection's). */
 export interface ServerRecords {
   requested(exchange: ExchangeId, lines: string): void
   body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void
   writable(exchange: ExchangeId): void
   aborted(exchange: ExchangeId): void
   descriptorsExhausted(): void
-  /** After `dispose`: nothing more will come. */
+  /** The last record after `dispose`. */
   closed(): void
 }
 
@@ -64,16 +64,16 @@ export class SharedChannel {
   readonly #servers: ReadonlyMap<number, ServerRecords>
   readonly #control = new Uint32Array(Control.words)
   readonly #accounts = new Uint32Array(ACCOUNTS_SIZE / 4)
-  /** By slot. An entry is there from `open` until its `onClose`. */
+  /** By slot. A connection is here from `open` until its `onClose`. */
   readonly #connections: (ConnectionEvents | undefined)[] = []
-  /** By slot: whose entry that is. */
+  /** By slot: the id of the connection in `#connections`. */
   readonly #ids: ConnectionId[] = []
   readonly #attachments: unknown[] = []
   /** Bytes; more than MAX_COPIED_MESSAGE while a callback is corked. */
   #longestCopied = 0
 
-  // Nobody else ever sees these two: C++ writes and reads them for as long as the thread lives, so they must
-  // not be detached.
+  // C++ writes and reads these two buffers for as long as the thread lives. They must not be detached, so no
+  // handler ever gets one of them.
   readonly #inbox = newMemory(INBOX_SIZE)
   readonly #inboxWords = wordsOf(this.#inbox)
   readonly #outbox = newMemory(OUTBOX_SIZE)
@@ -114,14 +114,17 @@ export class SharedChannel {
   setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean {
     const accounts = this.#accounts
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
-    // Only what was handed over can tell when it has left.
+    // C++ can tell only of bytes in its hands when they have left.
     if (accounts[account + Account.pending] !== 0) this.#addon.drain()
     if (accounts[account + Account.id] !== id || at(accounts, account + Account.buffered) <= threshold) return false
     accounts[account + Account.watch] = threshold + 1
     return true
   }
 
-  /** As EngineServer.cork. Short messages of one turn leave together in any case; here longer ones do. */
+  /**
+   * As EngineServer.cork. Short messages of one turn leave together in any case; inside of `cork`, longer
+   * messages do too.
+   */
   cork<R>(callback: () => R): R {
     const before = this.#longestCopied
     this.#longestCopied = MAX_CORKED_MESSAGE
@@ -163,7 +166,7 @@ export class SharedChannel {
   }
 
   /**
-   * A Pong counts as queued, but gets no answer. It is left out for a client that reads nothing: RFC 6455,
+   * A Pong counts as queued, but has no status to return. A client that reads nothing gets no Pong: RFC 6455,
    * section 5.5.3, allows that.
    */
   #pong(id: ConnectionId, data: Buffer): void {
@@ -173,8 +176,8 @@ export class SharedChannel {
   }
 
   /**
-   * Where a record with `length` payload bytes goes in the outbox, which is carried out first when it is
-   * full.
+   * Where a record with `length` payload bytes goes in the outbox. C++ carries out the outbox first when the
+   * outbox is full.
    */
   #reserve(length: number): number {
     const end = at(this.#control, Control.outboxEnd)
@@ -185,7 +188,7 @@ export class SharedChannel {
 
   /**
    * Writes one command with a payload of at most MAX_COPIED_MESSAGE. Messages and Pings are subject to the
-   * limit, and are answered as `send` does.
+   * limit; the result is the status that `send` returns.
    */
   #put(id: ConnectionId, kind: number, data: Payload): number {
     const accounts = this.#accounts
@@ -197,7 +200,7 @@ export class SharedChannel {
     const start = (end + HEADER_WORDS) * 4
     const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data, most)
     if ((kind & KIND_MASK) <= Command.sendPing && !this.#hasRoom(account, length)) {
-      // Carrying out what is pending may give room; the record, which was not committed, is then written
+      // To carry out the pending commands may give room; the record, which was not committed, is then written
       // again.
       if (accounts[account + Account.pending] === 0) return this.#refuse(account)
       this.#addon.drain()
@@ -233,14 +236,14 @@ export class SharedChannel {
     return -1
   }
 
-  /** The limit is for what waits: where nothing does, there is room for any message. */
+  /** The limit is for bytes that wait: where no byte waits, there is room for any message. */
   #hasRoom(account: number, length: number): boolean {
     const accounts = this.#accounts
     const waiting = at(accounts, account + Account.buffered) + at(accounts, account + Account.pending)
     return waiting === 0 || waiting + length <= at(accounts, account + Account.limit)
   }
 
-  /** Something waits for the client, whose reading brings the drain. */
+  /** Returns the status 0. Bytes wait for the client, and the client's reading brings the drain. */
   #refuse(account: number): number {
     const accounts = this.#accounts
     accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_DROPPED
@@ -308,9 +311,10 @@ export class SharedChannel {
         break
       case Event.droppedText:
       case Event.droppedBinary: {
-        // The two kinds say which of the two it is. It stays, since others may be about to get the same one.
+        // The record's kind says whether the attachment is a string or a Buffer. The attachment stays in the
+        // list, since other connections' records may refer to the same one.
         const attachment = this.#attachments[length]
-        // Not at once: a handler that publishes again would keep this loop going for ever.
+        // Not at once: a handler that publishes again would keep this loop running for ever.
         setImmediate(() => connection.onDropped(attachment as string | Buffer, event === Event.droppedBinary))
         break
       }
@@ -340,7 +344,7 @@ export class SharedChannel {
   #takeAttachment(index: number): string | Buffer {
     const attachment = this.#attachments[index]
     this.#attachments[index] = undefined
-    // The record's kind says which of the two it is.
+    // The record's kind says whether the attachment is a string or a Buffer.
     return attachment as string | Buffer
   }
 }

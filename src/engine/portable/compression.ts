@@ -3,8 +3,8 @@ import type { ServerOptions as WsOptions } from 'ws'
 import type { EngineRoute } from '../contract.js'
 
 /**
- * For what is sent: compressed messages that come are read by FrameReader. What was agreed on with a client
- * is not in here: ws reads that from the offer that it is given (`accept`).
+ * For messages that are sent: FrameReader reads compressed messages that come. What was agreed on with a
+ * client is not in here: `ws` reads the agreement from the offer that `accept` gives to `ws`.
  */
 export function compressionOf({ compression }: EngineRoute): Pick<WsOptions, 'perMessageDeflate'> {
   if (compression === undefined) return { perMessageDeflate: false }

@@ -42,20 +42,26 @@ export class PortableConnection {
   #taken = 0
   #flushed = 0
   /**
-   * Earlier bytes that do not count as waiting. Node reports each write to a TLS socket as done only one turn
-   * of the loop later, and compresses on another thread.
+   * Bytes sent earlier that do not count as waiting. Node reports each write to a TLS socket as done only one
+   * turn of the loop later, and compresses on another thread.
    */
   readonly #unreported: number
   /** Whether compression was agreed on. */
   readonly #compresses: boolean
-  /** An answer of -1 owes `onDrain` when the queue is empty, an answer of 0 when there is room. */
+  /**
+   * After a status of -1 the sender is owed `onDrain` when the queue is empty; after 0, when the queue has
+   * room.
+   */
   #owesDrainWhenEmpty = false
   #owesDrainWhenRoom = false
   /** What `bufferedAmount` is to come down to, for `onBufferedAmountLow`. */
   #watched: number | undefined
   /** While a message is being sent in fragments. */
   #fragments: MessageInFragments | undefined
-  /** What waited when the outermost `cork` began: what is sent since waits for nothing but its end. */
+  /**
+   * Bytes that waited when the outermost `cork` began: bytes sent since then wait for nothing but the end of
+   * `cork`.
+   */
   #waitingAtCork: number | undefined
   #errorCode: number | undefined
   #isRefused = false
@@ -84,7 +90,7 @@ export class PortableConnection {
     this.#frames = new FrameReader(input, limits.maxPayloadLength, compression, {
       onMessage: (bytes, isBinary) => this.#receive(bytes, isBinary),
       onPing: (data) => {
-        // One that does not read gets no more than its share.
+        // A client that does not read gets no Pong beyond `maxBackpressure`.
         if (this.isOpen && stream.writableLength <= limits.maxBackpressure) socket.pong(Buffer.from(data))
         events.onPing(data)
       },
@@ -96,7 +102,7 @@ export class PortableConnection {
       this.#errorCode ??= closeCodeOf(error)
     })
     socket.on('close', (code, reason) => {
-      // What came before the end is delivered before it.
+      // Input that came before the end is delivered before the end.
       input.drain(() => {
         this.#frames.close()
         onEnd()
@@ -111,8 +117,8 @@ export class PortableConnection {
   }
 
   get bufferedAmount(): number {
-    // The callbacks of writes come late, but empty queues, of the stream and of what is to be compressed
-    // first, say the same at once.
+    // The callbacks of writes come late. Empty queues, of the stream and of messages to be compressed, say
+    // the same at once.
     if (this.#socket.bufferedAmount === 0) this.#flushed = this.#taken
     return this.#taken - this.#flushed + (this.#fragments?.heldBytes ?? 0)
   }
@@ -145,7 +151,7 @@ export class PortableConnection {
   }
 
   get readyForFragment(): boolean {
-    // What is held waits for the fragments, not they for it.
+    // Held messages wait for the fragments, and the fragments for no held message.
     if (this.#fragments === undefined || this.bufferedAmount === this.#fragments.heldBytes) return true
     this.#fragments.awaitsDrain = true
     return false
@@ -164,11 +170,11 @@ export class PortableConnection {
     this.endMessage()
   }
 
-  /** What has waited behind the message follows. */
+  /** Messages that have waited behind the fragments follow. */
   endMessage(): void {
     if (!this.isOpen || this.#fragments === undefined) return
     if (!this.#fragments.release((message) => this.#give(message))) this.#fragments = undefined
-    // Where nothing was written, nothing will end that could tell of room.
+    // Where nothing was written, no write will end and report that there is room.
     setImmediate(() => this.#settleDrain())
   }
 
@@ -214,7 +220,7 @@ export class PortableConnection {
     return this.#take(size, () => this.#write(size, (done) => this.#socket.ping(data, false, done)))
   }
 
-  /** Calls back unless there is no room. The answer is that of `send`. */
+  /** Calls `put` unless the queue has no room. Returns the status of `send`. */
   #take(size: number, put: () => void): number {
     if (!this.#hasRoom(size)) this.#writeCorked()
     if (!this.#hasRoom(size)) {
@@ -234,7 +240,7 @@ export class PortableConnection {
     return waiting === 0 || waiting + size <= this.#limit
   }
 
-  /** What waits for nothing but the end of `cork` need not wait for that. */
+  /** Writes the bytes that wait for nothing but the end of `cork`. */
   #writeCorked(): void {
     if (this.#waitingAtCork === undefined) return
     const { writableCorked } = this.#stream
@@ -289,7 +295,7 @@ export class PortableConnection {
     else this.#refuse(CLOSE_CODE.MESSAGE_TOO_BIG)
   }
 
-  /** The closing handshake is for ws, which gets no other frames. */
+  /** Has `ws` conclude the closing handshake: `ws` gets no other frames. */
   #concludeWith(payload: Buffer): void {
     const frame = Buffer.from([...CLOSE_HEAD, ...payload])
     frame.writeUInt8(0x80 | payload.length, 1)
@@ -298,8 +304,8 @@ export class PortableConnection {
   }
 
   /**
-   * Ends the connection for an error that ws does not know of, in the way of ws: the client need not answer
-   * the Close frame.
+   * Ends the connection for an error that FrameReader has found, as `ws` does for its own errors: the client
+   * need not answer the Close frame.
    */
   #refuse(code: number): void {
     this.#errorCode = code
@@ -316,7 +322,7 @@ export class PortableConnection {
   }
 
   close(code: number, reason: string): void {
-    // The answer is to be heard.
+    // The client's Close frame must be read.
     if (this.#input.isPaused) this.#input.resume()
     if (code === CLOSE_CODE.NO_STATUS_RECEIVED) this.#socket.close()
     else this.#socket.close(code, reason)

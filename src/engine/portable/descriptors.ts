@@ -7,8 +7,9 @@ export function isShortage({ code }: NodeJS.ErrnoException): boolean {
 }
 
 /**
- * Whether another descriptor can be had. It must be tried: when accept(2) fails for want of one, libuv
- * accepts with a spare descriptor and closes at once, which keeps the loop from spinning but tells nobody.
+ * Whether another descriptor can be had. Opening a file is the only test: when accept(2) fails for want of a
+ * descriptor, libuv accepts with a spare one and closes the connection at once, which keeps the loop from
+ * spinning, but raises no event.
  */
 export function hasDescriptorLeft(): boolean {
   try {

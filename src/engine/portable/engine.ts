@@ -41,7 +41,7 @@ import { Traffic } from './traffic.js'
  */
 const SWEEP_INTERVAL = 1000
 
-/** What has come behind a handshake waits in PacedInput, and not for ws. */
+/** Bytes behind a handshake wait in PacedInput; `ws` gets none. */
 const NOTHING = Buffer.alloc(0)
 
 export const portableEngine: Engine = {
@@ -134,8 +134,8 @@ class PortableServer implements EngineServer {
     const found = this.#exchanges.takeUpgrade(exchange)
     if (found === undefined) return 0
     const { request, stream, input } = found
-    // The handshake was decided above. ws reads these once more, and would choose the first protocol of
-    // several.
+    // `Upgrades` has decided the handshake. `ws` reads these fields once more, and would choose the first
+    // protocol of several.
     request.headers.upgrade = 'websocket'
     if (protocol === '') delete request.headers['sec-websocket-protocol']
     else request.headers['sec-websocket-protocol'] = protocol
@@ -146,7 +146,7 @@ class PortableServer implements EngineServer {
     }
     let connection = 0
     acceptor.once('headers', addHeaders)
-    // Calls back before it returns, or not at all when the client has gone.
+    // `handleUpgrade` calls back before it returns, or not at all when the client has gone.
     acceptor.handleUpgrade(request, stream, NOTHING, (socket) => {
       const id = this.#nextId()
       connection = id

@@ -1,10 +1,10 @@
-/** What the errors of `ws` mean to the client. */
+/** The close code that a client gets for an error of `ws` or zlib. */
 import { CLOSE_CODE } from '../../websocket/close-codes.js'
 
 /** Close codes of the errors of `ws` that are no protocol error. */
 const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
   WS_ERR_INVALID_UTF8: CLOSE_CODE.INVALID_PAYLOAD,
-  // Compressed data that is none.
+  // The payload is not deflate data.
   Z_DATA_ERROR: CLOSE_CODE.INVALID_PAYLOAD,
   Z_NEED_DICT: CLOSE_CODE.INVALID_PAYLOAD,
 }

@@ -1,10 +1,10 @@
-/** Messages in fragments, for `ws`: the one that is being sent, and what waits behind it. */
+/** Messages in fragments, for `ws`: the message that is being sent, and what waits behind that message. */
 import { Fifo } from '../../util/fifo.js'
 import type { Fragment, Payload } from '../contract.js'
 
 export interface HeldMessage {
   readonly data: Payload
-  /** Bytes; an empty one counts for more than none. */
+  /** Bytes; an empty message counts for at least one. */
   readonly size: number
   /** As the sender chose. */
   readonly compress: boolean | undefined
@@ -27,7 +27,7 @@ export class MessageInFragments {
    * the last.
    */
   #last: Uint8Array | undefined
-  /** Whether its sender waits. */
+  /** Whether the message's sender waits for the drain. */
   awaitsDrain = false
 
   /** The sum of the sizes of what waits. */
@@ -44,7 +44,7 @@ export class MessageInFragments {
     this.#held.push(undefined)
   }
 
-  /** Calls back with each fragment that can go. `wantsCompression` decides with the first one. */
+  /** Calls back with each fragment that can go. `wantsCompression` is asked once, with the first fragment. */
   send(
     data: Uint8Array,
     { isBinary, isFirst, isLast, compress }: Fragment,
@@ -63,7 +63,10 @@ export class MessageInFragments {
     if (isLast && !isBareFin) write(data, options)
   }
 
-  /** Gives what has waited, up to the next message in fragments. False when there is none of that kind. */
+  /**
+   * Gives the messages that have waited, up to the next message in fragments. False when no message in
+   * fragments waits.
+   */
   release(send: (message: HeldMessage) => void): boolean {
     while (this.#held.length > 0) {
       const message = this.#held.shift()

@@ -1,7 +1,7 @@
 /**
- * Frames of WebSocket that a client sends (RFC 6455, section 5). The receiver of `ws` does the same, but for
- * three things that it cannot be told: to stop within what it was given, to keep no object for each fragment,
- * and to look at text before the message is whole.
+ * WebSocket frames that a client sends (RFC 6455, section 5). The receiver of `ws` does the same, but cannot
+ * be told three things: to stop within the bytes that it was given, to keep no object for each fragment, and
+ * to check text before the message is whole.
  */
 
 import { Buffer, isUtf8 } from 'node:buffer'
@@ -28,7 +28,7 @@ export interface FrameEvents {
   onMessage(data: Buffer, isBinary: boolean): void
   onPing(data: Buffer): void
   onPong(data: Buffer): void
-  /** Whatever follows it is not looked at. */
+  /** Bytes behind the Close frame are not looked at. */
   onCloseFrame(payload: Buffer): void
   /** The connection is to fail with this code. */
   onFailure(code: number): void
@@ -43,10 +43,10 @@ export class FrameReader implements InputReader {
   readonly #events: FrameEvents
   #isInflating = false
   #hasEnded = false
-  /** What is done in a turn of the connection, after the present one. */
+  /** Work for a later turn of the connection. */
   #due: ((budget: TurnBudget) => void) | undefined
 
-  /** A head that has not come whole, and how much of it has. */
+  /** A head that has not come whole, and the number of its bytes that have. */
   #head: Buffer | undefined
   #headLength = 0
   #isInPayload = false
@@ -57,7 +57,9 @@ export class FrameReader implements InputReader {
   #length = 0
   #left = 0
   #mask = 0
-  /** A payload that is needed whole, and has not come whole: of a control frame, or compressed. */
+  /**
+   * The payload of a control frame, or of a compressed frame, which is needed whole and has not come whole.
+   */
   readonly #payload = new GrowingBuffer()
 
   /**
@@ -71,7 +73,7 @@ export class FrameReader implements InputReader {
   constructor(input: PacedInput, maxLength: number, compression: CompressionAgreement | undefined, events: FrameEvents) {
     this.#input = input
     this.#maxLength = maxLength
-    // Deflate makes nothing longer by more than this, however badly it is done: RFC 1951 has stored blocks.
+    // The worst compressor makes a message longer by no more than this: RFC 1951 has stored blocks.
     this.#maxCompressedLength = maxLength + Math.ceil(maxLength / 8) + 64
     this.#events = events
     if (compression !== undefined) this.#inflater = new Inflater(compression.decompressor, (bytes) => this.#inflated(bytes))
@@ -105,7 +107,7 @@ export class FrameReader implements InputReader {
     return at
   }
 
-  /** The connection has gone: nothing more comes of what is being inflated. */
+  /** The connection has gone: FrameReader reports no message that is still being inflated. */
   close(): void {
     this.#hasEnded = true
     this.#isInflating = false
@@ -113,7 +115,7 @@ export class FrameReader implements InputReader {
     this.#inflater?.close()
   }
 
-  /** Answers where it ends, or where the bytes do. */
+  /** Returns where the head ends, or where the bytes do. */
   #readHead(bytes: Buffer, from: number): number {
     if (this.#headLength === 0 && bytes.length - from >= 2) {
       const length = headLengthOf(bytes[from + 1] ?? 0)
@@ -168,7 +170,7 @@ export class FrameReader implements InputReader {
   /** Takes the rest of a head. */
   #beginPayload(head: Buffer, from: number, headLength: number): void {
     const short = (head[from + 1] ?? 0) & ~MASKED
-    // Beyond 2^53 it is not exact, and too long for every limit.
+    // Beyond 2^53 the number is not exact, and too large for every limit.
     if (short < 126) this.#length = short
     else if (short === 126) this.#length = head.readUInt16BE(from + 2)
     else this.#length = head.readUInt32BE(from + 2) * 2 ** 32 + head.readUInt32BE(from + 6)
@@ -184,7 +186,7 @@ export class FrameReader implements InputReader {
     this.#isInPayload = true
   }
 
-  /** Takes what has come of a payload, all of it where that is empty. */
+  /** Takes a piece of a payload; an empty payload is whole at once. */
   #readPayload(piece: Buffer, budget: TurnBudget): void {
     unmask(piece, this.#mask, this.#length - this.#left)
     this.#left -= piece.length
@@ -209,7 +211,7 @@ export class FrameReader implements InputReader {
     if (!this.#isInPayload) this.#endFrame(this.#payload.take())
   }
 
-  /** Of a control frame, or of a compressed one. */
+  /** Ends a control frame, or a compressed frame. */
   #endFrame(payload: Buffer): void {
     if (this.#opcode === PING) {
       this.#events.onPing(payload)
@@ -225,12 +227,12 @@ export class FrameReader implements InputReader {
   }
 
   #inflate(payload: Buffer, message: MessageBuffer): void {
-    // Nothing comes of an empty fragment, but at the end of a message.
+    // An empty fragment changes nothing, except at the end of a message.
     if (payload.length === 0 && !this.#isLast) return
     this.#isInflating = true
     this.#inflater?.inflate(payload, this.#isLast, (error) => {
       this.#isInflating = false
-      // Those of many connections may have come out together.
+      // Messages of many connections may have been inflated in the same turn.
       this.#due = (budget) => {
         if (error !== undefined) this.#fail(closeCodeOf(error) ?? CLOSE_CODE.PROTOCOL_ERROR)
         else if (this.#isLast) this.#endMessage(message, budget)
@@ -252,7 +254,7 @@ export class FrameReader implements InputReader {
     } else if (data.length <= LONG_MESSAGE) {
       this.#events.onMessage(data, message.isBinary)
     } else {
-      // Of many clients whose messages have become whole together, each is to have a turn of its own.
+      // When messages of many clients have become whole together, each message gets a turn of its own.
       budget.spend()
       this.#due = (later) => {
         later.spend()

@@ -10,7 +10,7 @@ import { MAX_REQUESTS_PER_TURN, MAX_UNREAD_RESPONSE_BYTES } from './turn-budget.
 export interface Exchange {
   readonly request: IncomingMessage
   readonly connection: HttpConnection
-  /** None for an upgrade, unless it is refused. */
+  /** Undefined for an upgrade, unless the upgrade is refused. */
   response: ServerResponse | undefined
   readonly isUpgrade: boolean
   isBodyPending: boolean
@@ -20,18 +20,24 @@ export interface Exchange {
 
 export class HttpConnection {
   readonly stream: NetSocket
-  /** What a proxy has told of it; empty without one. */
+  /** The client's address as the proxy has told; empty without a proxy. */
   readonly proxiedAddress: string
   readonly input: PacedInput
   readonly requests: RequestReader
-  /** One that is not answered, at most, and before it one whose body has not been read to its end. */
+  /**
+   * At most one exchange without a response, and before it one exchange whose request body has not been read
+   * to its end.
+   */
   readonly exchanges = new Map<ExchangeId, Exchange>()
   /** Responses that Node has not handed to the kernel yet. */
   readonly unflushed = new Set<ServerResponse>()
-  /** It has got its last response, and the client is to end it: what it still sends is thrown away. */
+  /**
+   * The connection has got its last response, and waits for the client to end it: what the client still sends
+   * is thrown away.
+   */
   isLingering = false
 
-  /** `refuse` ends it, with the answer to a request that is wrong. */
+  /** `refuse` ends the connection with the response to a malformed request. */
   constructor(stream: NetSocket, proxiedAddress: string, refuse: () => void) {
     this.stream = stream
     this.proxiedAddress = proxiedAddress
@@ -41,26 +47,28 @@ export class HttpConnection {
   }
 
   /**
-   * Whether another request may begin: those before are answered, and the client takes what it has asked for.
+   * Whether another request may begin: all requests before have a response, and the client reads its
+   * responses.
    */
   get mayBegin(): boolean {
     for (const { isAnswered } of this.exchanges.values()) if (!isAnswered) return false
-    // Each is more than its bytes.
+    // A response costs more memory than its bytes.
     if (this.unflushed.size >= MAX_REQUESTS_PER_TURN) return false
     let unread = 0
     for (const response of this.unflushed) unread += response.writableLength
     return unread <= MAX_UNREAD_RESPONSE_BYTES
   }
 
-  /** Whether the response to a request has begun that has not come whole. */
+  /** Whether a response has begun before its request has come whole. */
   get isAnswering(): boolean {
     for (const { isAnswered, response } of this.exchanges.values()) if (isAnswered || response?.headersSent) return true
     return false
   }
 
   /**
-   * Calls back when Node has written all responses, unless the connection ends before. Until then they own
-   * the stream; and Node would set the timeout of an idle connection then.
+   * Calls back when Node has written all responses, unless the connection ends before. Until then the
+   * responses own the stream; Node sets the timeout of an idle connection when it has written the last
+   * response.
    */
   afterResponses(callback: () => void): void {
     if (this.stream.destroyed) return

@@ -4,15 +4,15 @@ import type { Socket as NetSocket } from 'node:net'
 import type { HttpConnection } from './http-connection.js'
 
 /**
- * Milliseconds for a client to read its last answer while what it still sends is thrown away. As long as the
- * native engine's.
+ * Milliseconds for a client to read its last response, while what it still sends is thrown away. The native
+ * engine has the same time.
  */
 const LINGER_TIME = 10_000
 
 /**
- * Node ends a connection right behind its last response. Where the client has sent more, that would reset the
- * connection, and a reset can overtake the response (RFC 9112, section 9.6): so what comes is thrown away
- * until the client ends its side, for a while.
+ * Node ends a connection right behind its last response. Where the client has sent more, that end would reset
+ * the connection, and a reset can overtake the response (RFC 9112, section 9.6). So the input is thrown away
+ * until the client ends its side, for LINGER_TIME at most.
  */
 export function endAfterInput(connection: HttpConnection): void {
   const { stream, input } = connection
@@ -24,7 +24,7 @@ export function endAfterInput(connection: HttpConnection): void {
   }
 }
 
-/** For a client that does not end its side. */
+/** Destroys the connection of a client that does not end its side. */
 export function destroyLater(stream: NetSocket): void {
   const timer = setTimeout(() => stream.destroy(), LINGER_TIME).unref()
   stream.once('close', () => clearTimeout(timer))

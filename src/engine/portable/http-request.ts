@@ -4,8 +4,9 @@ import type { RequestHead } from '../contract.js'
 import { withoutMapping } from './proxy.js'
 
 /**
- * Node asks each request whether it is an upgrade, and hands over the connection of one that is. Only a
- * WebSocket is: whoever asks for another protocol is served without it, as RFC 9110 has it (section 7.8).
+ * Node asks each request whether it is an upgrade, and hands over the connection of an upgrade. Only a
+ * request for WebSocket is an upgrade here: a client that asks for another protocol gets an HTTP response,
+ * which RFC 9110 (section 7.8) allows.
  */
 export class PortableRequest extends IncomingMessage {
   /** What Node has set. */
@@ -28,9 +29,10 @@ function asksForWebSocket(upgrade = ''): boolean {
 const WEBSOCKET = /(?:^|,)[ \t]*websocket[ \t]*(?:,|$)/i
 
 /**
- * What Node takes, and must be refused: another number of Hosts than one (RFC 9112, section 3.2; HTTP/1.0
- * needs none); a Transfer-Encoding other than `chunked`, which nobody decodes here and others may read in
- * another way, or any in HTTP/1.0 (section 6.1); and a Content-Length that is longer than any length.
+ * Requests that Node accepts, and that must be refused: with no Host or several (RFC 9112, section 3.2;
+ * HTTP/1.0 needs none); with a Transfer-Encoding other than `chunked`, which this server does not decode and
+ * a proxy may read in another way, or with any Transfer-Encoding in HTTP/1.0 (section 6.1); and with a
+ * Content-Length of too many digits.
  */
 export function isMalformed({ rawHeaders, headers, httpVersionMinor }: IncomingMessage): boolean {
   let hosts = 0
@@ -45,10 +47,12 @@ export function isMalformed({ rawHeaders, headers, httpVersionMinor }: IncomingM
 }
 
 const HOST = 'host'
-/** Of a Content-Length, with zeros in front: as many as the native engine takes (request_body.h). */
+/**
+ * Digits of a Content-Length, leading zeros included: as many as the native engine takes (request_body.h).
+ */
 const MAX_LENGTH_DIGITS = 18
 
-/** Whether it can be no handshake (RFC 6455, section 4.2.1). */
+/** Whether the request cannot be a handshake (RFC 6455, section 4.2.1). */
 export function isNoHandshake(request: IncomingMessage): boolean {
   return request.httpVersionMinor !== 1 || hasBody(request) || isMalformed(request)
 }

@@ -27,7 +27,7 @@ export class PortableHttp {
   readonly #connections = new Map<NetSocket, HttpConnection>()
   /** Responses that Node has not handed to the kernel yet. */
   #unflushed = 0
-  /** Every answer is then the last of its connection. */
+  /** Every response is then the last of its connection. */
   isStopped = false
 
   /** `requestTimeout` in seconds, 0 for none. */
@@ -37,10 +37,10 @@ export class PortableHttp {
     this.#server = createHttpServer(requestTimeout)
     this.#server.on('request', (request, response) => this.#receive(request, response, false))
     this.#server.on('checkContinue', (request, response) => this.#receive(request, response, true))
-    // Expectations other than that may be ignored (RFC 9110, section 10.1.1).
+    // Expectations other than `100-continue` may be ignored (RFC 9110, section 10.1.1).
     this.#server.on('checkExpectation', (request, response) => this.#receive(request, response, false))
     this.#server.on('clientError', (error: NodeJS.ErrnoException, stream) => this.#refuse(stream as NetSocket, error.code))
-    // Of keep-alive. A connection whose next request waits for its turn is not idle.
+    // Node's keep-alive timeout. A connection whose next request waits for its turn is not idle.
     this.#server.on('timeout', (stream) => this.#connections.get(stream)?.input.holds || stream.destroy())
     // Both of Node's servers give a socket of node:net or node:tls here.
     this.#server.on('upgrade', (request, stream) => this.#receiveUpgrade(request, stream as NetSocket))
@@ -53,7 +53,8 @@ export class PortableHttp {
     endAfterInput(connection)
     stream.once('close', () => this.#abandon(connection))
     this.#server.emit('connection', stream)
-    // Node's parser would read past the stream, right from the socket, where it is the only one who listens.
+    // Node's parser would read right from the handle, past the stream, if it were the only listener for
+    // 'data'.
     stream.on('data', ignore)
   }
 
@@ -122,8 +123,8 @@ export class PortableHttp {
   }
 
   /**
-   * Ends the exchange of an upgrade, for its connection to be taken over. Undefined when it has ended, or is
-   * none.
+   * Ends the exchange of an upgrade, for its connection to be taken over. Undefined when the exchange has
+   * ended, or is not an upgrade.
    */
   takeUpgrade(id: ExchangeId): UpgradeRequest | undefined {
     const exchange = this.#unanswered(id)
@@ -162,7 +163,7 @@ export class PortableHttp {
   }
 
   #receiveUpgrade(request: IncomingMessage, stream: NetSocket): void {
-    // What goes wrong with the stream ends in 'close'.
+    // An error of the stream is followed by 'close'.
     stream.on('error', ignore)
     const connection = this.#connections.get(stream)
     if (connection === undefined || connection.isLingering) return
@@ -203,13 +204,13 @@ export class PortableHttp {
       if (exchange.isAnswered) this.#forget(id, exchange)
       this.#events.body(id, Buffer.alloc(0), true)
     })
-    // It comes with the connection's end, which is reported for all exchanges at once.
+    // This error comes with the connection's end, which `#abandon` reports for all exchanges at once.
     request.on('error', () => {})
   }
 
   /**
-   * Ends a connection of whose request no more can be read, or is waited for. Node itself would send a status
-   * behind an answer that was given before the body had come.
+   * Ends a connection whose request is malformed or too slow. Node itself would send a status behind a
+   * response that was given before the body had come.
    */
   #refuse(stream: NetSocket, code?: string): void {
     const connection = this.#connections.get(stream)
@@ -230,11 +231,10 @@ export class PortableHttp {
   /** The connection has gone. */
   #abandon(connection: HttpConnection): void {
     const { stream, input, unflushed } = connection
-    // Another protocol may have taken it over.
+    // A WebSocket may have taken the connection over.
     if (!this.#connections.delete(stream)) return
     input.discard()
-    // Those behind a response that was cut have never got as far as the connection, and are not closed with
-    // it.
+    // Node never attached responses behind a cut one to the connection, and does not close these with it.
     this.#unflushed -= unflushed.size
     unflushed.clear()
     this.#abort(connection)
@@ -279,8 +279,8 @@ export class PortableHttp {
   }
 
   /**
-   * Node ends a connection right behind its last answer. A client that is still sending would then see a
-   * reset instead of the answer, and whoever reads the body would miss the rest of it.
+   * Node ends a connection right behind its last response. A client that is still sending would then see a
+   * reset instead of the response, and a handler that reads the body would miss the rest of it.
    */
   #letBodyCome({ connection, request }: Exchange, discards: boolean): void {
     const { stream } = connection

@@ -6,8 +6,8 @@ export class IdleTracker {
   #since = performance.now()
   #bytesRead: number
   /**
-   * Of the last look: the bytes that had left, those in the kernel's hands or before it, and whether the
-   * client was behind with reading.
+   * As the last `measure` has found them: the bytes that had left, the bytes still queued in the kernel or in
+   * Node, and whether the client was behind with reading.
    */
   #given = 0
   #queued = 0
@@ -18,15 +18,16 @@ export class IdleTracker {
     this.#bytesRead = stream.bytesRead
   }
 
-  /** From now on. */
+  /** Starts to measure. */
   begin(): void {
     this.#since = performance.now()
   }
 
   /**
-   * Seconds of it, until `now`. Any byte from the client ends it, so that a large message may take longer
-   * than the timeout. So does every byte of ours that it reads while others wait (`isBehind`): its Pong
-   * cannot come before it has read what is in front of the Ping. `given` bytes have left.
+   * Seconds of silence until `now`. Any byte from the client ends the silence, so that a large message may
+   * take longer than the timeout. So does every byte of ours that the client reads while others wait
+   * (`isBehind`): its Pong cannot come before the client has read what is in front of the Ping. `given` bytes
+   * have left.
    */
   measure(now: number, given: number, isBehind: boolean): number {
     const { bytesRead } = this.#stream
@@ -43,13 +44,13 @@ export class IdleTracker {
 
 interface Handle {
   readonly writeQueueSize?: number
-  /** Of TLS: what it writes to. */
+  /** The transport's handle, where this handle is TLS. */
   readonly _parent?: Handle
 }
 
 /**
- * What is left of the write that is under way. Node measures its own timeouts by it (net.Socket's
- * `_onTimeout`), but has no other name for it.
+ * Bytes left of the write that is under way. Node measures its own timeouts by this number (net.Socket's
+ * `_onTimeout`), but has no public name for it.
  */
 function writeQueueOf(stream: NetSocket): number {
   const { _handle: handle } = stream as { _handle?: Handle | null }

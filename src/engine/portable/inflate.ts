@@ -7,9 +7,9 @@ import type { CompressionWindow } from '../contract.js'
 const TRAILER = Buffer.from([0x00, 0x00, 0xff, 0xff])
 
 /**
- * Inflations that are under way at once, of all connections of this thread. Node does them on its thread
- * pool, where too many at once would keep everything else from it; ws has the same limit for what it
- * compresses.
+ * Inflations that are under way at once, of all connections of this thread. Node inflates on its thread pool,
+ * and too many inflations at once would keep every other task waiting; `ws` has the same limit for its
+ * compressions.
  */
 const MAX_AT_ONCE = 10
 
@@ -17,9 +17,9 @@ const MAX_AT_ONCE = 10
 const PIECE = 16 * 1024
 
 /**
- * Bytes that come out of one message before it makes room for those that wait. About a millisecond of work: a
- * short message waits that long for each long one before it, and not until they are done. To stop and go on
- * costs some microseconds.
+ * Bytes that come out of one message before it makes room for messages that wait. About a millisecond of
+ * work: a short message waits that long for each long message before it, and not until the long ones are
+ * done. To stop and go on costs some microseconds.
  */
 const MAX_BYTES_AT_ONCE = 8 * PIECE
 
@@ -36,12 +36,12 @@ export class Inflater {
   #zlib: InflateRaw | undefined
   #task: Task | undefined
   #hasBegun = false
-  /** Whether it may have to wait: not when all of it has come out. */
+  /** Whether the task may have to stop for others: not when all of its output has come. */
   #mayStop = false
   /** Bytes that have come out since the task was given its place. */
   #length = 0
 
-  /** What comes out goes to `onData`, in pieces of up to 16 KiB: one in a turn of the event loop. */
+  /** The output goes to `onData` in pieces of up to 16 KiB, one in a turn of the event loop. */
   constructor(window: CompressionWindow, onData: (bytes: Buffer) => void) {
     this.#window = window
     this.#onData = onData
@@ -83,7 +83,7 @@ export class Inflater {
         this.#finish(zlib, isLast)
         return
       }
-      // Its last piece, and its end, have come while it was stopped: they are told of in ticks of this turn.
+      // zlib's last piece and its end have come while zlib was stopped: it emits both in ticks of this turn.
       zlib.resume()
       setImmediate(() => this.#finish(zlib, isLast))
     })
@@ -92,7 +92,7 @@ export class Inflater {
   #finish(zlib: InflateRaw, isLast: boolean): void {
     if (this.#zlib !== zlib) return
     if (zlib.readableEnded) {
-      // A final block (RFC 7692, section 7.2.3.5): what follows begins anew.
+      // A final block (RFC 7692, section 7.2.3.5): the next message begins a new stream.
       zlib.close()
       this.#zlib = undefined
     } else if (isLast && !this.#window.takeover) {
@@ -109,7 +109,7 @@ export class Inflater {
   }
 
   #make(): InflateRaw {
-    // A stopped one keeps a piece, and begins no other.
+    // A stopped stream keeps one piece, and begins no other.
     const options = { windowBits: this.#window.windowBits, chunkSize: PIECE, highWaterMark: PIECE }
     const zlib = createInflateRaw(options)
     zlib.on('data', (bytes: Buffer) => {
@@ -140,13 +140,13 @@ class Places {
     return this.#waiting.size > 0
   }
 
-  /** Its `proceed` is called, now or later. */
+  /** Has `Places` call the inflater's `proceed`, now or later. */
   ask(inflater: Inflater): void {
     this.#waiting.add(inflater)
     this.#fill()
   }
 
-  /** It goes on behind all that wait. */
+  /** The inflater goes on behind all that wait. */
   giveBack(inflater: Inflater): void {
     if (this.#taken.delete(inflater)) this.ask(inflater)
   }

@@ -1,7 +1,7 @@
 /**
- * What a client sends, on its way from the socket to who reads it: HTTP first, then frames. Each turn of the
- * event loop takes no more of it than the budget of its connection; the rest waits here, and with too much of
- * it the socket is not read.
+ * What a client sends, on its way from the socket to its reader: HTTP first, then frames. Each turn of the
+ * event loop takes no more input than the budget of its connection; the rest waits here, and while too much
+ * waits the socket is not read.
  */
 import type { Buffer } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
@@ -12,15 +12,15 @@ import { MAX_HELD_BYTES } from './turn-budget.js'
 import { TurnBudget, turns, type Waiting } from './turns.js'
 
 /**
- * Bytes that wait, from which on the socket is not read. With fewer it is, or a client that goes away would
- * not be noticed. One read more of Node, of 64 KiB at most, comes on top: what waits has no more than 80 KiB,
- * and 128 KiB while there is no reader, since a decision about the client may take long then.
+ * While this many bytes wait, the socket is not read. While fewer wait it is read, or a client that goes away
+ * would not be noticed. One more read of Node, of 64 KiB at most, comes on top: no more than 80 KiB wait, and
+ * 128 KiB while there is no reader, since a decision about the client may take long then.
  */
 const PAUSE_AT = MAX_HELD_BYTES / 4
 const PAUSE_WITHOUT_READER_AT = MAX_HELD_BYTES
 
 /**
- * Bytes that the smallest read counts for: a client may send single bytes, or records of TLS with one byte in
+ * Bytes that the smallest read counts for: a client may send single bytes, or TLS records with one byte in
  * each.
  */
 const MIN_READ = 256
@@ -28,28 +28,28 @@ const MIN_READ = 256
 /** Takes the bytes of a connection, in their order. */
 export interface InputReader {
   /**
-   * Answers how many it has taken. With none it waits for something else than its turn, and tells of it by
-   * `PacedInput.proceed`. There may be no bytes where it `isDue`.
+   * Returns how many bytes the reader has taken. After 0 the reader waits for something else than its turn,
+   * and calls `PacedInput.proceed` when that has come. `bytes` may be empty where the reader `isDue`.
    */
   read(bytes: Buffer, budget: TurnBudget): number
-  /** Whether it still works on bytes that it has taken. */
+  /** Whether the reader still works on bytes that it has taken. */
   readonly isBusy: boolean
-  /** Whether something has come of bytes that it has taken, and waits to be delivered by `read`. */
+  /** Whether a result of bytes that the reader has taken waits to be delivered by `read`. */
   readonly isDue: boolean
-  /** Whether the bytes that it has not taken mean nothing any more when the client has ended its side. */
+  /** Whether bytes that the reader has not taken mean nothing any more when the client has ended its side. */
   readonly forgetsRest: boolean
 }
 
 /**
- * Of a connection from which nothing is wanted any more. It is read nevertheless: to close it with unread
- * bytes would reset it.
+ * The reader of a connection whose input is of no use any more. The socket is read nevertheless: to close a
+ * socket with unread bytes would reset the connection.
  */
 const DISCARDING: InputReader = { read: (bytes) => bytes.length, isBusy: false, isDue: false, forgetsRest: true }
 
 /**
  * Stands between a socket and its stream: takes the place of `push`, by which the socket gives what was read,
- * and of `_read`, by which the stream asks for more (the two methods that Node documents for those who
- * implement a stream).
+ * and of `_read`, by which the stream asks for more (the two methods that Node documents for implementers of
+ * streams).
  */
 export class PacedInput implements Waiting {
   readonly #stream: NetSocket
@@ -66,8 +66,8 @@ export class PacedInput implements Waiting {
   #onDrained: (() => void) | undefined
 
   /**
-   * Nobody has read from the stream yet; what is in it already comes first. Until there is a reader,
-   * everything waits.
+   * Takes a stream that was not read yet; bytes that are in the stream already come first. Until there is a
+   * reader, all input waits.
    */
   constructor(stream: NetSocket) {
     this.#stream = stream
@@ -78,11 +78,11 @@ export class PacedInput implements Waiting {
     this.#readSocket = () => readSocket(0)
     stream.push = (chunk: Buffer | null) => this.#arrived(chunk)
     stream._read = () => {
-      // Nothing is given from inside: the stream would keep it for later.
+      // Nothing is pushed from inside of `_read`: the stream would keep the bytes for later.
       if (this.#held.length === 0 && !this.#hasEnded) this.#readOn()
       else this.proceedSoon()
     }
-    // It may have asked before it was paused, and then does not ask again.
+    // The stream may have asked for more before it was paused, and then does not ask again.
     stream.on('resume', () => this.proceed())
     stream.once('close', () => turns.forget(this))
   }
@@ -102,11 +102,11 @@ export class PacedInput implements Waiting {
     this.proceedSoon()
   }
 
-  /** Throws away what waits and what is still to come. */
+  /** Throws away the input that waits and the input still to come. */
   discard(): void {
     this.#isPaused = false
     this.reader = DISCARDING
-    // Its end is to be noticed.
+    // The stream must flow, or its end would not be noticed.
     this.#stream.resume()
   }
 
@@ -121,7 +121,8 @@ export class PacedInput implements Waiting {
   }
 
   /**
-   * Calls back when the reader has taken all that waits, turn by turn, though the connection may have gone.
+   * Calls back when the reader has taken all input that waits, turn by turn, also after the connection has
+   * gone.
    */
   drain(callback: () => void): void {
     this.#isPaused = false
@@ -135,11 +136,12 @@ export class PacedInput implements Waiting {
 
   /**
    * Notices that the client has reset the connection, though the socket is not read: an empty write sends
-   * nothing, and fails then. An end of the client's side alone shows only behind all that it has sent.
+   * nothing, and fails on a reset connection. When the client has only ended its side, the end shows behind
+   * all bytes that it has sent.
    */
   probe(): void {
     if (this.#mayRead || this.#hasEnded) return
-    // Node would not tell of what happens to an empty write through TLS.
+    // Node does not report the result of an empty write through TLS.
     const transport = transportOf(this.#stream)
     // A write that has not ended fails by itself.
     if (transport.writable && transport.writableLength === 0) transport.write('')
@@ -156,7 +158,10 @@ export class PacedInput implements Waiting {
     process.nextTick(() => this.proceed())
   }
 
-  /** Gives the reader what waits, as much as the turn allows; later when the turn has taken long. */
+  /**
+   * Gives the reader the waiting input, as much as the turn allows; in a later turn when this turn has taken
+   * long.
+   */
   proceed(): void {
     if (this.#isRunning || turns.isAwaitedBy(this)) return
     if (!this.#hasWork) {
@@ -176,7 +181,7 @@ export class PacedInput implements Waiting {
     try {
       this.#run()
     } catch (error) {
-      // Nobody can tell how much was taken.
+      // The reader has thrown: how much input it has taken is unknown.
       this.#held.clear()
       this.#stream.destroy()
       throw error
@@ -201,7 +206,7 @@ export class PacedInput implements Waiting {
     return this.#mayRead
   }
 
-  /** Whether there is something to do for its turn. */
+  /** Whether there is work for this connection's turn. */
   get #hasWork(): boolean {
     return !this.#isPaused && this.#reader !== undefined && (this.#held.length > 0 || this.#reader.isDue)
   }

@@ -1,5 +1,5 @@
 /**
- * What the portable engine listens with: a server of `node:net`, behind which a connection passes the PROXY
+ * The portable engine's listening socket: a server of `node:net`, behind which a connection passes the PROXY
  * protocol and TLS, where these are asked for, before it gets to HTTP.
  */
 import { Buffer } from 'node:buffer'
@@ -22,7 +22,7 @@ export class PortableListener {
   readonly #onReady: OnReady
   readonly #readsProxyHeader: boolean
   readonly #streams = new Set<NetSocket>()
-  /** What proxies have told of connections that TLS has not released yet. */
+  /** Addresses that proxies have told, of connections whose TLS handshake is not done. */
   readonly #proxied = new WeakMap<NetSocket, string>()
   #tls: PortableTls | undefined
   /** Connections accepted so far. */
@@ -33,7 +33,7 @@ export class PortableListener {
     this.#onReady = onReady
     this.#readsProxyHeader = proxyProtocol
     if (tls !== undefined) this.reloadTls(tls)
-    // As Node's own servers of HTTP and HTTPS have it: an HTTP client may half-close, TLS has no such thing.
+    // As Node's own HTTP and HTTPS servers do: an HTTP client may half-close; TLS has no half-closed state.
     this.#server = createServer({ allowHalfOpen: tls === undefined, noDelay: true }, (socket) => this.#accept(socket))
   }
 
@@ -41,7 +41,7 @@ export class PortableListener {
     this.#tls = new PortableTls(entries, (stream) => this.#secured(stream))
   }
 
-  /** `onError` hears of what goes wrong with accepting, from then on. */
+  /** From then on, `onError` gets the errors of accepting. */
   listen(address: ListenAddress, onError: (error: NodeJS.ErrnoException) => void): Promise<number> {
     const server = this.#server
     return new Promise((resolve, reject) => {
@@ -60,10 +60,7 @@ export class PortableListener {
     this.#server.close()
   }
 
-  /**
-   * Cuts every connection, and with it whatever hangs on it: handshakes of TLS, requests, WebSocket
-   * connections.
-   */
+  /** Cuts every connection: those in a TLS handshake, those that speak HTTP, those that speak WebSocket. */
   cut(): void {
     for (const stream of this.#streams) stream.destroy()
   }

@@ -6,9 +6,8 @@ import { CLOSE_CODE } from '../../websocket/close-codes.js'
 import { Utf8Check } from './utf8.js'
 
 /**
- * Bytes of a message. They are all that is kept of it, however many fragments it has; and text is looked at
- * as it comes, so that no more of it is read than up to the byte at which it turns out to be none (RFC 6455,
- * section 8.1).
+ * The bytes of a message, which are all that is kept of it, however many fragments the message has. Text is
+ * checked as it comes, so that the reader stops at the first byte that is not UTF-8 (RFC 6455, section 8.1).
  */
 export class MessageBuffer {
   readonly isBinary: boolean
@@ -23,8 +22,8 @@ export class MessageBuffer {
   }
 
   /**
-   * Takes a copy. `announced` bytes in all are known of. Answers with a close code when that fails the
-   * connection.
+   * Takes a copy of the piece. The heads of the message's frames have announced `announced` bytes so far.
+   * Returns a close code when the piece fails the connection.
    */
   append(piece: Buffer, announced: number): number | undefined {
     if (this.#bytes.length + piece.length > this.#maxLength) return CLOSE_CODE.MESSAGE_TOO_BIG

@@ -1,6 +1,5 @@
 /**
- * Reading what a client sends before the protocol that is meant for Node's own servers: a PROXY header, a TLS
- * ClientHello.
+ * Reads what a client sends before the bytes that Node's own servers get: a PROXY header, a TLS ClientHello.
  */
 import { Buffer } from 'node:buffer'
 import type { Socket as NetSocket } from 'node:net'
@@ -12,8 +11,9 @@ import type { Socket as NetSocket } from 'node:net'
 export const MAX_PROLOGUE_TIME = 10_000
 
 /**
- * A number while more is needed: so many bytes, counted from the first one, before more can be said.
- * `invalid` cuts the connection; else what was found, and how many bytes are done with.
+ * A number while more bytes are needed: how many, counted from the first one, before `parse` can say more.
+ * `invalid` cuts the connection. Otherwise the value that was found, and the number of bytes that are used
+ * up.
  */
 export type Prologue<T> = number | 'invalid' | { readonly value: T; readonly length: number }
 
@@ -39,8 +39,8 @@ class Collected {
 }
 
 /**
- * Reads until `parse` has found what it looks for, and puts the rest back for whoever is next. Cuts a client
- * that sends something else, or nothing, or half of it.
+ * Reads until `parse` has found its value, and puts the rest back for the next reader of the socket. Cuts a
+ * client that sends something else, or nothing, or only a part.
  */
 export function readPrologue<T>(socket: NetSocket, parse: (bytes: Buffer) => Prologue<T>, proceed: (value: T) => void): void {
   const seen = new Collected()
@@ -70,7 +70,8 @@ export function readPrologue<T>(socket: NetSocket, parse: (bytes: Buffer) => Pro
     if (found.length < bytes.length) socket.unshift(bytes.subarray(found.length))
     proceed(found.value)
   }
-  // Stays: whoever is next has listeners of its own, but a reset may come in between.
+  // This listener stays: the next reader has listeners of its own, but a reset may come before the reader
+  // adds them.
   socket.on('error', () => {})
   socket.on('readable', read).on('end', cut).on('close', stop)
 }

@@ -10,7 +10,7 @@ const SIGNATURE = '\r\n\r\n\0\r\nQUIT\n'
 /** Signature, version and command, family, and the length of what follows. */
 const FIXED_BYTES = 16
 /**
- * A larger header is refused. Addresses take 216 bytes at most; the rest is for TLVs, certificates of clients
+ * A larger header is refused. Addresses take 216 bytes at most; the rest is for TLVs, client certificates
  * among them.
  */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -33,7 +33,7 @@ const ADDRESS_BYTES: Readonly<Record<number, number>> = {
   50: 216, // a unix datagram socket
 }
 
-/** Gives the client's address: empty where the header names none that is numeric and TCP's. */
+/** Gives the client's address: empty where the header names no numeric address of a TCP client. */
 export function parseProxyHeader(bytes: Buffer): Prologue<string> {
   const begin = bytes.toString('latin1', 0, SIGNATURE.length)
   if (!SIGNATURE.startsWith(begin)) return 'invalid'

@@ -4,21 +4,21 @@ import type { Buffer } from 'node:buffer'
 const LF = 10
 /** Ends a head, and trailer fields: the end of the last line, and an empty line. */
 const HEAD_END = '\n\r\n'
-/** Chunks of a body that are given on at once. */
+/** Chunks of a body that are handed to Node's parser at once. */
 const MAX_CHUNKS = 32
 
-/** What may be given on. */
+/** What may be handed to Node's parser. */
 export interface RequestPiece {
   readonly length: number
-  /** Events that it can bring. */
+  /** Events that the piece can bring. */
   readonly events: number
 }
 
 /**
- * Where the next request, or piece of its body, ends. This is for pace only, and decides nothing about what
- * the bytes mean: that is for Node's parser, which refuses what it does not understand. But as the parser
- * gets no byte beyond the end of a request, it loses none behind one that it takes for the last: one that
- * asks for another protocol (RFC 9110, section 7.8).
+ * Where the next request, or piece of its body, ends. This is for pace only, and decides nothing about the
+ * meaning of the bytes: Node's parser does, which refuses what it does not understand. As the parser gets no
+ * byte beyond the end of a request, it also loses no byte behind a request that it takes for the last one: a
+ * request for another protocol (RFC 9110, section 7.8).
  */
 export class RequestEnds {
   #state: 'head' | 'body' | 'chunks' | 'trailers' = 'head'
@@ -26,7 +26,7 @@ export class RequestEnds {
   #matched = 0
   /** Bytes of a body, or of a chunk and the line break behind it, that are still to come. */
   #left = 0
-  /** The size of the chunk whose line is coming; `isInSize` until something else than a digit has come. */
+  /** The size of the chunk whose line is coming; `#isInSize` until something else than a digit has come. */
   #size = 0
   #isInSize = true
 
@@ -50,7 +50,7 @@ export class RequestEnds {
     this.#beginChunk()
   }
 
-  /** What may be given on of these bytes, of which there is one at least. It counts as given. */
+  /** What may be handed to the parser of these bytes (at least one). The result counts as handed over. */
   next(bytes: Buffer): RequestPiece {
     if (this.#state === 'chunks') return this.#nextChunks(bytes)
     if (this.#state !== 'body') return { length: this.#nextHead(bytes, 0), events: 1 }
@@ -97,7 +97,7 @@ export class RequestEnds {
     return { length: at, events: chunks + 1 }
   }
 
-  /** Reads of the line in which a chunk's size is, and perhaps an extension. */
+  /** Reads the line with a chunk's size, and perhaps an extension. */
   #readSize(bytes: Buffer, from: number): number {
     const end = bytes.indexOf(LF, from)
     const digits = bytes.toString('latin1', from, Math.min(end === -1 ? bytes.length : end, from + MAX_DIGITS))
@@ -131,7 +131,7 @@ export class RequestEnds {
 
 const HEXADECIMAL = /^[0-9a-f]$/i
 /**
- * Of the largest size that a number holds exactly, and no more than Node's parser accepts without zeros in
- * front.
+ * Digits of the largest size that a number holds exactly; Node's parser accepts no more without leading
+ * zeros.
  */
 const MAX_DIGITS = 20

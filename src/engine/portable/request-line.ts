@@ -2,20 +2,20 @@
 import type { Buffer } from 'node:buffer'
 
 const LF = 10
-/** As much as Node's parser takes of a head, and then refuses it (`--max-http-header-size`). */
+/** Node's parser refuses a longer head (`--max-http-header-size`). */
 const MAX_LENGTH = 16 * 1024
-/** RFC 9112, section 3. What stands for method and target is for Node's parser to judge. */
+/** RFC 9112, section 3. Node's parser judges method and target. */
 const REQUEST_LINE = /^[!-~]+ [!-\xff]+ HTTP\/1\.[01]\r\n$/
-/** May come before it (section 2.2). */
+/** May come before a request line (section 2.2). */
 const EMPTY_LINE = '\r\n'
 
 /**
- * Node's parser takes for a first line what a proxy in front of this server may read in another way, and
- * tells nobody of it: lines without a version (HTTP/0.9), of another protocol (`GET / RTSP/1.1`) or of
- * HTTP/2.0, with several blanks in place of one, behind a CR or a LF alone.
+ * Node's parser silently accepts first lines that a proxy in front of this server may read in another way:
+ * lines without a version (HTTP/0.9), of another protocol (`GET / RTSP/1.1`) or of HTTP/2.0, with several
+ * blanks in place of one, behind a CR or a LF alone. Such lines are refused here.
  */
 export class RequestLine {
-  /** What has come of it, where that is not the whole. */
+  /** The beginning of a line that has not come whole. */
   #begun = ''
   #isOver = false
 
@@ -25,7 +25,7 @@ export class RequestLine {
     this.#isOver = false
   }
 
-  /** Looks at the next bytes of a head. False when they end a line that is none. */
+  /** Looks at the next bytes of a head. False when they end a malformed request line. */
   accepts(bytes: Buffer): boolean {
     let start = 0
     while (!this.#isOver) {

@@ -1,6 +1,6 @@
 /**
- * HTTP requests on their way to Node's parser: it gets them one by one, and a body in pieces that the turn
- * allows.
+ * HTTP requests on their way to Node's parser, which gets requests one by one, and a body in pieces that the
+ * turn allows.
  */
 import type { Buffer } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
@@ -23,8 +23,8 @@ export class RequestReader implements InputReader {
   #begun = 0
 
   /**
-   * Node's parser reads the stream. `mayBegin` says whether a further request may begin on it; `refuse` ends
-   * the connection of one whose first line is wrong.
+   * Node's parser reads the stream. `mayBegin` says whether a further request may begin on the connection;
+   * `refuse` ends the connection when a request line is malformed.
    */
   constructor(stream: NetSocket, input: PacedInput, mayBegin: () => boolean, refuse: () => void) {
     this.#stream = stream
@@ -33,14 +33,12 @@ export class RequestReader implements InputReader {
     this.#refuse = refuse
   }
 
-  /**
-   * A client that has ended its side has left: behind a request that is not answered, nobody waits for more.
-   */
+  /** A client that has ended its side has left: bytes behind a request without a response are thrown away. */
   get forgetsRest(): boolean {
     return !this.#mayBegin()
   }
 
-  /** A request has begun, and its body follows, if it has one. Called from inside `read`. */
+  /** A request has begun; if it has a body, the body follows. Called from inside `read`. */
   began(request: IncomingMessage): void {
     const { headers } = request
     this.#last = request
@@ -51,11 +49,11 @@ export class RequestReader implements InputReader {
   }
 
   read(bytes: Buffer, budget: TurnBudget): number {
-    // Node stops the stream while the reader of a body is behind, and asks for more when it is not.
+    // Node stops the stream while the reader of a body is behind, and resumes the stream later.
     if (this.#stream.readableFlowing !== true || this.#stream.readableLength > 0) return 0
-    // It would keep each chunk for itself until its reader goes on, as an object of its own.
+    // A paused request would keep each chunk as an object of its own until its reader goes on.
     if (this.#last?.complete === false && this.#last.isPaused()) return 0
-    // What Node's parser says of it counts.
+    // Whether the body is complete is for Node's parser to say.
     const isHead = this.#last?.complete ?? true
     if (isHead) {
       this.#ends.expectHead()

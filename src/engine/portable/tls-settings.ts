@@ -1,4 +1,4 @@
-/** An entry's TLS settings in the form that Node takes. */
+/** The TLS settings of an entry in the form that Node takes. */
 import { DEFAULT_CIPHERS, type SecureContextOptions } from 'node:tls'
 import type { EngineTls } from '../contract.js'
 

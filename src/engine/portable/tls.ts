@@ -1,8 +1,8 @@
 /**
- * TLS of the portable engine: one of Node's own TLS servers for each certificate, none of which listens.
- * Which one a connection is for is read from its ClientHello before any of them sees it. So each keeps its
- * own protocol versions, ciphers, authorities and sessions, where Node's own SNI would choose a certificate
- * only, after everything else has been decided.
+ * TLS of the portable engine: one of Node's own TLS servers for each certificate, none of which listens. The
+ * server name in a connection's ClientHello (SNI) chooses the server before any of the servers sees the
+ * connection. So each entry keeps its own protocol versions, ciphers, authorities and sessions, where Node's
+ * own SNI would choose only a certificate, after everything else has been decided.
  */
 import type { Buffer } from 'node:buffer'
 import { constants } from 'node:crypto'
@@ -47,7 +47,7 @@ export class PortableTls {
 
   #find(name: string): Server {
     const dot = name.indexOf('.')
-    // In place of the star stands one label, which is not empty.
+    // The star stands for exactly one label, which is not empty.
     const wildcard = dot > 0 ? this.#byName.get(`*${name.slice(dot)}`) : undefined
     return this.#byName.get(name) ?? wildcard ?? this.#default
   }
@@ -61,8 +61,9 @@ export function transportOf(stream: NetSocket): NetSocket {
 }
 
 /**
- * Handshakes that begin: all that costs time in one, the signature, is done as soon as Node has the whole
- * ClientHello. So many of them in a turn, and the others in later turns, in their order.
+ * Handshakes that begin. The costly part of a handshake, the signature, is done as soon as Node has the whole
+ * ClientHello. MAX_TLS_HANDSHAKES_PER_TURN of them begin in a turn, and the others in later turns, in their
+ * order.
  */
 class Handshakes implements Waiting {
   readonly #waiting = new Map<NetSocket, () => void>()
@@ -93,12 +94,12 @@ class Handshakes implements Waiting {
   }
 }
 
-/** Of all servers of this thread. */
+/** One object for all servers of this thread. */
 const handshakes = new Handshakes()
 
 function makeServer(entry: EngineTls, handshakeTimeout: number, onSecure: (stream: TLSSocket) => void): Server {
-  // Node does not look at a certificate again when a session is resumed: one that has expired since would
-  // still count.
+  // Node does not look at a client's certificate again when a session is resumed: a certificate that has
+  // expired since would still count.
   const secureOptions = entry.requestCert && entry.rejectUnauthorized ? constants.SSL_OP_NO_TICKET : 0
   try {
     const options = { ...nodeTlsSettings(entry), secureOptions, handshakeTimeout, ALPNProtocols: ['http/1.1'] }
@@ -119,16 +120,17 @@ const CLIENT_HELLO = 1
 /** Of a record: type, version and length (section 5.1). Of a message: type and length (section 4). */
 const RECORD_HEAD = 5
 const MESSAGE_HEAD = 4
-/** Bytes of a ClientHello and the heads of its records. Those of clients have 200 to 2,000. */
+/** Bytes of a ClientHello and the heads of its records. Real clients send 200 to 2,000. */
 const MAX_HELLO_BYTES = 64 * 1024
 
 /**
- * Reads the name that a client asks for in its ClientHello, byte by byte if it comes so, each of which is
- * looked at once. OpenSSL reads the same bytes afterwards, and must not find a ClientHello where this does
- * not: the connection would be the default entry's, which may ask for less than the entry of that name. So
- * everything else than a ClientHello in handshake records, one behind the other, is invalid, also what
- * OpenSSL would take: alerts before it or between its records, empty records (RFC 8446, section 5.1, forbids
- * them), the form of SSL 2.0, which has no name.
+ * Reads the server name (SNI) that a client asks for in its ClientHello. The ClientHello may come in pieces
+ * of any length, and each byte is looked at once. OpenSSL reads the same bytes afterwards, and must not find
+ * a ClientHello where this class finds none: the connection would be the default entry's, which may ask for
+ * less than the entry of that name. So everything is invalid but a ClientHello in handshake records, one
+ * behind the other. Invalid is also what OpenSSL would take: alerts before the ClientHello or between its
+ * records, empty records (RFC 8446, section 5.1, forbids them), the form of SSL 2.0, which has no server
+ * name.
  */
 export class ClientHelloReader {
   readonly #hello = new GrowingBuffer()
@@ -138,8 +140,8 @@ export class ClientHelloReader {
   #left = 0
 
   /**
-   * Takes all bytes since the first one, and more of them each time. Gives the name in lower case, without
-   * the dot that an absolute one ends with; empty where there is none.
+   * Takes all bytes of the connection so far, more with each call. Gives the name in lower case, without the
+   * dot at the end of an absolute name; empty where the ClientHello has no name.
    */
   read(all: Buffer): Prologue<string> {
     const bytes = all.subarray(0, MAX_HELLO_BYTES)
@@ -160,7 +162,7 @@ export class ClientHelloReader {
       if (hello.length < MESSAGE_HEAD) continue
       const end = MESSAGE_HEAD + hello.readUIntBE(1, 3)
       if (end > MAX_HELLO_BYTES) return 'invalid'
-      // Whatever is behind it: that is for OpenSSL.
+      // Bytes behind the ClientHello are for OpenSSL.
       if (hello.length >= end) return nameIn(hello.subarray(MESSAGE_HEAD, end))
     }
     return bytes.length < MAX_HELLO_BYTES ? bytes.length + 1 : 'invalid'
@@ -187,7 +189,8 @@ function serverNameIn(hello: Buffer): string {
   while (at < end) {
     const type = hello.readUInt16BE(at)
     const length = hello.readUInt16BE(at + 2)
-    // Of its list, which can only hold one name of each type: the type of a host name is 0.
+    // The first name of the extension's list, which can hold only one name of each type: a host name has type
+    // 0.
     if (type === 0 && hello.readUInt8(at + 6) === 0) {
       const from = at + 9
       return hello.toString('latin1', from, from + hello.readUInt16BE(at + 7)).toLowerCase()

@@ -1,18 +1,18 @@
-/** Who subscribes to what: the portable engine's half of `publish`. */
+/** Which connections subscribe to which topics, for `publish` of the portable engine. */
 import type { ConnectionId } from '../contract.js'
 
-const NOBODY: ReadonlySet<ConnectionId> = new Set()
+const NO_SUBSCRIBERS: ReadonlySet<ConnectionId> = new Set()
 
 export class Topics {
   readonly #subscribers = new Map<string, Set<ConnectionId>>()
   readonly #topics = new Map<ConnectionId, Set<string>>()
 
-  /** False when it was subscribed already. */
+  /** False when the connection was subscribed already. */
   subscribe(id: ConnectionId, topic: string): boolean {
     return add(this.#topics, id, topic) && add(this.#subscribers, topic, id)
   }
 
-  /** False when it was not subscribed. */
+  /** False when the connection was not subscribed. */
   unsubscribe(id: ConnectionId, topic: string): boolean {
     return remove(this.#topics, id, topic) && remove(this.#subscribers, topic, id)
   }
@@ -30,7 +30,7 @@ export class Topics {
   }
 
   subscribers(topic: string): ReadonlySet<ConnectionId> {
-    return this.#subscribers.get(topic) ?? NOBODY
+    return this.#subscribers.get(topic) ?? NO_SUBSCRIBERS
   }
 }
 

@@ -1,62 +1,67 @@
 /**
- * Turns of the event loop on the portable engine: what a connection has had of the present one, and who waits
- * for the next.
+ * Turns of the event loop on the portable engine: what a connection has had of the present turn, and which
+ * connections wait for the next.
  */
 import { MAX_BYTES_PER_TURN, MAX_EVENTS_PER_TURN, MAX_REQUESTS_PER_TURN } from './turn-budget.js'
 
 /**
- * Milliseconds of one turn for those whose input has just come, all together, and as many for those who wait:
- * with more of them at once, some get their share in a later turn, in their order. Ten times what one of them
- * can use up, and little enough for all others not to notice.
+ * Milliseconds of one turn for all connections whose input has just come, and as many for all connections
+ * that wait: when there are more, some get their share in a later turn, in their order. Ten times what one
+ * connection can use up, and too little for the others to notice.
  */
 const MAX_TIME = 10
 
-/** Milliseconds of a piece of work, from which on its turn is watched. */
+/** A piece of work of this many milliseconds has its turn watched. */
 const LONG_TIME = 1
 
 /**
- * Pieces of work that begin before the loop is watched. Together they take a few milliseconds, since each
- * that takes longer has it watched; and a loop with little to do need not be watched in each turn.
+ * Pieces of work that begin before the loop is watched. Together they take a few milliseconds, since a longer
+ * piece has the loop watched at once; and a loop with little to do need not be watched in each turn.
  */
 const MAX_UNWATCHED = 16
 
 /**
- * So many that wait for their first share make a crowd: about as many as can have a whole one in MAX_TIME. In
- * a crowd, shares are smaller, so that nobody waits until all others have had whole ones.
+ * When this many connections wait for their first share, they are a crowd: about as many as can have a whole
+ * share in MAX_TIME. In a crowd, shares are smaller, so that no connection waits until all others have had
+ * whole shares.
  */
 const CROWD = 16
 const SHARES_IN_A_CROWD = 16
 
 /** Waits for a turn. */
 export interface Waiting {
-  /** Goes on, since its turn has come. */
+  /** Called when the connection's turn has come. */
   takeTurn(): void
 }
 
 /** The turns of this thread's event loop. One object for all servers, since they share the loop. */
 class Turns {
-  /** Changes between two turns, where `watch` was called in the first one. */
+  /** Changes between two turns, if `watch` was called in the first one. */
   number = 0
   #isWatched = false
   /**
-   * When the first piece of work of this turn began; the last one of all, while the loop is not watched.
-   * Where that was long ago, who comes waits until the end of this turn.
+   * When the first piece of work of this turn began; while the loop is not watched, when the latest piece of
+   * work began. When that was long ago, a connection whose input has just come waits until the end of this
+   * turn.
    */
   #start: number | undefined
   #unwatched = 0
-  /** Those that have had no share yet come first; both in the order in which they go on. */
+  /**
+   * Connections that have had no share (`#fresh`) come before those that have (`#spent`); each set in the
+   * order in which they go on.
+   */
   readonly #fresh = new Set<Waiting>()
   readonly #spent = new Set<Waiting>()
 
   /**
-   * Makes `number` change with the next turn. Who uses little of its budget need not call it: its count goes
-   * on where it was.
+   * Makes `number` change with the next turn. A connection that uses little of its budget need not call
+   * `watch`: its count goes on where it was.
    */
   watch(): void {
     if (this.#isWatched) return
     this.#isWatched = true
-    // Immediates run after everything that the system has reported was handled, so that others come first;
-    // one that is set by an immediate runs in the next turn.
+    // Immediates run when everything that the system has reported was handled, so that other connections come
+    // first; an immediate that is set by an immediate runs in the next turn.
     setImmediate(() => this.#begin())
   }
 
@@ -66,8 +71,8 @@ class Turns {
   }
 
   /**
-   * To be called where work begins for which nobody has waited. False when this turn has taken long: it is to
-   * wait as fresh.
+   * To be called before work that has not waited for a turn. False when this turn has taken long: the work is
+   * to wait as fresh.
    */
   mayBegin(): boolean {
     const now = performance.now()
@@ -80,31 +85,34 @@ class Turns {
     return now - this.#start < MAX_TIME
   }
 
-  /** To be called where that work has ended. */
+  /** To be called when work that `mayBegin` has allowed has ended. */
   noteEnd(): void {
     if (!this.#isWatched && this.#start !== undefined && performance.now() - this.#start >= LONG_TIME) this.watch()
   }
 
-  /** Calls back in the next turn, or in a later one when many wait: before all who wait for another share. */
+  /**
+   * Calls `takeTurn` in the next turn, or in a later one when many wait: before all connections that wait for
+   * another share.
+   */
   waitAsFresh(waiting: Waiting): void {
     if (this.isAwaitedBy(waiting)) return
     this.#fresh.add(waiting)
     this.watch()
   }
 
-  /** Likewise, behind all others: it has had a share. */
+  /** Likewise, behind all others, for a connection that has had a share. */
   wait(waiting: Waiting): void {
     if (this.isAwaitedBy(waiting)) return
     this.#spent.add(waiting)
     this.watch()
   }
 
-  /** Whether it waits. */
+  /** Whether the connection waits. */
   isAwaitedBy(waiting: Waiting): boolean {
     return this.#fresh.has(waiting) || this.#spent.has(waiting)
   }
 
-  /** It waits no more. */
+  /** Takes the connection out of both queues. */
   forget(waiting: Waiting): void {
     this.#fresh.delete(waiting)
     this.#spent.delete(waiting)
@@ -116,24 +124,24 @@ class Turns {
     this.#unwatched = 0
     const now = performance.now()
     try {
-      // Of those who come as fresh again and again, the others keep half of the time.
+      // Half of the time is for connections in `#spent`, however many come as fresh again and again.
       this.#callBack(this.#fresh, now + MAX_TIME / 2)
       this.#callBack(this.#spent, now + MAX_TIME)
     } finally {
-      // What comes now has a time of its own.
+      // Input that comes from here on has a time of its own.
       this.#start = undefined
       if (this.#fresh.size + this.#spent.size > 0) this.watch()
     }
   }
 
-  /** Calls one of them back in any case. */
+  /** Gives at least one connection its turn, however late it is. */
   #callBack(queue: Set<Waiting>, end: number): void {
     let left = queue.size
     for (const waiting of queue) {
       queue.delete(waiting)
       waiting.takeTurn()
       left -= 1
-      // Those who wait again are at the end of the set.
+      // Connections that wait again are at the end of the set.
       if (left <= 0 || performance.now() >= end) break
     }
   }
@@ -142,8 +150,8 @@ class Turns {
 export const turns = new Turns()
 
 /**
- * What one connection has used up of its turn. Bytes that are inflated are not counted here: zlib brings one
- * piece of 16 KiB in a turn (see Inflater).
+ * What one connection has used up of its turn. Inflated bytes are not counted here: zlib brings one piece of
+ * 16 KiB in a turn (see Inflater).
  */
 export class TurnBudget {
   bytes = 0
@@ -152,7 +160,7 @@ export class TurnBudget {
   #turn = turns.number
   #divisor = 1
 
-  /** To be called where a piece of work begins: the turn may be another one. */
+  /** To be called where a piece of work begins: a new turn may have begun. */
   renew(): void {
     if (this.#turn === turns.number) return
     this.#turn = turns.number
@@ -178,8 +186,8 @@ export class TurnBudget {
   }
 
   /**
-   * To be called where a piece of work ends. Who has used no half of anything keeps its count, and the loop
-   * need not be watched.
+   * To be called where a piece of work ends. A connection that has used less than half of each budget keeps
+   * its count, and the loop need not be watched.
    */
   settle(): void {
     const isLow =

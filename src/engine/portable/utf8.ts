@@ -1,9 +1,12 @@
 /** UTF-8 that comes in pieces. */
 import { type Buffer, isUtf8 } from 'node:buffer'
 
-/** Says of text that comes in pieces, as soon as it can be said, whether it is UTF-8. */
+/** Checks text that comes in pieces, and says at the first wrong byte that the text is not UTF-8. */
 export class Utf8Check {
-  /** Bytes of a character that are still to come, and between which values the next one of them must be. */
+  /**
+   * Bytes of a character that are still to come, and the values between which the next of these bytes must
+   * be.
+   */
   #needed = 0
   #lowest = 0x80
   #highest = 0xbf
@@ -13,7 +16,7 @@ export class Utf8Check {
     return this.#needed === 0
   }
 
-  /** False when what has come is not the beginning of any text. */
+  /** False when the pieces so far are not the beginning of any text. */
   push(piece: Buffer): boolean {
     let at = 0
     while (this.#needed > 0 && at < piece.length) {
@@ -26,7 +29,9 @@ export class Utf8Check {
     return true
   }
 
-  /** As the decoder of the Encoding Standard does (section 8.1.1), which is RFC 3629 to the same end. */
+  /**
+   * As the decoder of the Encoding Standard does (section 8.1.1); it accepts exactly what RFC 3629 allows.
+   */
   #pushByte(byte: number): boolean {
     if (this.#needed > 0) {
       if (byte < this.#lowest || byte > this.#highest) return false
@@ -38,7 +43,7 @@ export class Utf8Check {
     if (byte < 0x80) return true
     if (byte < 0xc2 || byte > 0xf4) return false
     this.#needed = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3
-    // No longer form than needed, no surrogates, nothing beyond U+10FFFF.
+    // These bounds exclude overlong forms, surrogates, and everything beyond U+10FFFF.
     if (byte === 0xe0) this.#lowest = 0xa0
     else if (byte === 0xf0) this.#lowest = 0x90
     else if (byte === 0xed) this.#highest = 0x9f

@@ -3,10 +3,10 @@
  *
  *   node examples/chat.mjs        then open http://localhost:7000
  *
- * POST /login gives a session cookie, without which the upgrade is refused. A room is a topic; what somebody
- * says goes to everybody in it, and joining and leaving are told by the same means. A real login would ask
- * for more than a name, and a server on the internet would use TLS, `Secure` cookies and `allowedOrigins`
- * with its own name.
+ * POST /login gives a session cookie, without which the upgrade is refused. A room is a topic; what one
+ * member says goes to all members, and joining and leaving are published to the same topic. A real login
+ * would ask for more than a name, and a server on the internet would use TLS, `Secure` cookies and
+ * `allowedOrigins` with its own name.
  */
 import { randomBytes } from 'node:crypto'
 import { WebSocketServer } from 'native-websocket-server'

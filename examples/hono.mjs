@@ -4,8 +4,8 @@
  *   node examples/hono.mjs        then: curl http://localhost:7000/api/notes, and npx wscat -c
  *   ws://localhost:7000/live
  *
- * What has no route of its own goes to Hono, or to any other framework that speaks `fetch`. A note that is
- * posted over HTTP reaches everybody who watches over WebSocket.
+ * A request without a route of its own goes to Hono, or to any other framework that speaks `fetch`. A note
+ * that is posted over HTTP reaches every client that watches over WebSocket.
  */
 import { Hono } from 'hono'
 import { WebSocketServer } from 'native-websocket-server'

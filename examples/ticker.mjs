@@ -1,10 +1,10 @@
 /**
- * A live ticker: whoever asks for a symbol gets its price, until the connection ends or the client has had
- * enough of it.
+ * A live ticker: a client that asks for a symbol gets its price, until the connection ends or the client
+ * unsubscribes.
  *
  *   node examples/ticker.mjs      then: npx wscat -c ws://localhost:7000/prices, and type +ACME or -ACME
  *
- * Each symbol is a topic. Prices are made only while somebody listens: `subscription` tells when the first
+ * Each symbol is a topic. Prices are made only while a client listens: `subscription` tells when the first
  * subscriber comes and when the last one leaves. A client that reads too slowly misses prices (`dropped`)
  * rather than filling the server's memory.
  */
@@ -28,7 +28,7 @@ const server = new WebSocketServer().ws('/prices', {
     if (subscribers === 0) {
       clearInterval(sources.get(symbol))
       sources.delete(symbol)
-      console.log(`Nobody listens to ${symbol} any more`)
+      console.log(`No client listens to ${symbol} any more`)
     }
   },
   dropped: (socket) => console.log(`${socket.id} is too slow, and misses a price`),
@@ -38,7 +38,7 @@ const server = new WebSocketServer().ws('/prices', {
 
 /** @param {string} symbol */
 function startSource(symbol) {
-  console.log(`Somebody listens to ${symbol}`)
+  console.log(`A client listens to ${symbol}`)
   let price = 100
   return setInterval(() => {
     price *= 1 + (Math.random() - 0.5) / 100

@@ -11,8 +11,8 @@
 
 namespace load {
 
-/// What is offered to the server. Both sides forget each message: that is what a server with shared windows
-/// does for everybody.
+/// The extension that is offered to the server. Both sides forget each message, as a server with shared
+/// windows does for all clients.
 extern const char *const deflate_offer;
 
 /// Whether an answer to the upgrade, headers and all, agrees to that.

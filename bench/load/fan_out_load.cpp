@@ -14,7 +14,7 @@ class FanOutLoad final : public Load {
   Figures run() override {
     Figures figures;
     figures.unit = "deliveries";
-    // The publisher comes last: by then everybody has subscribed.
+    // The publisher connects last: by then all others have subscribed.
     std::string subscribe = upgrade_request(options_, "/subscribe"), publish = upgrade_request(options_, "/publish");
     open_all(options_.connections, [&](std::uint32_t) -> const std::string & { return subscribe; });
     open_all(options_.connections + 1,
@@ -75,7 +75,7 @@ class FanOutLoad final : public Load {
     while (completed_ != publisher_->next_sent) {
       poll(100'000'000);
       if (now() > end) {
-        throw std::runtime_error("publications were not delivered to everybody within 10 seconds");
+        throw std::runtime_error("publications were not delivered to all subscribers within 10 seconds");
       }
     }
   }

@@ -1,5 +1,5 @@
 // The client's side of TLS, between bytes that come from the kernel and bytes that go to it. Certificates are
-// not checked: a benchmark's server has one that nobody signed.
+// not checked: a benchmark's server has one that no authority has signed.
 #pragma once
 
 #include <openssl/ssl.h>

@@ -4,7 +4,7 @@ import { spread } from './statistics.mjs'
 import { workNamed } from './works.mjs'
 
 /**
- * @typedef {object} Goal what this server's figure may be at most, as a ratio to somebody's in the same round
+ * @typedef {object} Goal what this server's figure may be at most, as a ratio to a rival's in the same round
  * @property {readonly string[]} works
  * @property {readonly (readonly [rival: string, ratio: number])[]} against
  * @property {number} [allowance] bytes beyond the first rival's, instead of a ratio

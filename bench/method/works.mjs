@@ -13,15 +13,14 @@
  * @property {string} title
  * @property {'echo' | 'fan-out' | 'connect' | 'idle'} mode of the load generator
  * @property {'cpu' | 'p99' | 'memory'} figure what contenders are compared by: server CPU per unit; 99th
- *   percentile of the
- *   latency, and server CPU, at half of the rate that the first contender can do; or resident bytes per
- *   connection
+ *   percentile of the latency, and server CPU, at half of the rate that the first contender can do; or
+ *   resident bytes per connection
  * @property {Unit} unit what is counted
  * @property {boolean} tls
  * @property {number} connections
  * @property {readonly string[]} arguments further ones, for the generator
  * @property {ServerMode} serverMode what the contender is asked to do
- * @property {readonly Entry[]} [entries] who takes part, when it is not everybody
+ * @property {readonly Entry[]} [entries] which contenders take part, when not all do
  * @property {boolean} [quick] part of quick runs too
  */
 

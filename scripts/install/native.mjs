@@ -131,8 +131,8 @@ function toolchainOf(upstream) {
 }
 
 /**
- * Everything that the addon is made from. Our own sources count by content; upstream's, which nobody edits,
- * by size and time.
+ * Everything that the addon is made from. Our own sources count by content; upstream's, which are never
+ * edited, by size and time.
  * @param {string} upstream
  */
 function inputsOf(upstream) {

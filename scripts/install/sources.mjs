@@ -31,7 +31,7 @@ export function findSources() {
   }
 
   if (!absentFile(upstreamDirectory)) return { directory: upstreamDirectory, missing: [], ...staleSubmodule() }
-  // Without a .git of our own, git would go looking in the folders above: somebody else's repository.
+  // Without a .git of our own, git would find another repository in the folders above.
   if (!existsSync(join(root, '.git'))) return { missing: [notAClone()] }
   const git = which('git')
   if (!git)

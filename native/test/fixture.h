@@ -84,6 +84,7 @@ class EchoEvents : public nws::ServerEvents {
   void on_open(const nws::SocketData &socket) override { opened.push_back(socket.id); }
   void on_message(const nws::SocketData &socket, std::string_view payload, bool is_binary) override {
     messages++;
+    messages_of[socket.id]++;
     to_send.push_back({socket.id, std::string(payload), is_binary ? OpCode::binary : OpCode::text});
   }
   void on_drain(const nws::SocketData &) override { drains++; }
@@ -122,6 +123,7 @@ class EchoEvents : public nws::ServerEvents {
   std::vector<std::string> pings, pongs;
   std::string remote_address;
   std::vector<std::pair<std::string, std::uint32_t>> dropped;
+  std::map<ConnectionId, int> messages_of;
   int messages = 0, drains = 0, lows = 0, fragment_drains = 0, exhausted = 0, writables = 0;
   std::string body;
 };

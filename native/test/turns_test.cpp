@@ -1,4 +1,6 @@
 // What one connection, and all of them, get in a turn of the loop.
+#include <algorithm>
+
 #include "fixture.h"
 
 namespace {
@@ -52,6 +54,32 @@ TEST("another client is answered before a flood is") {
     CHECK(witness->read_frame().payload == "me too");
     CHECK(fixture.events.messages <= static_cast<int>(6 * Turns::max_events));
   });
+}
+
+TEST("many clients that send as much as is read at once are read up to the total of a turn, one after the other") {
+  constexpr int count = 200;
+  constexpr std::size_t length = LIBUS_RECV_BUFFER_LENGTH;
+  Fixture fixture;
+  fixture.listen();
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < count; i++) {
+    clients.push_back(fixture.connect_websocket());
+  }
+  std::string frame = RawClient::frame(2, std::string(length - 8, 'x'));  // behind a head of 8 bytes
+  for (auto &client : clients) {
+    client->send(frame + frame);
+  }
+  int most = 0;
+  fixture.wait(
+      [&, before = fixture.events.messages]() mutable {
+        most = std::max(most, fixture.events.messages - before);
+        before = fixture.events.messages;
+        auto has_two = [](const auto &entry) { return entry.second == 2; };
+        return std::any_of(fixture.events.messages_of.begin(), fixture.events.messages_of.end(), has_two);
+      },
+      "a client's second message");
+  CHECK(most <= static_cast<int>(Turns::max_total_read / length));
+  CHECK(fixture.events.messages_of.size() == count);
 }
 
 TEST("frames of every length and kind may end a share, in pieces too") {

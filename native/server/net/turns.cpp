@@ -36,6 +36,7 @@ void Turns::begin_pass() {
   std::uint64_t now = pass();
   if (now != pass_) {
     pass_ = now;
+    readable_ = max_total_read;
     requests_left_ = max_total_requests;
     events_left_ = max_total_events;
     inflatable_ = max_total_inflated;
@@ -54,6 +55,11 @@ void Turns::forget(const TurnTaker *taker) {
   auto is_theirs = [taker](const Ticket &ticket) { return ticket.taker == taker; };
   std::erase_if(fresh_, is_theirs);
   std::erase_if(spent_, is_theirs);
+}
+
+bool Turns::may_read() {
+  begin_pass();
+  return readable_ > 0;
 }
 
 bool Turns::take_request(RequestShare &share) {

@@ -45,7 +45,9 @@ class Turns {
   /// last one when all of them exceed this. Some 2 ms of zlib.
   static constexpr std::size_t max_inflated = 1024 * 1024;
 
-  /// Of all connections in a pass: some 10 ms of each.
+  /// Of all connections in a pass: some 10 ms of each. Of what is read, where it is as slow as it can be (TLS
+  /// records of one byte, or chunks): some 40 ms.
+  static constexpr std::size_t max_total_read = 8 * 1024 * 1024;
   static constexpr std::uint32_t max_total_requests = 256;
   static constexpr std::uint32_t max_total_events = 16 * 1024;
   static constexpr std::size_t max_total_inflated = 8 * 1024 * 1024;
@@ -79,6 +81,9 @@ class Turns {
   /// Before the taker is destroyed.
   void forget(const TurnTaker *taker);
 
+  /// Whether one more socket may be read in this pass.
+  bool may_read();
+  void spend_read(std::size_t bytes) { readable_ -= bytes < readable_ ? bytes : readable_; }
   /// Whether one more request may begin in this pass; counts it.
   bool take_request(RequestShare &share);
   /// Events that a connection may have in this pass; 0 when all connections together have had theirs.
@@ -106,6 +111,7 @@ class Turns {
   std::deque<Ticket> fresh_, spent_;
   std::uint64_t idles_ = 0;
   std::uint64_t pass_ = 0;
+  std::size_t readable_ = max_total_read;
   std::uint32_t requests_left_ = max_total_requests;
   std::uint32_t events_left_ = max_total_events;
   std::size_t inflatable_ = max_total_inflated;

@@ -35,6 +35,9 @@ void read_ready(us_socket_t *socket) {
   char *buffer = static_cast<char *>(loop->data.recv_buf) + LIBUS_RECV_BUFFER_PADDING;
   int length = bsd_recv(us_poll_fd(&socket->p), buffer, LIBUS_RECV_BUFFER_LENGTH, 0);
   if (length > 0) {
+    if (Turns::current()) {
+      Turns::current()->spend_read(static_cast<std::size_t>(length));
+    }
     socket->context->on_data(socket, buffer, length);
   } else if (length == 0 && !us_socket_is_shut_down(0, socket)) {
     // The peer's FIN: there is nothing more to read.

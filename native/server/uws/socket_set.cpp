@@ -1,11 +1,13 @@
 #include "server/uws/socket_set.h"
 
+#include "server/net/turns.h"
 #include "server/uws/socket_dispatch.h"
 
 #ifdef __linux__
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #endif
@@ -79,11 +81,23 @@ void SocketSet::dispatch() {
   // iteration.
   std::array<epoll_event, 1024> ready;
   int count = epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), 0);
-  for (int i = 0; i < count; i++) {
+  auto end = ready.begin() + std::max(count, 0);
+  // The kernel gives sockets that stay ready in the same order each time: those that the last iteration did not
+  // get to are first now.
+  auto is_next = [this](const epoll_event &event) { return event.data.ptr == next_; };
+  if (auto next = next_ ? std::find_if(ready.begin(), end, is_next) : end; next != end) {
+    std::rotate(ready.begin(), next, end);
+  }
+  next_ = nullptr;
+  for (auto event = ready.begin(); event != end; ++event) {
     // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still
     // there.
-    auto *poll = static_cast<uv_poll_t *>(ready[static_cast<std::size_t>(i)].data.ptr);
-    std::uint32_t seen = ready[static_cast<std::size_t>(i)].events;
+    auto *poll = static_cast<uv_poll_t *>(event->data.ptr);
+    if (Turns *turns = Turns::current(); turns && !turns->may_read()) {
+      next_ = poll;
+      return;
+    }
+    std::uint32_t seen = event->events;
     int wanted = static_cast<int>(poll->io_watcher.pevents);
     if (wanted == 0) {
       continue;

@@ -44,6 +44,9 @@ class SocketSet {
   int descriptor_;
   /// Polls that wait for something.
   unsigned active_ = 0;
+  /// The poll that the next iteration begins with, because all had been read that a turn may read (turns.h).
+  /// It may have gone since: it is compared, and nothing else.
+  const void *next_ = nullptr;
 };
 
 }  // namespace nws

@@ -59,6 +59,8 @@ export const delivered = (maxPayloadLength) => row(2 * maxPayloadLength, 3 * max
 /** What compression adds: zlib's memory, and a message's compressed form. */
 export const zlib = row(44 * KiB, 300 * KiB)
 export const compressed = (maxPayloadLength) => row(1.125 * maxPayloadLength, 2.25 * maxPayloadLength)
+/** Messages of so many `clients` that are being inflated, to so many bytes: of each client. */
+export const inflating = (bytes, clients) => row((2 * bytes * Math.min(clients, 4)) / clients, 5.25 * bytes)
 /** So many bytes that wait to be sent, in messages of `shortest` bytes or more. */
 export const waiting = (bytes, shortest) => row(bytes * (1 + 10 / shortest), bytes * (1 + 400 / shortest))
 

@@ -19,16 +19,17 @@ interface Formulas
   extends Readonly<
     Record<'objects' | 'proxyHeader' | 'tls' | 'handshake' | 'head' | 'behind' | 'unreadBody' | 'collectedBody' | 'zlib', Formula>
   > {
-  readonly OPTIONS: { readonly maxPayloadLength: number; readonly maxRequestBodySize: number; readonly maxBackpressure: number }
+  readonly OPTIONS: Readonly<Record<'maxPayloadLength' | 'maxInflatedLength' | 'maxRequestBodySize' | 'maxBackpressure', number>>
   responses(bytes: number): Formula
-  frames(): Formula
+  frames(compressed?: number): Formula
   coming(bytes: number, maxPayloadLength: number): Formula
   compressed(maxPayloadLength: number): Formula
+  inflating(bytes: number, clients: number): Formula
   waiting(bytes: number, shortest: number): Formula
   sum(...formulas: Formula[]): Formula
 }
 const limits: Formulas = await import('../attack/limits.mjs' as string)
-const { maxPayloadLength, maxRequestBodySize, maxBackpressure } = limits.OPTIONS
+const { maxPayloadLength, maxInflatedLength, maxRequestBodySize, maxBackpressure } = limits.OPTIONS
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -46,6 +47,8 @@ interface Kind {
   readonly path?: string
   /** In pieces, each of which is sent when all clients have sent the one before. */
   readonly sends: () => readonly (string | Uint8Array)[]
+  /** Each waits for a frame of the server before the next one sends. */
+  readonly isAnswered?: boolean
   readonly holds: Formula
   /**
    * Bytes that each holds at least, so that the test cannot pass because nothing came. 0 where that is too
@@ -154,6 +157,20 @@ const KINDS: readonly Kind[] = [
     atLeast: 16 * KiB,
   },
   {
+    name: 'a socket paused in a compressed message',
+    clients: 100,
+    path: '/paused-deflate',
+    isAnswered: true,
+    sends: () => [
+      Buffer.concat([
+        binary('x'),
+        frame({ opcode: OPCODE.BINARY, payload: deflateMessage(filler(maxInflatedLength)), reserved: RSV1 }),
+      ]),
+    ],
+    holds: sum(objects, limits.frames(8 * KiB), limits.zlib, limits.inflating(maxInflatedLength, 100)),
+    atLeast: 0,
+  },
+  {
     name: 'a WebSocket that does not take what is echoed',
     clients: 20,
     path: '/echo',
@@ -227,7 +244,7 @@ async function settled(server: Child, clients: readonly RawClient[] = []): Promi
 describeEngines('memory of the server is within docs/limits.md for', (engine) => {
   test.each(KINDS)(
     '$name',
-    async ({ clients: count, port = 'plain', path, sends, holds, atLeast }) => {
+    async ({ clients: count, port = 'plain', path, sends, isAnswered = false, holds, atLeast }) => {
       const { key, cert } = localhostCertificate()
       const server = new Child('held-memory.mjs', {
         args: [engine, String(key), String(cert), String(RESPONSE)],
@@ -237,15 +254,18 @@ describeEngines('memory of the server is within docs/limits.md for', (engine) =>
       })
       const [plain, secure, proxied] = JSON.parse(await server.line('its ports'))
       const address = addressOf({ plain, secure, hello: secure, proxied }[port], '127.0.0.1', port === 'secure')
-      const headers = path === '/deflate' ? ['Sec-WebSocket-Extensions: permessage-deflate'] : []
+      const headers = path?.endsWith('deflate') ? ['Sec-WebSocket-Extensions: permessage-deflate'] : []
       const pieces = sends()
       const connect = () => (path === undefined ? RawClient.connect(address) : RawClient.open(address, { path, headers }))
       const hold = async (number: number) => {
         const clients: RawClient[] = []
         while (clients.length < number) clients.push(...(await Promise.all(Array.from({ length: 5 }, connect))))
-        for (const client of clients) client.pause()
+        if (!isAnswered) for (const client of clients) client.pause()
         for (const piece of pieces) {
-          for (const { socket } of clients) socket.write(piece)
+          for (const client of clients) {
+            client.socket.write(piece)
+            if (isAnswered) await client.frame()
+          }
           await settled(server, clients)
         }
         return clients

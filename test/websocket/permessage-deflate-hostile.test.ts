@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import type { CompressionOptions } from '../../src/index.js'
+import type { CompressionOptions, Socket } from '../../src/index.js'
 import { compressedText, deflateMessage, deflaterWithMemory, RSV1, textOf } from '../support/deflate.js'
 import { describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
 import { binary, closeCode, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
@@ -137,6 +137,57 @@ describeEngines('what is wrong with compressed messages', (engine) => {
 })
 
 describeEngines('what is odd about compressed messages, and right', (engine) => {
+  test.each(['shared', '32KB'] as const)(
+    'sockets that are paused in long messages let others have theirs, and get their own whole: %s',
+    async (decompressor) => {
+      const noise = randomBytes(20 * KiB).toString('hex')
+      const long = noise.repeat(60) // 2.4 MB: more than a turn's share
+      const paused = new Queue<Socket<{ isPaused: boolean }>>()
+      const [atPaused, atOthers] = [new Queue<string>(), new Queue<string>()]
+      const served = await serve<{ isPaused: boolean }>(engine, {
+        maxPayloadLength: 8 * MiB,
+        compression: { decompressor },
+        upgrade: () => ({ data: { isPaused: false } }),
+        message(socket, message) {
+          if (message === 'pause') {
+            socket.pause()
+            socket.data.isPaused = true
+            paused.push(socket)
+          } else if (message.length === long.length) {
+            ;(socket.data.isPaused ? atPaused : atOthers).push(String(message))
+          }
+        },
+      })
+      // With memory, the long message refers to the one before it.
+      const open = async (...between: Buffer[]) => {
+        const client = await RawClient.open(served, OFFER)
+        const compress = decompressor === 'shared' ? deflateMessage : deflaterWithMemory()
+        const compressed = async (message: string) =>
+          frame({ opcode: OPCODE.TEXT, payload: await compress(message), reserved: RSV1 })
+        client.write(await compressed(noise), ...between, await compressed(long))
+      }
+      for (let n = 0; n < 6; n++) await open(text('pause'))
+      const sockets = await paused.take(6, 'the sockets that pause')
+      for (let n = 0; n < 5; n++) await open()
+      for (const message of await atOthers.take(5, 'the messages of the others')) expect(message === long).toBe(true)
+      expect(atPaused.size).toBe(0)
+      for (const socket of sockets) socket.resume()
+      for (const message of await atPaused.take(6, 'the messages of those that were paused')) expect(message === long).toBe(true)
+    },
+  )
+
+  test('what waits compressed of clients that have reset their connections is not inflated', async () => {
+    const { served, received, closed } = await echoServer(engine, 4 * MiB)
+    const clients = await Promise.all(Array.from({ length: 30 }, () => RawClient.open(served, OFFER)))
+    const message = frame({ opcode: OPCODE.BINARY, payload: deflateMessage(Buffer.alloc(4 * MiB)), reserved: RSV1 })
+    // As much as is read at once.
+    for (const client of clients) client.write(...Array<Buffer>(14).fill(message))
+    await Promise.all(clients.map((client) => client.flushed()))
+    for (const client of clients) client.reset()
+    for (const code of await closed.take(30, 'the close events')) expect(code).toBe(1006)
+    expect(received.length).toBeLessThan(100)
+  })
+
   test.each([1, 2, 7, 50])('fragments of %i bytes with Pings in between', async (size) => {
     const { served } = await echoServer(engine, MiB)
     const client = await RawClient.open(served, OFFER)

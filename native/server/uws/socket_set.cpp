@@ -82,8 +82,8 @@ void SocketSet::dispatch() {
   std::array<epoll_event, 1024> ready;
   int count = epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), 0);
   auto end = ready.begin() + std::max(count, 0);
-  // The kernel gives sockets that stay ready in the same order each time: those that the last iteration did not
-  // get to are first now.
+  // The kernel gives sockets that stay ready in the same order each time: those that the last iteration did
+  // not get to are first now.
   auto is_next = [this](const epoll_event &event) { return event.data.ptr == next_; };
   if (auto next = next_ ? std::find_if(ready.begin(), end, is_next) : end; next != end) {
     std::rotate(ready.begin(), next, end);

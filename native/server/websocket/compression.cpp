@@ -96,6 +96,22 @@ Inflater::~Inflater() { inflateEnd(&stream_); }
 
 void Inflater::reset() { inflateReset(&stream_); }
 
+std::string_view Inflater::window(ScratchBuffer &out) {
+  constexpr std::size_t max_window = 32 * 1024;  // of deflate (RFC 1951, section 2)
+  out.grow(max_window, 0);
+  uInt length = 0;
+  // Fails for an invalid stream alone.
+  inflateGetDictionary(&stream_, reinterpret_cast<Bytef *>(out.data()), &length);
+  return {out.data(), length};
+}
+
+void Inflater::reset_to(std::string_view window) {
+  inflateReset(&stream_);
+  if (!window.empty()) {
+    expect_memory(inflateSetDictionary(&stream_, input(window), static_cast<uInt>(window.length())));
+  }
+}
+
 Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::size_t share, ScratchBuffer &out,
                            Progress &progress) {
   using State = Inflated::State;
@@ -225,9 +241,14 @@ Inflater &Compression::own_inflater() {
   return *inflater_;
 }
 
+void Compression::keep_window(std::size_t share) {
+  shared_.window = share == no_share_limit ? std::string_view() : own_inflater().window(shared_.window_memory);
+}
+
 Inflated Compression::decompress(std::string_view message, std::size_t limit, std::size_t share) {
   shared_.progress = {};
   if (agreed_.decompressor.takeover) {
+    keep_window(share);
     return own_inflater().inflate(message, limit, share, shared_.inflated, shared_.progress);
   }
   Inflater &inflater = shared_.inflater();
@@ -241,7 +262,9 @@ Inflated Compression::decompress(std::string_view message, std::size_t limit, st
 std::unique_ptr<CompressedMessage> Compression::put_off(std::string_view message, int op_code) {
   auto put_off = std::make_unique<CompressedMessage>(CompressedMessage{std::string(message), op_code, shared_.progress});
   put_off->inflated = std::move(shared_.inflated);
-  if (!agreed_.decompressor.takeover) {
+  if (agreed_.decompressor.takeover) {
+    put_off->window = shared_.window;
+  } else {
     put_off->inflater = shared_.take_inflater();
   }
   return put_off;
@@ -249,6 +272,10 @@ std::unique_ptr<CompressedMessage> Compression::put_off(std::string_view message
 
 Inflated Compression::decompress(CompressedMessage &message, std::size_t limit, std::size_t share) {
   if (agreed_.decompressor.takeover) {
+    if (message.progress.read == 0) {
+      keep_window(share);
+      message.window = shared_.window;
+    }
     return own_inflater().inflate(message.payload, limit, share, message.inflated, message.progress);
   }
   if (!message.inflater) {
@@ -259,6 +286,19 @@ Inflated Compression::decompress(CompressedMessage &message, std::size_t limit, 
     shared_.give_back(std::move(message.inflater));
   }
   return inflated;
+}
+
+void Compression::restart(CompressedMessage &message) {
+  if (message.progress.read > 0 && agreed_.decompressor.takeover) {
+    own_inflater().reset_to(message.window);
+  }
+  if (message.inflater) {
+    shared_.give_back(std::move(message.inflater));
+  }
+  message.window = {};
+  message.inflated = {};
+  message.progress = {};
+  message.checked_text = 0;
 }
 
 std::optional<std::string_view> CompressedPublishCache::find(std::uint32_t number, int window_bits, std::string_view message) {

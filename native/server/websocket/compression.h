@@ -49,6 +49,9 @@ struct CompressionAgreement {
 /// grows a little.
 constexpr std::size_t max_compressed_length(std::size_t length) { return length + (length + 7) / 8 + 64; }
 
+/// The share of a message that is inflated in one step, whatever it costs.
+constexpr std::size_t no_share_limit = SIZE_MAX;
+
 /// Memory that is used again and again, and not initialised.
 class ScratchBuffer {
  public:
@@ -127,6 +130,10 @@ class Inflater {
   /// is good for nothing until it is reset.
   Inflated inflate(std::string_view message, std::size_t limit, std::size_t share, ScratchBuffer &out, Progress &progress);
   void reset();
+  /// What messages refer to: the end of what was inflated last, at most 32 KiB. Copied into `out`.
+  std::string_view window(ScratchBuffer &out);
+  /// Begins anew behind what `window` gave.
+  void reset_to(std::string_view window);
 
  private:
   z_stream stream_{};
@@ -140,6 +147,8 @@ struct CompressedMessage {
   ScratchBuffer inflated = {};
   /// What has begun it; null where the connection keeps a decompressor of its own, and before the first step.
   std::unique_ptr<Inflater> inflater = {};
+  /// Of a decompressor that the connection keeps: its window before the first step, to begin anew from.
+  std::string window = {};
   /// Of a text: bytes that are known to be valid UTF-8.
   std::uint32_t checked_text = 0;
   /// One of FrameTurn's, while it is inflated in steps.
@@ -158,6 +167,9 @@ class SharedCompression {
   void give_back(std::unique_ptr<Inflater> inflater);
 
   ScratchBuffer deflated, inflated;
+  /// Of the decompressor that a connection keeps, before the message that is in `inflated`.
+  ScratchBuffer window_memory;
+  std::string_view window;
   /// Of the message that is in `inflated`.
   Inflater::Progress progress;
 
@@ -188,16 +200,20 @@ class Compression {
   std::optional<std::string_view> compress(std::string_view message);
   /// A fragment of a message, which must be sent in this form: earlier fragments may be missing nothing.
   std::string_view compress_fragment(std::string_view data, bool last);
-  /// The first step of a message; the last one, where that is whole or has failed.
+  /// The first step of a message; the last one, where that is whole or has failed, which it is where `share`
+  /// is no_share_limit.
   Inflated decompress(std::string_view message, std::size_t limit, std::size_t share);
   /// The message of which `decompress` has just given `more`.
   std::unique_ptr<CompressedMessage> put_off(std::string_view message, int op_code);
   /// A step of a message that was put off, the first one included. What is returned is the message's own.
   Inflated decompress(CompressedMessage &message, std::size_t limit, std::size_t share);
+  /// Throws away what the message has inflated to: its next step is the first one again.
+  void restart(CompressedMessage &message);
 
  private:
   Deflater &own_deflater();
   Inflater &own_inflater();
+  void keep_window(std::size_t share);
 
   SharedCompression &shared_;
   CompressionAgreement agreed_;

@@ -47,7 +47,10 @@ class FrameReader final : private TurnTaker {
   }
 
   /// The connection is not paused any more, and waits.
-  void go_on(WebSocket *ws) { wait(ws, ws->getUserData()->id, true); }
+  void go_on(WebSocket *ws) {
+    std::erase(paused_with_place_, ws->getUserData()->id);
+    wait(ws, ws->getUserData()->id, true);
+  }
 
   /// Nothing more is delivered of the connection: what waits is thrown away, and it is read again.
   void drop_waiting(WebSocket *ws) {
@@ -61,6 +64,7 @@ class FrameReader final : private TurnTaker {
   /// The connection has ended.
   void forget(const SocketData &data) {
     if (data.waits) {
+      std::erase(paused_with_place_, data.id);
       unparsed_.erase(data.id);
       give_places();
     }
@@ -81,10 +85,14 @@ class FrameReader final : private TurnTaker {
     auto *ws = static_cast<WebSocket *>(entry->socket);
     found->second.set_queued(false);
     if (ws->getUserData()->paused) {
-      // `resume` asks for a turn once more, and others may inflate meanwhile.
-      if (found->second.message) {
-        found->second.message->place.reset();
+      // `resume` asks for a turn once more. Others may need the place meanwhile.
+      if (found->second.message && found->second.message->place) {
+        paused_with_place_.push_back(id);
       }
+      return;
+    }
+    if (ws->getUserData()->compression && ReadControl::is_reset(ws)) {
+      frames::cut<SSL>(ws);  // a short message may inflate to a long one, for a client that has gone
       return;
     }
     // Its events may end the connection, and would take the input with it.
@@ -180,7 +188,7 @@ class FrameReader final : private TurnTaker {
   /// Whether the message may be inflated: it is short, or has a place, if only from now on.
   bool take_place(CompressedMessage &message) {
     if (FrameTurn::needs_place(message.payload.length()) && !message.place) {
-      if (!turn_.has_place()) {
+      if (!turn_.has_place() && !free_place()) {
         return false;
       }
       message.place = turn_.take_place();
@@ -190,7 +198,7 @@ class FrameReader final : private TurnTaker {
 
   /// To those that wait for one, in their order, as far as there are any. After whatever gives one back.
   void give_places() {
-    while (!without_place_.empty() && turn_.has_place()) {
+    while (!without_place_.empty() && (turn_.has_place() || free_place())) {
       ConnectionId id = without_place_.front();
       without_place_.pop_front();
       auto *entry = connections_.find(id);
@@ -202,6 +210,20 @@ class FrameReader final : private TurnTaker {
     }
   }
 
+  /// Takes the place of the connection that has been paused with one for longest. Its message is inflated
+  /// from the beginning when it goes on. False when there is none.
+  bool free_place() {
+    if (paused_with_place_.empty()) {
+      return false;
+    }
+    ConnectionId id = paused_with_place_.front();
+    paused_with_place_.pop_front();
+    CompressedMessage &message = *unparsed_.at(id).message;
+    static_cast<WebSocket *>(connections_.find(id)->socket)->getUserData()->compression->restart(message);
+    message.place.reset();
+    return true;
+  }
+
   ConnectionTable &connections_;
   Turns &turns_;
   FrameTurn turn_;
@@ -209,6 +231,8 @@ class FrameReader final : private TurnTaker {
   /// Whose compressed message waits until one of FrameTurn's places is free. Connections may have gone since:
   /// a place goes to the next one then.
   std::deque<ConnectionId> without_place_;
+  /// Connections that are paused while their message has a place: no more than there are places.
+  std::deque<ConnectionId> paused_with_place_;
 };
 
 template <bool SSL>

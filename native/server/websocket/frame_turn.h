@@ -66,7 +66,7 @@ class FrameTurn {
   /// Whether a message of this length, compressed, needs a place to be inflated.
   static constexpr bool needs_place(std::size_t length) { return length > max_short; }
   /// The cost of one step of such a message.
-  static constexpr std::size_t step(std::size_t length) { return needs_place(length) ? Turns::max_inflated : SIZE_MAX; }
+  static constexpr std::size_t step(std::size_t length) { return needs_place(length) ? Turns::max_inflated : no_share_limit; }
   bool has_place() const { return *inflating_ < max_inflating; }
   /// Whether something may be inflated in this turn.
   bool may_inflate() const { return turns_.may_inflate(); }

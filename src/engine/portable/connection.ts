@@ -16,6 +16,7 @@ import { type HeldMessage, MessageInFragments } from './fragments.js'
 import { FrameReader } from './frames.js'
 import { IdleTracker } from './idle-tracker.js'
 import type { PacedInput } from './input.js'
+import { transportOf } from './tls.js'
 import type { Traffic } from './traffic.js'
 
 /** Seconds between the ping and the idle timeout: half of it, and at most this. */
@@ -102,6 +103,11 @@ export class PortableConnection {
       this.#errorCode ??= closeCodeOf(error)
     })
     socket.on('close', (code, reason) => {
+      // A short compressed message may inflate to a long one, for a client that has gone.
+      if (this.#compresses && wasReset(stream)) {
+        this.#frames.close()
+        input.discard()
+      }
       // Input that came before the end is delivered before the end.
       input.drain(() => {
         this.#frames.close()
@@ -334,11 +340,14 @@ export class PortableConnection {
     this.#socket.terminate()
   }
 
-  /**
-   * Called every second or so, with the time. A connection that is closing has the 30 seconds of its
-   * handshake instead.
-   */
-  checkSilence(now: number): void {
+  /** Called every second or so, with the time. */
+  check(now: number): void {
+    if (this.#compresses) this.#input.probe()
+    this.#checkSilence(now)
+  }
+
+  /** A connection that is closing has the 30 seconds of its handshake instead. */
+  #checkSilence(now: number): void {
     const { idleTimeout, sendPings } = this.#limits
     if (idleTimeout === 0 || !this.isOpen || this.#input.isPaused) return
     const isBehind = this.bufferedAmount > this.#unreported
@@ -352,6 +361,11 @@ export class PortableConnection {
       this.#socket.ping()
     }
   }
+}
+
+/** Whether the client, or its system, has reset the connection, rather than ended it. */
+function wasReset(stream: NetSocket): boolean {
+  return (stream.errored ?? transportOf(stream).errored) !== null
 }
 
 function sizeOf(data: Payload): number {

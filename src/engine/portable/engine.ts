@@ -282,7 +282,7 @@ class PortableServer implements EngineServer {
 
   #sweep(): void {
     const now = performance.now()
-    for (const connection of this.#connections.values()) connection.checkSilence(now)
+    for (const connection of this.#connections.values()) connection.check(now)
     this.#exchanges.probe()
     this.#noteDescriptors(hasDescriptorLeft())
   }

@@ -61,7 +61,7 @@ describe('the development certificate', () => {
     expect(readFileSync(key, 'utf8')).toMatch(/^-----BEGIN PRIVATE KEY-----\n/)
   })
 
-  test.skipIf(process.platform === 'win32')('keeps the key from everyone but its owner', () => {
+  test.skipIf(process.platform === 'win32')('makes the key readable by its owner alone', () => {
     ensureCertificate(key, cert)
     expect((statSync(key).mode & 0o777).toString(8)).toBe('600')
   })

@@ -24,7 +24,7 @@ async function failure(args: readonly string[], options: RunOptions = {}): Promi
   return stderr.slice('native-websocket-server: '.length, -1)
 }
 
-/** A port that somebody else listens on. */
+/** A port that another server listens on. */
 async function takenPort(): Promise<number> {
   const other = createServer()
   onTestFinished(() => void other.close())
@@ -274,7 +274,7 @@ describeEngines('the command as a server', (engine) => {
     expect((await command.running.result()).code).toBe(0)
   })
 
-  test('goes on serving when nobody reads its output any more', async () => {
+  test('goes on serving when the reader of its output has gone', async () => {
     const command = await startCommand(engine)
     command.running.process.stdout?.destroy()
     const client = await Client.open(command)

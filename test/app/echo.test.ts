@@ -67,7 +67,7 @@ describeEngines('the echo application', (engine) => {
     expect(await client.messages.take(messages.length, 'the echoes')).toEqual(messages)
   })
 
-  test('greets on every path, and tells each client of nobody else', async () => {
+  test('greets on every path, and tells each client of no other', async () => {
     const echo = await startEcho(engine)
     const [one, other] = await Promise.all([Client.open(echo, '/'), Client.open(echo, '/some/other/path?query')])
     for (const client of [one, other]) expect(await client.next('the welcome')).toBe(WELCOME)
@@ -140,7 +140,7 @@ describeEngines('the echo application', (engine) => {
     expect(closeCode(received)).toBe(1013)
     expect(received.payload.subarray(2).toString()).toBe('too many echoes wait unread')
 
-    expect(await (await Client.open(echo)).next('the welcome of somebody else')).toBe(WELCOME)
+    expect(await (await Client.open(echo)).next('the welcome of another client')).toBe(WELCOME)
   })
 
   test('names the engine first, and then where to connect', async () => {

@@ -1,4 +1,4 @@
-// What witnesses speak with: the clients that everybody uses.
+// The clients that witnesses speak with: those that most programs use.
 import { Buffer } from 'node:buffer'
 import { once } from 'node:events'
 import { Agent as HttpAgent, request as requestHttp } from 'node:http'

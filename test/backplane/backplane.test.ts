@@ -51,7 +51,7 @@ async function joined(
 }
 
 describeEngines('a backplane', (engine) => {
-  test('gets everything that is published here, whether or not somebody here subscribes', async () => {
+  test('gets everything that is published here, whether or not a socket here subscribes', async () => {
     const backplane = new Recorder()
     const { served, join } = await joined(engine, backplane)
     const { socket, client } = await join()
@@ -78,7 +78,7 @@ describeEngines('a backplane', (engine) => {
     const [first, second] = backplane.published.map(([, data]) => data)
     expect(first).toEqual(new Uint8Array([2, 3]))
     expect(second).toEqual(new Uint8Array([3, 4]))
-    // Nobody else's memory is behind them: they can be transferred whole.
+    // Each has memory of its own, and can be transferred whole.
     expect((first as Uint8Array).buffer.byteLength).toBe(2) // bytes were published
   })
 

@@ -54,7 +54,7 @@ async function serveLong(engine: EngineName, { secure, handlers = {}, cleanup }:
   return { served, answered, unanswered }
 }
 
-/** By then the server has read what it can of everybody. */
+/** By then the server has read what it can of all clients. */
 async function settled(served: Served): Promise<void> {
   for (let n = 0; n < 3; n++) expect((await http(served, '/short')).status).toBe(200)
 }

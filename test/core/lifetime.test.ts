@@ -122,7 +122,7 @@ describeEngines('garbage collection', (engine) => {
     expect(await run(engine, 'collect closed sockets', '--expose-gc')).toEqual(clean(0, 'collected', 'exit'))
   })
 
-  test('leaves alone a server that listens and that nobody refers to', async () => {
+  test('leaves alone a server that listens and that the program no longer refers to', async () => {
     expect(await run(engine, 'serve without a reference', '--expose-gc')).toEqual(clean(0, 'echo', 'exit'))
   })
 

@@ -230,7 +230,7 @@ describeEngines('listening', (engine) => {
     expect(clients[2]?.messages.size).toBe(0)
   })
 
-  test('the port is free again after close, and answers nobody', async () => {
+  test('the port is free again after close, and accepts no connection', async () => {
     const first = await serve(engine)
     await Client.open(first)
     await first.server.close()

@@ -24,7 +24,7 @@ const obstacle =
       : ''
 
 describeEngines('running out of file descriptors', (engine) => {
-  test.runIf(obstacle === '')(`harms nobody who is connected, and ends when some leave${obstacle}`, async () => {
+  test.runIf(obstacle === '')(`harms no connected client, and ends when some leave${obstacle}`, async () => {
     const child = new Child('descriptors.mjs', { args: [engine], descriptors: DESCRIPTORS })
     const served = addressOf(Number(await child.line('its port')))
 
@@ -53,14 +53,16 @@ describeEngines('running out of file descriptors', (engine) => {
     expect(busy).toBeLessThan(50)
 
     // A second has passed with clients that wait or are refused. A shortage is spoken of once; only after
-    // somebody was accepted (a descriptor may have become free meanwhile) can there be another.
+    // another client was accepted (a descriptor may have become free meanwhile) can there be another
+    // shortage.
     const said = await child.lines.take(child.lines.size, 'what was said')
     const count = (what: string): number => said.filter((line) => line.startsWith(what)).length
     expect(count('onError')).toBeLessThanOrEqual(count('open'))
 
     for (const client of waiting) client.vanish()
     for (const client of open.splice(1, 10)) client.socket.terminate()
-    // Whoever waited may be accepted now, and may cause a shortage of its own before it is found to be gone.
+    // A client that waited may be accepted now, and may cause a shortage of its own before it is found to be
+    // gone.
     for (let closed = 0; closed < 10; ) if ((await child.line('an event')) === 'close') closed++
     for (let n = 0; n < 3; n++) {
       const late = await Client.open(served)

@@ -149,7 +149,7 @@ describeEngines('the PROXY protocol', (engine) => {
     })
   }
 
-  test('a client that goes in the middle of the header, or resets, harms nobody', async () => {
+  test('a client that goes in the middle of the header, or resets, harms no other', async () => {
     const served = await serveBehindProxy(engine)
     for (const leave of ['end', 'vanish', 'reset'] as const) {
       const client = await RawClient.connect(served)

@@ -32,10 +32,13 @@ afterEach(() => {
 })
 
 describe('the engine is', () => {
-  test.each([undefined, ''])('native where it loads and nobody says otherwise (variable: %j)', (variable) => {
-    given(variable, 'built')
-    expect(selectEngine(undefined)).toEqual({ engine: nativeEngine, reason: undefined })
-  })
+  test.each([undefined, ''])(
+    'native where it loads and neither option nor variable names an engine (variable: %j)',
+    (variable) => {
+      given(variable, 'built')
+      expect(selectEngine(undefined)).toEqual({ engine: nativeEngine, reason: undefined })
+    },
+  )
 
   test('portable where native does not load, with the reason', () => {
     given(undefined, 'absent')

@@ -76,7 +76,7 @@ export function politeClient(random, target) {
 export function rawClient(random, target) {
   const parts = []
   if (random.chance(target.proxied ? 0.9 : 0.03)) parts.push(proxyHeader(random))
-  // Most speak WebSocket alone, some HTTP before it, and some send more requests than anybody answers at
+  // Most speak WebSocket alone, some HTTP before it, and some send more requests than a server answers at
   // once.
   const requests = random.chance(0.8) ? 0 : random.int(random.chance(0.9) ? 6 : 300)
   // Many are all the same: to make each would take longer than to answer it.

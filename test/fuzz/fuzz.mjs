@@ -17,7 +17,7 @@ const GENERATION = 1500
 const random = new Random(Number(seed))
 const world = new World(random, engine)
 
-// Where nobody takes a handler's error, it ends here, as it should. Nothing else may.
+// A handler's error that neither `error` nor `onError` takes ends here, as it should. Nothing else may.
 process.on('uncaughtException', (error) => world.reported(error, 'uncaughtException'))
 process.on('unhandledRejection', (error) => world.fail('unhandledRejection', error))
 
@@ -39,7 +39,7 @@ async function keepCalling(until) {
 
 async function generation(end) {
   const states = Array.from({ length: 1 + random.int(3) }, () => world.makeServer())
-  world.act(10) // nobody listens yet
+  world.act(10) // no server listens yet
   const targets = (await Promise.all(states.map((state) => world.listen(state)))).filter((target) => target !== undefined)
   const until = Math.min(end, performance.now() + GENERATION)
   if (targets.length > 0) {

@@ -111,7 +111,7 @@ const JUNK = [
   lying,
 ]
 
-/** Its memory belongs to somebody else by now. */
+/** Its memory was transferred away. */
 function detached() {
   const bytes = new Uint8Array(10)
   structuredClone(bytes.buffer, { transfer: [bytes.buffer] })

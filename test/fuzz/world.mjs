@@ -75,7 +75,10 @@ export class World {
     this.fail(`${what} gave an undocumented error`, error)
   }
 
-  /** What reaches `onError`, `error`, or nobody: our handlers' errors, and what is said of their answers. */
+  /**
+   * What reaches `onError`, `error`, or becomes an uncaught exception: our handlers' errors, and errors about
+   * their responses.
+   */
   reported(error, what) {
     this.counts.errors += 1
     if (!(error instanceof Error)) this.fail(`${what} got what is no error`, error)
@@ -307,7 +310,7 @@ export class World {
     return this.random.chance(0.7)
   }
 
-  /** Joins nobody: what it is given comes back later, under another topic. */
+  /** Connects to no other server: what it is given comes back later, under another topic. */
   #backplane() {
     const { random } = this
     let deliver

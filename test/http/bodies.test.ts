@@ -149,7 +149,7 @@ describeEngines('a request body', (engine) => {
     expect(await read.next('the body')).toBe('and more')
   })
 
-  test('that nobody reads is thrown away, and the connection goes on', async () => {
+  test('that its handler does not read is thrown away, and the connection goes on', async () => {
     const seen = new Queue<ServerRequest>()
     const served = await withRoutes(engine, (server) =>
       server.post('/ignore', (incoming) => {
@@ -327,7 +327,7 @@ describeEngines('Expect: 100-continue', (engine) => {
     expect((await client.response()).body.toString()).toBe('again')
   })
 
-  test('is not answered for a body that nobody wants, and the connection ends', async () => {
+  test('is not sent for a body that the handler does not read, and the connection ends', async () => {
     const served = await withRoutes(engine, (server) => server.post('/', () => new Response('no', { status: 403 })), {
       maxRequestBodySize: 1000,
     })

@@ -162,7 +162,7 @@ describeEngines('a Content-Length of the handler', (engine: EngineName) => {
     ['too long by a second request’s answer', 1, ['0', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'], /bytes or more/],
     ['not empty', 0, ['', '0'], /has 1 bytes or more/],
   ])(
-    'ends the connection when a stream turns out %s, so that nobody takes it for whole',
+    'ends the connection when a stream turns out %s, so that the client does not take it for whole',
     async (_what, announced, pieces, message) => {
       const { served, errors } = await serveAt(() => announcing(announced, streamOf(...pieces)))
       const client = await RawClient.connect(served)
@@ -197,7 +197,7 @@ describeEngines('a Content-Length of the handler', (engine: EngineName) => {
     await expectReport(served, errors, message)
   })
 
-  test('that is wrong ends the connection of a request whose body still comes, and whoever reads that is told', async () => {
+  test('that is wrong ends the connection of a request whose body still comes, and the reader of that body gets an error', async () => {
     const readings = new Queue<{ reading: Promise<string> }>()
     const { served, errors } = await serveAt((incoming) => {
       const reading = incoming.text()

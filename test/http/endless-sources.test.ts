@@ -97,7 +97,7 @@ describeEngines('a source that is always ready gives way to others', (engine) =>
     const chunk = Buffer.alloc(64)
     const served = await serve(engine, {
       open: (socket) => {
-        // Nobody listens to it any more when the pipeline has ended, and its client goes without a closing
+        // It has no listener any more when the pipeline has ended, and its client goes without a closing
         // handshake.
         const stream = duplex(socket).on('error', sent.reject)
         const source = Readable.from(chunks(meter, chunk))

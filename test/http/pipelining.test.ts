@@ -136,7 +136,7 @@ describeEngines('requests that do not wait for answers', (engine) => {
     expect(seen).toEqual(['POST /1', 'GET /2'])
   })
 
-  test('never take a body for a request where nobody can tell that it is one', async () => {
+  test('never take a body for a request behind a malformed head', async () => {
     const { served, seen } = await recording(engine)
     const evil = get('/evil')
     for (const field of [': x', ':', 'X: a\rb', 'X: a\r']) {
@@ -301,7 +301,7 @@ describeEngines('requests that do not wait for answers', (engine) => {
     }
     const handlers = { upgrade: never }
     const served = await serve(engine, handlers, { path: '/socket', routes: (server) => server.any('/never', never) })
-    // Behind the last one comes a body that nobody reads, in which FIN has its place.
+    // Behind the last request comes a body that its handler does not read, in which FIN has its place.
     const body = request('POST', '/never', 'Content-Length: 1000000')
     for (const first of [get('/never'), handshake({ path: '/socket' }), body]) {
       for (const leave of ['vanish', 'reset'] as const) {
@@ -330,7 +330,7 @@ describeEngines('requests that do not wait for answers', (engine) => {
     },
   )
 
-  test('that are too many to keep do not fill the memory, and disturb nobody', async () => {
+  test('that are too many to keep do not fill the memory, and disturb no other client', async () => {
     const gate = new Deferred()
     const started = new Queue<true>()
     const served = await serve(

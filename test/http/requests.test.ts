@@ -95,7 +95,7 @@ describeEngines('routes', (engine) => {
     expect((await http(served, '/room/x/user')).status).toBe(404)
   })
 
-  test('a malformed percent escape in a parameter disturbs nobody', async () => {
+  test('a malformed percent escape in a parameter disturbs no other request', async () => {
     const served = await withRoutes(engine, (server) => server.get('/item/:id', ({ params }) => new Response(params.id)))
     expect((await http(served, '/item/%E0%A4%A')).status).toBeLessThan(500)
     expect((await http(served, '/item/7')).body.toString()).toBe('7')
@@ -299,7 +299,7 @@ describeEngines('connections', (engine) => {
     await client.closed()
   })
 
-  test('a request body that nobody reads does not get in the way of the next request', async () => {
+  test('a request body that its handler does not read does not get in the way of the next request', async () => {
     const served = await withRoutes(engine, (server) => server.any('/any', ({ method }) => new Response(method)))
     const client = await RawClient.connect(served)
     const body = 'x'.repeat(100_000)
@@ -342,7 +342,7 @@ describeEngines('connections', (engine) => {
     expect((await client.response()).status).toBe(200)
   })
 
-  test('the signal aborts when the client leaves, and a late answer harms nobody', async () => {
+  test('the signal aborts when the client leaves, and a late response does no harm', async () => {
     const requests = new Queue<ServerRequest>()
     const gate = new Deferred()
     const answered = new Deferred()
@@ -383,7 +383,7 @@ describeEngines('connections', (engine) => {
     expect(signal.aborted).toBe(false)
   })
 
-  test('a client that leaves in the middle of a request disturbs nobody', async () => {
+  test('a client that leaves in the middle of a request disturbs no other client', async () => {
     const served = await withRoutes(engine, () => {})
     for (const part of ['G', 'GET /health HTTP/1.1\r\nHo', 'POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123']) {
       const client = await RawClient.connect(served)
@@ -404,7 +404,7 @@ describeEngines('connections', (engine) => {
     'headers of 1 MiB': `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(1024 * 1024)}\r\n\r\n`,
   }
   for (const [what, bytes] of Object.entries(malformed)) {
-    test(`${what} ends the connection with at most an error answer, and disturbs nobody`, async () => {
+    test(`${what} ends the connection with at most an error response, and disturbs no other client`, async () => {
       const served = await withRoutes(engine, () => {})
       const witness = await Client.open(served, '/socket')
       const client = await RawClient.connect(served)

@@ -192,7 +192,7 @@ describeEngines('the body of a Response', (engine) => {
   })
 })
 
-describeEngines('a streamed answer', (engine) => {
+describeEngines('a streamed response', (engine) => {
   test('goes as fast as its client reads, and no faster', async () => {
     const endless = new Endless()
     const served = await withRoutes(engine, (server) => server.get('/', () => new Response(endless.stream)))
@@ -203,7 +203,7 @@ describeEngines('a streamed answer', (engine) => {
     let before = -1
     while (before !== endless.pulls) {
       before = endless.pulls
-      await within(http(served, '/health'), 'an answer to somebody else')
+      await within(http(served, '/health'), 'a response to another client')
       await turns(50)
     }
     const bytes = endless.pulls * 2 ** 16
@@ -284,7 +284,7 @@ describeEngines('a streamed answer', (engine) => {
     await tap.cancelled.next('the cancellation')
   })
 
-  test('that fails midway cuts the connection, so that nobody takes it for whole', async () => {
+  test('that fails midway cuts the connection, so that the client does not take it for whole', async () => {
     const tap = new Tap()
     const { served, errors } = await watched(engine, (server) => server.get('/', () => new Response(tap.stream)))
     const answer = await fetch(served.httpUrl('/'))

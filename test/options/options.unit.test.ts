@@ -235,7 +235,7 @@ describe('a WebSocket route', () => {
     expect(resolveRoute({ idleTimeout: 960 }).idleTimeout).toBe(960)
   })
 
-  test('asks the engine for what it drops only where somebody wants to know', () => {
+  test('asks the engine to report dropped messages only where the route has a handler or an option for them', () => {
     expect(resolveRoute({ drain() {} }).reportDrops).toBe(false)
     expect(resolveRoute({ dropped() {} }).reportDrops).toBe(true)
   })

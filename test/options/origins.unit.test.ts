@@ -53,7 +53,7 @@ describe('a list of origins', () => {
     expect(isAllowed?.(origin)).toBe(false)
   })
 
-  test('may be empty: nobody is allowed', () => {
+  test('may be empty: no origin is allowed', () => {
     expect(resolveAllowedOrigins([], {})?.('https://example.com')).toBe(false)
   })
 

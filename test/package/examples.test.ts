@@ -86,7 +86,7 @@ describeEngines('the example', (engine) => {
     expect(ada.messages.size).toBe(0)
   })
 
-  test('ticker: sends the prices that were asked for, while somebody listens', async () => {
+  test('ticker: sends the prices that were asked for, while a client listens', async () => {
     const { address, running } = await start(engine, 'ticker.mjs', { INTERVAL: '20' })
     const client = await Client.open(address, '/prices')
     expect(JSON.parse(String(await client.ask('what?')))).toHaveProperty('error')

@@ -256,7 +256,7 @@ describe('without the upstream sources', () => {
 })
 
 describe.skipIf(noGit !== '')(`in a git clone${noGit}`, () => {
-  /** Commits anew: nobody's configuration, and submodules from local folders. */
+  /** Commits anew: with the configuration of no user, and submodules from local folders. */
   const gitSettings: NodeJS.ProcessEnv = {
     GIT_CONFIG_GLOBAL: '/dev/null',
     GIT_CONFIG_COUNT: '3',

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const NAME = 'native-websocket-server'
 
-/** Of somebody who has installed the package, and whose npm ran no install scripts. */
+/** A project that has installed the package with an npm that ran no install scripts. */
 const project = mkdtempSync(join(tmpdir(), 'nws-test-package-'))
 const installed = join(project, 'node_modules', NAME)
 const manifest = () => JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))

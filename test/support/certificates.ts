@@ -48,7 +48,9 @@ export interface CertificateRequest {
   readonly isAuthority?: boolean
 }
 
-/** What signs certificates: one that everybody has to trust, or that another has made an authority. */
+/**
+ * What signs certificates: a root, which its users have to trust, or an authority that another has signed.
+ */
 export class Authority implements Certificate {
   readonly key: string
   readonly cert: string

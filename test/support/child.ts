@@ -69,7 +69,7 @@ export class Running {
       child.once('error', reject)
       child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
     })
-    this.#result.catch(() => {}) // a child that cannot be started is reported to whoever asks for its result
+    this.#result.catch(() => {}) // a child that cannot be started is reported where its result is asked for
   }
 
   /** The next line of its output. */

@@ -1,6 +1,6 @@
-/** The rights of somebody who has none in particular. */
+/** The rights of a user without privileges. */
 
-/** The user ID that Linux and macOS keep for "nobody", or that belongs to nobody. */
+/** The user ID that Linux and macOS keep for "nobody", or that no user has. */
 const NOBODY = 65_534
 
 /** Root may read every file: then the rights of "nobody" are taken for the time of the call. */

@@ -45,7 +45,7 @@ async function refused(served: Served, options: TlsRequest): Promise<void> {
   await expect(request(served, options)).rejects.toBeInstanceOf(Error)
 }
 
-describeEngines('client certificates', (engine) => {
+describeEngines('mutual TLS: client certificates', (engine) => {
   for (const version of VERSIONS) {
     test(`a client with a certificate of the authority is served (${version})`, async () => {
       const { served, requests } = await serveRequiring(engine)
@@ -84,7 +84,7 @@ describeEngines('client certificates', (engine) => {
       await refused(served, { ...only(version), ...client.selfSigned })
     })
 
-    test(`without rejectUnauthorized everybody is served (${version})`, async () => {
+    test(`without rejectUnauthorized every client is served (${version})`, async () => {
       const { served } = await serveRequiring(engine, { rejectUnauthorized: false })
       await request(served, only(version))
       for (const certificate of Object.values(client)) await request(served, { ...only(version), ...certificate })

@@ -25,7 +25,7 @@ const entry = (name: string, more: Partial<TlsOptions> = {}): TlsOptions => {
 const serveNames = (engine: EngineName, tls: readonly TlsOptions[]) =>
   serve(engine, { message: (socket, message) => void socket.send(message) }, { server: { tls } })
 
-describeEngines('server names', (engine) => {
+describeEngines('server names (SNI)', (engine) => {
   const entries = (): TlsOptions[] => [
     entry('default'),
     entry('exact', { serverName: 'chat.example.com' }),
@@ -77,7 +77,7 @@ describeEngines('server names', (engine) => {
     }
   })
 
-  test('an only entry serves everybody, whatever its name', async () => {
+  test('an only entry serves every client, whatever server name it sends', async () => {
     const served = await serveNames(engine, [entry('other', { serverName: 'b.example' })])
     expect((await request(served, { servername: 'somebody.example' })).certificate).toBe('other')
   })
@@ -224,7 +224,7 @@ describeEngines('server names', (engine) => {
     })
   }
 
-  test('what is no ClientHello is cut, and harms nobody', async () => {
+  test('a connection that begins with no ClientHello is cut, and harms no other', async () => {
     const served = await serveNames(engine, entries())
     const witness = await Client.open(served, '/', { rejectUnauthorized: false, servername: 'chat.example.com' })
     const nonsense = [

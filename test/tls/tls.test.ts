@@ -206,7 +206,7 @@ describeEngines('TLS', (engine) => {
     expect([false, 'http/1.1']).toContain(socket.alpnProtocol)
   })
 
-  test('a client that does not trust the certificate disturbs nobody', async () => {
+  test('a client that does not trust the certificate disturbs no other client', async () => {
     const served = await serve(engine, echo, { server: { tls: true } })
     const witness = await Client.open(served)
     await expect(Client.open(served, '/', { ca: makeCertificate().cert })).rejects.toThrow(/self.signed|verify/i)

@@ -51,7 +51,7 @@ describeEngines('allowedOrigins', (engine) => {
     expect(await asked.take(3, 'questions')).toEqual([undefined, 'https://Shop.example.com', 'https://example.org'])
   })
 
-  test('as a function that fails gives the client 500 and the error to onError, and lets nobody in', async () => {
+  test('as a function that fails gives the client 500 and the error to onError, and accepts no upgrade', async () => {
     const errors = new Queue<Error>()
     let opened = 0
     const answers: (() => boolean)[] = [
@@ -74,7 +74,7 @@ describeEngines('allowedOrigins', (engine) => {
     await Client.open(served)
   })
 
-  test('as a function that closes the server lets nobody in any more', async () => {
+  test('as a function that closes the server accepts no further upgrade', async () => {
     const closed = new Deferred()
     let opened = 0
     const served: Served = await serve(
@@ -99,7 +99,7 @@ describeEngines('allowedOrigins', (engine) => {
     expect((await http(served, '/health', { headers: { origin: 'https://evil.example' } })).status).toBe(200)
   })
 
-  test('left out lets everybody in', async () => {
+  test('left out accepts every origin', async () => {
     const served = await serve(engine)
     await Client.open(served, '/', { origin: 'https://anywhere.example' })
     await Client.open(served)

@@ -27,7 +27,7 @@ async function fill(socket: Socket, bytes: number): Promise<void> {
 
 for (const tls of [false, true]) {
   const options: ServeOptions = tls ? { server: { tls: true } } : {}
-  describeEngines(`drained over ${tls ? 'TLS' : 'plain TCP'}`, (engine) => {
+  describeEngines(`backpressure: drained over ${tls ? 'TLS' : 'plain TCP'}`, (engine) => {
     test('resolves at once where nothing waits, and soon after a message that the client can read', async () => {
       const { socket, client } = await unreadConnection(engine, options)
       await within(socket.drained(), 'an empty queue')
@@ -66,7 +66,7 @@ for (const tls of [false, true]) {
   })
 }
 
-describeEngines('drained', (engine) => {
+describeEngines('backpressure: drained', (engine) => {
   test.each<[how: string, end: (socket: Socket, client: RawClient) => void]>([
     ['closed', (socket) => socket.close()],
     ['terminated', (socket) => socket.terminate()],

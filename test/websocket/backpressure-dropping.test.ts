@@ -60,7 +60,7 @@ const number = (message: string): number => Number(message.split(' ')[1])
 const SIZES = [64 * KiB, KiB, 1]
 const REFUSALS = 5
 
-describeEngines('dropped', (engine) => {
+describeEngines('backpressure: dropped', (engine) => {
   test('gets each message that send did not take, as it was given, after send has returned', async () => {
     const { socket, dropped } = await stuckConnection(engine)
     await fill(socket)
@@ -171,7 +171,7 @@ describeEngines('dropped', (engine) => {
   })
 })
 
-describeEngines('closeOnBackpressureLimit', (engine) => {
+describeEngines('backpressure: closeOnBackpressureLimit', (engine) => {
   test.each<[how: string, exceed: (stuck: Stuck) => void]>([
     ['sent', ({ socket }) => void socket.send(Buffer.alloc(2 * LIMIT))],
     ['published', ({ served }) => void served.server.publish('news', Buffer.alloc(2 * LIMIT))],
@@ -210,7 +210,7 @@ describeEngines('closeOnBackpressureLimit', (engine) => {
   })
 })
 
-describeEngines('a client that does not read', (engine) => {
+describeEngines('backpressure: a client that does not read', (engine) => {
   test('costs at most maxBackpressure bytes, however much is sent and published to it', async () => {
     const { served, socket } = await stuckConnection(engine)
     for (let round = 0; round < 200; round++) {
@@ -238,7 +238,7 @@ describeEngines('a client that does not read', (engine) => {
   })
 })
 
-describeEngines('a dropped handler that sends or publishes the message again', (engine) => {
+describeEngines('backpressure: a dropped handler that sends or publishes the message again', (engine) => {
   for (const again of ['send', 'publish'] as const) {
     test(`does not keep the event loop from anything else: ${again}`, async () => {
       let calls = 0

@@ -62,7 +62,7 @@ const upTo = (count: number): number[] => Array.from({ length: count }, (_, inde
 
 for (const tls of [false, true]) {
   const options: ServeOptions = tls ? { server: { tls: true } } : {}
-  describeEngines(`send over ${tls ? 'TLS' : 'plain TCP'}`, (engine) => {
+  describeEngines(`backpressure: what send returns, over ${tls ? 'TLS' : 'plain TCP'}`, (engine) => {
     test('answers with the bytes of the payload, and 1 for an empty one', async () => {
       const answers: number[] = []
       const served = await serve(
@@ -172,7 +172,7 @@ for (const tls of [false, true]) {
   })
 }
 
-describeEngines('the limit of the queue', (engine) => {
+describeEngines('backpressure: the limit of the queue (maxBackpressure)', (engine) => {
   test('ends a loop that sends for as long as it may', async () => {
     const counted = new Queue<{ messages: number; buffered: number }>()
     const served = await serve(engine, {
@@ -302,7 +302,7 @@ describeEngines('the limit of the queue', (engine) => {
     expect(await client.messages.take(client.messages.size, 'messages')).toEqual(taken)
   })
 
-  test('drops a publish for the client that is stuck, and for nobody else', async () => {
+  test('drops a publish for the client that is stuck, and for no other', async () => {
     const sockets = new Queue<Socket>()
     const served = await serve(engine, {
       maxBackpressure: MiB,

@@ -127,7 +127,7 @@ describeEngines('a client that closes', (engine) => {
     })
   }
 
-  test('in the middle of a frame is 1006, the half message is never seen, and nobody else is disturbed', async () => {
+  test('in the middle of a frame is 1006, the half message is never seen, and no other client is disturbed', async () => {
     const messages = new Queue<unknown>()
     const { handlers, ends } = recorder()
     const served = await serve(engine, {
@@ -152,7 +152,7 @@ describeEngines('a client that closes', (engine) => {
     expect(await witness.ask('undisturbed')).toBe('undisturbed')
   })
 
-  test('while the server sends to it harms nobody', async () => {
+  test('while the server sends to it harms no other client', async () => {
     const { handlers, ends, sockets } = recorder()
     const served = await serve(engine, handlers)
     const witness = await Client.open(served)

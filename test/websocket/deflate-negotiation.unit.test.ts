@@ -23,7 +23,7 @@ function agreed(offer: string, compression: CompressionSettings): string | undef
   return agreeOnCompression(extensionOffersOf(head(offer)) ?? [], compression)?.extension
 }
 
-describe('a list of extensions', () => {
+describe('a list of extensions (Sec-WebSocket-Extensions)', () => {
   test.each<[header: string, names: readonly string[]]>([
     ['', []],
     [' , ,', []],
@@ -77,7 +77,7 @@ describe('a list of extensions', () => {
   })
 })
 
-describe('what is agreed on', () => {
+describe('the agreement on permessage-deflate', () => {
   test.each<[offer: string, compressor: number | 'shared', decompressor: number | 'shared', agreed: string]>([
     ['', 'shared', 'shared', 'server_no_context_takeover; client_no_context_takeover'],
     ['client_max_window_bits', 'shared', 'shared', 'server_no_context_takeover; client_no_context_takeover'],

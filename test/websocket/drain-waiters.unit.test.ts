@@ -48,7 +48,7 @@ function wait(queue: Queue, thresholds: readonly number[]): number[] {
   return woken
 }
 
-describe('who waits for a shorter queue', () => {
+describe('backpressure: waiters for a shorter queue', () => {
   test('is woken when it is short enough and no earlier, the highest threshold first', async () => {
     const queue = new Queue(100)
     const woken = wait(queue, [10, 50, 0, 50, 99, 100, 200])

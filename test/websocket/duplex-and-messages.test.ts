@@ -288,7 +288,7 @@ describeEngines('duplex(socket)', (engine) => {
     expect(Buffer.concat(parts).equals(bytes)).toBe(true)
   })
 
-  test('makes the client wait while nobody reads', async () => {
+  test('makes the client wait while the stream is not read (backpressure)', async () => {
     const { served, opened } = await attached(engine, streamOf)
     const client = await Client.open(served)
     const [stream] = await opened.next('open')

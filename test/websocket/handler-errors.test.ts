@@ -1,5 +1,6 @@
 /**
- * Handlers that throw or reject: who hears of it, what the client sees, and that nobody else is disturbed.
+ * Handlers that throw or reject: which handler gets the error, what the client sees, and that no other client
+ * is disturbed.
  */
 import { expect, test } from 'vitest'
 import type { Socket, WebSocketHandlers } from '../../src/index.js'
@@ -31,7 +32,7 @@ const trigger: Record<string, (client: Client, socket: Socket) => void> = {
 describeEngines('a handler that fails', (engine) => {
   for (const [kind, fail] of Object.entries(fails)) {
     for (const event of ['open', 'message', 'ping', 'pong'] as const) {
-      test(`in ${event} (it ${kind}) reaches error, closes its socket with 1011, and disturbs nobody else`, async () => {
+      test(`in ${event} (it ${kind}) reaches error, closes its socket with 1011, and disturbs no other`, async () => {
         const errors = new Queue<[unknown, Socket]>()
         const opened = new Queue<Socket>()
         const ended = new Deferred<[Socket, number]>()

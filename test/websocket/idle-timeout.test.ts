@@ -78,7 +78,7 @@ describeEngines('pings and pongs', (engine) => {
     expect(client.pings.size).toBe(0)
   })
 
-  test('a Pong that nobody asked for is an event like any other, and is not answered', async () => {
+  test('an unsolicited Pong is an event like any other, and is not answered', async () => {
     const pongs = new Queue<Buffer>()
     const client = await RawClient.open(await serve(engine, { pong: (_, data) => pongs.push(data) }))
     for (const payload of payloads) {

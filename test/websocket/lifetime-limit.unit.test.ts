@@ -34,7 +34,7 @@ test('each is closed when its own time is up, and not before', () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('who has left is not closed, and nobody is forgotten for it', () => {
+test('a socket that has left is not closed, and no other is forgotten for it', () => {
   const limit = new LifetimeLimit(60)
   const [first, second] = [mortal('first'), mortal('second')]
   limit.add(first)
@@ -49,7 +49,7 @@ test('who has left is not closed, and nobody is forgotten for it', () => {
   expect(closed).toEqual(said('second'))
 })
 
-test('with nobody left there is no timer, and with somebody new there is one again', () => {
+test('with no socket left there is no timer, and with a new socket there is one again', () => {
   const limit = new LifetimeLimit(14_400)
   const first = mortal('first')
   limit.add(first)

@@ -15,7 +15,7 @@ import { Deferred, Queue, turns, within } from '../support/waiting.js'
 const hasIpv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'))
 
 describeEngines('maxConnectionsPerAddress', (engine) => {
-  test('refuses with 503 whoever comes beyond it from one address, on all routes, before any handler is asked', async () => {
+  test('refuses clients beyond it from one address with 503, on all routes, before any handler is asked', async () => {
     const ends = new Queue<number>()
     const asked: string[] = []
     const handlers = {

@@ -8,7 +8,7 @@ import { handshake, RawClient } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 describeEngines('maxConnections', (engine) => {
-  test('refuses whoever comes beyond it with 503, on all routes, until somebody leaves', async () => {
+  test('refuses clients beyond it with 503, on all routes, until one leaves', async () => {
     const ends = new Queue<number>()
     const handlers = { close: (_: unknown, code: number) => ends.push(code) }
     const served = await serve(engine, handlers, {
@@ -45,7 +45,7 @@ describeEngines('maxConnections', (engine) => {
       },
       { server: { maxConnections: 1, onError: () => {} } },
     )
-    /** Somebody who waits for an answer, and takes the only place. */
+    /** A client whose upgrade is undecided, and takes the only place. */
     const wait = async () => {
       const client = await RawClient.connect(served)
       client.write(handshake())

@@ -1,6 +1,6 @@
 /**
- * Messages: every kind, size, shape and split arrives as it was sent, in order, in memory that nobody
- * overwrites.
+ * Messages: every kind, size, shape and split arrives as it was sent, in order, in memory that is never
+ * overwritten.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'

@@ -100,7 +100,7 @@ const VIOLATIONS: [what: string, code: number, stream: Buffer][] = [
   ['an uncompressed message of one byte too many', 1009, text('x'.repeat(KiB + 1))],
 ]
 
-describeEngines('what is wrong with compressed messages', (engine) => {
+describeEngines('permessage-deflate: what is wrong with compressed messages', (engine) => {
   for (const compression of [{}, { decompressor: '256KB' }] as const) {
     test.each(VIOLATIONS)(`%s: %i, with ${JSON.stringify(compression)}`, async (_, code, stream) => {
       const { served, received, closed } = await echoServer(engine, KiB, compression)
@@ -113,7 +113,7 @@ describeEngines('what is wrong with compressed messages', (engine) => {
       await client.closed()
       expect(received).toEqual(['before'])
       other.write(compressedText(WORDS))
-      expect(textOf(await other.frame('the echo to somebody else'))).toBe(WORDS)
+      expect(textOf(await other.frame('the echo to another client'))).toBe(WORDS)
     })
   }
 
@@ -136,7 +136,7 @@ describeEngines('what is wrong with compressed messages', (engine) => {
   })
 })
 
-describeEngines('what is odd about compressed messages, and right', (engine) => {
+describeEngines('permessage-deflate: what is odd about compressed messages, and right', (engine) => {
   test.each(['shared', '32KB'] as const)(
     'sockets that are paused in long messages let others have theirs, and get their own whole: %s',
     async (decompressor) => {

@@ -58,7 +58,7 @@ function variousMessages(count: number): Buffer[] {
   })
 }
 
-describeEngines('the agreement on compression', (engine) => {
+describeEngines('permessage-deflate: the agreement', (engine) => {
   test.each<[what: string, options: CompressionOptions, offer: string, agreed: string | undefined]>([
     [
       'nothing is kept by default',
@@ -124,7 +124,7 @@ describeEngines('the agreement on compression', (engine) => {
   })
 })
 
-describeEngines('the choice of what is compressed', (engine) => {
+describeEngines('permessage-deflate: the choice of what is compressed', (engine) => {
   /** Whether each message that was sent is compressed. */
   async function compressedOnes(
     options: CompressionOptions,
@@ -253,7 +253,7 @@ const SERVERS: readonly CompressionOptions[] = [
 
 for (const tls of [false, true]) {
   const options: ServeOptions = tls ? { server: { tls: true } } : {}
-  describeEngines(`compressed messages over ${tls ? 'TLS' : 'plain TCP'}`, (engine) => {
+  describeEngines(`permessage-deflate: compressed messages over ${tls ? 'TLS' : 'plain TCP'}`, (engine) => {
     test.each(tls ? SERVERS.slice(1, 3) : SERVERS)(
       'of every kind of ws client come back the same, with %j',
       async (compression) => {
@@ -312,7 +312,7 @@ for (const tls of [false, true]) {
   })
 }
 
-describeEngines('compressed messages', (engine) => {
+describeEngines('permessage-deflate: compressed messages', (engine) => {
   test.each(SIZES)('of a client are understood with a decompressor of %s, and its own compressor remembers', async (size) => {
     const served = await serve(engine, echo({ compressor: size, decompressor: size, threshold: 0 }))
     const { client, agreed } = await offering(served, 'permessage-deflate; client_max_window_bits')

@@ -1,6 +1,6 @@
 /**
  * Violations of RFC 6455: each ends its connection with the code that the RFC names, seen by the client in
- * the Close frame and by the server in `close`, and disturbs nobody else.
+ * the Close frame and by the server in `close`, and disturbs no other client.
  */
 import { expect, test } from 'vitest'
 import { Client } from '../support/client.js'

@@ -466,7 +466,7 @@ describeEngines('a stream that cannot be completed', (engine) => {
   })
 })
 
-describeEngines('a compressed stream', (engine) => {
+describeEngines('a compressed stream (permessage-deflate)', (engine) => {
   describe.each(['shared', '16KB'] as const)('with a compressor of %s', (compressor) => {
     test.each([true, false, undefined])('arrives whole, among other compressed messages (compress: %s)', async (compress) => {
       const { served, sockets } = await open(engine, { compression: { compressor, threshold: 10 } })

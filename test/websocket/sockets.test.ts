@@ -1,4 +1,4 @@
-/** `sockets()`: everybody who is connected, while they come and go. */
+/** `sockets()`: all sockets, while clients come and go. */
 import { expect, test } from 'vitest'
 import type { Socket } from '../../src/index.js'
 import { Client } from '../support/client.js'
@@ -53,7 +53,7 @@ describeEngines('sockets()', (engine) => {
     expect(served.server.connections).toBe(0)
   })
 
-  test('that leave and come while somebody walks slowly are seen as they are', async () => {
+  test('that leave and come during a slow iteration are seen as they are', async () => {
     const ends = new Queue<number>()
     const served = await serve<string>(engine, {
       upgrade: ({ query }) => ({ data: query.get('name') ?? '' }),

@@ -193,7 +193,7 @@ describeEngines('the subscription handler', (engine) => {
     }
   })
 
-  test('may close the server, which gives everybody the same promise', async () => {
+  test('may close the server, whose calls of close all give the same promise', async () => {
     const closed = new Deferred<Promise<void>>()
     const { served, changes, join } = await room(engine, {
       subscription: (_, __, subscribers) => {

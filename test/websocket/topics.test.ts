@@ -37,7 +37,7 @@ async function received({ client, socket }: Peer): Promise<string[]> {
 }
 
 describeEngines('publish by the server', (engine) => {
-  test('reaches every subscriber once, and nobody else', async () => {
+  test('reaches every subscriber once, and no other socket', async () => {
     const { served, join } = await room(engine)
     const peers = [await join('news'), await join('news', 'sport'), await join('sport'), await join()]
     expect(served.server.publish('news', 'n1')).toBe(true)
@@ -45,7 +45,7 @@ describeEngines('publish by the server', (engine) => {
     expect(await Promise.all(peers.map(received))).toEqual([['n1'], ['n1', 's1'], ['s1'], []])
   })
 
-  test('says false when nobody subscribes', async () => {
+  test('says false when no socket subscribes', async () => {
     const { served, join } = await room(engine)
     expect(served.server.publish('empty', 'x')).toBe(false)
     const peer = await join('other')
@@ -187,7 +187,7 @@ describeEngines('a subscriber that does not read', (engine) => {
     ['short', 2000],
     ['long', 50_000],
   ] as const) {
-    test(`misses what its queue has no room for, and nobody else misses anything (${kind} messages)`, async () => {
+    test(`misses what its queue has no room for, and no other misses anything (${kind} messages)`, async () => {
       const { served, join } = await room(engine, { maxBackpressure: 200_000 })
       const [slow, fast] = [await join('t'), await join('t')]
       slow.client.socket.pause()
@@ -217,7 +217,7 @@ describeEngines('a subscriber that does not read', (engine) => {
     })
   }
 
-  test('keeps nobody else from getting what is published while it is being cut', async () => {
+  test('keeps no other subscriber from getting what is published while it is being cut', async () => {
     const { served, join } = await room(engine, { maxBackpressure: 1000 })
     const [slow, fast] = [await join('t'), await join('t')]
     slow.client.socket.pause()
@@ -348,7 +348,7 @@ describeEngines('subscriptions', (engine) => {
     expect(served.server.subscribers('c')).toBe(0)
   })
 
-  test('in handlers, anyone may come and go while messages are on their way', async () => {
+  test('in handlers, subscribers may come and go while messages are on their way', async () => {
     const sockets: Socket[] = []
     const { served, join } = await room(engine, {
       message(socket, message) {
@@ -370,7 +370,7 @@ describeEngines('subscriptions', (engine) => {
     expect(await peers[2]?.client.messages.take(3, 'messages')).toEqual([all.first, all.sender, all.everyone])
   })
 
-  test('a subscriber that closes or cuts others while a publish is on its way harms nobody', async () => {
+  test('a subscriber that closes or cuts others while a publish is on its way harms no other', async () => {
     const sockets: Socket[] = []
     const ended = new Queue<number>()
     const { served, join } = await room(engine, {
@@ -406,7 +406,7 @@ describeEngines('subscriptions', (engine) => {
     for (const { client } of others) expect(await client.next()).toBe('somebody has left')
   })
 
-  test('a publish to a subscriber that has just vanished harms nobody', async () => {
+  test('a publish to a subscriber that has just vanished harms no other', async () => {
     const opened = new Queue<Socket>()
     const served = await serve(engine, {
       open(socket) {

@@ -104,7 +104,7 @@ describeEngines('an upgrade handler', (engine) => {
       expect(served.server.metrics()).toMatchObject({ upgradesRefused: 1, upgradesRefusedByHandler: 1 })
     })
 
-    test(`that fails ${when} gives the client 500 and the error to onError, and disturbs nobody`, async () => {
+    test(`that fails ${when} gives the client 500 and the error to onError, and disturbs no other client`, async () => {
       const served = await serveWithErrors(engine, {
         upgrade({ path }) {
           if (path !== '/fails') return give({ data: undefined })
@@ -291,7 +291,7 @@ describeEngines('an upgrade handler', (engine) => {
         finish(signal)
         await turns()
       }
-      await within(cancelled.promise, 'the body of a Response that nobody waits for to be cancelled')
+      await within(cancelled.promise, 'the body of a Response whose client has gone to be cancelled')
       expect(seen).toEqual([])
       expect(served.errors.size).toBe(0)
       expect(served.server.connections).toBe(0)

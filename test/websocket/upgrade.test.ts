@@ -147,7 +147,7 @@ describeEngines('a refused handshake', (engine) => {
     ['on a path that is no route', { path: '/elsewhere' }, [404]],
   ]
   for (const [what, request, statuses] of cases) {
-    test(`${what} is ${statuses.join(' or ')}, opens nothing and disturbs nobody`, async () => {
+    test(`${what} is ${statuses.join(' or ')}, opens nothing and disturbs no other client`, async () => {
       let opened = 0
       const served = await serve(engine, { ...echo, open: () => void opened++ }, { path: '/socket' })
       const witness = await Client.open(served, '/socket')
@@ -218,7 +218,7 @@ describeEngines('the wrong protocol', (engine) => {
     expect((await http(served, '/health')).status).toBe(200)
   })
 
-  test('a TLS client that stops in the middle of its handshake disturbs nobody', async () => {
+  test('a TLS client that stops in the middle of its handshake disturbs no other client', async () => {
     const served = await serve(engine, echo, { server: { tls: true } })
     // The start of a ClientHello that never goes on.
     const hello = Buffer.from('16030100f8010000f40303', 'hex')

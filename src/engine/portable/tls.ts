@@ -177,7 +177,10 @@ function nameIn(hello: Buffer): Prologue<string> {
   }
 }
 
-/** RFC 8446, section 4.1.2, and RFC 6066, section 3. Throws RangeError at what is cut short. */
+/**
+ * RFC 8446, section 4.1.2, and RFC 6066, section 3. Throws RangeError where a field leads beyond the end; of
+ * the other lengths that lie, OpenSSL makes an alert afterwards.
+ */
 function serverNameIn(hello: Buffer): string {
   let at = 2 + 32 // version and random
   at += 1 + hello.readUInt8(at) // session id

@@ -17,8 +17,9 @@ import type {
   ServerEvents,
 } from '../engine/contract.js'
 import { WebSocketServerError } from '../errors.js'
-import { type BodyLimits, type ExchangeOwner, HttpExchanges, type HttpHandler } from '../http/exchanges.js'
-import { plainResponse, type StreamingResponse } from '../http/response.js'
+import type { ExchangeTable } from '../http/exchange.js'
+import { plainResponse } from '../http/response.js'
+import { type BodyLimits, type HttpHandler, HttpRouter, type RouterOwner } from '../http/router.js'
 import { readTarget, type Target } from '../http/target.js'
 import type { ResolvedRoute } from '../options/websocket.js'
 import type { WebSocketHandlers } from '../types/index.js'
@@ -30,11 +31,13 @@ import { type UpgradeLimits, type UpgradeOwner, Upgrades } from '../websocket/up
 import { Counters } from './metrics.js'
 import { throwUncaught } from './uncaught.js'
 
-export class ServerRuntime implements ServerEvents, UpgradeOwner, ExchangeOwner {
+export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
   /** Where answers go: the engine's server that reports the events. */
   engine: EngineServer | undefined
   isClosing = false
   readonly sockets = new OrderedSet<ServerSocket<unknown>>()
+  /** Requests and upgrades, by the engine's ids. */
+  readonly exchanges: ExchangeTable = new Map()
   readonly counters = new Counters()
   /** Where there is one: it hears of everything that is published here. */
   backplane: BackplaneLink | undefined
@@ -42,13 +45,13 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, ExchangeOwner 
   subscriptions: TopicCounts | undefined
   readonly #scheme: 'http' | 'https'
   readonly #onError: ((error: Error) => void) | undefined
-  readonly #exchanges: HttpExchanges
+  readonly #router: HttpRouter
   readonly #upgrades: Upgrades
   #onIdle: (() => void) | undefined
 
   constructor(scheme: 'http' | 'https', limits: UpgradeLimits & BodyLimits, onError: ((error: Error) => void) | undefined) {
     this.#scheme = scheme
-    this.#exchanges = new HttpExchanges(this, limits)
+    this.#router = new HttpRouter(this, limits)
     this.#upgrades = new Upgrades(this, limits)
     this.#onError = onError
   }
@@ -70,12 +73,12 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, ExchangeOwner 
   }
 
   addHttpRoute(method: string, path: string, handler: HttpHandler): void {
-    this.#exchanges.routes.add(method, path, handler)
+    this.#router.routes.add(method, path, handler)
   }
 
   /** Adds a route that gives way to one of the user's on the same path. */
   addDefaultRoute(method: string, path: string, handler: HttpHandler): void {
-    this.#exchanges.routes.addUnlessTaken(method, path, handler)
+    this.#router.routes.addUnlessTaken(method, path, handler)
   }
 
   /** Resolves when no socket is open and no request waits. */
@@ -93,25 +96,20 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, ExchangeOwner 
       return
     }
     this.counters.httpRequests += 1
-    if (target === undefined) this.#exchanges.refuseMalformed(exchange, head)
-    else this.#exchanges.request(exchange, head, target, (headOnly) => this.#unroutable(head, target, headOnly))
+    if (target === undefined) this.#router.refuseMalformed(exchange, head)
+    else this.#router.request(exchange, head, target, (headOnly) => this.#unroutable(head, target, headOnly))
   }
 
   body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {
-    this.#exchanges.body(exchange, chunk, isLast)
+    this.exchanges.get(exchange)?.receive(chunk, isLast)
   }
 
   writable(exchange: ExchangeId): void {
-    this.#exchanges.writable(exchange)
+    this.exchanges.get(exchange)?.writable()
   }
 
   aborted(exchange: ExchangeId): void {
-    this.#upgrades.aborted(exchange)
-    this.#exchanges.aborted(exchange)
-  }
-
-  stream(exchange: ExchangeId, response: StreamingResponse): Promise<void> {
-    return this.#exchanges.stream(exchange, response)
+    this.exchanges.get(exchange)?.aborted()
   }
 
   descriptorsExhausted(): void {
@@ -177,6 +175,6 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, ExchangeOwner 
   }
 
   #checkIdle(): void {
-    if (this.sockets.size === 0 && this.#exchanges.size === 0 && this.#upgrades.isIdle) this.#onIdle?.()
+    if (this.sockets.size === 0 && this.#router.isIdle && this.#upgrades.isIdle) this.#onIdle?.()
   }
 }

@@ -38,7 +38,7 @@ export class IncomingBody {
   #received = 0
   #isPaused: boolean
   #isDiscarded = false
-  #isAnswered = false
+  #hasResponse = false
   #isComplete = false
   /** Whether the client waits for "100 Continue", which the first read brings it. */
   #awaitsContinue: boolean
@@ -89,7 +89,7 @@ export class IncomingBody {
     this.#add(chunk)
     if (isLast) this.#end()
     else if (this.#gathered.length - (this.#controller.desiredSize ?? 0) < HIGH_WATER_MARK) return
-    else if (this.#isAnswered && !this.stream.locked) this.#giveUp()
+    else if (this.#hasResponse && !this.stream.locked) this.#giveUp()
     else this.#pause()
   }
 
@@ -104,8 +104,8 @@ export class IncomingBody {
    * The request has its response. Up to HIGH_WATER_MARK bytes can still be read, and all of a body that the
    * handler is reading already.
    */
-  answered(): void {
-    this.#isAnswered = true
+  responded(): void {
+    this.#hasResponse = true
     if ((this.#isPaused || this.isTooLarge) && !this.#isComplete && !this.stream.locked) this.#giveUp()
   }
 
@@ -153,7 +153,7 @@ export class IncomingBody {
     this.#fail(
       new WebSocketServerError('ERR_BODY_TOO_LARGE', `the request body is larger than ${this.#limit} bytes (maxRequestBodySize)`),
     )
-    if (this.#isAnswered) this.#engine.abort(this.#exchange)
+    if (this.#hasResponse) this.#engine.abort(this.#exchange)
     else this.#pause()
   }
 

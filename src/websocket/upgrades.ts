@@ -7,8 +7,9 @@ import type {
   ExchangeId,
   RequestHead,
 } from '../engine/contract.js'
+import { Exchange, type ExchangeOwner, type ExchangeTable } from '../http/exchange.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
-import { failureResponse, isResponse, plainResponse, readResponse, type StreamingResponse } from '../http/response.js'
+import { failureResponse, isResponse, plainResponse, readResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Target } from '../http/target.js'
 import type { OriginCheck } from '../options/origins.js'
@@ -40,14 +41,10 @@ export interface UpgradeLimits {
 /** What upgrades need of their server. */
 export interface UpgradeOwner extends SocketOwner {
   readonly engine: EngineServer | undefined
+  readonly exchanges: ExchangeTable
   readonly isClosing: boolean
   /** Those that have not ended. A new one is added here. */
   readonly sockets: OrderedSet<ServerSocket<unknown>>
-  /**
-   * Answers in pieces. Resolves also when the client has gone; rejects with the body's error, and has then
-   * cut the connection.
-   */
-  stream(exchange: ExchangeId, response: StreamingResponse): Promise<void>
   /** An upgrade is under way no longer. */
   settled(): void
 }
@@ -75,7 +72,7 @@ interface UpgradeCandidate {
   readonly compression: CompressionAgreement | undefined
 }
 
-export class Upgrades {
+export class Upgrades implements ExchangeOwner {
   /** What the engine must know of the routes, in its order. */
   readonly engineRoutes: EngineRoute[] = []
   readonly #owner: UpgradeOwner
@@ -83,12 +80,13 @@ export class Upgrades {
   readonly #routes = new RouteTable<Route>()
   /** Those of all routes. */
   readonly #dues: DueQueue<ServerSocket<unknown>>[] = []
-  /** Those whose handler, or whose refusal, is under way. */
-  readonly #pending = new Map<ExchangeId, IncomingUpgrade>()
+  /** Upgrades whose handler, or whose refusal, is under way. */
+  #open = 0
   /**
-   * Where there is a limit for each address: who has a place, as an exchange that is pending or as a socket.
+   * Where there is a limit for each address: the exchanges that are open and the sockets, which have a place
+   * each.
    */
-  readonly #addresses: AddressLimit<ExchangeId | ServerSocket<unknown>> | undefined
+  readonly #addresses: AddressLimit<Exchange | ServerSocket<unknown>> | undefined
 
   constructor(owner: UpgradeOwner, limits: UpgradeLimits) {
     this.#owner = owner
@@ -114,25 +112,32 @@ export class Upgrades {
     return this.#routes.find('GET', path) !== undefined
   }
 
+  get engine(): EngineServer | undefined {
+    return this.#owner.engine
+  }
+
+  get exchanges(): ExchangeTable {
+    return this.#owner.exchanges
+  }
+
   get isIdle(): boolean {
-    return this.#pending.size === 0
+    return this.#open === 0
   }
 
   /** `target` is undefined where the request has none, or no Host. */
-  request(exchange: ExchangeId, head: RequestHead, target: Target | undefined): void {
+  request(id: ExchangeId, head: RequestHead, target: Target | undefined): void {
     // Nobody is going to read the body; and a client without a proper target is not to be trusted with
     // another request.
     const wanted = head.hasBody || target === undefined ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
-    if (!('route' in wanted)) this.#refuse(exchange, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
-    else if (wanted.request === undefined) this.#open(exchange, wanted, PLAIN_ACCEPTANCE)
-    else void this.#ask(exchange, wanted, wanted.request)
+    if (!('route' in wanted)) this.#refuse(id, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
+    else if (wanted.request === undefined) this.#accept(id, wanted, PLAIN_ACCEPTANCE)
+    else void this.#ask(id, wanted, wanted.request)
   }
 
-  /** The client has gone. */
-  aborted(exchange: ExchangeId): void {
-    const request = this.#pending.get(exchange)
-    this.#settle(exchange)
-    request?.abort()
+  settled(exchange: Exchange): void {
+    this.#open -= 1
+    this.#addresses?.leave(exchange)
+    this.#owner.settled()
   }
 
   /** The connection has ended. */
@@ -183,68 +188,51 @@ export class Upgrades {
       return 500
     }
     if (this.#addresses?.hasRoom(group) === false) counters.upgradesRefusedByAddress += 1
-    else if (sockets.size + this.#pending.size >= maxConnections) counters.upgradesRefusedByLimit += 1
+    else if (sockets.size + this.#open >= maxConnections) counters.upgradesRefusedByLimit += 1
     else return undefined
     return 503
   }
 
-  /** False when it is pending no longer. */
-  #settle(exchange: ExchangeId): boolean {
-    if (!this.#pending.delete(exchange)) return false
-    this.#addresses?.leave(exchange)
-    return true
-  }
-
-  /** Lets the route's handler decide; one that answers at once is obeyed at once. */
-  async #ask(exchange: ExchangeId, wanted: UpgradeCandidate, request: IncomingUpgrade): Promise<void> {
-    const { route } = wanted
-    this.#pending.set(exchange, request)
+  /** Lets the route's handler decide; a handler that returns no promise is obeyed at once. */
+  async #ask(id: ExchangeId, wanted: UpgradeCandidate, request: IncomingUpgrade): Promise<void> {
+    const exchange = new Exchange(this, id, request)
+    this.#open += 1
     this.#addresses?.enter(exchange, wanted.group)
     try {
-      const result: unknown = route.handlers.upgrade?.(request)
-      const answer: unknown = isThenable(result) ? await result : result
-      if (this.#pending.has(exchange)) await this.#answer(exchange, wanted, request, toAcceptance(answer, request.protocols))
-      else if (isResponse(answer)) discard(answer)
+      const result: unknown = wanted.route.handlers.upgrade?.(request)
+      const given: unknown = isThenable(result) ? await result : result
+      if (exchange.isOpen) await this.#decide(exchange, wanted, toAcceptance(given, request.protocols))
+      else if (isResponse(given)) discard(given)
     } catch (error) {
       // A handler that gave up because the client has gone has done well.
       if (request.isAborted && error === request.signal.reason) return
       this.#owner.failed()
       this.#owner.report(error)
-      if (this.#settle(exchange)) this.#refuseByHandler(exchange, failureResponse(error))
+      if (exchange.isOpen) this.#countRefusalByHandler()
+      exchange.respond(failureResponse(error))
     } finally {
-      this.#settle(exchange)
-      this.#owner.settled()
+      exchange.settle()
     }
   }
 
-  async #answer(
-    exchange: ExchangeId,
-    wanted: UpgradeCandidate,
-    request: IncomingUpgrade,
-    answer: Acceptance | Response,
-  ): Promise<void> {
-    if (isResponse(answer)) {
-      const response = await readResponse(answer, false)
-      if (!('rest' in response)) {
-        if (this.#settle(exchange)) this.#refuseByHandler(exchange, response)
-      } else if (this.#pending.has(exchange)) {
-        this.#countRefusalByHandler()
-        try {
-          await this.#owner.stream(exchange, response)
-        } finally {
-          this.#settle(exchange)
-        }
-      } else {
-        response.rest.cancel(request.signal.reason)
-      }
+  async #decide(exchange: Exchange, wanted: UpgradeCandidate, given: Acceptance | Response): Promise<void> {
+    if (!isResponse(given)) {
+      exchange.settle()
+      this.#accept(exchange.id, wanted, given)
       return
     }
-    this.#settle(exchange)
-    this.#open(exchange, wanted, answer)
+    const response = await readResponse(given, false)
+    if (exchange.isOpen) this.#countRefusalByHandler()
+    try {
+      if ('rest' in response) await exchange.stream(response)
+      else exchange.respond(response)
+    } finally {
+      exchange.settle()
+    }
   }
 
-  #open(
-    exchange: ExchangeId,
+  #accept(
+    id: ExchangeId,
     { route, remoteAddress, group, compression }: UpgradeCandidate,
     { data, protocol, headers }: Acceptance,
   ): void {
@@ -252,7 +240,7 @@ export class Upgrades {
     if (engine === undefined) return
     // It may have begun since the request came, by the user's own code too.
     if (isClosing) {
-      this.#refuse(exchange, plainResponse(503))
+      this.#refuse(id, plainResponse(503))
       return
     }
     // An attempt to listen that failed has left no sockets, but another engine.
@@ -260,7 +248,7 @@ export class Upgrades {
       route.home = { owner: this.#owner, engine, handlers: route.handlers, route: route.settings }
     }
     const socket = new ServerSocket(route.home, { data, protocol, remoteAddress })
-    const connection = engine.accept(exchange, route.index, protocol, headers, compression, socket)
+    const connection = engine.accept(id, route.index, protocol, headers, compression, socket)
     if (connection === 0) return
     counters.connectionsAccepted += 1
     sockets.add(socket)
@@ -269,14 +257,9 @@ export class Upgrades {
     socket.opened(connection)
   }
 
-  #refuse(exchange: ExchangeId, response: EngineResponse): void {
+  #refuse(id: ExchangeId, response: EngineResponse): void {
     this.#owner.counters.upgradesRefused += 1
-    this.#owner.engine?.respond(exchange, response)
-  }
-
-  #refuseByHandler(exchange: ExchangeId, response: EngineResponse): void {
-    this.#countRefusalByHandler()
-    this.#owner.engine?.respond(exchange, response)
+    this.engine?.respond(id, response)
   }
 
   #countRefusalByHandler(): void {

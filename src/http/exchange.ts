@@ -1,0 +1,131 @@
+/** One HTTP exchange, upgrades included: its request, its body, its response, and whether it still lives. */
+import type { Buffer } from 'node:buffer'
+import type { EngineResponse, EngineServer, ExchangeId } from '../engine/contract.js'
+import type { IncomingBody } from './body.js'
+import type { IncomingRequest } from './request.js'
+import type { StreamingResponse } from './response.js'
+import { ResponseStream } from './response-stream.js'
+
+/** The exchanges of a server to which the engine's events can still belong. */
+export type ExchangeTable = Map<ExchangeId, Exchange>
+
+/** What an exchange needs of the HttpRouter or the Upgrades that made it. */
+export interface ExchangeOwner {
+  readonly engine: EngineServer | undefined
+  readonly exchanges: ExchangeTable
+  /** The exchange is open no longer. */
+  settled(exchange: Exchange): void
+}
+
+/**
+ * From the moment when a handler gets the request until the response is whole and the body has come to its
+ * end, or the client has gone. A request that is refused unseen needs no exchange: it gets its response at
+ * once.
+ */
+export class Exchange {
+  readonly id: ExchangeId
+  /** An IncomingUpgrade, where the client asks for a WebSocket. */
+  readonly request: IncomingRequest
+  readonly #owner: ExchangeOwner
+  readonly #body: IncomingBody | undefined
+  /** While the response goes out in pieces. */
+  #stream: ResponseStream | undefined
+  #isOpen = true
+  /** Whether pieces of the body, or the end of the connection before its last piece, can still come. */
+  #isReceiving: boolean
+
+  constructor(owner: ExchangeOwner, id: ExchangeId, request: IncomingRequest, body?: IncomingBody) {
+    this.#owner = owner
+    this.id = id
+    this.request = request
+    this.#body = body
+    this.#isReceiving = body !== undefined
+    owner.exchanges.set(id, this)
+  }
+
+  /** Whether the client waits for the response, or for the rest of it. */
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** Whether more of the body has come than the limit allows. */
+  get isTooLarge(): boolean {
+    return this.#body?.isTooLarge ?? false
+  }
+
+  /** Responds at once. Does nothing when the client has gone. */
+  respond(response: EngineResponse): void {
+    if (!this.#isOpen) return
+    const body = this.#body
+    const closes = response.closes || (body?.mustClose ?? false)
+    this.#owner.engine?.respond(this.id, closes ? { ...response, closes } : response)
+    body?.responded()
+    if (!closes) return
+    this.#isReceiving = false
+    body?.fail(new TypeError('the connection has ended before the body of the request was read'))
+  }
+
+  /**
+   * Responds in pieces. Resolves when the engine has all of them, or when the client has gone; rejects with
+   * the body's error, and has then cut the connection.
+   */
+  async stream(response: StreamingResponse): Promise<void> {
+    const { engine } = this.#owner
+    if (!this.#isOpen || engine === undefined) {
+      response.rest.cancel(this.request.isAborted ? this.request.signal.reason : undefined)
+      return
+    }
+    const body = this.#body
+    const mustClose = () => body?.mustClose ?? false
+    this.#stream = new ResponseStream(engine, this.id, { ...response, closes: response.closes || mustClose() }, mustClose)
+    try {
+      await this.#stream.send()
+      if (mustClose()) this.#isReceiving = false
+      else body?.responded()
+    } catch (error) {
+      this.#isReceiving = false
+      body?.fail(error)
+      throw error
+    } finally {
+      this.#stream = undefined
+    }
+  }
+
+  /** The response is whole, or never will be. Does nothing the second time. */
+  settle(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    if (!this.#isReceiving) this.#owner.exchanges.delete(this.id)
+    this.#owner.settled(this)
+  }
+
+  // ---- what the engine reports ----
+
+  /** A piece of the body. */
+  receive(chunk: Buffer, isLast: boolean): void {
+    if (!this.#isReceiving) return
+    this.#body?.push(chunk, isLast)
+    // A body that becomes too large after the response has ended its connection.
+    if (!isLast && (this.#isOpen || !this.isTooLarge)) return
+    this.#isReceiving = false
+    if (!this.#isOpen) this.#owner.exchanges.delete(this.id)
+  }
+
+  /** The engine has sent what it was given of a response in pieces. */
+  writable(): void {
+    this.#stream?.writable()
+  }
+
+  /** The client has gone. */
+  aborted(): void {
+    const { request } = this
+    const wasReceiving = this.#isReceiving
+    this.#isReceiving = false
+    // Before the request tells its handler: the handler's next call must find an exchange that has ended.
+    this.settle()
+    this.#owner.exchanges.delete(this.id)
+    request.abort()
+    if (wasReceiving) this.#body?.fail(request.signal.reason)
+    this.#stream?.aborted(request.signal.reason)
+  }
+}

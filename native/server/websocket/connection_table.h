@@ -25,7 +25,9 @@ struct Account {
   std::uint32_t limit;
   /// Which answers were given since the last `drain`: a combination of the two values below.
   std::uint32_t answers;
-  /// The connection that has this slot; 0 when it is free, or when no more may be sent.
+  /// The connection that has this slot, and its state: the id alone while messages may be sent, the id with
+  /// `closing` when no more may be; 0 when the slot is free, or the connection has ended. Both sides set
+  /// `closing`.
   ConnectionId id;
   /// Bytes that `buffered` is to be below, for on_buffer_low; 0 when nobody asks. Written by the sender,
   /// cleared by the server.
@@ -38,6 +40,8 @@ struct Account {
     return waiting == 0 || std::size_t{waiting} + pending + length <= limit;
   }
 
+  /// In `id`, which has 31 bits.
+  static constexpr std::uint32_t closing = 1u << 31;
   static constexpr std::uint32_t answered_backpressure = 1;
   static constexpr std::uint32_t answered_dropped = 2;
 };

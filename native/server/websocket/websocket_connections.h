@@ -131,7 +131,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
     ws->end();
     if (connections_.find(id)) {
       // The Close frame waits behind other bytes. Nothing may follow it, and the sender must know.
-      connections_.account(id).id = 0;
+      connections_.account(id).id |= Account::closing;
       note_buffered(ws, ws->getUserData());
     }
   }

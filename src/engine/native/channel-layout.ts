@@ -73,13 +73,18 @@ export enum Account {
   limit = 2,
   /** Statuses that `send` has returned since the last drain: 1 for backpressure, 2 for dropped. */
   answers = 3,
-  /** The connection that has this slot; 0 when the slot is free, or its connection may send no more. */
+  /**
+   * The connection that has this slot, and its state: its id alone while messages may be sent, its id with
+   * CLOSING when no more may be; 0 when the slot is free, or its connection has ended.
+   */
   id = 4,
   /**
    * Bytes that `buffered` is to be below, for the event bufferLow; 0 when JavaScript waits for no such event.
    */
   watch = 5,
 }
+/** In Account.id. Ids have 31 bits. */
+export const CLOSING = 1 << 31
 export const ANSWERED_BACKPRESSURE = 1
 export const ANSWERED_DROPPED = 2
 /** An account is 8 words. */

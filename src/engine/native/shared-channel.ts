@@ -14,6 +14,7 @@ import {
   Account,
   ANSWERED_BACKPRESSURE,
   ANSWERED_DROPPED,
+  CLOSING,
   COMPRESS_SHIFT,
   Command,
   type Compress,
@@ -66,8 +67,6 @@ export class SharedChannel {
   readonly #accounts = new Uint32Array(ACCOUNTS_SIZE / 4)
   /** By slot. A connection is here from `open` until its `onClose`. */
   readonly #connections: (ConnectionEvents | undefined)[] = []
-  /** By slot: the id of the connection in `#connections`. */
-  readonly #ids: ConnectionId[] = []
   readonly #attachments: unknown[] = []
   /** Bytes; more than MAX_COPIED_MESSAGE while a callback is corked. */
   #longestCopied = 0
@@ -95,7 +94,6 @@ export class SharedChannel {
   /** From now on the connection's events go to `events`. */
   open(id: ConnectionId, events: ConnectionEvents): void {
     this.#connections[id & SLOT_MASK] = events
-    this.#ids[id & SLOT_MASK] = id
   }
 
   isOpen(id: ConnectionId): boolean {
@@ -104,9 +102,8 @@ export class SharedChannel {
 
   /** Also of a connection that is closing. */
   bufferedAmount(id: ConnectionId): number {
-    const slot = id & SLOT_MASK
-    if (this.#connections[slot] === undefined || this.#ids[slot] !== id) return 0
-    const account = slot << ACCOUNT_SHIFT
+    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
+    if (!this.#hasAccount(id)) return 0
     return at(this.#accounts, account + Account.buffered) + at(this.#accounts, account + Account.pending)
   }
 
@@ -150,19 +147,28 @@ export class SharedChannel {
   close(id: ConnectionId, code: number, reason: string): void {
     if (!this.isOpen(id)) return
     this.#put(id, Command.beginClose | (code << 16), reason)
-    this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] = 0
+    this.#stopSending(id)
   }
 
   /** Also after `close`, whose handshake it cuts short. */
   terminate(id: ConnectionId): void {
-    const slot = id & SLOT_MASK
-    if (this.#connections[slot] === undefined || this.#ids[slot] !== id) return
+    if (!this.#hasAccount(id)) return
     const end = this.#reserve(0)
     this.#outboxWords[end] = id
     this.#outboxWords[end + 1] = Command.terminate
     this.#outboxWords[end + 2] = 0
     this.#control[Control.outboxEnd] = end + HEADER_WORDS
-    this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] = 0
+    this.#stopSending(id)
+  }
+
+  /** Whether the connection has not ended; one that is closing has not. */
+  #hasAccount(id: ConnectionId): boolean {
+    return id !== 0 && (at(this.#accounts, ((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id) & ~CLOSING) === id
+  }
+
+  #stopSending(id: ConnectionId): void {
+    // Carrying out the outbox may have ended the connection.
+    if (this.#hasAccount(id)) this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] = id | CLOSING
   }
 
   /**

@@ -130,7 +130,10 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
   out.grow(std::min(first_size, most), 0);
   for (;;) {
     if (written == out.size()) {
-      out.grow(std::min(out.size() * 2, most), written);
+      // The rest of the message probably inflates as what has been read of it, and a sixteenth more.
+      std::uint64_t estimate = read == 0 ? 0 : std::uint64_t{written} * whole / read;
+      std::size_t size = static_cast<std::size_t>(std::min<std::uint64_t>(estimate + estimate / 16, most));
+      out.grow(std::max(std::min(out.size() * 2, most), size), written);
     }
     std::string_view piece = read < message.length() ? message.substr(read) : tail.substr(read - message.length());
     stream_.next_in = input(piece);

@@ -229,6 +229,11 @@ bool Environment::call_deliver() {
 }
 
 void Environment::write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload) {
+  if (inbox_is_empty()) {
+    // The loop goes on until the event is delivered, also when a timer has brought it and nothing else keeps
+    // the loop alive: the end of the last connection, for example. The next flush takes the reference back.
+    uv_ref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
+  }
   std::size_t words = protocol::record_words(payload.length());
   std::uint32_t *record;
   if (overflow_.empty() && fits(words)) {
@@ -242,10 +247,6 @@ void Environment::write(std::uint32_t kind, std::uint32_t id, std::size_t length
   record[0] = id;
   record[1] = kind;
   record[2] = static_cast<std::uint32_t>(length);
-  // The loop goes on until this is delivered, also when it comes of a timer and nothing else keeps the loop
-  // alive: the end of the last connection, for example. The next flush takes the reference back; libuv does
-  // not count them.
-  uv_ref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   if (!payload.empty()) {
     std::memcpy(record + protocol::header_words, payload.data(), payload.length());
   }

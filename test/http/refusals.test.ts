@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 import type { WebSocketServer } from '../../src/index.js'
 import { describeEngines, serve } from '../support/engines.js'
 import { RawClient } from '../support/raw-client.js'
+import { turns } from '../support/waiting.js'
 
 const HANDSHAKE = [
   'Upgrade: websocket',
@@ -110,6 +111,22 @@ describeEngines('a head that is wrong is refused, and ends the connection', (eng
       client.write(`${line}\r\n${fields}\r\n`)
       expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 (400|505) /)
     }
+  })
+
+  test.each([
+    ['GET / HTTP/1.1\r\nHost: a\r\n', '\n'],
+    ['GET / HTTP/1.1\r\nHo', 'st: a\n', '\n'],
+    ['GET / HTTP/1.1', '\n', 'Host: a\n'],
+    ['GET / HTTP/1.1\r\nHost: a\r\nX: a', '\nY'],
+  ])('a line that ends without CR, as soon as it has come: %j, %j', async (...pieces) => {
+    const served = await serve(engine, {}, { path: '/socket', routes: (server) => server.get('/', () => new Response('served')) })
+    const client = await RawClient.connect(served)
+    for (const piece of pieces) {
+      client.write(piece)
+      await client.flushed()
+      await turns()
+    }
+    expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 400 /)
   })
 
   test('chunks over HTTP/1.0', async () => {

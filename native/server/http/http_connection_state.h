@@ -182,6 +182,16 @@ class HttpConnectionState {
     return end == std::string_view::npos ? 0 : end + 4;
   }
 
+  /// Whether a line ends without CR. None does so in the first `searched` bytes.
+  static bool has_bare_lf(std::string_view head, std::size_t searched) {
+    for (std::size_t at = head.find('\n', searched); at != std::string_view::npos; at = head.find('\n', at + 1)) {
+      if (at == 0 || head[at - 1] != '\r') {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /// Whether the options of a Connection field, a list, have "close" among them (RFC 9110, section 7.6.1).
   static bool says_close(std::string_view options) {
     for (std::size_t end = 0; end != std::string_view::npos; options.remove_prefix(std::min(end + 1, options.size()))) {

@@ -473,6 +473,10 @@ class HttpReceiver final : private TurnTaker {
   /// given, so it gets the next one when as much has come again.
   bool parse_incomplete(us_socket_t *socket, Connection &connection) {
     std::string_view held = connection.held.view();
+    if (HttpConnectionState::has_bare_lf(held, connection.searched)) {
+      refuse(socket, Writer::bad_request);
+      return false;
+    }
     connection.searched = held.size();
     if (held.size() <= HttpConnectionState::max_head && waiting(connection) < connection.parsed) {
       return false;

@@ -1,27 +1,16 @@
 // Long because all that depends on whether a server speaks TLS is one template, which must be defined where
 // it is instantiated.
 
-// µWebSockets asks the environment for the limit of a request's headers, and is content with 4 KiB. Here it
-// is asked instead: this must stand before its headers.
-#include <cstdlib>
-
-namespace nws {
-/// As much as Node's own HTTP server takes (--max-http-header-size).
-inline const char *header_limit(const char *) { return "16384"; }  // HttpConnectionState::max_head
-}  // namespace nws
-#define getenv(name) nws::header_limit(name)
-
-#include "server/http/http_connections.h"
-#include "server/websocket/websocket_connections.h"
-#include "server/websocket/websocket_readiness.h"
-
-#undef getenv
+#include "server/websocket_server.h"
 
 #include <unordered_map>
 
+#include "server/http/http_connections.h"
 #include "server/net/proxy_protocol.h"
 #include "server/net/tls_entries.h"
-#include "server/websocket_server.h"
+#include "server/uws/upstream.h"
+#include "server/websocket/websocket_connections.h"
+#include "server/websocket/websocket_readiness.h"
 
 namespace nws {
 
@@ -69,7 +58,7 @@ class ServerCore final : public WebSocketServer::Core {
     if (app_.constructorFailed()) {
       return;
     }
-    http_context_ = HttpConnectionState::registered(SSL).http_context;
+    http_context_ = ContextHandlers::of(SSL).http_context;
     by_context()[http_context_] = this;
     app_.topicTree = websockets_.publishing().make_tree();  // the app deletes it
     websockets_.set_up(http_context_, app_.topicTree);
@@ -145,25 +134,6 @@ class ServerCore final : public WebSocketServer::Core {
 
 }  // namespace
 
-int TlsWriteDeferral::write(int ssl, us_socket_t *socket, const char *data, int length, int more) {
-  std::size_t waiting =
-      ssl ? frames::Corkable<true>::of(socket)->getBufferedAmount() : frames::Corkable<false>::of(socket)->getBufferedAmount();
-  if (waiting == 0) {
-    return write_to_socket(ssl, socket, data, length, more);
-  }
-  auto *poll = reinterpret_cast<us_poll_t *>(socket);
-  int events = us_poll_events(poll);
-  bool is_full = (events & UV_WRITABLE) && !WritableScope::is_open(socket);
-  if ((socket != guarded() && !is_full) || us_socket_is_shut_down(ssl, socket)) {
-    return write_to_socket(ssl, socket, data, length, more);
-  }
-  // One that is not polled at all waits for a turn, after which it is (ReadControl::unpark).
-  if (events != 0) {
-    us_poll_change(poll, us_socket_context_loop(ssl, us_socket_context(ssl, socket)), events | UV_WRITABLE);
-  }
-  return 0;
-}
-
 template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
   TlsWriteDeferral guard(SSL, socket);
@@ -175,7 +145,7 @@ us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
 template <bool SSL>
 us_socket_t *write_http(us_socket_t *socket) {
   WritableScope scope(socket);
-  socket = ReadControl::registered(SSL).http(socket);
+  socket = ContextHandlers::of(SSL).http.writable(socket);
   ServerCore<SSL> *core = us_socket_is_closed(SSL, socket) ? nullptr : ServerCore<SSL>::of(us_socket_context(SSL, socket));
   return core ? core->http().reading().written(socket) : socket;
 }

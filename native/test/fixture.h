@@ -8,12 +8,9 @@
 #include <cstdlib>
 #include <map>
 
-extern "C" {
-#include "internal/internal.h"  // what no public function tells: the timeout of a socket
-}
-
 #include "harness.h"
 #include "raw_client.h"
+#include "server/uws/upstream_internals.h"  // what no public function tells: the timeout of a socket
 #include "server/websocket_server.h"
 
 namespace test {

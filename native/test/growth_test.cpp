@@ -7,9 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "server/http/http_connection_state.h"  // before App.h
-
 #include "fixture.h"
+#include "server/http/http_connection_state.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // When timeouts strike. Time passes in ticks here: a test calls µSockets' sweep itself.
-#include "server/uws/timeouts.h"  // before App.h
+#include "server/uws/timeouts.h"
 
 #include <algorithm>
 

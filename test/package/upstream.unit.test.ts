@@ -23,13 +23,46 @@ describe('the functions of upstream that native/upstream.json names', () => {
     const files = filesBelow('native/server', /\.(h|cpp)$/)
     const replaced = files.flatMap((file) => {
       const text = contentOf(file)
-      const macros = [...text.matchAll(/^#define (us_\w+)/gm)].map(([, name]) => name)
+      const macros = [...text.matchAll(/^#define (\w+)/gm)].map(([, name]) => name)
       const specialised = [...text.matchAll(/^template <>\ninline [^\n]*?>::(\w+)\(/gm)].map(([, name]) => name)
       return [...macros, ...specialised]
     })
     expect(replaced.length).toBeGreaterThan(8)
     for (const name of new Set(replaced))
-      expect(named.some((begins) => begins.includes(` ${name}(`) || begins.includes(`*${name}(`))).toBe(true)
+      expect(
+        named.some((begins) => begins.includes(` ${name}(`) || begins.includes(`*${name}(`) || begins.includes(`(${name}(`)),
+        name,
+      ).toBe(true)
+  })
+})
+
+describe('the door to µWebSockets', () => {
+  const DOOR = 'native/server/uws/upstream.h'
+  const namesOf = (directive: string, text: string) =>
+    [...text.matchAll(new RegExp(`^#${directive} (\\w+)`, 'gm'))].map(([, name]) => name)
+
+  test('defines every macro of ours, before µWebSockets’ headers, and undefines it behind them', () => {
+    const [before = '', after = ''] = contentOf(DOOR).split('#include <App.h>')
+    expect(namesOf('define', before).length).toBeGreaterThan(5)
+    expect(namesOf('undef', after)).toEqual(namesOf('define', before))
+    expect(namesOf('define', after)).toEqual([])
+    const others = filesBelow('native/server', /\.(h|cpp)$/).filter((file) => file !== DOOR)
+    expect(others.filter((file) => namesOf('define', contentOf(file)).length > 0)).toEqual([])
+  })
+
+  test('leaves no function whose replacement our own code must call', () => {
+    const ours = filesBelow('native/server', /\.(h|cpp)$/).filter((file) => !file.startsWith('native/server/uws/'))
+    const passed = /\bus_socket_(timeout|write|context_on_\w+)\(/
+    expect(ours.filter((file) => passed.test(contentOf(file)))).toEqual([])
+  })
+
+  test('has a file for each seam, which says why it is there and what to check at the next release', () => {
+    const files = new Set(seams().map(({ seam }) => seam))
+    for (const file of files)
+      if (file.startsWith('native/server/uws/')) {
+        expect(contentOf(file), file).toMatch(/^\/\/ At the next release:/m)
+        expect(contentOf(file), file).toMatch(/^\/\/ Why:/m)
+      }
   })
 })
 
@@ -38,6 +71,10 @@ describe('the text of a definition', () => {
 
   test('ends with its own brace', () => {
     expect(definitionIn(source, 'int wanted(')).toBe('int wanted(int a) {\n  if (a) { return 1; }\n  return 2;\n}')
+  })
+
+  test('ends with its semicolon where it has no brace', () => {
+    expect(definitionIn('static const int size = 1;\nint next() {}', 'static const int size')).toBe('static const int size = 1;')
   })
 
   test('is none where the definition is missing or has no end', () => {

@@ -27,12 +27,14 @@ export const upstreamIsHere = existsSync(join(UPSTREAM, 'uSockets', 'src', 'loop
 export const seams = (): Seam[] => JSON.parse(readFileSync(SEAMS, 'utf8')) as Seam[]
 
 /**
- * The text of a function or struct: from where it begins to the brace that ends it. Undefined when there is
- * none.
+ * The text of a function, struct or variable: from where it begins to the brace, or else the semicolon, that
+ * ends it. Undefined when there is none.
  */
 export function definitionIn(source: string, begins: string): string | undefined {
   const start = source.indexOf(begins)
   const open = start === -1 ? -1 : source.indexOf('{', start)
+  const semicolon = start === -1 ? -1 : source.indexOf(';', start)
+  if (semicolon !== -1 && (open === -1 || semicolon < open)) return source.slice(start, semicolon + 1)
   if (open === -1) return undefined
   let depth = 0
   for (let at = open; at < source.length; at++) {

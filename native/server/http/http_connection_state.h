@@ -3,22 +3,7 @@
 // its parser has returned. So this stands before the parser: it lets one request through at a time, and keeps
 // what follows until the answer has been written. Bodies are read here as well, so that they can wait for
 // whoever reads them.
-//
-// It gets there by taking the place of us_socket_context_on_data while µWebSockets' headers are compiled: the
-// handler that HttpContext registers is remembered, and ours is registered in its stead. Include this before
-// App.h, in the one file that instantiates the server.
 #pragma once
-
-#ifdef UWS_APP_H
-#error "http_connection_state.h must be included before App.h"
-#endif
-
-// These have to come before App.h, too.
-#include "server/uws/parser_scope.h"
-#include "server/uws/read_control.h"
-#include "server/uws/tls_write_deferral.h"
-
-#include <libusockets.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -30,7 +15,8 @@
 #include "server/http/request_body.h"
 #include "server/http/request_deadlines.h"
 #include "server/net/turns.h"
-#include "server/uws/tls_reading.h"
+#include "server/uws/header_limit.h"
+#include "server/uws/receive_buffer.h"
 
 namespace nws {
 
@@ -41,7 +27,7 @@ class HeldInput {
   /// Bytes that may wait before the client is not read any more.
   static constexpr std::size_t max_waiting = 64 * 1024;
   /// That, and one read.
-  static constexpr std::size_t most = max_waiting + LIBUS_RECV_BUFFER_LENGTH;
+  static constexpr std::size_t most = max_waiting + ReceiveBuffer::length;
 
   bool empty() const { return begin_ == bytes_.size(); }
   std::size_t size() const { return bytes_.size() - begin_; }
@@ -84,27 +70,12 @@ class HeldInput {
 /// What the requests on one HTTP connection have to wait behind.
 class HttpConnectionState {
  public:
-  using OnData = us_socket_t *(*)(us_socket_t *, char *, int);
-
-  /// What µWebSockets has registered on this thread, for plain connections or for TLS. The handlers are the
-  /// same for every server.
-  struct Registered {
-    OnData http = nullptr;
-    OnData websocket = nullptr;
-    /// Of the server that was made last.
-    us_socket_context_t *http_context = nullptr;
-  };
-  static Registered &registered(bool ssl) {
-    static thread_local Registered of[2];
-    return of[ssl];
-  }
-
   /// Bytes that may wait behind a request before the client is not read any more.
   static constexpr std::size_t max_held = HeldInput::max_waiting;
   /// Bytes of answers that may wait for the client before its next request is begun.
   static constexpr std::size_t max_unread = 64 * 1024;
-  /// Bytes of a request's head. As much as Node's own HTTP server takes (--max-http-header-size).
-  static constexpr std::size_t max_head = 16 * 1024;
+  /// Bytes of a request's head.
+  static constexpr std::size_t max_head = HeaderLimit::bytes;
 
   /// What one HTTP connection has to remember.
   struct Connection {
@@ -223,10 +194,10 @@ class HttpConnectionState {
 /// A copy of some bytes, with the room around them that µWebSockets' parsers read and write.
 class Padded {
  public:
-  explicit Padded(std::string_view bytes) : length_(bytes.length()), memory_(LIBUS_RECV_BUFFER_PADDING, '\0') {
-    memory_.append(bytes).append(LIBUS_RECV_BUFFER_PADDING, '\0');
+  explicit Padded(std::string_view bytes) : length_(bytes.length()), memory_(ReceiveBuffer::padding, '\0') {
+    memory_.append(bytes).append(ReceiveBuffer::padding, '\0');
   }
-  char *data() { return memory_.data() + LIBUS_RECV_BUFFER_PADDING; }
+  char *data() { return memory_.data() + ReceiveBuffer::padding; }
   int length() const { return static_cast<int>(length_); }
 
  private:
@@ -234,39 +205,4 @@ class Padded {
   std::string memory_;
 };
 
-/// Defined in websocket_server.cpp: takes the data of an HTTP connection.
-template <bool SSL>
-us_socket_t *receive_http(us_socket_t *socket, char *data, int length);
-
-/// Defined in websocket_connections.h: takes the data of a WebSocket.
-template <bool SSL>
-us_socket_t *receive_frames(us_socket_t *socket, char *data, int length);
-
-/// Hands over what comes on the sockets of a context.
-inline void set_on_data(int ssl, us_socket_context_t *context, HttpConnectionState::OnData plain,
-                        HttpConnectionState::OnData decrypted, HttpConnectionState::OnData encrypted) {
-  us_socket_context_on_data(ssl, context, ssl ? decrypted : plain);
-  if (ssl) {
-    replace_ssl_on_data(context, encrypted);
-  }
-}
-
-/// Stands in for us_socket_context_on_data. The first handler of a kind is HttpContext's: it is there before
-/// any WebSocket.
-inline void register_on_data(int ssl, us_socket_context_t *context, HttpConnectionState::OnData handler) {
-  HttpConnectionState::Registered &registered = HttpConnectionState::registered(ssl != 0);
-  if (!registered.http || registered.http == handler) {
-    registered.http = handler;
-    registered.http_context = context;
-    set_on_data(ssl, context, receive_http<false>, receive_http<true>,
-                [](us_socket_t *socket, char *data, int length) { return read_tls(socket, data, length, receive_http<true>); });
-  } else {
-    registered.websocket = handler;
-    set_on_data(ssl, context, receive_frames<false>, receive_frames<true>,
-                [](us_socket_t *socket, char *data, int length) { return read_tls(socket, data, length, receive_frames<true>); });
-  }
-}
-
 }  // namespace nws
-
-#define us_socket_context_on_data nws::register_on_data

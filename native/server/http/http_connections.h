@@ -2,15 +2,15 @@
 // websocket_server.cpp.
 #pragma once
 
-#include "server/http/http_connection_state.h"  // before App.h
-
 #include <chrono>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "server/http/http_connection_state.h"
 #include "server/http/http_receiver.h"
 #include "server/http/response_writer.h"
+#include "server/uws/upstream.h"
 #include "server/websocket/websocket_connections.h"
 #include "server/websocket_server.h"
 

@@ -5,8 +5,6 @@
 // the others.
 #pragma once
 
-#include "server/http/http_connection_state.h"  // before App.h
-
 #include <algorithm>
 #include <chrono>
 #include <string>
@@ -15,9 +13,11 @@
 #include <utility>
 #include <vector>
 
+#include "server/http/http_connection_state.h"
 #include "server/http/response_writer.h"
 #include "server/net/address_text.h"
 #include "server/uws/read_control.h"
+#include "server/uws/upstream.h"
 #include "server/websocket_server.h"
 
 namespace nws {
@@ -311,7 +311,7 @@ class HttpReceiver final : private TurnTaker {
   void end_written(us_socket_t *socket, bool may_send_more) {
     us_socket_shutdown(SSL, socket);
     if ((may_send_more && !connections_.at(socket).has_ended) || ReadControl::has_unread(socket)) {
-      us_socket_timeout(SSL, socket, Writer::write_timeout);
+      Timeouts::set(SSL, socket, Writer::write_timeout);
     } else {
       us_socket_close(SSL, socket, 0, nullptr);
     }
@@ -432,7 +432,7 @@ class HttpReceiver final : private TurnTaker {
     bool has_ended = false;
     {
       ParserScope scope(socket, has_ended);
-      HttpConnectionState::registered(SSL).http(socket, data, static_cast<int>(length));
+      ContextHandlers::of(SSL).http.data(socket, data, static_cast<int>(length));
     }
     if (has_ended) {
       refuse(socket, "");
@@ -520,7 +520,7 @@ class HttpReceiver final : private TurnTaker {
       refuse(socket, Writer::bad_request);
     } else if (!connection.body.complete()) {
       // The client may be waiting for us.
-      us_socket_timeout(SSL, socket, connection.expects_continue ? 0 : body_timeout);
+      Timeouts::set(SSL, socket, connection.expects_continue ? 0 : body_timeout);
     }
   }
 
@@ -542,7 +542,7 @@ class HttpReceiver final : private TurnTaker {
     }
     bool is_answered = exchange->second.is_answered;
     connection.expects_continue = false;
-    us_socket_timeout(SSL, socket, !is_last ? body_timeout : is_answered ? Writer::write_timeout : 0);
+    Timeouts::set(SSL, socket, !is_last ? body_timeout : is_answered ? Writer::write_timeout : 0);
     if (is_last) {
       connection.deadline.leave();
       connection.body_paused = false;

@@ -1,27 +1,15 @@
 // Writing answers to HTTP requests, whole or piece by piece. Internal to websocket_server.cpp.
 #pragma once
 
-#include "server/http/http_connection_state.h"  // before App.h
-
 #include <charconv>
 #include <climits>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "server/uws/uws_specializations.h"
+#include "server/http/http_connection_state.h"
+#include "server/uws/upstream.h"
 #include "server/websocket_server.h"
-
-/// µWebSockets answers an expectation as soon as it has read the head, also where no body follows, nobody
-/// wants the body, or the connection becomes a WebSocket.
-template <>
-inline uWS::HttpResponse<false> *uWS::HttpResponse<false>::writeContinue() {
-  return this;
-}
-template <>
-inline uWS::HttpResponse<true> *uWS::HttpResponse<true>::writeContinue() {
-  return this;
-}
 
 namespace nws {
 
@@ -101,7 +89,7 @@ class ResponseWriter {
     }
   }
 
-  static void time_out(HttpResponse *http, unsigned seconds) { us_socket_timeout(SSL, socket(http), seconds); }
+  static void time_out(HttpResponse *http, unsigned seconds) { Timeouts::set(SSL, socket(http), seconds); }
 
  private:
   static us_socket_t *socket(HttpResponse *http) { return reinterpret_cast<us_socket_t *>(http); }

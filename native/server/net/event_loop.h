@@ -7,10 +7,7 @@
 
 #include "server/net/turns.h"
 #include "server/uws/socket_set.h"
-
-namespace uWS {
-struct Loop;
-}
+#include "server/uws/upstream_loop.h"
 
 namespace nws {
 
@@ -22,7 +19,6 @@ namespace nws {
 class EventLoop {
  public:
   explicit EventLoop(uv_loop_t *loop);
-  ~EventLoop();
   EventLoop(const EventLoop &) = delete;
   EventLoop &operator=(const EventLoop &) = delete;
 
@@ -33,7 +29,7 @@ class EventLoop {
   uv_loop_t *uv_;
   /// Null where there is none.
   std::unique_ptr<SocketSet> sockets_;
-  uWS::Loop *loop_;
+  UpstreamLoop upstream_;
   Turns turns_;
 };
 

@@ -1,8 +1,8 @@
 #include "server/net/turns.h"
 
-#include <libusockets.h>
-
 #include <algorithm>
+
+#include "server/uws/upstream_loop.h"
 
 namespace nws {
 
@@ -30,7 +30,7 @@ Turns::~Turns() {
 }
 
 // A pass begins in libuv's idle phase, and in its poll phase, before which µSockets counts the iteration.
-std::uint64_t Turns::pass() const { return static_cast<std::uint64_t>(us_loop_iteration_number(sockets_)) + idles_; }
+std::uint64_t Turns::pass() const { return iteration_of(sockets_) + idles_; }
 
 void Turns::begin_pass() {
   std::uint64_t now = pass();

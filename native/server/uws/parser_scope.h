@@ -1,14 +1,12 @@
-// Keeps µWebSockets from closing a connection right behind its answer to what its parser cannot read. More
-// than that may have come, and closing would reset the connection: earlier answers, which are still on their
-// way to the client, would be lost.
+// A seam (see upstream.h). In place of us_socket_shutdown and us_socket_close, where µWebSockets calls them.
 //
-// It gets there by taking the place of us_socket_shutdown and us_socket_close while µWebSockets' headers are
-// compiled. Include this before App.h.
+// Why: µWebSockets closes a connection right behind its answer to what its parser cannot read. More than that
+// may have come, and closing would reset the connection: earlier answers, which are still on their way to the
+// client, would be lost.
+//
+// At the next release: HttpContext.h still ends such a connection by us_socket_shutdown and us_socket_close
+// behind it, inside of its data handler, and touches the socket no more after that.
 #pragma once
-
-#ifdef UWS_APP_H
-#error "parser_scope.h must be included before App.h"
-#endif
 
 #include <libusockets.h>
 
@@ -53,6 +51,3 @@ class ParserScope {
 };
 
 }  // namespace nws
-
-#define us_socket_shutdown nws::ParserScope::shutdown
-#define us_socket_close nws::ParserScope::close

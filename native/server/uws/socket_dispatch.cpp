@@ -2,12 +2,9 @@
 
 #include <libusockets.h>
 
-extern "C" {
-#include "internal/internal.h"  // µSockets' own view of a socket: it has no public way to dispatch one
-}
-
 #include "server/net/turns.h"
 #include "server/uws/socket_set.h"
+#include "server/uws/upstream_internals.h"  // µSockets has no public way to dispatch a socket
 
 namespace nws {
 

@@ -1,5 +1,7 @@
-// What happens to a socket that is ready, in place of µSockets' us_internal_dispatch_ready_poll (loop.c).
-// What differs:
+// A seam. What happens to a socket that is ready, in place of µSockets' us_internal_dispatch_ready_poll
+// (loop.c): SocketSet calls dispatch_socket instead.
+//
+// Why:
 //
 //   - a socket is read once in a turn, for as much as the receive buffer holds; µSockets reads on while the
 //     buffer is full, and a client that sends without a pause would keep the loop to itself;
@@ -9,6 +11,9 @@
 //   - what came before an error is read before the error is;
 //   - a socket that is not read can wait for its peer's FIN (UV_DISCONNECT), which its context's on_end is
 //     told.
+//
+// At the next release: what loop.c does for a connected socket that is writable or readable; nothing but
+// is_low_prio puts a socket into the list of low priority.
 #pragma once
 
 #include <uv.h>

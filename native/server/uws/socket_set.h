@@ -1,5 +1,11 @@
-// Waits for many sockets at a lower price than libuv's: to poll a socket, from its beginning to its end,
-// takes libuv six calls of epoll_ctl, and here two. docs/performance.md has what that saves.
+// A seam. In place of libuv's uv_poll_init_socket, uv_poll_start, uv_poll_stop and uv_close, as µSockets
+// calls them for its polls.
+//
+// Why: to poll a socket, from its beginning to its end, takes libuv six calls of epoll_ctl, and here two.
+// docs/performance.md has what that saves.
+//
+// At the next release: all that eventing/libuv.c (µSockets) calls for a poll are these four functions, which
+// CMakeLists.txt renames, and uv_is_closing; loop.c frees a closed socket at the end of an iteration.
 #pragma once
 
 #include <uv.h>

@@ -1,14 +1,10 @@
 #include "server/uws/timeouts.h"
 
-#undef us_socket_timeout
-
 #include <uv.h>
 
 #include <algorithm>
 
-extern "C" {
-#include "internal/internal.h"  // µSockets' clock: no public function tells of it
-}
+#include "server/uws/upstream_internals.h"  // µSockets' clock: no public function tells of it
 
 namespace nws {
 

@@ -1,15 +1,13 @@
-// When a socket's timeout strikes. µSockets counts in ticks of 4 seconds, and by itself it strikes up to one
-// tick too early: the first tick may come right after the timeout was set (socket.c, us_socket_timeout;
-// loop.c, us_internal_timer_sweep). Here it never strikes before the time asked for, and less than a tick
-// after it.
+// A seam (see upstream.h). In place of us_socket_timeout: µWebSockets calls Timeouts::set, and so does our
+// own code.
 //
-// It gets there by taking the place of us_socket_timeout, for this server and for µWebSockets alike. Include
-// this before App.h.
+// Why: µSockets counts in ticks of 4 seconds, and strikes up to one tick too early: the first tick may come
+// right after the timeout was set (socket.c, us_socket_timeout; loop.c, us_internal_timer_sweep). Here a
+// timeout never strikes before the time asked for, and less than a tick after it.
+//
+// At the next release: the tick is LIBUS_TIMEOUT_GRANULARITY, `timeout` counts modulo 240 with 255 for none,
+// and strikes when the context's timestamp is the socket's; timeouts.cpp knows where the timer is.
 #pragma once
-
-#ifdef UWS_APP_H
-#error "timeouts.h must be included before App.h"
-#endif
 
 #include <libusockets.h>
 
@@ -37,5 +35,3 @@ class Timeouts {
 };
 
 }  // namespace nws
-
-#define us_socket_timeout nws::Timeouts::set

@@ -8,9 +8,7 @@
 #include <chrono>
 #include <cstdint>
 
-extern "C" {
-#include "internal/internal.h"  // µSockets' own view of sockets and contexts
-}
+#include "server/uws/upstream_internals.h"
 
 namespace nws {
 

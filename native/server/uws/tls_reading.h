@@ -1,11 +1,16 @@
-// Decrypts what TLS connections have received, in place of µSockets' ssl_on_data (crypto/openssl.c). What
-// differs:
+// A seam. Decrypts what TLS connections have received, in place of µSockets' ssl_on_data (crypto/openssl.c):
+// ContextHandlers registers read_tls where µSockets has registered its own.
+//
+// Why:
 //
 //   - what came before the peer's close_notify, or before an error of TLS, is handed over first, and the end
 //     comes in a later turn, as with a plain connection; µSockets closes the connection at once, and what
 //     came is lost;
 //   - OpenSSL is not asked once more when it is known to have nothing;
 //   - a client that sends KeyUpdates one after another is at its end.
+//
+// At the next release: what ssl_on_data does for a socket that is shut down, with each error, and after the
+// data; the members of loop_ssl_data and us_internal_ssl_socket_t, which tls_reading.cpp mirrors.
 #pragma once
 
 #include <libusockets.h>

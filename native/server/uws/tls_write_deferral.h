@@ -1,15 +1,14 @@
-// Keeps µWebSockets from flushing to a TLS socket while it is being read. A write makes µSockets forget what
-// it has received and not decrypted yet (openssl.c, us_internal_ssl_socket_write), so that the next record
-// fails its check and the connection is lost. Our own events write nothing then, but µWebSockets does, by
-// itself: what waits for the peer goes out when its parser has returned.
+// A seam (see upstream.h). In place of us_socket_write, where µWebSockets calls it.
 //
-// It gets there by taking the place of us_socket_write while µWebSockets' headers are compiled. Include this
-// before App.h.
+// Why: a write to a TLS socket that is being read makes µSockets forget what it has received and not
+// decrypted yet (openssl.c, us_internal_ssl_socket_write), so that the next record fails its check and the
+// connection is lost. Our own events write nothing then, but µWebSockets does, by itself: what waits for the
+// peer goes out when its parser has returned.
+//
+// At the next release: AsyncSocket.h and HttpContext.h write by us_socket_write alone, and keep what it does
+// not take. If a write no longer loses undecrypted input, TlsWriteDeferral may go, and so may the rule that
+// nothing is written while a socket is being read.
 #pragma once
-
-#ifdef UWS_APP_H
-#error "tls_write_deferral.h must be included before App.h"
-#endif
 
 #include <libusockets.h>
 
@@ -29,7 +28,7 @@ class TlsWriteDeferral {
   TlsWriteDeferral(const TlsWriteDeferral &) = delete;
   TlsWriteDeferral &operator=(const TlsWriteDeferral &) = delete;
 
-  /// Stands in for us_socket_write. Defined in websocket_server.cpp.
+  /// Stands in for us_socket_write.
   static int write(int ssl, us_socket_t *socket, const char *data, int length, int more);
 
  private:
@@ -62,9 +61,4 @@ class WritableScope {
   us_socket_t *before_;
 };
 
-/// The real one, for whoever stands behind the macro.
-constexpr auto write_to_socket = us_socket_write;
-
 }  // namespace nws
-
-#define us_socket_write nws::TlsWriteDeferral::write

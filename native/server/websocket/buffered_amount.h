@@ -1,9 +1,9 @@
 // What is to be done whenever something was written to a WebSocket.
 #pragma once
 
-#include "server/uws/read_control.h"  // before App.h
-
-#include "server/uws/uws_specializations.h"
+#include "server/uws/read_control.h"
+#include "server/uws/upstream.h"
+#include "server/websocket/closing_handshake.h"
 #include "server/websocket/connection_table.h"
 
 namespace nws {

@@ -2,9 +2,6 @@
 // the rest in later turns. Internal to websocket_server.cpp.
 #pragma once
 
-#include "server/http/http_connection_state.h"  // before App.h
-#include "server/uws/read_control.h"            // likewise
-
 #include <deque>
 #include <string>
 #include <string_view>
@@ -12,9 +9,11 @@
 #include <utility>
 
 #include "server/net/turns.h"
-#include "server/uws/uws_specializations.h"
+#include "server/uws/read_control.h"
+#include "server/uws/upstream.h"
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/connection_table.h"
+#include "server/websocket/frames.h"
 #include "server/websocket/unparsed_input.h"
 
 namespace nws {
@@ -143,7 +142,7 @@ class FrameReader final : private TurnTaker {
     const char *end = bytes + length;
     bool may_begin = turn_.begin(bytes - parser->state.spillLength, parser->state.wantsHead ? 0 : parser->remainingBytes);
     if (may_begin) {
-      HttpConnectionState::registered(SSL).websocket(socket, bytes, static_cast<int>(length));
+      ContextHandlers::of(SSL).websocket.data(socket, bytes, static_cast<int>(length));
       turn_.end();
       if (!connections_.find(id)) {
         turn_.take_put_off();

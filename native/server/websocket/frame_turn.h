@@ -8,9 +8,8 @@
 #include <memory>
 #include <utility>
 
-#include <libusockets.h>
-
 #include "server/net/turns.h"
+#include "server/uws/receive_buffer.h"
 #include "server/websocket/compression.h"
 
 namespace nws {
@@ -23,7 +22,7 @@ class FrameTurn {
   static constexpr std::size_t bytes_of_event = 1024;
   /// Longer messages have come in several turns, and end in one. What is shorter is bounded by what is read
   /// in a turn.
-  static constexpr std::size_t long_message = LIBUS_RECV_BUFFER_LENGTH;
+  static constexpr std::size_t long_message = ReceiveBuffer::length;
   /// Messages that may be inflated in steps at the same time: each of them holds what it has inflated to. The
   /// others wait for the place of one of them (frame_reader.h).
   static constexpr std::uint32_t max_inflating = 4;

@@ -8,9 +8,10 @@
 #include <vector>
 
 #include "server/counters.h"
-#include "server/uws/uws_specializations.h"
+#include "server/uws/upstream.h"
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/connection_table.h"
+#include "server/websocket/frames.h"
 #include "server/websocket_server.h"
 
 namespace nws {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "server/counters.h"
-#include "server/uws/uws_specializations.h"
+#include "server/uws/upstream.h"
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/connection_owner.h"
 #include "server/websocket/connection_table.h"

@@ -22,7 +22,7 @@ struct TopicTree;
 
 namespace nws {
 
-/// Is told of what comes for a connection: its frames, and by their parser (uws_specializations.h) that its
+/// Is told of what comes for a connection: its frames, and by their parser (frames.h) that its
 /// end has begun.
 class EndingObserver {
  public:

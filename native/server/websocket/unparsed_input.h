@@ -6,8 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include <libusockets.h>
-
+#include "server/uws/receive_buffer.h"
 #include "server/websocket/compression.h"
 
 namespace nws {
@@ -39,8 +38,8 @@ class UnparsedInput {
  private:
   void assign(std::string_view first, std::string_view second) {
     std::size_t size = first.length() + second.length();
-    memory_ = std::make_unique_for_overwrite<char[]>(size + 2 * LIBUS_RECV_BUFFER_PADDING);
-    begin_ = LIBUS_RECV_BUFFER_PADDING;
+    memory_ = std::make_unique_for_overwrite<char[]>(size + 2 * ReceiveBuffer::padding);
+    begin_ = ReceiveBuffer::padding;
     end_ = begin_ + size;
     first.copy(data(), first.length());
     second.copy(data() + first.length(), second.length());

@@ -1,17 +1,16 @@
 // The WebSocket half of a server: its routes' contexts and its connections. Internal to websocket_server.cpp.
 #pragma once
 
-#include "server/http/http_connection_state.h"  // before App.h
-#include "server/uws/read_control.h"            // likewise
-
 #include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "server/counters.h"
-#include "server/uws/uws_specializations.h"
+#include "server/uws/read_control.h"
+#include "server/uws/upstream.h"
 #include "server/websocket/close_codes.h"
+#include "server/websocket/closing_handshake.h"
 #include "server/websocket/frame_reader.h"
 #include "server/websocket/publishing.h"
 #include "server/websocket/sending.h"

@@ -2,17 +2,17 @@
 // websocket_server.cpp.
 #pragma once
 
-#include "server/uws/read_control.h"  // before App.h
-
-#include "server/uws/uws_specializations.h"
+#include "server/uws/read_control.h"
+#include "server/uws/upstream.h"
 #include "server/websocket/buffered_amount.h"
+#include "server/websocket/closing_handshake.h"
 
 namespace nws {
 
 template <bool SSL>
 us_socket_t *write_websocket(us_socket_t *socket) {
   WritableScope scope(socket);
-  socket = ReadControl::registered(SSL).websocket(socket);
+  socket = ContextHandlers::of(SSL).websocket.writable(socket);
   // One that was shut down has no SocketData any more.
   if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {
     auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);

@@ -1,0 +1,49 @@
+// µWebSockets' WebSockets of our SocketData, and what a derived class or a context opens of them. Part of
+// upstream.h.
+//
+// At the next release: WebSocketProtocol.h, formatMessage: the op code becomes part of the first byte as it
+// is; WebSocket.h, send: nothing else looks at it when `compress` is false.
+#pragma once
+
+#ifndef UWS_APP_H
+#error "websocket_access.h is included by upstream.h alone"
+#endif
+
+#include "server/websocket/op_code.h"
+#include "server/websocket/socket_data.h"
+
+namespace nws::frames {
+
+template <bool SSL>
+using WebSocket = uWS::WebSocket<SSL, true, SocketData>;
+
+template <bool SSL>
+using ContextData = uWS::WebSocketContextData<SSL, SocketData>;
+
+/// µWebSockets keeps these to itself; a derived class may open them.
+template <bool SSL>
+struct Corkable : uWS::AsyncSocket<SSL> {
+  using uWS::AsyncSocket<SSL>::cork;
+  using uWS::AsyncSocket<SSL>::uncork;
+  using uWS::AsyncSocket<SSL>::canCork;
+  using uWS::AsyncSocket<SSL>::getBufferedAmount;
+  using uWS::AsyncSocket<SSL>::write;
+
+  static Corkable *of(void *socket) { return static_cast<Corkable *>(socket); }
+};
+
+template <bool SSL>
+ContextData<SSL> *context_data(void *socket) {
+  auto *s = static_cast<us_socket_t *>(socket);
+  return static_cast<ContextData<SSL> *>(us_socket_context_ext(SSL, us_socket_context(SSL, s)));
+}
+
+constexpr uWS::OpCode upstream(OpCode op_code) { return static_cast<uWS::OpCode>(op_code); }
+
+/// Marks a message, or the first fragment of one, as compressed already. µWebSockets takes an op code into a
+/// frame's first byte as it is.
+constexpr uWS::OpCode compressed(OpCode op_code) {
+  return static_cast<uWS::OpCode>(static_cast<int>(op_code) | static_cast<int>(uWS::protocol::SND_COMPRESSED));
+}
+
+}  // namespace nws::frames

@@ -2,8 +2,9 @@
  * Builds and runs the unit tests of native/server: a program without Node, which reports as TAP.
  *
  * `--sanitize` does so under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, in
- * build/sanitize, and then runs the tests of test/ against an addon that was built likewise. What follows
- * goes to Vitest, for example `npm run test:sanitize -- test/core/listening.test.ts`.
+ * build/sanitize, and then runs the tests of test/, those of the native engine, against an addon that was
+ * built likewise. What follows goes to Vitest, for example `npm run test:sanitize --
+ * test/core/listening.test.ts`.
  *
  * The reports are build/reports/native.tap, native-sanitize.tap and vitest-sanitize.json.
  */
@@ -61,7 +62,11 @@ function runUnitTests() {
 
 function runAddonTests() {
   // Node itself frees little when it exits: leaks are looked for in the unit tests above, and by the fuzz.
-  const env = sanitizerEnvironment(folder, 'detect_leaks=0')
+  const env = {
+    ...sanitizerEnvironment(folder, 'detect_leaks=0'),
+    // The portable engine has nothing that the sanitizers see.
+    NATIVE_WEBSOCKET_SERVER_TEST_ENGINE: 'native',
+  }
   const report = `--outputFile.json=${join(reports, 'vitest-sanitize.json')}`
   const excluded = LEFT_OUT.flatMap((file) => ['--exclude', file])
   const vitest = [

@@ -162,7 +162,7 @@ describeEngines('random targets and Hosts', (engine) => {
   })
 })
 
-describe.skipIf(AVAILABLE_ENGINES.length < 2)('both engines (skipped where the native one is not built)', () => {
+describe.skipIf(AVAILABLE_ENGINES.length < 2)('both engines (skipped where only one is tested)', () => {
   test(`read the same of random targets and Hosts: seed ${SEED}`, { timeout: 120_000 }, async () => {
     const [one, other] = [await serveReadings('native'), await serveReadings('portable')]
     for (const [target, host] of requests) {

@@ -5,6 +5,13 @@ import { localhostCertificate } from './certificates.js'
 
 export type EngineName = 'native' | 'portable'
 
+/**
+ * NATIVE_WEBSOCKET_SERVER_TEST_ENGINE names the only engine to test: the sanitizers see nothing of the
+ * portable one.
+ */
+const ONLY = process.env.NATIVE_WEBSOCKET_SERVER_TEST_ENGINE
+const ENGINES = (['native', 'portable'] as const).filter((name) => ONLY === undefined || ONLY === name)
+
 /** Set where a missing addon must fail the run rather than skip half of it. */
 const NATIVE_REQUIRED = process.env.NATIVE_WEBSOCKET_SERVER_REQUIRE_NATIVE === '1'
 
@@ -21,9 +28,7 @@ function whyAbsent(engine: EngineName): string | undefined {
 }
 
 /** The engines that can be tested here. */
-export const AVAILABLE_ENGINES: readonly EngineName[] = (['native', 'portable'] as const).filter(
-  (name) => ABSENCE[name] === undefined,
-)
+export const AVAILABLE_ENGINES: readonly EngineName[] = ENGINES.filter((name) => ABSENCE[name] === undefined)
 
 /**
  * Describes one behaviour on both engines. An engine that cannot be loaded is skipped, with the reason in the
@@ -31,7 +36,7 @@ export const AVAILABLE_ENGINES: readonly EngineName[] = (['native', 'portable'] 
  * the native one.
  */
 export function describeEngines(name: string, body: (engine: EngineName) => void): void {
-  for (const engine of ['native', 'portable'] as const) {
+  for (const engine of ENGINES) {
     const title = `${name} [${engine}]`
     const reason = ABSENCE[engine]
     if (reason === undefined) {

@@ -193,7 +193,8 @@ bool Environment::deliver() {
   if (inbox_is_empty()) {
     attachment_count_ = 0;
     if (!dropped_.empty()) {
-      // JavaScript has left these where they are: somebody else might have been meant by them too.
+      // JavaScript has left these attachments in place: records of several sockets may share one. Clear them
+      // together.
       dropped_.clear();
       Napi::HandleScope scope(env_);
       napi_value none;
@@ -218,7 +219,7 @@ bool Environment::call_deliver() {
   }
   bool pending = false;
   if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
-    // Handlers' errors are caught above us: this one is nobody's. It takes the way of every uncaught
+    // TypeScript catches the errors of handlers: no handler could be given this one. It becomes an uncaught
     // exception.
     napi_value exception;
     if (napi_get_and_clear_last_exception(env_, &exception) == napi_ok) {

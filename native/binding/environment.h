@@ -25,8 +25,8 @@ namespace nws {
 /// One server, and the events that it puts into the inbox.
 class HostedServer;
 
-/// Messages that are attached because somebody was not sent them: the server and its number for the message,
-/// and the index of the attachment.
+/// Messages that are attached because they were dropped for some sockets: the server and its number for the
+/// message, and the index of the attachment.
 using DroppedMessages = std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t>;
 
 /// Made when the module is loaded. `attach` brings it to life; Node's clean-up hook ends it: JavaScript is
@@ -74,7 +74,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
   /// Likewise, for a piece of a request's body.
   bool push_body(std::uint32_t server, ExchangeId exchange, std::string_view content, bool is_last);
-  /// As push_message, for a message that somebody was not sent: attached once for all of them.
+  /// As push_message, for a message that was dropped for this socket: attached once for all sockets that miss
+  /// it.
   void push_dropped(ConnectionId id, std::string_view payload, bool is_binary, const DroppedMessages::key_type &message);
   void push_close(ConnectionId id, std::uint16_t code, std::string_view reason);
   /// Finishes the connection when everything that is in the inbox now has been delivered and answered.

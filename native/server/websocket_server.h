@@ -86,21 +86,21 @@ class ServerEvents {
   virtual void on_message(const SocketData &socket, std::string_view payload, bool is_binary) = 0;
   /// After an answer of "backpressure" or "dropped": the queue is empty, or has room again.
   virtual void on_drain(const SocketData &socket) = 0;
-  /// The Pong is for whoever handles this to send.
-  /// The queue is below what Account::watch asked for.
+  /// The queue is below the threshold in Account::watch.
   virtual void on_buffer_low(const SocketData &socket) = 0;
   /// No bytes wait any more before the next fragment of a message.
   virtual void on_fragment_drain(const SocketData &socket) = 0;
   /// A published message was left out for a connection whose queue is full; only on routes that ask for it.
   /// `publication` tells the server's messages apart that are on their way.
   virtual void on_dropped(const SocketData &socket, std::string_view payload, bool is_binary, std::uint32_t publication) = 0;
+  /// The handler sends the Pong.
   virtual void on_ping(const SocketData &socket, std::string_view payload) = 0;
   virtual void on_pong(const SocketData &socket, std::string_view payload) = 0;
-  /// The peer has sent its Close frame, or a frame that ends the connection. Whoever handles this calls
-  /// ConnectionOwner::finish when the messages before it have been answered.
+  /// The peer has sent its Close frame, or a frame that ends the connection. The handler calls
+  /// ConnectionOwner::finish when the messages before that frame have been handled.
   virtual void on_ending(const SocketData &socket) = 0;
-  /// The id finds nothing any more. Whoever handles this releases it (ConnectionTable::release) when nobody
-  /// can use it again.
+  /// The id finds nothing any more. The handler releases the id (ConnectionTable::release) when no command
+  /// with it can follow.
   virtual void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) = 0;
 
   /// There are no descriptors left to accept clients with; see Listener.

@@ -1,8 +1,8 @@
 // Lets a client send HTTP requests without waiting for the answers (RFC 9112, section 9.3.2). µWebSockets
-// cuts a connection whose next request comes before the last one was answered, and ours are answered after
-// its parser has returned. So this stands before the parser: it lets one request through at a time, and keeps
-// what follows until the answer has been written. Bodies are read here as well, so that they can wait for
-// whoever reads them.
+// cuts a connection whose next request comes before the last one was answered, and this server responds after
+// the parser has returned. So this class stands before the parser: it lets one request through at a time, and
+// keeps the bytes that follow until the response has been written. Bodies are read here as well, so that
+// their bytes can wait for the handler.
 #pragma once
 
 #include <algorithm>
@@ -79,14 +79,14 @@ class HttpConnectionState {
 
   /// What one HTTP connection has to remember.
   struct Connection {
-    /// What has come and is not done with: an incomplete head, what came behind the request that is being
-    /// answered, or what came of its body although nobody wanted to read.
+    /// Input that is not used up: an incomplete head, bytes behind the request that has no response yet, or
+    /// bytes of its body that came although the handler had stopped reading.
     HeldInput held;
     /// Bytes of an incomplete head that the parser has seen already: it may find them wrong.
     std::size_t parsed = 0;
     /// Bytes in which the end of the head was looked for.
     std::size_t searched = 0;
-    /// In text; empty until somebody asks, where accepting has not told.
+    /// The address as text. Where accepting has not told it, empty until it is first asked for.
     std::string remote_address;
     /// What the PROXY header has told; empty without one.
     std::string proxied_address;

@@ -30,7 +30,7 @@ class HttpConnections {
 
   HttpReceiver<SSL> &reading() { return reading_; }
 
-  /// From now on nobody should stay for another request: the connection ends with the answer.
+  /// From now on no connection waits for another request: each ends with its response.
   void stop_listening() { is_listening_ = false; }
 
   bool respond(ExchangeId id, const Response &response) {

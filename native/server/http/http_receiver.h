@@ -412,7 +412,7 @@ class HttpReceiver final : private TurnTaker {
     refuse(socket, has_begun ? "" : "408 Request Timeout");
   }
 
-  /// Seconds in which some more of a body must come while somebody wants it.
+  /// Seconds in which more of a body must come while its handler reads, or the server drains it.
   static constexpr unsigned body_timeout = 30;
 
   void closed(HttpResponse *http) {
@@ -494,7 +494,7 @@ class HttpReceiver final : private TurnTaker {
     }
   }
 
-  /// Finds out what follows a head. False: nobody can tell, and the connection has been refused.
+  /// Finds out what follows a head. False where the head does not tell: the connection has then been refused.
   bool frame_body(us_socket_t *socket, Connection &connection, std::string_view head) {
     BodyFraming framing = BodyFraming::of(head);
     if (framing.kind == BodyFraming::Kind::doubtful) {

@@ -19,7 +19,7 @@ struct BodyFraming {
     none,
     length,
     chunked,
-    /// Nobody can be sure where the request ends: it must be the last of its connection (RFC 9112, section
+    /// The end of the request is uncertain: it must be the last request of its connection (RFC 9112, section
     /// 6.3).
     doubtful,
   };

@@ -29,8 +29,8 @@ struct ProxyHeader {
   static ProxyHeader parse(std::string_view bytes);
 };
 
-/// Where accepted connections wait for their header. Reads the header and nothing beyond it, so that whoever
-/// takes the descriptor over finds TLS or HTTP in it. A connection is cut that sends anything else, or no
+/// Where accepted connections wait for their header. Reads the header and nothing beyond it, so that the next
+/// owner of the descriptor reads TLS or HTTP from it. A connection is cut that sends anything else, or no
 /// whole header within 10 seconds.
 class ProxyStage {
  public:
@@ -38,7 +38,7 @@ class ProxyStage {
   using Ready = std::function<void(int descriptor, std::string_view proxied_address)>;
 
   ProxyStage(uv_loop_t *loop, Ready ready) : loop_(loop), ready_(std::move(ready)) {}
-  /// Cuts whoever waits. Not to be destroyed in `Ready`.
+  /// Cuts the connections that wait. Not to be destroyed in `Ready`.
   ~ProxyStage();
   ProxyStage(const ProxyStage &) = delete;
   ProxyStage &operator=(const ProxyStage &) = delete;

@@ -87,7 +87,7 @@ std::optional<TlsFailure> use_key(SSL_CTX *context, const TlsOptions &options) {
   return std::nullopt;
 }
 
-/// Lets in whoever has no valid certificate.
+/// Accepts clients whose certificate is not valid, too.
 int accept_any_certificate(int, X509_STORE_CTX *) { return 1; }
 
 std::optional<TlsFailure> use_authorities(SSL_CTX *context, const TlsOptions &options) {

@@ -12,7 +12,7 @@
 //   - close() waits for the peer's Close frame, and reports its code; upstream reports the close at once;
 //   - the peer may close with every code that RFC 6455, section 7.4, and its registry allow; upstream refuses
 //     1012-3999;
-//   - nothing is written while a frame is being read: the Pong, too, is left to whoever handles the Ping;
+//   - nothing is written while a frame is being read: the Pong, too, is left to the handler of on_ping;
 //   - compressed messages are decompressed by compression.h, with an error of its own for what is too long
 //     and what is broken;
 //   - text in fragments is checked as it comes;

@@ -110,7 +110,7 @@ void SocketSet::dispatch() {
     int events =
         (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0) | (seen & EPOLLRDHUP ? UV_DISCONNECT : 0);
     if (seen == EPOLLHUP) {
-      events = wanted;  // whoever reads or writes finds out about it
+      events = wanted;  // the next read or write fails
     }
     if (events & wanted) {
       dispatch_socket(poll, 0, events & wanted);

@@ -1,6 +1,6 @@
-// The one door to µWebSockets: whoever needs its classes includes this, and nothing of them by itself. So
-// every source of ours sees the same µWebSockets, with all of the seams in it, and it does not matter where
-// among the headers this one stands.
+// The one door to µWebSockets: a file that needs its classes includes this header, and no header of
+// µWebSockets. So every source of ours sees the same µWebSockets, with all of the seams in it, and it does
+// not matter where among the headers this one stands.
 //
 // A seam takes the place of a function of theirs. While the compiler reads their headers, the macros below
 // put ours in the place of functions that they call; specialisations of their members follow behind. Nothing

@@ -111,7 +111,7 @@ void complete(WebSocket<SSL> *ws, bool &shutting_down) {
   context_data<SSL>(ws)->closeHandler(ws, close_code::abnormal_closure, {});
   ws->getUserData()->~SocketData();
   if (has_left) {
-    cut<SSL>(ws);  // nobody would find its FIN once more
+    cut<SSL>(ws);  // its FIN is not reported a second time
   }
 }
 

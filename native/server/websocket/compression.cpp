@@ -116,7 +116,7 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
                            Progress &progress) {
   using State = Inflated::State;
   if (message.empty()) {
-    return {};  // no proper form of an empty message, but nobody could mean anything else
+    return {};  // not the form that RFC 7692 gives an empty message, but it can mean nothing else
   }
   // Bit 7 of data_type: the decoder stands between two blocks (zlib.h, inflate).
   constexpr int between_blocks = 128;

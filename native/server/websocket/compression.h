@@ -68,7 +68,7 @@ class ScratchBuffer {
   std::size_t size() const { return size_; }
   /// Makes room for so many bytes, and keeps the first `used` ones.
   void grow(std::size_t size, std::size_t used);
-  /// Whoever has used what is in here calls this: what a large message took is given back.
+  /// To be called when the content has been used: gives back the memory that a large message took.
   void trim();
 
  private:

@@ -18,9 +18,9 @@ struct Fragment {
 /// used at once: any call may close it. All of it on the loop's thread.
 class ConnectionOwner {
  public:
-  /// Sends one message or Ping, after what was published to this connection before. No limit is applied:
-  /// whoever answered the sender has done that. Nothing happens once the connection is closing. `compress` is
-  /// for messages alone, and means nothing where no compression was agreed on.
+  /// Sends one message or Ping, after what was published to this connection before. No limit is applied here:
+  /// the code that has returned the status to the sender has applied it. Nothing happens once the connection
+  /// is closing. `compress` is for messages alone, and means nothing where no compression was agreed on.
   virtual void send(void *socket, std::string_view payload, OpCode op_code, Compress compress = Compress::by_size) = 0;
   /// Starts the closing handshake.
   virtual void close(void *socket, std::uint16_t code, std::string_view reason) = 0;

@@ -1,5 +1,5 @@
-// Numbers for connections. A socket's address never leaves native/server: whoever sends holds a ConnectionId,
-// and a call with the id of a connection that has ended finds nothing, never another connection.
+// Numbers for connections. A socket's address never leaves native/server: a sender holds a ConnectionId, and
+// a call with the id of a connection that has ended finds nothing, never another connection.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,7 @@ class ConnectionOwner;
 struct Account {
   /// Bytes that µWebSockets holds for a client that does not read fast enough. Written by the server.
   std::uint32_t buffered;
-  /// Bytes in commands that were not carried out yet. Added by the sender, subtracted by whoever carries them
-  /// out.
+  /// Bytes in commands that were not carried out yet. The sender adds to it, execute_commands resets it.
   std::uint32_t pending;
   /// The route's max_backpressure: of what waits. A message is taken, whatever its length, when nothing does.
   std::uint32_t limit;
@@ -29,8 +28,8 @@ struct Account {
   /// `closing` when no more may be; 0 when the slot is free, or the connection has ended. Both sides set
   /// `closing`.
   ConnectionId id;
-  /// Bytes that `buffered` is to be below, for on_buffer_low; 0 when nobody asks. Written by the sender,
-  /// cleared by the server.
+  /// Bytes that `buffered` is to be below, for on_buffer_low; 0 when no event is wanted. Written by the
+  /// sender, cleared by the server.
   std::uint32_t watch;
   std::uint32_t reserved[2];
 
@@ -72,7 +71,7 @@ class ConnectionTable {
   ConnectionId open(void *socket, ConnectionOwner *owner, std::uint32_t limit);
   /// The socket has closed: from now on the id finds nothing. The slot stays taken.
   void close(ConnectionId id);
-  /// Nobody will use the id again: its slot may serve another connection.
+  /// No command with this id can follow: its slot may serve another connection.
   void release(ConnectionId id);
   /// Null when the connection has closed.
   const Entry *find(ConnectionId id) const;

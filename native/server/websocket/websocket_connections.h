@@ -47,8 +47,8 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
     }
   }
 
-  /// A WebSocket route here is a set of limits: which route a request takes is decided by whoever handles
-  /// on_request.
+  /// A WebSocket route here is a set of limits: the handler of on_request decides which route a request
+  /// takes.
   void set_up(us_socket_context_t *http_context, TopicTree *topics) {
     for (const Route &route : routes_) {
       contexts_.push_back(make_context(route.options, http_context, topics));
@@ -173,7 +173,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
   std::vector<std::string_view> topics(void *socket) override { return publishing_.topics(static_cast<WebSocket *>(socket)); }
 
  private:
-  /// Not by App::ws, which ties a context to a path of its own and tells it to nobody.
+  /// Not by App::ws, which ties a context to a path of its own and does not give the context to its caller.
   us_socket_context_t *make_context(const RouteOptions &route, us_socket_context_t *http_context, TopicTree *topics) {
     auto *context = reinterpret_cast<us_socket_context_t *>(
         uWS::WebSocketContext<SSL, true, SocketData>::create(uWS::Loop::get(), http_context, topics));

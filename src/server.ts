@@ -324,7 +324,7 @@ export class WebSocketServer implements AsyncDisposable {
     await Promise.race([this.#runtime.idle(), once(patience.signal, 'abort')])
     // The last responses may still be on their way to the clients. No event tells when the kernel has taken
     // them.
-    while (engine?.isFlushed() === false && !patience.signal.aborted) await setTimeoutPromise(FLUSH_INTERVAL)
+    while (engine?.http.isFlushed() === false && !patience.signal.aborted) await setTimeoutPromise(FLUSH_INTERVAL)
     clearTimeout(timer)
     // Cuts what is left: sockets that did not answer the Close frame, and requests without a response.
     engine?.dispose()

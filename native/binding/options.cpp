@@ -18,7 +18,7 @@ std::optional<CompressionOptions> compression_options(Napi::Value value) {
   return CompressionOptions{.threshold = number(object.Get("threshold")), .memory_level = static_cast<int>(level)};
 }
 
-CompressionAgreement::Window compression_window(Napi::Value value) {
+CompressionWindows::Window compression_window(Napi::Value value) {
   auto object = value.As<Napi::Object>();
   return {.bits = static_cast<int>(number(object.Get("windowBits"))), .takeover = boolean(object.Get("takeover"))};
 }
@@ -35,7 +35,9 @@ std::optional<CompressionAgreement> compression_agreement(Napi::Value value) {
   if (!compressor.IsObject() || !decompressor.IsObject()) {
     return std::nullopt;
   }
-  return CompressionAgreement{.compressor = compression_window(compressor), .decompressor = compression_window(decompressor)};
+  return CompressionAgreement{
+      .windows = {.compressor = compression_window(compressor), .decompressor = compression_window(decompressor)},
+      .extension = latin1(object.Get("extension"))};
 }
 
 std::vector<TlsOptions> tls_entries(Napi::Value given) {

@@ -47,6 +47,13 @@ PayloadArgument::PayloadArgument(Napi::Value value) : is_binary_(!value.IsString
   }
 }
 
+template <void (WebSocketServer::*call)(ExchangeId)>
+void ServerWrap::on_exchange(const Napi::CallbackInfo &info) {
+  if (HostedServer *server = hosted()) {
+    (server->server.*call)(number(info[0]));
+  }
+}
+
 Napi::Function ServerWrap::define(Napi::Env env) {
   return DefineClass(env, "WebSocketServer",
                      {
@@ -58,9 +65,9 @@ Napi::Function ServerWrap::define(Napi::Env env) {
                          InstanceMethod<&ServerWrap::begin_response>("beginResponse"),
                          InstanceMethod<&ServerWrap::write>("write"),
                          InstanceMethod<&ServerWrap::end_response>("endResponse"),
-                         InstanceMethod<&ServerWrap::abort>("abort"),
-                         InstanceMethod<&ServerWrap::pause_body>("pauseBody"),
-                         InstanceMethod<&ServerWrap::resume_body>("resumeBody"),
+                         InstanceMethod<&ServerWrap::on_exchange<&WebSocketServer::abort>>("abort"),
+                         InstanceMethod<&ServerWrap::on_exchange<&WebSocketServer::pause_body>>("pauseBody"),
+                         InstanceMethod<&ServerWrap::on_exchange<&WebSocketServer::resume_body>>("resumeBody"),
                          InstanceMethod<&ServerWrap::accept>("accept"),
                          InstanceMethod<&ServerWrap::publish>("publish"),
                          InstanceMethod<&ServerWrap::subscribers>("subscribers"),

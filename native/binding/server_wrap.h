@@ -34,10 +34,9 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   Napi::Value write(const Napi::CallbackInfo &info);
   /// (exchange, closes)
   void end_response(const Napi::CallbackInfo &info);
-  /// These take an exchange.
-  void abort(const Napi::CallbackInfo &info);
-  void pause_body(const Napi::CallbackInfo &info);
-  void resume_body(const Napi::CallbackInfo &info);
+  /// (exchange): a call of the server that needs nothing else.
+  template <void (WebSocketServer::*call)(ExchangeId)>
+  void on_exchange(const Napi::CallbackInfo &info);
   /// (exchange, route, protocol, headers: string[], compression: CompressionAgreement | undefined) =>
   /// connection
   Napi::Value accept(const Napi::CallbackInfo &info);

@@ -76,24 +76,6 @@ void ServerWrap::end_response(const Napi::CallbackInfo &info) {
   }
 }
 
-void ServerWrap::abort(const Napi::CallbackInfo &info) {
-  if (HostedServer *server = hosted()) {
-    server->server.abort(number(info[0]));
-  }
-}
-
-void ServerWrap::pause_body(const Napi::CallbackInfo &info) {
-  if (HostedServer *server = hosted()) {
-    server->server.pause_body(number(info[0]));
-  }
-}
-
-void ServerWrap::resume_body(const Napi::CallbackInfo &info) {
-  if (HostedServer *server = hosted()) {
-    server->server.resume_body(number(info[0]));
-  }
-}
-
 Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
   if (!server) {

@@ -149,8 +149,8 @@ class WebSocketServer {
   void resume_body(ExchangeId exchange);
   /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for
   /// messages. 0 when the exchange has ended or was no GET with a key of 16 bytes; with a full connection
-  /// table it is answered with 503, with a body that has not come whole with 400. `compression` is what
-  /// Sec-WebSocket-Extensions, among the headers, says.
+  /// table it is answered with 503, with a body that has not come whole with 400. `compression` becomes
+  /// Sec-WebSocket-Extensions, which is not among the headers.
   ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                       const std::optional<CompressionAgreement> &compression = {});
 

@@ -12,7 +12,7 @@ namespace {
 using nws::Compress;
 using nws::CompressedPublishCache;
 using nws::Compression;
-using nws::CompressionAgreement;
+using nws::CompressionWindows;
 using nws::Deflater;
 using nws::Inflated;
 using nws::Inflater;
@@ -47,7 +47,7 @@ std::string words(std::size_t size) {
 }
 
 Compression connection(SharedCompression &shared, int bits, bool takeover) {
-  CompressionAgreement agreed{.compressor = {bits, takeover}, .decompressor = {bits, takeover}};
+  CompressionWindows agreed{.compressor = {bits, takeover}, .decompressor = {bits, takeover}};
   return Compression(shared, agreed, {.threshold = 100, .memory_level = 5});
 }
 

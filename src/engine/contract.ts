@@ -290,8 +290,41 @@ export interface Fragment {
   readonly compress: boolean | undefined
 }
 
+/** What a server of an engine does for HTTP exchanges. */
+export interface EngineHttp {
+  /** Sends a whole response. False when the exchange is dead. */
+  respond(exchange: ExchangeId, response: EngineResponse): boolean
+  /**
+   * Begins a response in pieces; its head is sent at once. False when the exchange is dead. With a
+   * `contentLength`, the caller writes exactly so many bytes before `endResponse`.
+   */
+  beginResponse(exchange: ExchangeId, head: ResponseHead): boolean
+  /**
+   * Sends a piece. False when it has to wait for the client: a `writable` or `aborted` event follows, and
+   * tells when to go on.
+   */
+  write(exchange: ExchangeId, chunk: Uint8Array): boolean
+  /**
+   * Ends a response in pieces, and with it the connection, as `ResponseHead.closes`, if that was to be or if
+   * `closes` says so now.
+   */
+  endResponse(exchange: ExchangeId, closes: boolean): void
+  /** Cuts the connection, so that the client sees that its response is not whole; no `aborted` follows. */
+  abort(exchange: ExchangeId): void
+  /** Stops to read the body, and with it the connection; what was read already still comes. */
+  pauseBody(exchange: ExchangeId): void
+  /**
+   * Reads on. Sends `100 Continue` where the client waits for that (RFC 9110, section 10.1.1), unless the
+   * body or the response has begun: the engine does not do that by itself.
+   */
+  resumeBody(exchange: ExchangeId): void
+  /** Whether the kernel has taken every response. */
+  isFlushed(): boolean
+}
+
 /** One server of an engine. Every method may be called at any time, from any handler. */
 export interface EngineServer {
+  readonly http: EngineHttp
   /**
    * Binds and listens. The promise gives the port in use (0 for a unix socket), or rejects: with a
    * ListenError, or with a ClosedError when `stopListening` or `dispose` came first. At most one call;
@@ -307,32 +340,6 @@ export interface EngineServer {
    */
   reloadTls(tls: readonly EngineTls[]): void
 
-  /** Answers an exchange. False when it is dead. */
-  respond(exchange: ExchangeId, response: EngineResponse): boolean
-  /**
-   * Begins an answer in pieces; its head is sent at once. False when the exchange is dead. With a
-   * `contentLength`, the caller writes exactly so many bytes before `endResponse`.
-   */
-  beginResponse(exchange: ExchangeId, head: ResponseHead): boolean
-  /**
-   * Sends a piece. False when it has to wait for the client: a `writable` or `aborted` event follows, and
-   * tells when to go on.
-   */
-  write(exchange: ExchangeId, chunk: Uint8Array): boolean
-  /**
-   * Ends an answer in pieces, and with it the connection, as `ResponseHead.closes`, if that was to be or if
-   * `closes` says so now.
-   */
-  endResponse(exchange: ExchangeId, closes: boolean): void
-  /** Cuts the connection, so that the client sees that its answer is not whole; no `aborted` follows. */
-  abort(exchange: ExchangeId): void
-  /** Stops to read the body, and with it the connection; what was read already still comes. */
-  pauseBody(exchange: ExchangeId): void
-  /**
-   * Reads on. Answers `Expect: 100-continue` (RFC 9110, section 10.1.1), unless the body has begun or the
-   * request is answered: the engine does not do that by itself.
-   */
-  resumeBody(exchange: ExchangeId): void
   /**
    * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key
    * of 16 bytes), with the subprotocol and headers given, and the compression that was agreed on, if any
@@ -421,8 +428,6 @@ export interface EngineServer {
 
   /** Also before `listen`, and after `dispose`. */
   counters(): EngineCounters
-  /** Whether the kernel has taken every answer to an HTTP request. */
-  isFlushed(): boolean
   /** Whether the listening socket keeps the process alive. It does at first. */
   ref(): void
   unref(): void

@@ -1,6 +1,6 @@
 /** The body of a request, from the engine's pieces to a web stream. */
 import type { Buffer } from 'node:buffer'
-import type { EngineServer, ExchangeId } from '../engine/contract.js'
+import type { EngineHttp, ExchangeId } from '../engine/contract.js'
 import { WebSocketServerError } from '../errors.js'
 import { GrowingBuffer } from '../util/growing-buffer.js'
 
@@ -17,7 +17,7 @@ const LEAST_ALONE = 4 * 1024
 const MAX_GATHERED = 16 * 1024
 
 /** What a body asks of its engine. */
-export type BodyEngine = Pick<EngineServer, 'pauseBody' | 'resumeBody' | 'abort'>
+export type BodyEngine = Pick<EngineHttp, 'pauseBody' | 'resumeBody' | 'abort'>
 
 /**
  * One request's body. At most HIGH_WATER_MARK bytes, and the bytes that the engine had read already, wait

@@ -1,6 +1,6 @@
 /** One HTTP exchange, upgrades included: its request, its body, its response, and whether it still lives. */
 import type { Buffer } from 'node:buffer'
-import type { EngineResponse, EngineServer, ExchangeId } from '../engine/contract.js'
+import type { EngineHttp, EngineResponse, ExchangeId } from '../engine/contract.js'
 import type { IncomingBody } from './body.js'
 import type { IncomingRequest } from './request.js'
 import type { StreamingResponse } from './response.js'
@@ -11,7 +11,8 @@ export type ExchangeTable = Map<ExchangeId, Exchange>
 
 /** What an exchange needs of the HttpRouter or the Upgrades that made it. */
 export interface ExchangeOwner {
-  readonly engine: EngineServer | undefined
+  /** Undefined before the server listens, and when it has closed. */
+  readonly http: EngineHttp | undefined
   readonly exchanges: ExchangeTable
   /** The exchange is open no longer. */
   settled(exchange: Exchange): void
@@ -58,7 +59,7 @@ export class Exchange {
     if (!this.#isOpen) return
     const body = this.#body
     const closes = response.closes || (body?.mustClose ?? false)
-    this.#owner.engine?.respond(this.id, closes ? { ...response, closes } : response)
+    this.#owner.http?.respond(this.id, closes ? { ...response, closes } : response)
     body?.responded()
     if (!closes) return
     this.#isReceiving = false
@@ -70,14 +71,14 @@ export class Exchange {
    * the body's error, and has then cut the connection.
    */
   async stream(response: StreamingResponse): Promise<void> {
-    const { engine } = this.#owner
-    if (!this.#isOpen || engine === undefined) {
+    const { http } = this.#owner
+    if (!this.#isOpen || http === undefined) {
       response.rest.cancel(this.request.isAborted ? this.request.signal.reason : undefined)
       return
     }
     const body = this.#body
     const mustClose = () => body?.mustClose ?? false
-    this.#stream = new ResponseStream(engine, this.id, { ...response, closes: response.closes || mustClose() }, mustClose)
+    this.#stream = new ResponseStream(http, this.id, { ...response, closes: response.closes || mustClose() }, mustClose)
     try {
       await this.#stream.send()
       if (mustClose()) this.#isReceiving = false

@@ -4,13 +4,13 @@
  */
 
 import { SourceBudget } from '../core/source-budget.js'
-import type { EngineServer, ExchangeId } from '../engine/contract.js'
+import type { EngineHttp, ExchangeId } from '../engine/contract.js'
 import { type StreamingResponse, wrongLength } from './response.js'
 
 /** Bytes handed to the engine at once: bytes that the client does not take wait in memory. */
 const PIECE = 64 * 1024
 
-export type StreamEngine = Pick<EngineServer, 'beginResponse' | 'write' | 'endResponse' | 'abort'>
+export type StreamEngine = Pick<EngineHttp, 'beginResponse' | 'write' | 'endResponse' | 'abort'>
 
 export class ResponseStream {
   readonly #engine: StreamEngine

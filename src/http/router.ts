@@ -1,5 +1,5 @@
 /** HTTP requests: the route of each, the call of its handler, and the response that comes of that. */
-import type { EngineResponse, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
+import type { EngineHttp, EngineResponse, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
 import type { Awaitable } from '../types/index.js'
 import { IncomingBody } from './body.js'
 import { Exchange, type ExchangeOwner, type ExchangeTable } from './exchange.js'
@@ -38,8 +38,8 @@ export class HttpRouter implements ExchangeOwner {
     this.#maxBodySize = maxRequestBodySize
   }
 
-  get engine(): EngineServer | undefined {
-    return this.#owner.engine
+  get http(): EngineHttp | undefined {
+    return this.#owner.engine?.http
   }
 
   get exchanges(): ExchangeTable {
@@ -63,7 +63,7 @@ export class HttpRouter implements ExchangeOwner {
    * request begins is a guess.
    */
   refuseMalformed(id: ExchangeId, head: RequestHead): void {
-    this.engine?.respond(id, { ...plainResponse(400, [], head.method === 'HEAD'), closes: true })
+    this.http?.respond(id, { ...plainResponse(400, [], head.method === 'HEAD'), closes: true })
   }
 
   settled(): void {
@@ -73,9 +73,9 @@ export class HttpRouter implements ExchangeOwner {
 
   /** Calls the handler, unless no request can be made for it. */
   #serve(id: ExchangeId, head: RequestHead, target: Target, { value: handler, params }: Match<HttpHandler>): void {
-    const { engine } = this
-    if (engine === undefined) return
-    const body = head.hasBody ? new IncomingBody(engine, id, this.#maxBodySize, expectsContinue(head)) : undefined
+    const { http } = this
+    if (http === undefined) return
+    const body = head.hasBody ? new IncomingBody(http, id, this.#maxBodySize, expectsContinue(head)) : undefined
     const decoded = decodeParams(params)
     const request = decoded && unlessMalformed(() => new IncomingRequest(head, target, decoded, body))
     if (request === undefined) {
@@ -92,7 +92,7 @@ export class HttpRouter implements ExchangeOwner {
     // unknown length, ends the connection.
     const length = declaredLength(head)
     const isBounded = length !== undefined && length <= this.#maxBodySize && !expectsContinue(head)
-    this.engine?.respond(id, isBounded ? response : { ...response, closes: true })
+    this.http?.respond(id, isBounded ? response : { ...response, closes: true })
   }
 
   /** Responds with what a handler gives, or with 500 when it fails. Never rejects. */

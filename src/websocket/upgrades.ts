@@ -1,6 +1,7 @@
 /** From the request for a WebSocket connection to the connection, or to the answer that refuses it. */
 import type {
   CompressionAgreement,
+  EngineHttp,
   EngineResponse,
   EngineRoute,
   EngineServer,
@@ -112,8 +113,8 @@ export class Upgrades implements ExchangeOwner {
     return this.#routes.find('GET', path) !== undefined
   }
 
-  get engine(): EngineServer | undefined {
-    return this.#owner.engine
+  get http(): EngineHttp | undefined {
+    return this.#owner.engine?.http
   }
 
   get exchanges(): ExchangeTable {
@@ -259,7 +260,7 @@ export class Upgrades implements ExchangeOwner {
 
   #refuse(id: ExchangeId, response: EngineResponse): void {
     this.#owner.counters.upgradesRefused += 1
-    this.engine?.respond(id, response)
+    this.http?.respond(id, response)
   }
 
   #countRefusalByHandler(): void {

@@ -35,14 +35,21 @@ struct CompressionOptions {
   int memory_level;
 };
 
-/// What was agreed on with one client. A window has 2 to the power of `bits` bytes (8 to 15); with `takeover`
-/// it is kept from one message to the next.
-struct CompressionAgreement {
+/// The windows that were agreed on with one client. A window has 2 to the power of `bits` bytes (8 to 15);
+/// with `takeover` it is kept from one message to the next.
+struct CompressionWindows {
   struct Window {
     int bits;
     bool takeover;
   };
   Window compressor, decompressor;
+};
+
+/// permessage-deflate, as agreed on with one client.
+struct CompressionAgreement {
+  CompressionWindows windows;
+  /// The same as the value of Sec-WebSocket-Extensions.
+  std::string extension;
 };
 
 /// How long a compressed message may be that is to have at most this many bytes: what cannot be compressed
@@ -184,7 +191,7 @@ class SharedCompression {
 class Compression {
  public:
   /// `shared` outlives it.
-  Compression(SharedCompression &shared, const CompressionAgreement &agreed, const CompressionOptions &options)
+  Compression(SharedCompression &shared, const CompressionWindows &agreed, const CompressionOptions &options)
       : shared_(shared), agreed_(agreed), options_(options) {}
 
   SharedCompression &shared() { return shared_; }
@@ -216,7 +223,7 @@ class Compression {
   void keep_window(std::size_t share);
 
   SharedCompression &shared_;
-  CompressionAgreement agreed_;
+  CompressionWindows agreed_;
   CompressionOptions options_;
   /// Where windows are kept, from the first message on.
   std::unique_ptr<Deflater> deflater_;

@@ -73,10 +73,13 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
       for (const Header &header : headers) {
         http->writeHeader(header.first, header.second);
       }
+      if (compression) {
+        http->writeHeader("Sec-WebSocket-Extensions", compression->extension);
+      }
       SocketData data;
       data.route = &routes_[route];
       if (const auto &options = routes_[route].options.compression; options && compression) {
-        data.compression = std::make_unique<Compression>(compression_, *compression, *options);
+        data.compression = std::make_unique<Compression>(compression_, compression->windows, *options);
       }
       http->template upgrade<SocketData>(std::move(data), key, protocol, {}, contexts_[route]);
     });

@@ -10,7 +10,8 @@ import type {
   CompressionAgreement,
   ConnectionId,
   Engine,
-  EngineCounters,
+  EngineHttp,
+  EngineServer,
   EngineServerOptions,
   EngineTls,
   ExchangeId,
@@ -28,10 +29,10 @@ import type { ChannelAddon } from './shared-channel.js'
 export const ENGINE = Symbol.for('native-websocket-server.engine')
 
 /** The class that the addon exports (`native/binding/server_wrap.h`). */
-export interface AddonServer {
+export interface AddonServer
+  extends Pick<EngineHttp, 'write' | 'endResponse' | 'abort' | 'pauseBody' | 'resumeBody' | 'isFlushed'>,
+    Pick<EngineServer, 'stopListening' | 'reloadTls' | 'subscribers' | 'counters' | 'dispose'> {
   listen(): number
-  stopListening(): void
-  reloadTls(tls: readonly EngineTls[]): void
   ref(keepAlive: boolean): void
   respond(
     exchange: ExchangeId,
@@ -48,11 +49,6 @@ export interface AddonServer {
     closes: boolean,
     contentLength: number | undefined,
   ): boolean
-  write(exchange: ExchangeId, chunk: Uint8Array): boolean
-  endResponse(exchange: ExchangeId, closes: boolean): void
-  abort(exchange: ExchangeId): void
-  pauseBody(exchange: ExchangeId): void
-  resumeBody(exchange: ExchangeId): void
   accept(
     exchange: ExchangeId,
     route: number,
@@ -61,24 +57,25 @@ export interface AddonServer {
     compression: CompressionAgreement | undefined,
   ): ConnectionId
   publish(topic: string, data: Payload, except: ConnectionId, compress: Compress): boolean
-  subscribers(topic: string): number
-  counters(): EngineCounters
-  isFlushed(): boolean
-  dispose(): void
 }
 
-export interface Addon extends ChannelAddon {
+/** The addon's calls for connections that are the engine's own: they find a connection by its id. */
+type ConnectionCalls = Pick<
+  EngineServer,
+  | 'beginMessage'
+  | 'readyForFragment'
+  | 'withdrawMessage'
+  | 'pause'
+  | 'resume'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'isSubscribed'
+  | 'topics'
+>
+
+export interface Addon extends ChannelAddon, ConnectionCalls {
   WebSocketServer: new (number: number, options: ListenAddress & EngineServerOptions) => AddonServer
-  beginMessage(id: ConnectionId): void
-  readyForFragment(id: ConnectionId): boolean
   sendFragment(id: ConnectionId, data: Uint8Array, isBinary: boolean, isFirst: boolean, isLast: boolean, compress: number): void
-  withdrawMessage(id: ConnectionId): void
-  pause(id: ConnectionId): void
-  resume(id: ConnectionId): void
-  subscribe(id: ConnectionId, topic: string): boolean
-  unsubscribe(id: ConnectionId, topic: string): boolean
-  isSubscribed(id: ConnectionId, topic: string): boolean
-  topics(id: ConnectionId): string[]
   [ENGINE]?: Engine
 }
 

@@ -1,5 +1,4 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
-import type { Buffer } from 'node:buffer'
 import { ClosedError, ListenError } from '../../errors.js'
 import type {
   CompressionAgreement,
@@ -7,6 +6,7 @@ import type {
   ConnectionId,
   Engine,
   EngineCounters,
+  EngineHttp,
   EngineResponse,
   EngineServer,
   EngineServerOptions,
@@ -20,7 +20,6 @@ import type {
 } from '../contract.js'
 import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './addon.js'
 import { compressChoice } from './channel-layout.js'
-import { requestHeadOf } from './request.js'
 import { type ServerRecords, SharedChannel } from './shared-channel.js'
 
 /** Loads the addon, once for each thread. Throws EngineError: what was tried, and why none was built. */
@@ -54,11 +53,12 @@ class NativeEngine implements Engine {
   }
 }
 
-class NativeServer implements EngineServer, ServerRecords {
+class NativeServer implements EngineServer, EngineHttp, ServerRecords {
+  readonly http = this
   readonly #engine: NativeEngine
   readonly #number: number
   #options: EngineServerOptions
-  readonly #events: ServerEvents
+  readonly events: ServerEvents
   /** From `listen` to `dispose`. */
   #addonServer: AddonServer | undefined
   #keepAlive = true
@@ -72,7 +72,7 @@ class NativeServer implements EngineServer, ServerRecords {
     this.#engine = engine
     this.#number = number
     this.#options = options
-    this.#events = events
+    this.events = events
   }
 
   async listen(address: ListenAddress): Promise<number> {
@@ -141,8 +141,7 @@ class NativeServer implements EngineServer, ServerRecords {
     compression: CompressionAgreement | undefined,
     events: ConnectionEvents,
   ): ConnectionId {
-    const all = compression === undefined ? headers : [...headers, 'Sec-WebSocket-Extensions', compression.extension]
-    const id = this.#addonServer?.accept(exchange, route, protocol, all, compression) ?? 0
+    const id = this.#addonServer?.accept(exchange, route, protocol, headers, compression) ?? 0
     if (id !== 0) this.#engine.channel.open(id, events)
     return id
   }
@@ -259,28 +258,7 @@ class NativeServer implements EngineServer, ServerRecords {
     server.dispose()
   }
 
-  // ---- what the shared channel delivers ----
-
-  requested(exchange: ExchangeId, lines: string): void {
-    this.#events.request(exchange, requestHeadOf(lines))
-  }
-
-  body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {
-    this.#events.body(exchange, chunk, isLast)
-  }
-
-  writable(exchange: ExchangeId): void {
-    this.#events.writable(exchange)
-  }
-
-  aborted(exchange: ExchangeId): void {
-    this.#events.aborted(exchange)
-  }
-
-  descriptorsExhausted(): void {
-    this.#events.descriptorsExhausted()
-  }
-
+  /** The shared channel calls this: the last record of this server has come. */
   closed(): void {
     this.#engine.servers.delete(this.#number)
   }

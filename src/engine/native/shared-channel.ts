@@ -7,7 +7,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../../util/bytes.js'
-import type { ConnectionEvents, ConnectionId, ExchangeId, Payload } from '../contract.js'
+import type { ConnectionEvents, ConnectionId, Payload, ServerEvents } from '../contract.js'
 import {
   ACCOUNT_SHIFT,
   ACCOUNTS_SIZE,
@@ -30,6 +30,7 @@ import {
   SLOT_MASK,
 } from './channel-layout.js'
 import { at, memoryOf, newMemory, readBytes, readText, sizeOf, wordsOf, writeBytes, writeText } from './channel-memory.js'
+import { requestHeadOf } from './request.js'
 
 /** What the addon offers to this file. */
 export interface ChannelAddon {
@@ -45,13 +46,9 @@ export interface ChannelAddon {
   send(id: ConnectionId, data: Payload, compress: Compress): void
 }
 
-/** What the channel hands a server's own records to (as opposed to a connection's). */
+/** A server, as its own records (as opposed to a connection's) find it. */
 export interface ServerRecords {
-  requested(exchange: ExchangeId, lines: string): void
-  body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void
-  writable(exchange: ExchangeId): void
-  aborted(exchange: ExchangeId): void
-  descriptorsExhausted(): void
+  readonly events: ServerEvents
   /** The last record after `dispose`. */
   closed(): void
 }
@@ -335,15 +332,16 @@ export class SharedChannel {
   #dispatchToServer(id: number, kind: number, event: Event, start: number, length: number): void {
     const server = this.#servers.get(kind >>> 8)
     if (server === undefined) return
-    if (event === Event.request) server.requested(id, this.#inbox.toString('latin1', start, start + length))
+    const { events } = server
+    if (event === Event.request) events.request(id, requestHeadOf(this.#inbox.toString('latin1', start, start + length)))
     else if (event === Event.body || event === Event.bodyEnd) {
-      server.body(id, readBytes(this.#inbox, start, length), event === Event.bodyEnd)
+      events.body(id, readBytes(this.#inbox, start, length), event === Event.bodyEnd)
     } else if (event === Event.bodyAttached) {
       // C++ attaches nothing but a Buffer to this kind.
-      server.body(id, this.#takeAttachment(length) as Buffer, false)
-    } else if (event === Event.writable) server.writable(id)
-    else if (event === Event.abort) server.aborted(id)
-    else if (event === Event.descriptorsExhausted) server.descriptorsExhausted()
+      events.body(id, this.#takeAttachment(length) as Buffer, false)
+    } else if (event === Event.writable) events.writable(id)
+    else if (event === Event.abort) events.aborted(id)
+    else if (event === Event.descriptorsExhausted) events.descriptorsExhausted()
     else server.closed()
   }
 

@@ -16,7 +16,6 @@ import type {
   ConnectionId,
   Engine,
   EngineCounters,
-  EngineResponse,
   EngineServer,
   EngineServerOptions,
   EngineTls,
@@ -24,7 +23,6 @@ import type {
   Fragment,
   ListenAddress,
   Payload,
-  ResponseHead,
   ServerEvents,
 } from '../contract.js'
 import { compressionOf } from './compression.js'
@@ -50,12 +48,12 @@ export const portableEngine: Engine = {
 }
 
 class PortableServer implements EngineServer {
+  readonly http: PortableHttp
   readonly #options: EngineServerOptions
   readonly #events: ServerEvents
   readonly #listener: PortableListener
   /** One for each route: ws keeps the limits of messages here. */
   readonly #acceptors: readonly WsServer[]
-  readonly #exchanges: PortableHttp
   readonly #connections = new Map<ConnectionId, PortableConnection>()
   readonly #topics = new Topics()
   readonly #traffic = new Traffic()
@@ -67,8 +65,8 @@ class PortableServer implements EngineServer {
   constructor(options: EngineServerOptions, events: ServerEvents) {
     this.#options = options
     this.#events = events
-    this.#exchanges = new PortableHttp(events, options.requestTimeout, () => this.#nextId())
-    this.#listener = new PortableListener(options, (stream, proxiedAddress) => this.#exchanges.serve(stream, proxiedAddress))
+    this.http = new PortableHttp(events, options.requestTimeout, () => this.#nextId())
+    this.#listener = new PortableListener(options, (stream, proxiedAddress) => this.http.serve(stream, proxiedAddress))
     // The 30 seconds in which a peer must answer a Close frame are the default of ws.
     this.#acceptors = options.routes.map(
       (route) => new WsServer({ noServer: true, clientTracking: false, autoPong: false, ...compressionOf(route) }),
@@ -85,40 +83,12 @@ class PortableServer implements EngineServer {
   stopListening(): void {
     if (this.#isStopped) return
     this.#isStopped = true
-    this.#exchanges.isStopped = true
+    this.http.isStopped = true
     this.#listener.stop()
   }
 
   reloadTls(tls: readonly EngineTls[]): void {
     this.#listener.reloadTls(tls)
-  }
-
-  respond(exchange: ExchangeId, response: EngineResponse): boolean {
-    return this.#exchanges.respond(exchange, response)
-  }
-
-  beginResponse(exchange: ExchangeId, head: ResponseHead): boolean {
-    return this.#exchanges.beginResponse(exchange, head)
-  }
-
-  write(exchange: ExchangeId, chunk: Uint8Array): boolean {
-    return this.#exchanges.write(exchange, chunk)
-  }
-
-  endResponse(exchange: ExchangeId, closes: boolean): void {
-    this.#exchanges.endResponse(exchange, closes)
-  }
-
-  abort(exchange: ExchangeId): void {
-    this.#exchanges.abort(exchange)
-  }
-
-  pauseBody(exchange: ExchangeId): void {
-    this.#exchanges.pauseBody(exchange)
-  }
-
-  resumeBody(exchange: ExchangeId): void {
-    this.#exchanges.resumeBody(exchange)
   }
 
   accept(
@@ -131,7 +101,7 @@ class PortableServer implements EngineServer {
   ): ConnectionId {
     const [acceptor, limits] = [this.#acceptors[route], this.#options.routes[route]]
     if (acceptor === undefined || limits === undefined) return 0
-    const found = this.#exchanges.takeUpgrade(exchange)
+    const found = this.http.takeUpgrade(exchange)
     if (found === undefined) return 0
     const { request, stream, input } = found
     // `Upgrades` has decided the handshake. `ws` reads these fields once more, and would choose the first
@@ -251,10 +221,6 @@ class PortableServer implements EngineServer {
     return { ...this.#traffic, tcpConnections: this.#listener.accepted }
   }
 
-  isFlushed(): boolean {
-    return this.#exchanges.isFlushed()
-  }
-
   ref(): void {
     this.#listener.ref()
   }
@@ -266,7 +232,7 @@ class PortableServer implements EngineServer {
   dispose(): void {
     this.stopListening()
     clearInterval(this.#sweeper)
-    this.#exchanges.close()
+    this.http.close()
     this.#listener.cut()
   }
 
@@ -283,7 +249,7 @@ class PortableServer implements EngineServer {
   #sweep(): void {
     const now = performance.now()
     for (const connection of this.#connections.values()) connection.check(now)
-    this.#exchanges.probe()
+    this.http.probe()
     this.#noteDescriptors(hasDescriptorLeft())
   }
 

@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
 import { plainView } from '../../util/bytes.js'
-import type { EngineResponse, ExchangeId, ResponseHead, ServerEvents } from '../contract.js'
+import type { EngineHttp, EngineResponse, ExchangeId, ResponseHead, ServerEvents } from '../contract.js'
 import { type Exchange, HttpConnection } from './http-connection.js'
 import { destroyLater, endAfterInput, responseTo } from './http-end.js'
 import { hasBody, headOf, isMalformed, isNoHandshake } from './http-request.js'
@@ -18,7 +18,7 @@ export interface UpgradeRequest {
   readonly input: PacedInput
 }
 
-export class PortableHttp {
+export class PortableHttp implements EngineHttp {
   readonly #server: Server
   readonly #events: ServerEvents
   /** For exchanges and connections alike. */

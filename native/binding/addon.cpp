@@ -46,7 +46,7 @@ void send(const Napi::CallbackInfo &info) {
     // published before.
     nws::Account &account = environment->connections().account(nws::number(info[0]));
     account.pending = static_cast<std::uint32_t>(payload.view().length());
-    entry->owner->send(entry->socket, payload.view(), op_code, nws::compress_choice(info[2]));
+    entry->owner()->send(entry->socket, payload.view(), op_code, nws::compress_choice(info[2]));
     account.pending = 0;
   }
 }
@@ -55,7 +55,7 @@ void send(const Napi::CallbackInfo &info) {
 void begin_message(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
-    entry->owner->begin_message(entry->socket);
+    entry->owner()->begin_message(entry->socket);
   }
 }
 
@@ -63,7 +63,7 @@ void begin_message(const Napi::CallbackInfo &info) {
 Napi::Value ready_for_fragment(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   auto *entry = connection(info, environment);
-  return Napi::Boolean::New(info.Env(), !entry || entry->owner->ready_for_fragment(entry->socket));
+  return Napi::Boolean::New(info.Env(), !entry || entry->owner()->ready_for_fragment(entry->socket));
 }
 
 /// (id, payload: Uint8Array, isBinary, isFirst, isLast, compress: Compress)
@@ -74,7 +74,7 @@ void send_fragment(const Napi::CallbackInfo &info) {
                            .is_first = nws::boolean(info[3]),
                            .is_last = nws::boolean(info[4]),
                            .compress = nws::compress_choice(info[5])};
-    entry->owner->send_fragment(entry->socket, nws::bytes(info[1]), fragment);
+    entry->owner()->send_fragment(entry->socket, nws::bytes(info[1]), fragment);
   }
 }
 
@@ -82,7 +82,7 @@ void send_fragment(const Napi::CallbackInfo &info) {
 void withdraw_message(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
-    entry->owner->withdraw_message(entry->socket);
+    entry->owner()->withdraw_message(entry->socket);
   }
 }
 
@@ -90,7 +90,7 @@ void withdraw_message(const Napi::CallbackInfo &info) {
 void pause(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
-    entry->owner->pause(entry->socket);
+    entry->owner()->pause(entry->socket);
   }
 }
 
@@ -98,7 +98,7 @@ void pause(const Napi::CallbackInfo &info) {
 void resume(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
-    entry->owner->resume(entry->socket);
+    entry->owner()->resume(entry->socket);
   }
 }
 
@@ -106,7 +106,7 @@ void resume(const Napi::CallbackInfo &info) {
 Napi::Value subscribe(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   auto *entry = connection(info, environment);
-  bool done = entry && entry->owner->subscribe(entry->socket, nws::text(info[1]));
+  bool done = entry && entry->owner()->subscribe(entry->socket, nws::text(info[1]));
   return Napi::Boolean::New(info.Env(), done);
 }
 
@@ -114,7 +114,7 @@ Napi::Value subscribe(const Napi::CallbackInfo &info) {
 Napi::Value unsubscribe(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   auto *entry = connection(info, environment);
-  bool done = entry && entry->owner->unsubscribe(entry->socket, nws::text(info[1]));
+  bool done = entry && entry->owner()->unsubscribe(entry->socket, nws::text(info[1]));
   return Napi::Boolean::New(info.Env(), done);
 }
 
@@ -122,7 +122,7 @@ Napi::Value unsubscribe(const Napi::CallbackInfo &info) {
 Napi::Value is_subscribed(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   auto *entry = connection(info, environment);
-  bool is = entry && entry->owner->is_subscribed(entry->socket, nws::text(info[1]));
+  bool is = entry && entry->owner()->is_subscribed(entry->socket, nws::text(info[1]));
   return Napi::Boolean::New(info.Env(), is);
 }
 
@@ -132,7 +132,7 @@ Napi::Value topics(const Napi::CallbackInfo &info) {
   auto names = Napi::Array::New(info.Env());
   if (auto *entry = connection(info, environment)) {
     std::uint32_t index = 0;
-    for (std::string_view topic : entry->owner->topics(entry->socket)) {
+    for (std::string_view topic : entry->owner()->topics(entry->socket)) {
       names.Set(index++, Napi::String::New(info.Env(), topic.data(), topic.length()));
     }
   }

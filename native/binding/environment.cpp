@@ -165,7 +165,7 @@ void Environment::flush() {
 void Environment::finish_endings() {
   for (ConnectionId id : std::exchange(ending_connections_, {})) {
     if (auto *entry = connections_->find(id)) {
-      entry->owner->finish(entry->socket);
+      entry->owner()->finish(entry->socket);
     }
   }
 }
@@ -396,7 +396,7 @@ void HostedServer::on_message(const SocketData &socket, std::string_view payload
   ConnectionId id = socket.id;
   if (!environment_.push_message(id, payload, is_binary)) {
     if (auto *entry = environment_.connections().find(id)) {
-      entry->owner->fail(entry->socket, close_code::message_too_big);
+      entry->owner()->fail(entry->socket, close_code::message_too_big);
     }
   }
 }

@@ -32,22 +32,22 @@ struct OutboxCursor {
         std::string_view payload(reinterpret_cast<const char *>(&words[at + protocol::header_words]), words[at + 2]);
         switch (kind & 0xff) {
           case protocol::send_text:
-            entry->owner->send(entry->socket, payload, OpCode::text, compress_of(kind));
+            entry->owner()->send(entry->socket, payload, OpCode::text, compress_of(kind));
             break;
           case protocol::send_binary:
-            entry->owner->send(entry->socket, payload, OpCode::binary, compress_of(kind));
+            entry->owner()->send(entry->socket, payload, OpCode::binary, compress_of(kind));
             break;
           case protocol::send_ping:
-            entry->owner->send(entry->socket, payload, OpCode::ping);
+            entry->owner()->send(entry->socket, payload, OpCode::ping);
             break;
           case protocol::send_pong:
-            entry->owner->send(entry->socket, payload, OpCode::pong);
+            entry->owner()->send(entry->socket, payload, OpCode::pong);
             break;
           case protocol::begin_close:
-            entry->owner->close(entry->socket, static_cast<std::uint16_t>(kind >> 16), payload);
+            entry->owner()->close(entry->socket, static_cast<std::uint16_t>(kind >> 16), payload);
             break;
           case protocol::terminate:
-            entry->owner->terminate(entry->socket);
+            entry->owner()->terminate(entry->socket);
             break;
         }
       }
@@ -65,7 +65,7 @@ void execute_commands(std::span<std::uint32_t> words, ConnectionTable &connectio
     std::size_t next = cursor.next();
     auto *entry = connections.find(id);
     if (entry && next < words.size() && words[next] == id) {
-      entry->owner->cork(
+      entry->owner()->cork(
           entry->socket, [](void *argument) { static_cast<OutboxCursor *>(argument)->run(); }, &cursor);
     } else {
       cursor.run();

@@ -213,12 +213,12 @@ class Fixture {
     }
     for (auto &[id, payload, op_code] : std::exchange(events.to_send, {})) {
       if (auto *entry = table.find(id)) {
-        entry->owner->send(entry->socket, payload, op_code);
+        entry->owner()->send(entry->socket, payload, op_code);
       }
     }
     for (ConnectionId id : std::exchange(events.to_finish, {})) {
       if (auto *entry = table.find(id)) {
-        entry->owner->finish(entry->socket);
+        entry->owner()->finish(entry->socket);
       }
     }
     for (ConnectionId id : std::exchange(events.to_release, {})) {
@@ -258,7 +258,7 @@ inline int fill(Fixture &fixture, const std::string &payload) {
   nws::Account &account = fixture.table.account(fixture.events.opened.back());
   int sent = 0;
   for (; account.buffered == 0; sent++) {
-    connection.owner->send(connection.socket, payload, OpCode::binary);
+    connection.owner()->send(connection.socket, payload, OpCode::binary);
   }
   return sent;
 }

@@ -18,7 +18,7 @@ TEST("a paused connection is not heard, and after that in order, its Close frame
   for_plain_and_tls([](Fixture &fixture) {
     auto client = fixture.connect_websocket();
     auto &connection = fixture.only_connection();
-    connection.owner->pause(connection.socket);
+    connection.owner()->pause(connection.socket);
     client->send_frame(1, "one");
     client->send_frame(9, "two");
     client->send(RawClient::frame(8, std::string("\x0f\xa1", 2)));  // 4001
@@ -26,7 +26,7 @@ TEST("a paused connection is not heard, and after that in order, its Close frame
       uv_run(&fixture.loop, UV_RUN_NOWAIT);
     }
     CHECK(fixture.events.messages == 0 && fixture.events.pings.empty() && fixture.events.to_finish.empty());
-    connection.owner->resume(connection.socket);
+    connection.owner()->resume(connection.socket);
     CHECK(client->read_frame().payload == "one");
     CHECK(client->read_frame().payload == "two");
     expect_close(*client, 4001);
@@ -39,17 +39,17 @@ TEST("a connection that is paused while it ends, ends after resume; one that is 
   for_plain_and_tls([](Fixture &fixture) {
     auto client = fixture.connect_websocket();
     auto &connection = fixture.only_connection();
-    connection.owner->fail(connection.socket, 1009);
-    connection.owner->pause(connection.socket);
-    connection.owner->finish(connection.socket);
+    connection.owner()->fail(connection.socket, 1009);
+    connection.owner()->pause(connection.socket);
+    connection.owner()->finish(connection.socket);
     CHECK(fixture.events.closes.empty());
-    connection.owner->resume(connection.socket);
+    connection.owner()->resume(connection.socket);
     expect_close(*client, 1009);
 
     auto other = fixture.connect_websocket();
     auto &closed = fixture.only_connection();
-    closed.owner->pause(closed.socket);
-    closed.owner->close(closed.socket, 4000, "");
+    closed.owner()->pause(closed.socket);
+    closed.owner()->close(closed.socket, 4000, "");
     expect_close(*other, 4000);
     other->send(RawClient::frame(8, std::string("\x0f\xa0", 2)));
     fixture.wait([&] { return fixture.events.closes.size() == 2; }, "the close");
@@ -62,7 +62,7 @@ TEST("a paused connection stays so while it is written to, has no idle timeout, 
     auto client = fixture.connect_websocket();
     auto &connection = fixture.only_connection();
     auto *socket = static_cast<us_socket_t *>(connection.socket);
-    connection.owner->pause(connection.socket);
+    connection.owner()->pause(connection.socket);
     client->send_frame(1, "unheard");
     std::string payload(100000, 'x');
     int count = fill(fixture, payload);
@@ -101,31 +101,31 @@ TEST("messages wait behind one in fragments, and behind the next of that kind; c
     auto &connection = fixture.only_connection();
     nws::Account &account = fixture.table.account(id);
     std::uint32_t limit = account.limit;
-    auto send = [&](std::string_view payload) { connection.owner->send(connection.socket, payload, OpCode::text); };
+    auto send = [&](std::string_view payload) { connection.owner()->send(connection.socket, payload, OpCode::text); };
     auto send_fragment = [&](std::string_view payload, bool is_first, bool is_last) {
-      CHECK(connection.owner->ready_for_fragment(connection.socket));
-      connection.owner->send_fragment(connection.socket, payload, {true, is_first, is_last, nws::Compress::never});
+      CHECK(connection.owner()->ready_for_fragment(connection.socket));
+      connection.owner()->send_fragment(connection.socket, payload, {true, is_first, is_last, nws::Compress::never});
     };
-    connection.owner->subscribe(connection.socket, "news");
+    connection.owner()->subscribe(connection.socket, "news");
     fixture.server->publish("news", "before", false, 0);
-    connection.owner->begin_message(connection.socket);
+    connection.owner()->begin_message(connection.socket);
     CHECK(account.limit == limit - fragment_length);
     send("first");
     fixture.server->publish("news", "second", false, 0);
-    connection.owner->begin_message(connection.socket);
+    connection.owner()->begin_message(connection.socket);
     send("third");
-    connection.owner->begin_message(connection.socket);
+    connection.owner()->begin_message(connection.socket);
     send("fourth");
     fixture.server->flush();
     CHECK(account.buffered == 5 + 6 + 5 + 6);
     send_fragment("one ", true, false);
-    connection.owner->send(connection.socket, "ping", OpCode::ping);
+    connection.owner()->send(connection.socket, "ping", OpCode::ping);
     send_fragment("two", false, false);
     send_fragment("", false, true);
     CHECK(account.buffered == 5 + 6);
     send_fragment("another", true, true);
     CHECK(account.limit == limit - fragment_length);
-    connection.owner->withdraw_message(connection.socket);
+    connection.owner()->withdraw_message(connection.socket);
     CHECK(account.limit == limit && account.buffered == 0);
     struct Expected {
       int op_code;
@@ -154,20 +154,20 @@ TEST("fragments wait for the client, and a connection may end in the middle of a
     auto &connection = fixture.only_connection();
     std::string payload(100000, 'x');
     int count = fill(fixture, payload);
-    connection.owner->begin_message(connection.socket);
-    CHECK(!connection.owner->ready_for_fragment(connection.socket));
+    connection.owner()->begin_message(connection.socket);
+    CHECK(!connection.owner()->ready_for_fragment(connection.socket));
     for (int i = 0; i < count; i++) {
       client->read_frame();
     }
     fixture.wait([&] { return fixture.events.fragment_drains == 1; }, "room for a fragment");
-    connection.owner->send_fragment(connection.socket, "half", {false, true, false, nws::Compress::never});
-    connection.owner->send(connection.socket, "never sent", OpCode::text);
-    connection.owner->begin_message(connection.socket);
+    connection.owner()->send_fragment(connection.socket, "half", {false, true, false, nws::Compress::never});
+    connection.owner()->send(connection.socket, "never sent", OpCode::text);
+    connection.owner()->begin_message(connection.socket);
     CHECK(client->read_frame().payload == "half");
-    connection.owner->close(connection.socket, 1011, "");
-    connection.owner->send_fragment(connection.socket, "late", {false, false, true, nws::Compress::never});
-    connection.owner->withdraw_message(connection.socket);
-    connection.owner->begin_message(connection.socket);
+    connection.owner()->close(connection.socket, 1011, "");
+    connection.owner()->send_fragment(connection.socket, "late", {false, false, true, nws::Compress::never});
+    connection.owner()->withdraw_message(connection.socket);
+    connection.owner()->begin_message(connection.socket);
     expect_close(*client, 1011);
     client->close();
     fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the close");
@@ -185,7 +185,7 @@ TEST("a published message that a full queue has no room for is reported where th
     auto other = fixture.connect_websocket();
     for (ConnectionId id : fixture.events.opened) {
       auto *entry = fixture.table.find(id);
-      entry->owner->subscribe(entry->socket, "news");
+      entry->owner()->subscribe(entry->socket, "news");
     }
     std::string large(1001, 'x'), larger(20000, 'y');
     // Where nothing waits, everything fits.
@@ -198,7 +198,7 @@ TEST("a published message that a full queue has no room for is reported where th
     // Behind a message in fragments, it waits; "fits" has room beside it.
     for (ConnectionId id : fixture.events.opened) {
       auto *entry = fixture.table.find(id);
-      entry->owner->begin_message(entry->socket);
+      entry->owner()->begin_message(entry->socket);
     }
     fixture.server->publish("news", "fits", false, 0);
     fixture.server->publish("news", large, false, 0);
@@ -207,7 +207,7 @@ TEST("a published message that a full queue has no room for is reported where th
     CHECK(fixture.server->counters().publishes_dropped == 4);
     for (ConnectionId id : fixture.events.opened) {
       auto *entry = fixture.table.find(id);
-      entry->owner->withdraw_message(entry->socket);
+      entry->owner()->withdraw_message(entry->socket);
     }
     CHECK(client->read_frame().payload == "fits");
     CHECK(other->read_frame().payload == "fits");

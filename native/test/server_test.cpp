@@ -90,9 +90,9 @@ TEST("a close by the server waits for the client's answer and reports its code")
   for_plain_and_tls([](Fixture &fixture) {
     auto client = fixture.connect_websocket();
     auto &connection = fixture.only_connection();
-    connection.owner->close(connection.socket, 4001, "enough");
-    connection.owner->close(connection.socket, 4002, "a second time does nothing");
-    connection.owner->send(connection.socket, "nothing follows a Close frame", OpCode::text);
+    connection.owner()->close(connection.socket, 4001, "enough");
+    connection.owner()->close(connection.socket, 4002, "a second time does nothing");
+    connection.owner()->send(connection.socket, "nothing follows a Close frame", OpCode::text);
     expect_close(*client, 4001);
     CHECK(fixture.events.closes.empty());
     client->send_frame(1, "crossed on the wire");
@@ -191,7 +191,7 @@ TEST("a connection that is closing keeps its deadline while the queue drains and
   auto client = fixture.connect_websocket();
   int sent = fill(fixture, std::string(1 << 20, 'z'));
   auto &connection = fixture.only_connection();
-  connection.owner->close(connection.socket, 1000, "");
+  connection.owner()->close(connection.socket, 1000, "");
   CHECK(timeout_of(fixture) != no_timeout);
   for (int i = 0; i < sent; i++) {
     client->read_frame();
@@ -258,7 +258,7 @@ TEST("a connection that was cut finds nothing by its id, and reports 1006") {
     auto client = fixture.connect_websocket();
     ConnectionId id = fixture.events.opened.back();
     auto &connection = fixture.only_connection();
-    connection.owner->terminate(connection.socket);
+    connection.owner()->terminate(connection.socket);
     CHECK(!fixture.table.find(id));
     client->wait_for_end();
     CHECK(fixture.events.closes.size() == 1 && fixture.events.closes[0].first == 1006);
@@ -325,7 +325,7 @@ TEST("a Close frame waits behind what is queued") {
     std::string payload(1 << 20, 'z');
     int sent = fill(fixture, payload);
     auto &connection = fixture.only_connection();
-    connection.owner->close(connection.socket, 1000, "");
+    connection.owner()->close(connection.socket, 1000, "");
     for (int i = 0; i < sent; i++) {
       CHECK(client->read_frame().payload == payload);
     }
@@ -340,7 +340,7 @@ TEST("a client that closes before it has read its messages gets them all, and th
     int sent = fill(fixture, payload);
     auto &connection = fixture.only_connection();
     for (int more = 0; more < 16; more++, sent++) {  // more than the kernel can still take
-      connection.owner->send(connection.socket, payload, OpCode::binary);
+      connection.owner()->send(connection.socket, payload, OpCode::binary);
     }
     client->send_frame(8, "\x0b\xb8");
     for (int i = 0; i < 10; i++) {
@@ -364,14 +364,14 @@ TEST("what was published arrives once, in order with what was sent, and not at t
     ConnectionId receiver_id = fixture.events.opened.back();
     for (ConnectionId id : {sender_id, receiver_id}) {
       auto *entry = fixture.table.find(id);
-      CHECK(entry->owner->subscribe(entry->socket, "news"));
-      CHECK(!entry->owner->subscribe(entry->socket, "news"));
+      CHECK(entry->owner()->subscribe(entry->socket, "news"));
+      CHECK(!entry->owner()->subscribe(entry->socket, "news"));
     }
     auto *to = fixture.table.find(receiver_id);
     CHECK(fixture.server->subscribers("news") == 2);
     CHECK(fixture.server->publish("news", "1", false, sender_id));
     CHECK(fixture.server->publish("news", "2", false, sender_id));
-    to->owner->send(to->socket, "3", OpCode::text);
+    to->owner()->send(to->socket, "3", OpCode::text);
     CHECK(fixture.server->publish("news", std::string(20'000, '4'), true, sender_id));
     CHECK(fixture.server->publish("news", "5", false, 0));
     CHECK(!fixture.server->publish("nobody listens", "6", false, 0));
@@ -392,9 +392,9 @@ TEST("what was published arrives once, in order with what was sent, and not at t
     receiver->close();
     fixture.wait([&] { return fixture.server->subscribers("news") == 1; }, "the subscription's end");
     auto *from = fixture.table.find(sender_id);
-    CHECK(from->owner->topics(from->socket).size() == 1);
-    CHECK(from->owner->is_subscribed(from->socket, "news") && !from->owner->is_subscribed(from->socket, "new"));
-    CHECK(from->owner->unsubscribe(from->socket, "news") && !from->owner->unsubscribe(from->socket, "news"));
+    CHECK(from->owner()->topics(from->socket).size() == 1);
+    CHECK(from->owner()->is_subscribed(from->socket, "news") && !from->owner()->is_subscribed(from->socket, "new"));
+    CHECK(from->owner()->unsubscribe(from->socket, "news") && !from->owner()->unsubscribe(from->socket, "news"));
     CHECK(fixture.server->subscribers("news") == 0);
   });
 }
@@ -737,9 +737,9 @@ TEST("a server is destroyed with connections in every state") {
     }
     clients[0]->send(RawClient::frame(1, "half of a frame").substr(0, 8));
     auto *closing = fixture.table.find(fixture.events.opened[1]);
-    closing->owner->close(closing->socket, 1001, "");
+    closing->owner()->close(closing->socket, 1001, "");
     auto *subscribed = fixture.table.find(fixture.events.opened[2]);
-    subscribed->owner->subscribe(subscribed->socket, "topic");
+    subscribed->owner()->subscribe(subscribed->socket, "topic");
     fixture.server->publish("topic", "never flushed", false, 0);
     // Raw TCP connections, which on a TLS server are stuck in the handshake: more than may shake hands in one
     // iteration.

@@ -71,8 +71,8 @@ TEST("a client that is read again after a pause has all of its idle timeout, and
     ticks_until_strike(fixture);
     CHECK(client->read_frame().op_code == 9);
     auto &connection = fixture.only_connection();
-    connection.owner->pause(connection.socket);
-    connection.owner->resume(connection.socket);
+    connection.owner()->pause(connection.socket);
+    connection.owner()->resume(connection.socket);
   }
   ticks_until_strike(fixture);
   CHECK(fixture.events.closes.empty());

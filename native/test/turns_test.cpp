@@ -139,20 +139,20 @@ TEST("a connection that waits for its turn may be paused, resumed, and end in ev
       auto &connection = fixture.only_connection();
       std::size_t ended = fixture.events.closes.size();
       if (std::string_view(what) == "pause") {
-        connection.owner->pause(connection.socket);
+        connection.owner()->pause(connection.socket);
         int before = fixture.events.messages;
         for (int i = 0; i < 20; i++) {
           uv_run(&fixture.loop, UV_RUN_NOWAIT);
         }
         CHECK(fixture.events.messages == before);
-        connection.owner->resume(connection.socket);
+        connection.owner()->resume(connection.socket);
         CHECK(most_at_once(fixture, count) <= static_cast<int>(2 * Turns::max_events));
         client->close();
       } else if (std::string_view(what) == "close") {
-        connection.owner->close(connection.socket, 1000, "");
+        connection.owner()->close(connection.socket, 1000, "");
         client->close();
       } else if (std::string_view(what) == "terminate") {
-        connection.owner->terminate(connection.socket);
+        connection.owner()->terminate(connection.socket);
       } else {
         client->close();
       }
@@ -222,13 +222,13 @@ TEST("what waits for the peer is written while a connection is paused whose inpu
     client->send(numbered_frames(2000));
     fixture.wait([&] { return fixture.events.messages > 0; }, "the first share");
     auto &connection = fixture.only_connection();
-    connection.owner->pause(connection.socket);
+    connection.owner()->pause(connection.socket);
     // The client reads; all that was sent arrives although the connection stays paused.
     CHECK(fixture.table.account(fixture.events.opened.back()).buffered > 0);
     while (fixture.table.account(fixture.events.opened.back()).buffered > 0) {
       client->read_frame();
     }
-    connection.owner->resume(connection.socket);
+    connection.owner()->resume(connection.socket);
     fixture.wait([&] { return fixture.events.messages == 2000; }, "all messages");
   });
 }

@@ -31,9 +31,9 @@
 //   - WebSocket::end (WebSocket.h, WebSocketData.h): what else calls it, and what isShuttingDown,
 //     hasTimedOut, fragmentBuffer and controlTipLength mean.
 //
-// A member's specialisation may name private members of its class, which is why our functions take them as
-// arguments. Everything runs on the loop's thread, inside µWebSockets' callbacks: none of it may throw, and
-// none of it calls JavaScript.
+// A member's specialisation may name private members of its class, which is why our functions take some of
+// them as arguments. Everything runs on the loop's thread, inside µWebSockets' callbacks: none of it may
+// throw, and none of it calls JavaScript.
 #pragma once
 
 #ifndef UWS_APP_H
@@ -52,16 +52,18 @@ namespace nws::frames {
 
 /// These are defined in closing_handshake.h.
 template <bool SSL>
-void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down);
+bool is_alive(WebSocket<SSL> *ws);
 template <bool SSL>
-void fail(WebSocket<SSL> *ws, std::uint16_t code, bool &shutting_down);
+void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason);
 template <bool SSL>
-void time_out(WebSocket<SSL> *ws, bool shutting_down, bool &timed_out);
+void fail(WebSocket<SSL> *ws, std::uint16_t code);
+template <bool SSL>
+void time_out(WebSocket<SSL> *ws);
 
 /// These are defined in frames.h.
 template <bool SSL>
 bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool nested,
-             bool &shutting_down, std::string &fragments, unsigned int &control_tip);
+             std::string &fragments, unsigned int &control_tip);
 template <bool SSL>
 bool refuses_length(WebSocket<SSL> *ws, std::uint64_t length);
 template <bool SSL>
@@ -75,10 +77,19 @@ constexpr std::uint16_t code_of(std::string_view reason) {
                                               : 0;
 }
 
+template <bool SSL>
+void force_close(WebSocket<SSL> *ws, std::string_view reason) {
+  if (reason == uWS::ERR_WEBSOCKET_TIMEOUT) {
+    time_out<SSL>(ws);
+  } else {
+    fail<SSL>(ws, code_of(reason));
+  }
+}
+
 /// The parser was stopped behind a whole frame, as if it were to end: it is to go on from FrameTurn::rest.
 template <bool SSL>
 void note_stop(WebSocket<SSL> *ws, uWS::WebSocketState<true> *parser, bool fin) {
-  if (us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || !ws->getUserData()->route->turn->is_over()) {
+  if (!is_alive<SSL>(ws) || !ws->getUserData()->route->turn->is_over()) {
     return;
   }
   parser->state.opStack -= fin;
@@ -121,23 +132,11 @@ inline bool WebSocketContext<true, true, nws::SocketData>::setCompressed(WebSock
 
 template <>
 inline void WebSocketContext<false, true, nws::SocketData>::forceClose(WebSocketState<true> *, void *s, std::string_view reason) {
-  auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
-  auto *ws = static_cast<nws::frames::WebSocket<false> *>(s);
-  if (reason == ERR_WEBSOCKET_TIMEOUT) {
-    nws::frames::time_out<false>(ws, state->isShuttingDown, state->hasTimedOut);
-  } else {
-    nws::frames::fail<false>(ws, nws::frames::code_of(reason), state->isShuttingDown);
-  }
+  nws::frames::force_close<false>(static_cast<nws::frames::WebSocket<false> *>(s), reason);
 }
 template <>
 inline void WebSocketContext<true, true, nws::SocketData>::forceClose(WebSocketState<true> *, void *s, std::string_view reason) {
-  auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
-  auto *ws = static_cast<nws::frames::WebSocket<true> *>(s);
-  if (reason == ERR_WEBSOCKET_TIMEOUT) {
-    nws::frames::time_out<true>(ws, state->isShuttingDown, state->hasTimedOut);
-  } else {
-    nws::frames::fail<true>(ws, nws::frames::code_of(reason), state->isShuttingDown);
-  }
+  nws::frames::force_close<true>(static_cast<nws::frames::WebSocket<true> *>(s), reason);
 }
 
 template <>
@@ -147,7 +146,7 @@ inline bool WebSocketContext<false, true, nws::SocketData>::handleFragment(char 
   auto *state = static_cast<WebSocketData *>(us_socket_ext(false, static_cast<us_socket_t *>(s)));
   auto *ws = static_cast<nws::frames::WebSocket<false> *>(s);
   bool stop = nws::frames::receive<false>(ws, {data, length}, remaining, op_code, fin, parser->state.opStack > 0,
-                                          state->isShuttingDown, state->fragmentBuffer, state->controlTipLength);
+                                          state->fragmentBuffer, state->controlTipLength);
   if (stop) {
     nws::frames::note_stop<false>(ws, parser, fin);
   }
@@ -160,7 +159,7 @@ inline bool WebSocketContext<true, true, nws::SocketData>::handleFragment(char *
   auto *state = static_cast<WebSocketData *>(us_socket_ext(true, static_cast<us_socket_t *>(s)));
   auto *ws = static_cast<nws::frames::WebSocket<true> *>(s);
   bool stop = nws::frames::receive<true>(ws, {data, length}, remaining, op_code, fin, parser->state.opStack > 0,
-                                         state->isShuttingDown, state->fragmentBuffer, state->controlTipLength);
+                                         state->fragmentBuffer, state->controlTipLength);
   if (stop) {
     nws::frames::note_stop<true>(ws, parser, fin);
   }
@@ -177,17 +176,14 @@ inline bool WebSocketContext<true, true, nws::SocketData>::refusePayloadLength(u
   return nws::frames::refuses_length<true>(static_cast<nws::frames::WebSocket<true> *>(s), length);
 }
 
-// Besides starting the closing handshake, `end` finishes a connection that is ending: the one way to a
-// private member that both need.
+// Besides starting the closing handshake, `end` goes on with one that has begun.
 template <>
 inline void WebSocket<false, true, nws::SocketData>::end(int code, std::string_view reason) {
-  auto *state = static_cast<WebSocketData *>(us_socket_ext(false, reinterpret_cast<us_socket_t *>(this)));
-  nws::frames::begin_close<false>(this, static_cast<std::uint16_t>(code), reason, state->isShuttingDown);
+  nws::frames::begin_close<false>(this, static_cast<std::uint16_t>(code), reason);
 }
 template <>
 inline void WebSocket<true, true, nws::SocketData>::end(int code, std::string_view reason) {
-  auto *state = static_cast<WebSocketData *>(us_socket_ext(true, reinterpret_cast<us_socket_t *>(this)));
-  nws::frames::begin_close<true>(this, static_cast<std::uint16_t>(code), reason, state->isShuttingDown);
+  nws::frames::begin_close<true>(this, static_cast<std::uint16_t>(code), reason);
 }
 
 }  // namespace uWS

@@ -12,6 +12,7 @@
 #include "server/uws/private_members.h"
 #include "server/uws/upstream.h"
 #include "server/websocket/close_codes.h"
+#include "server/websocket/connection_owner.h"
 #include "server/websocket/socket_data.h"
 
 namespace nws::frames {
@@ -43,9 +44,9 @@ void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view r
 template <bool SSL>
 void begin_ending(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
   SocketData *data = ws->getUserData();
-  data->ending = true;
-  data->ensure_ending().code = code;
-  data->ensure_ending().reason = reason;
+  Ending &ending = data->advance(CloseState::peer_closed);
+  ending.code = code;
+  ending.reason = reason;
   data->route->owner->ending(ws);
 }
 
@@ -55,10 +56,12 @@ void cut(WebSocket<SSL> *ws) {
   us_socket_close(SSL, reinterpret_cast<us_socket_t *>(ws), 0, nullptr);
 }
 
-/// Whether a handler has closed the socket, or ended the connection. Its data is gone then.
+/// Whether the connection lives: its socket is open, and its end was not reported. If not, it has no
+/// SocketData any more. Whoever holds a socket inside of a callback asks this; whoever holds an id,
+/// ConnectionTable::find.
 template <bool SSL>
-bool has_ended(WebSocket<SSL> *ws, bool shutting_down) {
-  return us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) || shutting_down;
+bool is_alive(WebSocket<SSL> *ws) {
+  return !us_socket_is_closed(SSL, reinterpret_cast<us_socket_t *>(ws)) && !is_shutting_down(*upgraded_data<SSL>(ws));
 }
 
 /// From now on the peer's silence counts.
@@ -73,8 +76,8 @@ void restart_idle_timeout(WebSocket<SSL> *ws) {
 /// first.
 template <bool SSL>
 void keep_deadline(WebSocket<SSL> *ws) {
-  if (SocketData *data = ws->getUserData(); data->closing) {
-    std::int64_t left = std::max<std::int64_t>(data->ensure_ending().deadline - steady_milliseconds(), 1);
+  if (SocketData *data = ws->getUserData(); data->has_sent_close()) {
+    std::int64_t left = std::max<std::int64_t>(data->ending->deadline - steady_milliseconds(), 1);
     Timeouts::set(SSL, reinterpret_cast<us_socket_t *>(ws), static_cast<unsigned int>((left + 999) / 1000));
     timed_out(*upgraded_data<SSL>(ws)) = true;
   }
@@ -83,7 +86,7 @@ void keep_deadline(WebSocket<SSL> *ws) {
 /// Likewise. True: the time was up already, and the connection has been cut.
 template <bool SSL>
 bool enforce_deadline(WebSocket<SSL> *ws) {
-  if (ws->getUserData()->ensure_ending().deadline <= steady_milliseconds()) {
+  if (ws->getUserData()->ending->deadline <= steady_milliseconds()) {
     cut<SSL>(ws);
     return true;
   }
@@ -93,19 +96,16 @@ bool enforce_deadline(WebSocket<SSL> *ws) {
 
 /// Our Close frame has been sent, or waits to be: from now on the deadline counts.
 template <bool SSL>
-void start_deadline(WebSocket<SSL> *ws) {
-  SocketData *data = ws->getUserData();
-  data->closing = true;
-  data->ensure_ending().deadline = steady_milliseconds() + close_timeout * 1000;
+void start_deadline(WebSocket<SSL> *ws, CloseState state) {
+  ws->getUserData()->advance(state).deadline = steady_milliseconds() + close_timeout * 1000;
   enforce_deadline<SSL>(ws);
 }
 
-/// The end: close event and FIN. For a socket that is `shutting_down`, µWebSockets ignores what still comes
-/// in.
+/// The end: close event and FIN. For a socket that is shutting down, µWebSockets ignores what still comes in.
 template <bool SSL>
-void complete(WebSocket<SSL> *ws, bool &shutting_down) {
-  bool has_left = ws->getUserData()->ensure_ending().has_left;
-  shutting_down = true;
+void complete(WebSocket<SSL> *ws) {
+  bool has_left = ws->getUserData()->ending->has_left;
+  is_shutting_down(*upgraded_data<SSL>(ws)) = true;
   us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
   Timeouts::set(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
   context_data<SSL>(ws)->closeHandler(ws, close_code::abnormal_closure, {});
@@ -118,45 +118,44 @@ void complete(WebSocket<SSL> *ws, bool &shutting_down) {
 /// Answers the peer's Close frame, or its error, with ours, and ends the connection when everything is
 /// written.
 template <bool SSL>
-void finish(WebSocket<SSL> *ws, bool &shutting_down) {
-  SocketData *data = ws->getUserData();
-  send_close_frame<SSL>(ws, data->ensure_ending().code, data->ensure_ending().reason);
+void finish(WebSocket<SSL> *ws) {
+  const Ending &ending = *ws->getUserData()->ending;
+  send_close_frame<SSL>(ws, ending.code, ending.reason);
   Corkable<SSL>::of(ws)->uncork();
   if (ws->getBufferedAmount() == 0) {
-    complete<SSL>(ws, shutting_down);
+    complete<SSL>(ws);
     return;
   }
-  data->finishing = true;
-  start_deadline<SSL>(ws);
+  start_deadline<SSL>(ws, CloseState::finishing);
 }
 
 /// Starts the closing handshake. If it has begun, sees to its end or its deadline.
 template <bool SSL>
-void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool &shutting_down) {
-  if (shutting_down) {
+void begin_close(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
+  if (!is_alive<SSL>(ws)) {
     return;
   }
   SocketData *data = ws->getUserData();
-  if (data->closing) {
-    if (data->finishing && ws->getBufferedAmount() == 0) {
-      complete<SSL>(ws, shutting_down);
+  if (data->has_sent_close()) {
+    if (data->close_state == CloseState::finishing && ws->getBufferedAmount() == 0) {
+      complete<SSL>(ws);
     } else {
       enforce_deadline<SSL>(ws);
     }
     return;
   }
-  if (data->ending) {
-    return finish<SSL>(ws, shutting_down);  // the peer was first
+  if (data->close_state == CloseState::peer_closed) {
+    return finish<SSL>(ws);  // the peer was first
   }
   send_close_frame<SSL>(ws, code, reason);
-  start_deadline<SSL>(ws);
+  start_deadline<SSL>(ws, CloseState::closing);
 }
 
 /// Ends the connection because of an error of the peer; 0 for one that is no matter of frames.
 template <bool SSL>
-void fail(WebSocket<SSL> *ws, std::uint16_t code, bool &shutting_down) {
-  if (code && !shutting_down && !ws->getUserData()->closing) {
-    if (!ws->getUserData()->ending) {
+void fail(WebSocket<SSL> *ws, std::uint16_t code) {
+  if (code && is_alive<SSL>(ws) && !ws->getUserData()->has_sent_close()) {
+    if (ws->getUserData()->close_state == CloseState::open) {
       begin_ending<SSL>(ws, code, {});
     }
   } else {
@@ -167,12 +166,12 @@ void fail(WebSocket<SSL> *ws, std::uint16_t code, bool &shutting_down) {
 /// A timeout has struck, for a connection that is not to be pinged first. The idle timeout is always in two
 /// parts, also without the Ping between them: µSockets cannot count the longest one as a whole.
 template <bool SSL>
-void time_out(WebSocket<SSL> *ws, bool shutting_down, bool &timed_out) {
-  if (shutting_down) {
+void time_out(WebSocket<SSL> *ws) {
+  if (!is_alive<SSL>(ws)) {
     cut<SSL>(ws);
-  } else if (ws->getUserData()->closing) {
+  } else if (ws->getUserData()->has_sent_close()) {
     enforce_deadline<SSL>(ws);
-  } else if (!std::exchange(timed_out, true)) {
+  } else if (!std::exchange(timed_out(*upgraded_data<SSL>(ws)), true)) {
     Timeouts::set(SSL, reinterpret_cast<us_socket_t *>(ws), context_data<SSL>(ws)->idleTimeoutComponents.second);
   } else {
     cut<SSL>(ws);

@@ -54,6 +54,15 @@ class ConnectionOwner {
   virtual bool is_subscribed(void *socket, std::string_view topic) = 0;
   virtual std::vector<std::string_view> topics(void *socket) = 0;
 
+  // ---- from what reads the connection's socket ----
+
+  /// Frames have come; the memory is the parser's to change, and has room around it.
+  virtual void receive(void *socket, char *bytes, std::size_t length) = 0;
+  /// The parser has found that the connection's end has begun.
+  virtual void ending(void *socket) = 0;
+  /// The connection was reset while it was paused.
+  virtual void reset(void *socket) = 0;
+
  protected:
   ~ConnectionOwner() = default;
 };

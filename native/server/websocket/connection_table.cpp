@@ -2,7 +2,7 @@
 
 namespace nws {
 
-ConnectionId ConnectionTable::open(void *socket, ConnectionOwner *owner, std::uint32_t limit) {
+ConnectionId ConnectionTable::reserve(const Route &route) {
   std::uint32_t slot;
   if (!free_.empty()) {
     slot = free_.back();
@@ -14,9 +14,10 @@ ConnectionId ConnectionTable::open(void *socket, ConnectionOwner *owner, std::ui
     return 0;
   }
   Slot &taken = slots_[slot];
-  taken.entry = {socket, owner};
+  taken.entry = {nullptr, &route};
   ConnectionId id = make_id(slot, taken.generation);
-  accounts_[slot] = Account{.buffered = 0, .pending = 0, .limit = limit, .answers = 0, .id = id, .watch = 0, .reserved = {}};
+  accounts_[slot] = Account{
+      .buffered = 0, .pending = 0, .limit = route.options.max_backpressure, .answers = 0, .id = id, .watch = 0, .reserved = {}};
   return id;
 }
 

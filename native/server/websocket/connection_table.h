@@ -10,8 +10,6 @@
 
 namespace nws {
 
-class ConnectionOwner;
-
 /// What the sender of a connection must know to answer at once, in memory that it shares with us (it may be
 /// JavaScript's). 32 bytes: one cache line holds the whole of it. src/engine/native/channel-layout.ts knows
 /// the same layout.
@@ -58,17 +56,21 @@ class ConnectionTable {
   static constexpr std::size_t capacity = slot_mask;
 
   struct Entry {
-    /// The µWebSockets socket; null when it has closed. Not ours.
+    /// The µWebSockets socket; null before it is opened, and when it has closed. Not ours.
     void *socket = nullptr;
-    ConnectionOwner *owner = nullptr;
+    const Route *route = nullptr;
+
+    ConnectionOwner *owner() const { return route->owner; }
   };
 
   /// `accounts` has room for every slot (capacity + 1), starts zeroed, and outlives the table.
   explicit ConnectionTable(std::span<Account> accounts) : accounts_(accounts), slots_(1) {}
 
   bool full() const { return free_.empty() && slots_.size() > capacity; }
-  /// Takes a slot; 0 when the table is full.
-  ConnectionId open(void *socket, ConnectionOwner *owner, std::uint32_t limit);
+  /// Takes a slot for a connection that is about to open; 0 when the table is full. The id finds nothing yet.
+  ConnectionId reserve(const Route &route);
+  /// From now on the id finds the socket.
+  void open(ConnectionId id, void *socket) { slots_[id & slot_mask].entry.socket = socket; }
   /// The socket has closed: from now on the id finds nothing. The slot stays taken.
   void close(ConnectionId id);
   /// No command with this id can follow: its slot may serve another connection.

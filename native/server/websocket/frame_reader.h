@@ -107,7 +107,7 @@ class FrameReader final : private TurnTaker {
         return std::move(input);
       });
     }
-    if (entry = connections_.find(id); entry && !ws->getUserData()->waits) {
+    if (frames::is_alive<SSL>(ws) && !ws->getUserData()->waits) {
       ReadControl::unpark(SSL, ws, ws->getBufferedAmount() > 0);
     }
   }
@@ -120,7 +120,7 @@ class FrameReader final : private TurnTaker {
       frames::inflate_further<SSL>(ws, input.message);
       turn_.end();
     }
-    if (!connections_.find(id)) {
+    if (!frames::is_alive<SSL>(ws)) {
       return;
     }
     if (!input.empty()) {
@@ -144,12 +144,12 @@ class FrameReader final : private TurnTaker {
     if (may_begin) {
       ContextHandlers::of(SSL).websocket.data(socket, bytes, static_cast<int>(length));
       turn_.end();
-      if (!connections_.find(id)) {
+      if (!frames::is_alive<SSL>(ws)) {
         turn_.take_put_off();
         return;
       }
       // µWebSockets takes what has come for a sign of life.
-      if (ws->getUserData()->closing && frames::enforce_deadline<SSL>(ws)) {
+      if (ws->getUserData()->has_sent_close() && frames::enforce_deadline<SSL>(ws)) {
         return;
       }
       if (!turn_.is_over()) {
@@ -236,10 +236,9 @@ class FrameReader final : private TurnTaker {
 
 template <bool SSL>
 us_socket_t *receive_frames(us_socket_t *socket, char *data, int length) {
-  // One that was shut down has no SocketData any more.
-  if (!us_socket_is_shut_down(SSL, socket)) {
+  auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
+  if (frames::is_alive<SSL>(ws)) {
     TlsWriteDeferral guard(SSL, socket);
-    auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
     ws->getUserData()->route->owner->receive(ws, data, static_cast<std::size_t>(length));
   }
   return socket;

@@ -11,7 +11,6 @@
 #include <string_view>
 #include <utility>
 
-#include "server/uws/private_members.h"
 #include "server/uws/upstream.h"
 #include "server/websocket/close_codes.h"
 #include "server/websocket/closing_handshake.h"
@@ -23,30 +22,30 @@ namespace nws::frames {
 
 /// A Close frame has come. True: the parser must stop.
 template <bool SSL>
-bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_down) {
+bool receive_close(WebSocket<SSL> *ws, std::string_view payload) {
   std::uint16_t code = close_code::no_status_received;
   std::string_view reason;
   if (payload.length() == 1) {
-    return fail<SSL>(ws, close_code::protocol_error, shutting_down), true;
+    return fail<SSL>(ws, close_code::protocol_error), true;
   }
   if (payload.length() >= 2) {
     auto byte = [&](int i) { return static_cast<unsigned char>(payload[i]); };
     code = static_cast<std::uint16_t>(byte(0) << 8 | byte(1));
     reason = payload.substr(2);
     if (!close_code::may_be_sent(code)) {
-      return fail<SSL>(ws, close_code::protocol_error, shutting_down), true;
+      return fail<SSL>(ws, close_code::protocol_error), true;
     }
     if (!is_valid_utf8(reason)) {
-      return fail<SSL>(ws, close_code::invalid_payload, shutting_down), true;
+      return fail<SSL>(ws, close_code::invalid_payload), true;
     }
   }
   SocketData *data = ws->getUserData();
-  if (data->closing) {
-    data->ensure_ending().code = code;
-    data->ensure_ending().reason = reason;
+  if (data->has_sent_close()) {
+    data->ending->code = code;
+    data->ending->reason = reason;
     if (ws->getBufferedAmount() > 0) {
       // The peer has not waited for ours, which still waits behind other bytes.
-      data->ending = data->finishing = true;
+      data->close_state = CloseState::finishing;
       return true;
     }
     // The answer to our own: the handshake is complete, and the server closes the transport first (section
@@ -61,13 +60,13 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload, bool &shutting_
 
 /// A whole control frame has come. True: the parser must stop.
 template <bool SSL>
-bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload) {
   if (op_code == uWS::OpCode::CLOSE) {
-    return receive_close<SSL>(ws, payload, shutting_down);
+    return receive_close<SSL>(ws, payload);
   }
   SocketData *data = ws->getUserData();
   FrameTurn *turn = data->route->turn;
-  if (data->closing) {
+  if (data->has_sent_close()) {
     return turn->spend_event(0);
   }
   ContextData<SSL> *context = context_data<SSL>(ws);
@@ -76,42 +75,41 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload, 
   } else {
     context->pongHandler(ws, payload);
   }
-  return has_ended<SSL>(ws, shutting_down) || turn->spend_event(payload.length());
+  return !is_alive<SSL>(ws) || turn->spend_event(payload.length());
 }
 
 /// A whole message has come, which is valid. True: the parser must stop.
 template <bool SSL>
-bool deliver_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+bool deliver_message(WebSocket<SSL> *ws, int op_code, std::string_view payload) {
   FrameTurn *turn = ws->getUserData()->route->turn;
   context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
-  return has_ended<SSL>(ws, shutting_down) || turn->spend_event(payload.length());
+  return !is_alive<SSL>(ws) || turn->spend_event(payload.length());
 }
 
 /// A whole message has come. True: the parser must stop.
 template <bool SSL>
-bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+bool receive_message(WebSocket<SSL> *ws, int op_code, std::string_view payload) {
   if (op_code == uWS::OpCode::TEXT && !is_valid_utf8(payload)) {
-    return fail<SSL>(ws, close_code::invalid_payload, shutting_down), true;
+    return fail<SSL>(ws, close_code::invalid_payload), true;
   }
-  return deliver_message<SSL>(ws, op_code, payload, shutting_down);
+  return deliver_message<SSL>(ws, op_code, payload);
 }
 
 /// A step of a compressed message: its end is delivered, or an error. True: the parser must stop.
 template <bool SSL>
-bool receive_inflated(WebSocket<SSL> *ws, int op_code, const Inflated &message, std::uint32_t checked_text, bool &shutting_down) {
+bool receive_inflated(WebSocket<SSL> *ws, int op_code, const Inflated &message, std::uint32_t checked_text) {
   using State = Inflated::State;
   if (message.state == State::whole) {
     bool is_valid = op_code != uWS::OpCode::TEXT || check_text(message.data, checked_text, true);
-    return is_valid ? deliver_message<SSL>(ws, op_code, message.data, shutting_down)
-                    : (fail<SSL>(ws, close_code::invalid_payload, shutting_down), true);
+    return is_valid ? deliver_message<SSL>(ws, op_code, message.data) : (fail<SSL>(ws, close_code::invalid_payload), true);
   }
-  fail<SSL>(ws, message.state == State::too_long ? close_code::message_too_big : close_code::invalid_payload, shutting_down);
+  fail<SSL>(ws, message.state == State::too_long ? close_code::message_too_big : close_code::invalid_payload);
   return true;
 }
 
 /// A whole message has come, which is compressed. True: the parser must stop.
 template <bool SSL>
-bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payload, bool &shutting_down) {
+bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payload) {
   SocketData *data = ws->getUserData();
   FrameTurn *turn = data->route->turn;
   data->receiving_compressed = false;
@@ -129,7 +127,7 @@ bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payloa
     turn->put_off(std::move(rest));
     return true;
   }
-  bool stop = receive_inflated<SSL>(ws, op_code, message, 0, shutting_down);
+  bool stop = receive_inflated<SSL>(ws, op_code, message, 0);
   buffer.trim();
   return stop;
 }
@@ -140,7 +138,7 @@ template <bool SSL>
 void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &message) {
   SocketData *data = ws->getUserData();
   FrameTurn *turn = data->route->turn;
-  if (data->closing || data->ending) {
+  if (data->close_state != CloseState::open) {
     message.reset();
     return;
   }
@@ -153,10 +151,10 @@ void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &mes
   bool is_text = message->op_code == uWS::OpCode::TEXT;
   if (step.state != Inflated::State::more) {
     std::unique_ptr<CompressedMessage> done = std::move(message);
-    receive_inflated<SSL>(ws, done->op_code, step, done->checked_text, is_shutting_down(*upgraded_data<SSL>(ws)));
+    receive_inflated<SSL>(ws, done->op_code, step, done->checked_text);
   } else if (is_text && !check_text(step.data, message->checked_text, false)) {
     message.reset();
-    fail<SSL>(ws, close_code::invalid_payload, is_shutting_down(*upgraded_data<SSL>(ws)));
+    fail<SSL>(ws, close_code::invalid_payload);
   }
 }
 
@@ -175,15 +173,15 @@ inline void append_piece(std::string &fragments, std::string_view piece, std::si
 /// the parser must stop, because the socket is closed or closing.
 template <bool SSL>
 bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining, int op_code, bool fin, bool nested,
-             bool &shutting_down, std::string &fragments, unsigned int &control_tip) {
+             std::string &fragments, unsigned int &control_tip) {
   SocketData *data = ws->getUserData();
-  if (data->ending) {
+  if (data->has_peer_closed()) {
     return true;
   }
   bool complete = remaining == 0 && fin;
   if (op_code >= uWS::OpCode::CLOSE) {
     if (complete && control_tip == 0) {
-      return receive_control<SSL>(ws, op_code, piece, shutting_down);
+      return receive_control<SSL>(ws, op_code, piece);
     }
     fragments.append(piece);
     control_tip += static_cast<unsigned int>(piece.length());
@@ -193,27 +191,26 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     std::string payload = fragments.substr(fragments.length() - control_tip);
     fragments.resize(fragments.length() - control_tip);
     control_tip = 0;
-    return receive_control<SSL>(ws, op_code, payload, shutting_down);
+    return receive_control<SSL>(ws, op_code, payload);
   }
-  if (data->closing) {
+  if (data->has_sent_close()) {
     return complete && data->route->turn->spend_event(0);
   }
   if (nested) {  // upstream lets a binary message begin inside another one
-    return fail<SSL>(ws, close_code::protocol_error, shutting_down), true;
+    return fail<SSL>(ws, close_code::protocol_error), true;
   }
   bool compressed = data->receiving_compressed;
   std::size_t limit = data->route->options.max_payload_length;
   if (fragments.length() + piece.length() + remaining > (compressed ? max_compressed_length(limit) : limit)) {
-    return fail<SSL>(ws, close_code::message_too_big, shutting_down), true;
+    return fail<SSL>(ws, close_code::message_too_big), true;
   }
   if (complete && fragments.empty()) {
-    return compressed ? receive_compressed<SSL>(ws, op_code, piece, shutting_down)
-                      : receive_message<SSL>(ws, op_code, piece, shutting_down);
+    return compressed ? receive_compressed<SSL>(ws, op_code, piece) : receive_message<SSL>(ws, op_code, piece);
   }
   append_piece(fragments, piece, remaining);
   bool is_checked = op_code == uWS::OpCode::TEXT && !compressed;
   if (is_checked && !check_text(fragments, data->checked_text, complete)) {
-    return fail<SSL>(ws, close_code::invalid_payload, shutting_down), true;
+    return fail<SSL>(ws, close_code::invalid_payload), true;
   }
   if (!complete) {
     return false;
@@ -221,8 +218,7 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
   std::string message;
   message.swap(fragments);  // the handler may end the connection, and the buffer with it
   data->checked_text = 0;
-  return compressed ? receive_compressed<SSL>(ws, op_code, message, shutting_down)
-                    : deliver_message<SSL>(ws, op_code, message, shutting_down);
+  return compressed ? receive_compressed<SSL>(ws, op_code, message) : deliver_message<SSL>(ws, op_code, message);
 }
 
 /// Whether a payload is longer than any may be.

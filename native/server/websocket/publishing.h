@@ -37,7 +37,7 @@ class Publishing {
 
   bool subscribe(WebSocket *ws, std::string_view topic) {
     SocketData *data = ws->getUserData();
-    if (data->closing) {
+    if (data->has_sent_close()) {
       return false;
     }
     if (!data->subscriber) {
@@ -146,7 +146,7 @@ class Publishing {
     auto [op_code, compress, number] = Publication::unpack(packed);
     if (!connections_.account(data->id).may_take_published(buffered_amount<SSL>(ws, data), payload.length())) {
       counters_.publishes_dropped++;
-      if (data->route->options.report_drops && !data->closing) {
+      if (data->route->options.report_drops && !data->has_sent_close()) {
         events_.on_dropped(*data, payload, op_code == OpCode::binary, number);
       }
       return false;

@@ -27,7 +27,7 @@ class Sending {
 
   void send(WebSocket *ws, std::string_view payload, OpCode op_code, Compress compress) {
     SocketData *data = ws->getUserData();
-    if (data->closing) {
+    if (data->has_sent_close()) {
       return;
     }
     publishing_.flush(data);
@@ -45,7 +45,7 @@ class Sending {
 
   void begin_message(WebSocket *ws) {
     SocketData *data = ws->getUserData();
-    if (data->closing) {
+    if (data->has_sent_close()) {
       return;
     }
     publishing_.flush(data);
@@ -68,7 +68,7 @@ class Sending {
 
   void send_fragment(WebSocket *ws, std::string_view payload, const Fragment &fragment) {
     SocketData *data = ws->getUserData();
-    if (data->closing || !data->held) {
+    if (data->has_sent_close() || !data->held) {
       return;
     }
     OpCode op_code = OpCode::continuation;
@@ -92,7 +92,7 @@ class Sending {
   }
 
   void withdraw_message(WebSocket *ws) {
-    if (SocketData *data = ws->getUserData(); data->held && !data->closing) {
+    if (SocketData *data = ws->getUserData(); data->held && !data->has_sent_close()) {
       next_message(ws, data);
     }
   }

@@ -22,19 +22,7 @@ struct TopicTree;
 
 namespace nws {
 
-/// Is told of what comes for a connection: its frames, and by their parser (frames.h) that its
-/// end has begun.
-class EndingObserver {
- public:
-  virtual void ending(void *socket) = 0;
-  /// The connection was reset while it was paused.
-  virtual void reset(void *socket) = 0;
-  /// Frames have come; the memory is the parser's to change, and has room around it.
-  virtual void receive(void *socket, char *bytes, std::size_t length) = 0;
-
- protected:
-  ~EndingObserver() = default;
-};
+class ConnectionOwner;
 
 /// Names one open connection of one thread; 0 is none. See ConnectionTable.
 using ConnectionId = std::uint32_t;
@@ -62,11 +50,27 @@ struct RouteOptions {
 /// What all connections of a route have in common.
 struct Route {
   RouteOptions options;
-  EndingObserver *owner;
+  /// The one way from a connection to its server.
+  ConnectionOwner *owner;
   FrameTurn *turn;
 };
 
-/// How a connection ends.
+/// How far a connection's end has come. From `open` it goes to `peer_closed` or to `closing`, whoever is
+/// first, and from each of them to `finishing`, unless nothing waits to be written: then the end comes at
+/// once.
+enum class CloseState : std::uint8_t {
+  open,
+  /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier
+  /// messages may still be sent, until ConnectionOwner::finish.
+  peer_closed,
+  /// We have sent a Close frame, and wait for the peer's: nothing more is sent or delivered.
+  closing,
+  /// Both have ended, but our Close frame waits behind other bytes: the end comes when they have been
+  /// written.
+  finishing,
+};
+
+/// What is known of a connection's end.
 struct Ending {
   /// While we wait for the peer's Close frame: how long (milliseconds, steady clock).
   std::int64_t deadline = 0;
@@ -122,17 +126,10 @@ struct SocketData {
   std::unique_ptr<Compression> compression;
   /// While a message is being sent in fragments.
   std::unique_ptr<HeldMessages> held;
-  /// From the beginning of the end.
-  std::unique_ptr<Ending> ending_data;
+  /// There from the moment at which `close_state` is not `open`.
+  std::unique_ptr<Ending> ending;
   ConnectionId id = 0;
-  /// We have sent a Close frame: nothing more is sent or delivered.
-  bool closing = false;
-  /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier
-  /// messages may still be sent, until ConnectionOwner::finish.
-  bool ending = false;
-  /// The Close frame that ends it has been sent, but waits behind other bytes: the end comes when they have
-  /// been written.
-  bool finishing = false;
+  CloseState close_state = CloseState::open;
   /// The message that is being received is compressed.
   bool receiving_compressed = false;
   /// Nothing is read until ConnectionOwner::resume.
@@ -144,11 +141,18 @@ struct SocketData {
   /// complete.
   std::uint32_t checked_text = 0;
 
-  Ending &ensure_ending() {
-    if (!ending_data) {
-      ending_data = std::make_unique<Ending>();
+  /// Whether our Close frame has been sent, or waits to be.
+  bool has_sent_close() const { return close_state >= CloseState::closing; }
+  /// Whether the peer has sent its Close frame, or made an error.
+  bool has_peer_closed() const { return close_state == CloseState::peer_closed || close_state == CloseState::finishing; }
+
+  /// The state is not `open` from now on.
+  Ending &advance(CloseState state) {
+    close_state = state;
+    if (!ending) {
+      ending = std::make_unique<Ending>();
     }
-    return *ending_data;
+    return *ending;
   }
 };
 // With this, a WebSocket takes as much memory as the HTTP connection that it was, and the upgrade moves

@@ -20,7 +20,7 @@ namespace nws {
 
 /// Owns the connections from their handshake on.
 template <bool SSL>
-class WebSocketConnections final : public ConnectionOwner, private EndingObserver {
+class WebSocketConnections final : public ConnectionOwner {
   using WebSocket = frames::WebSocket<SSL>;
   using HttpResponse = uWS::HttpResponse<SSL>;
   using ContextData = frames::ContextData<SSL>;
@@ -68,6 +68,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
   /// Makes a WebSocket of the connection that the response belongs to, which is gone afterwards.
   ConnectionId open(HttpResponse *http, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                     std::string_view key, const std::optional<CompressionAgreement> &compression) {
+    ConnectionId id = connections_.reserve(routes_[route]);
     http->cork([&] {
       http->writeStatus("101 Switching Protocols");
       for (const Header &header : headers) {
@@ -78,12 +79,13 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
       }
       SocketData data;
       data.route = &routes_[route];
+      data.id = id;
       if (const auto &options = routes_[route].options.compression; options && compression) {
         data.compression = std::make_unique<Compression>(compression_, compression->windows, *options);
       }
       http->template upgrade<SocketData>(std::move(data), key, protocol, {}, contexts_[route]);
     });
-    return std::exchange(opened_, 0);
+    return id;
   }
 
   /// Frames that came with the request for the handshake.
@@ -108,17 +110,16 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
 
   void close(void *socket, std::uint16_t code, std::string_view reason) override {
     auto *ws = static_cast<WebSocket *>(socket);
-    ConnectionId id = ws->getUserData()->id;
     read_again(ws);
     ws->end(code, reason);
-    if (connections_.find(id)) {
+    if (frames::is_alive<SSL>(ws)) {
       note_buffered(ws, ws->getUserData());
     }
   }
 
   void fail(void *socket, std::uint16_t code) override {
     auto *ws = static_cast<WebSocket *>(socket);
-    if (SocketData *data = ws->getUserData(); !data->ending && !data->closing) {
+    if (SocketData *data = ws->getUserData(); data->close_state == CloseState::open) {
       frames::begin_ending<SSL>(ws, code, {});
     }
   }
@@ -131,7 +132,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
     }
     reader_.drop_waiting(ws);
     ws->end();
-    if (connections_.find(id)) {
+    if (frames::is_alive<SSL>(ws)) {
       // The Close frame waits behind other bytes. Nothing may follow it, and the sender must know.
       connections_.account(id).id |= Account::closing;
       note_buffered(ws, ws->getUserData());
@@ -142,7 +143,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
 
   void pause(void *socket) override {
     auto *ws = static_cast<WebSocket *>(socket);
-    if (SocketData *data = ws->getUserData(); !data->closing) {
+    if (SocketData *data = ws->getUserData(); !data->has_sent_close()) {
       data->paused = true;
       poll_as_allowed<SSL>(ws, data);
     }
@@ -150,16 +151,15 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
 
   void resume(void *socket) override {
     auto *ws = static_cast<WebSocket *>(socket);
-    if (read_again(ws) && ws->getUserData()->ending) {
+    if (read_again(ws) && ws->getUserData()->has_peer_closed()) {
       events_.on_ending(*ws->getUserData());
     }
   }
 
   void cork(void *socket, void (*step)(void *), void *argument) override {
     auto *ws = static_cast<WebSocket *>(socket);
-    ConnectionId id = ws->getUserData()->id;
     ws->cork([step, argument] { step(argument); });
-    if (connections_.find(id)) {
+    if (frames::is_alive<SSL>(ws)) {
       note_buffered(ws, ws->getUserData());
     }
   }
@@ -200,9 +200,8 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
     auto &[first, second] = context->idleTimeoutComponents;
     first = route.idle_timeout == 0 ? 0 : route.idle_timeout - second;
     context->openHandler = [this](WebSocket *ws) {
-      SocketData *data = ws->getUserData();
-      data->id = opened_ = connections_.open(ws, this, data->route->options.max_backpressure);
-      events_.on_open(*data);
+      connections_.open(ws->getUserData()->id, ws);
+      events_.on_open(*ws->getUserData());
     };
     context->messageHandler = [this](WebSocket *ws, std::string_view payload, uWS::OpCode op_code) {
       counters_.received(payload.length());
@@ -236,7 +235,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
   void drained(WebSocket *ws) {
     SocketData *data = ws->getUserData();
     note_buffered(ws, data);
-    if (data->closing) {
+    if (data->has_sent_close()) {
       ws->end();
       return;
     }
@@ -253,7 +252,7 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
     data->subscriber.reset();
     reader_.forget(*data);
     connections_.close(data->id);
-    const Ending *ending = data->ending_data.get();
+    const Ending *ending = data->ending.get();
     events_.on_close(*data, ending && ending->code ? ending->code : close_code::abnormal_closure,
                      ending ? std::string_view(ending->reason) : std::string_view());
   }
@@ -269,8 +268,6 @@ class WebSocketConnections final : public ConnectionOwner, private EndingObserve
   Publishing<SSL> publishing_;
   Sending<SSL> sending_;
   std::vector<us_socket_context_t *> contexts_;
-  /// What the open handler made during `open`.
-  ConnectionId opened_ = 0;
 };
 
 }  // namespace nws

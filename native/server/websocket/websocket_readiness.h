@@ -13,19 +13,18 @@ template <bool SSL>
 us_socket_t *write_websocket(us_socket_t *socket) {
   WritableScope scope(socket);
   socket = ContextHandlers::of(SSL).websocket.writable(socket);
-  // One that was shut down has no SocketData any more.
-  if (!us_socket_is_closed(SSL, socket) && !us_socket_is_shut_down(SSL, socket)) {
-    auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
+  auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
+  if (frames::is_alive<SSL>(ws)) {
     SocketData *data = ws->getUserData();
     if (data->paused && ReadControl::is_reset(ws)) {
       data->route->owner->reset(ws);
     } else if (data->paused || data->waits) {
       poll_as_allowed<SSL>(ws, data);
-    } else if (data->closing) {
+    } else if (data->has_sent_close()) {
       frames::keep_deadline<SSL>(ws);
-      if (data->ensure_ending().has_left && ReadControl::is_reset(ws)) {
+      if (data->ending->has_left && ReadControl::is_reset(ws)) {
         frames::cut<SSL>(ws);
-      } else if (data->ensure_ending().has_left) {
+      } else if (data->ending->has_left) {
         ReadControl::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
       }
     } else if (ws->getBufferedAmount() > 0) {
@@ -42,12 +41,11 @@ us_socket_t *write_websocket(us_socket_t *socket) {
 template <bool SSL>
 us_socket_t *end_websocket(us_socket_t *socket) {
   auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
-  bool has_data = !frames::is_shutting_down(*frames::upgraded_data<SSL>(ws));
   bool can_write = !ReadControl::is_reset(socket) && (!SSL || can_write_tls(socket));
-  if (!has_data || !ws->getUserData()->ending || !can_write) {
+  if (!frames::is_alive<SSL>(ws) || !ws->getUserData()->has_peer_closed() || !can_write) {
     return us_socket_close(SSL, socket, 0, nullptr);
   }
-  ws->getUserData()->ensure_ending().has_left = true;
+  ws->getUserData()->ending->has_left = true;
   ReadControl::stop_at_end(SSL, ws, ws->getBufferedAmount() > 0);
   return socket;
 }

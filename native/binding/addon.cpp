@@ -41,12 +41,11 @@ void send(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
     nws::PayloadArgument payload(info[1]);
-    auto op_code = payload.is_binary() ? nws::OpCode::binary : nws::OpCode::text;
     // As if it came through the outbox: the room that the sender was promised is not taken by what was
     // published before.
     nws::Account &account = environment->connections().account(nws::number(info[0]));
     account.pending = static_cast<std::uint32_t>(payload.view().length());
-    entry->owner()->send(entry->socket, payload.view(), op_code, nws::compress_choice(info[2]));
+    entry->owner()->send(entry->socket, payload.view(), payload.op_code(), nws::compress_choice(info[2]));
     account.pending = 0;
   }
 }

@@ -135,7 +135,7 @@ HostedServer *Environment::find_server(std::uint32_t number) {
 void Environment::close_server(std::uint32_t number) {
   if (auto found = servers_.find(number); found != servers_.end()) {
     drain_outbox();
-    found->second->server.stop();
+    found->second->server->stop();
     push(protocol::server_closed | number << 8, 0, {});
     closed_servers_.push_back(std::move(found->second));
     servers_.erase(found);
@@ -153,7 +153,7 @@ void Environment::flush() {
     }
     drain_outbox();
     for (auto &[number, hosted] : servers_) {
-      hosted->server.flush();
+      hosted->server->topics().flush();
     }
     finish_endings();
   } while (!inbox_is_empty() || control_[protocol::outbox_end] != 0);

@@ -129,7 +129,9 @@ class Environment : public std::enable_shared_from_this<Environment> {
 class HostedServer final : public ServerEvents {
  public:
   HostedServer(Environment &environment, std::uint32_t number, EventLoop &loop, ServerOptions options)
-      : environment_(environment), number_(number), server(loop, environment.connections(), std::move(options), *this) {}
+      : environment_(environment),
+        number_(number),
+        server(WebSocketServer::create(loop, environment.connections(), std::move(options), *this)) {}
 
   void on_request(ExchangeId exchange, const RequestHead &head) override;
   bool on_body(ExchangeId exchange, std::string_view content, bool is_last) override {
@@ -164,7 +166,7 @@ class HostedServer final : public ServerEvents {
   std::string lines_;
 
  public:
-  WebSocketServer server;
+  std::unique_ptr<WebSocketServer> server;
 };
 
 }  // namespace nws

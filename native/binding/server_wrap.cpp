@@ -47,10 +47,10 @@ PayloadArgument::PayloadArgument(Napi::Value value) : is_binary_(!value.IsString
   }
 }
 
-template <void (WebSocketServer::*call)(ExchangeId)>
+template <void (ExchangeOwner::*call)(ExchangeId)>
 void ServerWrap::on_exchange(const Napi::CallbackInfo &info) {
   if (HostedServer *server = hosted()) {
-    (server->server.*call)(number(info[0]));
+    (server->server->http().*call)(number(info[0]));
   }
 }
 
@@ -65,9 +65,9 @@ Napi::Function ServerWrap::define(Napi::Env env) {
                          InstanceMethod<&ServerWrap::begin_response>("beginResponse"),
                          InstanceMethod<&ServerWrap::write>("write"),
                          InstanceMethod<&ServerWrap::end_response>("endResponse"),
-                         InstanceMethod<&ServerWrap::on_exchange<&WebSocketServer::abort>>("abort"),
-                         InstanceMethod<&ServerWrap::on_exchange<&WebSocketServer::pause_body>>("pauseBody"),
-                         InstanceMethod<&ServerWrap::on_exchange<&WebSocketServer::resume_body>>("resumeBody"),
+                         InstanceMethod<&ServerWrap::on_exchange<&ExchangeOwner::abort>>("abort"),
+                         InstanceMethod<&ServerWrap::on_exchange<&ExchangeOwner::pause_body>>("pauseBody"),
+                         InstanceMethod<&ServerWrap::on_exchange<&ExchangeOwner::resume_body>>("resumeBody"),
                          InstanceMethod<&ServerWrap::accept>("accept"),
                          InstanceMethod<&ServerWrap::publish>("publish"),
                          InstanceMethod<&ServerWrap::subscribers>("subscribers"),
@@ -93,7 +93,7 @@ ServerWrap::ServerWrap(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Server
     refuse(info.Env(), "the environment has no event loop");
     return;
   }
-  if (const auto &failure = hosted->server.tls_failure()) {
+  if (const auto &failure = hosted->server->tls_failure()) {
     TlsFailure reported = *failure;
     environment->close_server(number_);
     refuse_tls(info.Env(), reported);
@@ -113,7 +113,7 @@ HostedServer *ServerWrap::hosted() const {
 
 Napi::Value ServerWrap::listen(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
-  ListenResult result = server ? server->server.listen() : ListenResult{.error = EINVAL};
+  ListenResult result = server ? server->server->listen() : ListenResult{.error = EINVAL};
   if (!result) {
     Napi::Error error = Napi::Error::New(info.Env(), uv_strerror(-result.error));
     error.Set("code", Napi::String::New(info.Env(), uv_err_name(-result.error)));
@@ -125,13 +125,13 @@ Napi::Value ServerWrap::listen(const Napi::CallbackInfo &info) {
 
 void ServerWrap::stop_listening(const Napi::CallbackInfo &) {
   if (HostedServer *server = hosted()) {
-    server->server.stop_listening();
+    server->server->stop_listening();
   }
 }
 
 void ServerWrap::reload_tls(const Napi::CallbackInfo &info) {
   if (HostedServer *server = hosted()) {
-    if (auto failure = server->server.reload_tls(tls_entries(info[0]))) {
+    if (auto failure = server->server->reload_tls(tls_entries(info[0]))) {
       refuse_tls(info.Env(), *failure);
     }
   }
@@ -139,7 +139,7 @@ void ServerWrap::reload_tls(const Napi::CallbackInfo &info) {
 
 void ServerWrap::ref(const Napi::CallbackInfo &info) {
   if (HostedServer *server = hosted()) {
-    server->server.ref(boolean(info[0]));
+    server->server->ref(boolean(info[0]));
   }
 }
 
@@ -152,8 +152,8 @@ Napi::Value ServerWrap::publish(const Napi::CallbackInfo &info) {
     environment->drain_outbox();  // what was sent before comes before
   }
   PayloadArgument payload(info[1]);
-  return Napi::Boolean::New(info.Env(), server->server.publish(text(info[0]), payload.view(), payload.is_binary(),
-                                                               number(info[2]), compress_choice(info[3])));
+  return Napi::Boolean::New(info.Env(), server->server->topics().publish(text(info[0]), payload.view(), payload.op_code(),
+                                                                         number(info[2]), compress_choice(info[3])));
 }
 
 Napi::Value ServerWrap::subscribers(const Napi::CallbackInfo &info) {
@@ -161,7 +161,7 @@ Napi::Value ServerWrap::subscribers(const Napi::CallbackInfo &info) {
   if (auto environment = environment_.lock()) {
     environment->drain_outbox();  // who was closed before does not count
   }
-  std::size_t count = server ? server->server.subscribers(text(info[0])) : 0;
+  std::size_t count = server ? server->server->topics().subscribers(text(info[0])) : 0;
   return Napi::Number::New(info.Env(), static_cast<double>(count));
 }
 
@@ -171,8 +171,8 @@ Napi::Value ServerWrap::counters(const Napi::CallbackInfo &info) {
     if (auto environment = environment_.lock()) {
       environment->drain_outbox();  // what was sent or published before counts
     }
-    server->server.flush();
-    const Counters &counters = server->server.counters();
+    server->server->topics().flush();
+    const Counters &counters = server->server->counters();
     auto set = [&](const char *name, std::uint64_t value) {
       result.Set(name, Napi::Number::New(info.Env(), static_cast<double>(value)));
     };
@@ -188,7 +188,7 @@ Napi::Value ServerWrap::counters(const Napi::CallbackInfo &info) {
 
 Napi::Value ServerWrap::is_flushed(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
-  return Napi::Boolean::New(info.Env(), !server || server->server.is_flushed());
+  return Napi::Boolean::New(info.Env(), !server || server->server->http().is_flushed());
 }
 
 void ServerWrap::dispose(const Napi::CallbackInfo &) {

@@ -35,7 +35,7 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   /// (exchange, closes)
   void end_response(const Napi::CallbackInfo &info);
   /// (exchange): a call of the server that needs nothing else.
-  template <void (WebSocketServer::*call)(ExchangeId)>
+  template <void (ExchangeOwner::*call)(ExchangeId)>
   void on_exchange(const Napi::CallbackInfo &info);
   /// (exchange, route, protocol, headers: string[], compression: CompressionAgreement | undefined) =>
   /// connection
@@ -63,7 +63,7 @@ class PayloadArgument {
  public:
   explicit PayloadArgument(Napi::Value value);
   std::string_view view() const { return view_; }
-  bool is_binary() const { return is_binary_; }
+  OpCode op_code() const { return is_binary_ ? OpCode::binary : OpCode::text; }
 
  private:
   std::string text_;

@@ -53,7 +53,7 @@ Napi::Value ServerWrap::respond(const Napi::CallbackInfo &info) {
   if (!info[5].IsUndefined()) {
     head.response.body = bytes(info[5]);
   }
-  return Napi::Boolean::New(info.Env(), server->server.respond(head.exchange, head.response));
+  return Napi::Boolean::New(info.Env(), server->server->http().respond(head.exchange, head.response));
 }
 
 Napi::Value ServerWrap::begin_response(const Napi::CallbackInfo &info) {
@@ -62,17 +62,17 @@ Napi::Value ServerWrap::begin_response(const Napi::CallbackInfo &info) {
     return Napi::Boolean::New(info.Env(), false);
   }
   HeadArguments head(info);
-  return Napi::Boolean::New(info.Env(), server->server.begin_response(head.exchange, head.response));
+  return Napi::Boolean::New(info.Env(), server->server->http().begin_response(head.exchange, head.response));
 }
 
 Napi::Value ServerWrap::write(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
-  return Napi::Boolean::New(info.Env(), !server || server->server.write(number(info[0]), bytes(info[1])));
+  return Napi::Boolean::New(info.Env(), !server || server->server->http().write(number(info[0]), bytes(info[1])));
 }
 
 void ServerWrap::end_response(const Napi::CallbackInfo &info) {
   if (HostedServer *server = hosted()) {
-    server->server.end_response(number(info[0]), boolean(info[1]));
+    server->server->http().end_response(number(info[0]), boolean(info[1]));
   }
 }
 
@@ -84,7 +84,8 @@ Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
   std::vector<std::string> storage;
   std::string protocol = latin1(info[2]);
   std::vector<Header> headers = header_list(info[3], storage);
-  ConnectionId id = server->server.accept(number(info[0]), number(info[1]), protocol, headers, compression_agreement(info[4]));
+  ConnectionId id =
+      server->server->http().accept(number(info[0]), number(info[1]), protocol, headers, compression_agreement(info[4]));
   return Napi::Number::New(info.Env(), id);
 }
 

@@ -7,21 +7,21 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "server/counters.h"
+#include "server/http/exchange_owner.h"
 #include "server/net/event_loop.h"
 #include "server/net/listener.h"
 #include "server/net/tls_context.h"
 #include "server/websocket/connection_owner.h"
 #include "server/websocket/connection_table.h"
+#include "server/websocket/topics.h"
 
 namespace nws {
 
-/// Names one HTTP request of one server that waits for an answer; 0 is none.
-using ExchangeId = std::uint32_t;
-using Header = std::pair<std::string_view, std::string_view>;
+class ProxyStage;
+class TlsEntries;
 
 /// An HTTP request. The views are valid during the event only.
 struct RequestHead {
@@ -35,21 +35,6 @@ struct RequestHead {
   std::span<const Header> headers;
   /// Content follows, in at least one on_body.
   bool has_body;
-};
-
-struct Response {
-  /// For example "200 OK".
-  std::string_view status;
-  /// Without Content-Length, Transfer-Encoding and Connection. Without a Date the server's own is sent.
-  std::span<const Header> headers;
-  /// What Content-Length announces; none: there is no such field (204, 304), and an answer in pieces goes in
-  /// chunks.
-  std::optional<std::size_t> content_length;
-  /// As long as it says; none: nothing is sent (HEAD, 204, 304).
-  std::optional<std::string_view> body;
-  /// Ends the connection. What still comes of the request's body is thrown away for some seconds, so that the
-  /// client can read the answer, rather than see its connection reset.
-  bool closes = false;
 };
 
 struct ServerOptions {
@@ -115,9 +100,12 @@ class ServerEvents {
 class WebSocketServer {
  public:
   /// The loop, the table and the events outlive the server. Ask `tls_failure` before anything else.
-  WebSocketServer(EventLoop &loop, ConnectionTable &connections, ServerOptions options, ServerEvents &events);
+  static std::unique_ptr<WebSocketServer> create(EventLoop &loop, ConnectionTable &connections, ServerOptions options,
+                                                 ServerEvents &events);
   /// Cuts what is still open: the close events come before this returns.
-  ~WebSocketServer();
+  virtual ~WebSocketServer();
+  WebSocketServer(const WebSocketServer &) = delete;
+  WebSocketServer &operator=(const WebSocketServer &) = delete;
 
   /// Why the key and certificate cannot be used; the server is then good for nothing.
   const std::optional<TlsFailure> &tls_failure() const { return tls_failure_; }
@@ -125,55 +113,41 @@ class WebSocketServer {
   /// At most once.
   ListenResult listen();
   /// Idempotent.
-  void stop_listening();
+  virtual void stop_listening() = 0;
   /// New connections get these certificates. Nothing when they do; after a failure nothing has changed.
   std::optional<TlsFailure> reload_tls(const std::vector<TlsOptions> &entries);
   /// Whether the listening socket keeps the loop alive.
   void ref(bool keep_alive);
 
-  /// False when the exchange has ended. Once listening has stopped, the connection ends with the answer.
-  bool respond(ExchangeId exchange, const Response &response);
-  /// Begins an answer in pieces, which come to exactly its content length, if it has one. False when the
-  /// exchange has ended.
-  bool begin_response(ExchangeId exchange, const Response &head);
-  /// Sends a piece of at most 2^31-1 bytes; an empty one is left out. False when it waits for the client:
-  /// on_writable follows.
-  bool write(ExchangeId exchange, std::string_view chunk);
-  /// `closes` as in Response.
-  void end_response(ExchangeId exchange, bool closes);
-  /// Cuts the connection, without an event.
-  void abort(ExchangeId exchange);
-  /// Stops to read the body; a little more of it may come.
-  void pause_body(ExchangeId exchange);
-  /// Reads on, and answers an "Expect: 100-continue".
-  void resume_body(ExchangeId exchange);
-  /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for
-  /// messages. 0 when the exchange has ended or was no GET with a key of 16 bytes; with a full connection
-  /// table it is answered with 503, with a body that has not come whole with 400. `compression` becomes
-  /// Sec-WebSocket-Extensions, which is not among the headers.
-  ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
-                      const std::optional<CompressionAgreement> &compression = {});
-
-  /// To every subscriber but `except` (0: to all). False when there was none. A subscriber whose queue is
-  /// full misses it.
-  bool publish(std::string_view topic, std::string_view payload, bool is_binary, ConnectionId except,
-               Compress compress = Compress::by_size);
-  std::size_t subscribers(std::string_view topic);
+  /// What is done with its requests.
+  ExchangeOwner &http() { return *http_; }
+  /// What is done with its topics. With its WebSockets: see ConnectionTable.
+  Topics &topics() { return *topics_; }
   /// Of the whole life of this server.
-  const Counters &counters() const;
-  /// Writes what was published since the last time.
-  void flush();
-  /// Whether the kernel has taken every answer to an HTTP request.
-  bool is_flushed();
+  const Counters &counters() const { return counters_; }
 
   /// Stops listening and cuts every connection and exchange. Idempotent.
-  void stop();
+  virtual void stop() = 0;
 
-  class Core;
+ protected:
+  WebSocketServer(EventLoop &loop, const ServerOptions &options, ServerEvents &events);
+
+  /// A connection was accepted. `remote_address`: the bytes of the peer's, where they are known.
+  virtual void adopt(int descriptor, std::string_view remote_address, std::string_view proxied_address) = 0;
+
+  Counters counters_;
+  std::unique_ptr<Listener> listener_;
+  /// Null where no PROXY header is required, and after stop().
+  std::unique_ptr<ProxyStage> proxies_;
+  /// Null without TLS.
+  std::unique_ptr<TlsEntries> tls_;
+  std::optional<TlsFailure> tls_failure_;
+  ExchangeOwner *http_ = nullptr;
+  Topics *topics_ = nullptr;
 
  private:
-  std::optional<TlsFailure> tls_failure_;
-  std::unique_ptr<Core> core_;
+  EventLoop &loop_;
+  ListenAddress address_;
 };
 
 }  // namespace nws

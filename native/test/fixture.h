@@ -146,7 +146,7 @@ class Fixture {
     uv_loop_init(&loop);
     tls_ = !options.tls.empty();
     event_loop.emplace(&loop);
-    server.emplace(*event_loop, table, std::move(options), events);
+    server = nws::WebSocketServer::create(*event_loop, table, std::move(options), events);
     uv_prepare_init(&loop, &answer_);
     answer_.data = this;
     uv_prepare_start(&answer_, [](uv_prepare_t *handle) { static_cast<Fixture *>(handle->data)->answer(); });
@@ -206,9 +206,9 @@ class Fixture {
     for (auto &[exchange, upgrade, url] :
          hold_requests ? std::vector<EchoEvents::Waiting>() : std::exchange(events.waiting, {})) {
       if (upgrade) {
-        server->accept(exchange, 0, "", {});
+        server->http().accept(exchange, 0, "", {});
       } else {
-        server->respond(exchange, {.status = "200 OK", .headers = {}, .content_length = url.size(), .body = url});
+        server->http().respond(exchange, {.status = "200 OK", .headers = {}, .content_length = url.size(), .body = url});
       }
     }
     for (auto &[id, payload, op_code] : std::exchange(events.to_send, {})) {
@@ -224,7 +224,7 @@ class Fixture {
     for (ConnectionId id : std::exchange(events.to_release, {})) {
       table.release(id);
     }
-    server->flush();
+    server->topics().flush();
   }
 
   nws::Account *accounts_;
@@ -234,7 +234,7 @@ class Fixture {
  public:
   nws::ConnectionTable table;
   std::optional<nws::EventLoop> event_loop;
-  std::optional<nws::WebSocketServer> server;
+  std::unique_ptr<nws::WebSocketServer> server;
   bool hold_requests = false;
 };
 

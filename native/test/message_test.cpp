@@ -107,16 +107,16 @@ TEST("messages wait behind one in fragments, and behind the next of that kind; c
       connection.owner()->send_fragment(connection.socket, payload, {true, is_first, is_last, nws::Compress::never});
     };
     connection.owner()->subscribe(connection.socket, "news");
-    fixture.server->publish("news", "before", false, 0);
+    fixture.server->topics().publish("news", "before", OpCode::text, 0);
     connection.owner()->begin_message(connection.socket);
     CHECK(account.limit == limit - fragment_length);
     send("first");
-    fixture.server->publish("news", "second", false, 0);
+    fixture.server->topics().publish("news", "second", OpCode::text, 0);
     connection.owner()->begin_message(connection.socket);
     send("third");
     connection.owner()->begin_message(connection.socket);
     send("fourth");
-    fixture.server->flush();
+    fixture.server->topics().flush();
     CHECK(account.buffered == 5 + 6 + 5 + 6);
     send_fragment("one ", true, false);
     connection.owner()->send(connection.socket, "ping", OpCode::ping);
@@ -190,8 +190,8 @@ TEST("a published message that a full queue has no room for is reported where th
     std::string large(1001, 'x'), larger(20000, 'y');
     // Where nothing waits, everything fits.
     for (const std::string &message : {large, larger}) {
-      fixture.server->publish("news", message, false, 0);
-      fixture.server->flush();
+      fixture.server->topics().publish("news", message, OpCode::text, 0);
+      fixture.server->topics().flush();
       CHECK(client->read_frame().payload == message);
       CHECK(other->read_frame().payload == message);
     }
@@ -200,10 +200,10 @@ TEST("a published message that a full queue has no room for is reported where th
       auto *entry = fixture.table.find(id);
       entry->owner()->begin_message(entry->socket);
     }
-    fixture.server->publish("news", "fits", false, 0);
-    fixture.server->publish("news", large, false, 0);
-    fixture.server->publish("news", larger, true, 0);
-    fixture.server->flush();
+    fixture.server->topics().publish("news", "fits", OpCode::text, 0);
+    fixture.server->topics().publish("news", large, OpCode::text, 0);
+    fixture.server->topics().publish("news", larger, OpCode::binary, 0);
+    fixture.server->topics().flush();
     CHECK(fixture.server->counters().publishes_dropped == 4);
     for (ConnectionId id : fixture.events.opened) {
       auto *entry = fixture.table.find(id);

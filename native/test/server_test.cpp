@@ -230,8 +230,8 @@ TEST("several routes give their connections their own limits") {
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n");
     fixture.wait([&] { return fixture.events.waiting.size() == 1; }, "the request");
     ExchangeId exchange = std::exchange(fixture.events.waiting, {})[0].exchange;
-    CHECK(fixture.server->accept(exchange, 7, "", {}) == 0);
-    CHECK(fixture.server->accept(exchange, route, "", {}) != 0);
+    CHECK(fixture.server->http().accept(exchange, 7, "", {}) == 0);
+    CHECK(fixture.server->http().accept(exchange, route, "", {}) != 0);
     client->read_until("\r\n\r\n");
     client->send_frame(2, std::string(10 * (route + 1), 'x'));
     CHECK(client->read_frame().op_code == 2);
@@ -368,13 +368,13 @@ TEST("what was published arrives once, in order with what was sent, and not at t
       CHECK(!entry->owner()->subscribe(entry->socket, "news"));
     }
     auto *to = fixture.table.find(receiver_id);
-    CHECK(fixture.server->subscribers("news") == 2);
-    CHECK(fixture.server->publish("news", "1", false, sender_id));
-    CHECK(fixture.server->publish("news", "2", false, sender_id));
+    CHECK(fixture.server->topics().subscribers("news") == 2);
+    CHECK(fixture.server->topics().publish("news", "1", OpCode::text, sender_id));
+    CHECK(fixture.server->topics().publish("news", "2", OpCode::text, sender_id));
     to->owner()->send(to->socket, "3", OpCode::text);
-    CHECK(fixture.server->publish("news", std::string(20'000, '4'), true, sender_id));
-    CHECK(fixture.server->publish("news", "5", false, 0));
-    CHECK(!fixture.server->publish("nobody listens", "6", false, 0));
+    CHECK(fixture.server->topics().publish("news", std::string(20'000, '4'), OpCode::binary, sender_id));
+    CHECK(fixture.server->topics().publish("news", "5", OpCode::text, 0));
+    CHECK(!fixture.server->topics().publish("nobody listens", "6", OpCode::text, 0));
     for (const std::string &expected :
          {std::string("1"), std::string("2"), std::string("3"), std::string(20'000, '4'), std::string("5")}) {
       CHECK(receiver->read_frame().payload == expected);
@@ -385,17 +385,17 @@ TEST("what was published arrives once, in order with what was sent, and not at t
     // More than the limit: taken for both while nothing waits, and then, as more than the kernel takes waits,
     // for neither.
     std::string longer((16 << 20) + 1, 'x');
-    CHECK(fixture.server->publish("news", longer, true, 0));
+    CHECK(fixture.server->topics().publish("news", longer, OpCode::binary, 0));
     CHECK(counters.messages_sent == 8 && counters.publishes_dropped == 0);
-    CHECK(fixture.server->publish("news", longer, true, 0));
+    CHECK(fixture.server->topics().publish("news", longer, OpCode::binary, 0));
     CHECK(counters.messages_sent == 8 && counters.publishes_dropped == 2);
     receiver->close();
-    fixture.wait([&] { return fixture.server->subscribers("news") == 1; }, "the subscription's end");
+    fixture.wait([&] { return fixture.server->topics().subscribers("news") == 1; }, "the subscription's end");
     auto *from = fixture.table.find(sender_id);
     CHECK(from->owner()->topics(from->socket).size() == 1);
     CHECK(from->owner()->is_subscribed(from->socket, "news") && !from->owner()->is_subscribed(from->socket, "new"));
     CHECK(from->owner()->unsubscribe(from->socket, "news") && !from->owner()->unsubscribe(from->socket, "news"));
-    CHECK(fixture.server->subscribers("news") == 0);
+    CHECK(fixture.server->topics().subscribers("news") == 0);
   });
 }
 
@@ -408,11 +408,11 @@ TEST("a request is answered once, and its end by the client is reported") {
     client->send("GET /again HTTP/1.1\r\nHost: localhost\r\n\r\n");
     fixture.wait([&] { return fixture.events.waiting.size() == 1; }, "the request");
     ExchangeId exchange = fixture.events.waiting[0].exchange;
-    CHECK(fixture.server->accept(exchange, 0, "", {}) == 0);  // no upgrade was asked for
+    CHECK(fixture.server->http().accept(exchange, 0, "", {}) == 0);  // no upgrade was asked for
     client->close();
     fixture.wait([&] { return fixture.events.aborted.size() == 1; }, "the abort");
     CHECK(fixture.events.aborted[0] == exchange);
-    CHECK(!fixture.server->respond(exchange, {.status = "200 OK", .headers = {}, .content_length = 0, .body = ""}));
+    CHECK(!fixture.server->http().respond(exchange, {.status = "200 OK", .headers = {}, .content_length = 0, .body = ""}));
   });
 }
 
@@ -506,7 +506,7 @@ TEST("a reset is noticed while a body is not read") {
     auto client = fixture.connect();
     client->send("POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nabc");
     fixture.wait([&] { return fixture.events.body == "abc"; }, "the first bytes");
-    fixture.server->pause_body(fixture.events.waiting[0].exchange);
+    fixture.server->http().pause_body(fixture.events.waiting[0].exchange);
     client->send(std::string(300'000, 'x'));
     client->reset();
     fixture.wait([&] { return fixture.events.aborted.size() == 1; }, "the abort");
@@ -546,9 +546,9 @@ TEST("a connection with a last answer that its client reads late ends behind it"
     client->send("GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     fixture.wait([&] { return !fixture.events.waiting.empty(); }, "the request");
     const std::string body = std::string(8 << 20, 'x') + "end";
-    fixture.server->respond(fixture.events.waiting[0].exchange,
-                            {.status = "200 OK", .headers = {}, .content_length = body.size(), .body = body});
-    CHECK(!fixture.server->is_flushed());
+    fixture.server->http().respond(fixture.events.waiting[0].exchange,
+                                   {.status = "200 OK", .headers = {}, .content_length = body.size(), .body = body});
+    CHECK(!fixture.server->http().is_flushed());
     client->send(std::string(300'000, 'x'));
     client->read_until("xend");
     client->wait_for_end();
@@ -564,21 +564,21 @@ TEST("a body is delivered, stopped and resumed, and what is behind it waits") {
     client->send("POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     fixture.wait([&] { return fixture.events.body == "abc"; }, "the first chunk");
     ExchangeId exchange = fixture.events.waiting[0].exchange;
-    fixture.server->pause_body(exchange);
+    fixture.server->http().pause_body(exchange);
     client->send("3\r\ndef\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: localhost\r\n\r\n");
     for (int n = 0; n < 20; n++) {
       uv_run(&fixture.loop, UV_RUN_NOWAIT);
     }
     CHECK(fixture.events.body == "abc");
-    fixture.server->resume_body(exchange);
+    fixture.server->http().resume_body(exchange);
     fixture.wait([&] { return fixture.events.body == "abcdef|"; }, "the rest of the body");
     CHECK(fixture.events.waiting.size() == 1);
     fixture.hold_requests = false;
     client->read_until("\r\n\r\n/a");
     client->read_until("\r\n\r\n/b");
-    CHECK(!fixture.server->respond(exchange, {.status = "200 OK", .headers = {}, .content_length = 0, .body = ""}));
-    fixture.server->resume_body(exchange);
-    fixture.server->abort(exchange);
+    CHECK(!fixture.server->http().respond(exchange, {.status = "200 OK", .headers = {}, .content_length = 0, .body = ""}));
+    fixture.server->http().resume_body(exchange);
+    fixture.server->http().abort(exchange);
   }
 }
 
@@ -591,20 +591,21 @@ TEST("an answer in chunks waits for its client, and its end may end the connecti
     client->send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
     fixture.wait([&] { return !fixture.events.waiting.empty(); }, "the request");
     ExchangeId exchange = fixture.events.waiting[0].exchange;
-    CHECK(fixture.server->begin_response(exchange, {.status = "200 OK", .headers = {}, .content_length = {}, .body = {}}));
-    CHECK(!fixture.server->begin_response(exchange, {.status = "200 OK", .headers = {}, .content_length = {}, .body = {}}));
+    CHECK(fixture.server->http().begin_response(exchange, {.status = "200 OK", .headers = {}, .content_length = {}, .body = {}}));
+    CHECK(
+        !fixture.server->http().begin_response(exchange, {.status = "200 OK", .headers = {}, .content_length = {}, .body = {}}));
     client->read_until("Transfer-Encoding: chunked\r\n\r\n");
     std::string chunk(1'000'000, 'x');
     int chunks = 1;
-    for (; fixture.server->write(exchange, chunk); chunks++) {
+    for (; fixture.server->http().write(exchange, chunk); chunks++) {
     }
-    CHECK(!fixture.server->is_flushed());
+    CHECK(!fixture.server->http().is_flushed());
     for (int n = 0; n < chunks; n++) {
       client->read_until("f4240\r\n");
       client->read_until("x\r\n");
     }
     fixture.wait([&] { return fixture.events.writables == 1; }, "room to write");
-    fixture.server->end_response(exchange, true);
+    fixture.server->http().end_response(exchange, true);
     client->read_until("0\r\n\r\n");
     client->wait_for_end();
     CHECK(fixture.events.aborted.empty());
@@ -621,16 +622,18 @@ TEST("an answer in pieces with a length is sent without chunks, and a Date of it
     fixture.wait([&] { return fixture.events.waiting.size() == 1; }, "the first request");
     ExchangeId first = fixture.events.waiting[0].exchange;
     nws::Header date("DATE", "Sun, 06 Nov 1994 08:49:37 GMT");
-    CHECK(fixture.server->begin_response(first, {.status = "200 OK", .headers = {&date, 1}, .content_length = 6, .body = {}}));
+    CHECK(fixture.server->http().begin_response(first,
+                                                {.status = "200 OK", .headers = {&date, 1}, .content_length = 6, .body = {}}));
     CHECK(client->read_until("\r\n\r\n") ==
           "HTTP/1.1 200 OK\r\nDATE: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 6\r\n\r\n");
-    fixture.server->write(first, "one");
-    fixture.server->write(first, "two");
-    fixture.server->end_response(first, false);
+    fixture.server->http().write(first, "one");
+    fixture.server->http().write(first, "two");
+    fixture.server->http().end_response(first, false);
     CHECK(client->read_until("two") == "onetwo");
     fixture.wait([&] { return fixture.events.waiting.size() == 2; }, "the second request");
-    fixture.server->respond(fixture.events.waiting[1].exchange,
-                            {.status = "200 OK", .headers = {&date, 1}, .content_length = 3, .body = "end", .closes = true});
+    fixture.server->http().respond(
+        fixture.events.waiting[1].exchange,
+        {.status = "200 OK", .headers = {&date, 1}, .content_length = 3, .body = "end", .closes = true});
     CHECK(client->read_until("end").find("Date: ") == std::string::npos);
     client->wait_for_end();
     CHECK(fixture.events.aborted.empty());
@@ -644,8 +647,8 @@ TEST("a client that is refused in the middle of its body can read the answer") {
   auto client = fixture.connect();
   client->send("POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nabc");
   fixture.wait([&] { return fixture.events.body == "abc"; }, "the body");
-  fixture.server->respond(fixture.events.waiting[0].exchange,
-                          {.status = "413 Too Much", .headers = {}, .content_length = 2, .body = "no", .closes = true});
+  fixture.server->http().respond(fixture.events.waiting[0].exchange,
+                                 {.status = "413 Too Much", .headers = {}, .content_length = 2, .body = "no", .closes = true});
   client->send(std::string(999'997, 'x') + "GET /b HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK(client->read_until("\r\n\r\nno").find("Connection: close") != std::string::npos);
   client->finish();
@@ -669,8 +672,8 @@ TEST("a taken port is reported as such, and the server may be destroyed") {
   first.listen();
   nws::ServerOptions options = Fixture::plain();
   options.address.port = static_cast<std::uint16_t>(first.port);
-  nws::WebSocketServer second(*first.event_loop, first.table, options, first.events);
-  CHECK(second.listen().error == EADDRINUSE);
+  auto second = nws::WebSocketServer::create(*first.event_loop, first.table, options, first.events);
+  CHECK(second->listen().error == EADDRINUSE);
 }
 
 TEST("addresses that cannot be listened on are reported with their errno") {
@@ -740,7 +743,7 @@ TEST("a server is destroyed with connections in every state") {
     closing->owner()->close(closing->socket, 1001, "");
     auto *subscribed = fixture.table.find(fixture.events.opened[2]);
     subscribed->owner()->subscribe(subscribed->socket, "topic");
-    fixture.server->publish("topic", "never flushed", false, 0);
+    fixture.server->topics().publish("topic", "never flushed", OpCode::text, 0);
     // Raw TCP connections, which on a TLS server are stuck in the handshake: more than may shake hands in one
     // iteration.
     for (int i = 0; i < 20; i++) {
@@ -754,7 +757,7 @@ TEST("a server is destroyed with connections in every state") {
     for (auto &client : clients) {
       client->wait_for_end();
     }
-    fixture.server.emplace(*fixture.event_loop, fixture.table, Fixture::plain(), fixture.events);
+    fixture.server = nws::WebSocketServer::create(*fixture.event_loop, fixture.table, Fixture::plain(), fixture.events);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "server/http/exchange_owner.h"
 #include "server/http/http_connection_state.h"
 #include "server/http/http_receiver.h"
 #include "server/http/response_writer.h"
@@ -17,7 +18,7 @@
 namespace nws {
 
 template <bool SSL>
-class HttpConnections {
+class HttpConnections final : public ExchangeOwner {
   using HttpResponse = uWS::HttpResponse<SSL>;
   using Writer = ResponseWriter<SSL>;
   using Exchange = typename HttpReceiver<SSL>::Exchange;
@@ -33,7 +34,7 @@ class HttpConnections {
   /// From now on no connection waits for another request: each ends with its response.
   void stop_listening() { is_listening_ = false; }
 
-  bool respond(ExchangeId id, const Response &response) {
+  bool respond(ExchangeId id, const Response &response) override {
     Exchange *exchange = reading_.find_unanswered(id);
     if (!exchange) {
       return false;
@@ -64,7 +65,7 @@ class HttpConnections {
     return true;
   }
 
-  bool begin_response(ExchangeId id, const Response &head) {
+  bool begin_response(ExchangeId id, const Response &head) override {
     Exchange *exchange = reading_.find_unanswered(id);
     if (!exchange || exchange->is_streaming) {
       return false;
@@ -88,7 +89,7 @@ class HttpConnections {
     return true;
   }
 
-  bool write(ExchangeId id, std::string_view content) {
+  bool write(ExchangeId id, std::string_view content) override {
     Exchange *exchange = reading_.find_unanswered(id);
     if (!exchange || !exchange->is_streaming || content.empty()) {
       return true;
@@ -102,7 +103,7 @@ class HttpConnections {
     return !exchange->awaits_writable;
   }
 
-  void end_response(ExchangeId id, bool discards) {
+  void end_response(ExchangeId id, bool discards) override {
     Exchange *exchange = reading_.find_unanswered(id);
     if (!exchange || !exchange->is_streaming) {
       return;
@@ -127,7 +128,7 @@ class HttpConnections {
     }
   }
 
-  void abort(ExchangeId id) {
+  void abort(ExchangeId id) override {
     if (Exchange *exchange = reading_.find(id)) {
       HttpResponse *http = exchange->response;
       reading_.erase(id);
@@ -135,8 +136,33 @@ class HttpConnections {
     }
   }
 
+  void pause_body(ExchangeId id) override {
+    Exchange *exchange = reading_.find(id);
+    if (exchange && !reading_.connection_of(exchange->response).body.complete()) {
+      reading_.connection_of(exchange->response).body_paused = true;
+      reading_.keep_paused(exchange->response);
+    }
+  }
+
+  void resume_body(ExchangeId id) override {
+    Exchange *exchange = reading_.find(id);
+    if (!exchange || reading_.connection_of(exchange->response).body.complete()) {
+      return;
+    }
+    HttpResponse *http = exchange->response;
+    Connection &connection = reading_.connection_of(http);
+    if (std::exchange(connection.expects_continue, false) && !exchange->is_answered && !exchange->is_streaming) {
+      Writer::go_on(http);
+    }
+    connection.body_paused = false;
+    reading_.start_reading(reinterpret_cast<us_socket_t *>(http), connection);
+    reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
+  }
+
+  bool is_flushed() override { return reading_.is_flushed(); }
+
   ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers,
-                      const std::optional<CompressionAgreement> &compression) {
+                      const std::optional<CompressionAgreement> &compression) override {
     Exchange *found = reading_.find_unanswered(id);
     if (!found || found->key.empty() || !websockets_.has_route(route)) {
       return 0;

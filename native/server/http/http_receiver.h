@@ -147,29 +147,6 @@ class HttpReceiver final : private TurnTaker {
     Exchange *exchange = find(id);
     return exchange && !exchange->is_answered ? exchange : nullptr;
   }
-  void pause_body(ExchangeId id) {
-    Exchange *exchange = find(id);
-    if (exchange && !connection_of(exchange->response).body.complete()) {
-      connection_of(exchange->response).body_paused = true;
-      keep_paused(exchange->response);
-    }
-  }
-
-  void resume_body(ExchangeId id) {
-    Exchange *exchange = find(id);
-    if (!exchange || connection_of(exchange->response).body.complete()) {
-      return;
-    }
-    HttpResponse *http = exchange->response;
-    Connection &connection = connection_of(http);
-    if (std::exchange(connection.expects_continue, false) && !exchange->is_answered && !exchange->is_streaming) {
-      Writer::go_on(http);
-    }
-    connection.body_paused = false;
-    start_reading(reinterpret_cast<us_socket_t *>(http), connection);
-    parse_held(reinterpret_cast<us_socket_t *>(http));
-  }
-
   Connection &connection_of(HttpResponse *http) { return connections_.at(http); }
   void erase(ExchangeId id) { exchanges_.erase(id); }
   /// Of a connection that becomes something else.
@@ -287,6 +264,14 @@ class HttpReceiver final : private TurnTaker {
     return socket;
   }
 
+  /// Reads the client, unless there is another reason not to.
+  static void start_reading(us_socket_t *socket, const Connection &connection) {
+    if (!is_paused(connection)) {
+      bool is_idle = reinterpret_cast<HttpResponse *>(socket)->hasResponded();
+      ReadControl::start(SSL, socket, !connection.body.complete() ? body_timeout : is_idle ? Writer::write_timeout : 0);
+    }
+  }
+
   /// Gives the parser what waits, as far as it has come, and as far as the connection is free for it.
   void parse_held(us_socket_t *socket) {
     while (parse_next(socket)) {
@@ -328,14 +313,6 @@ class HttpReceiver final : private TurnTaker {
     end(http, true);
     if (exchanges_.erase(exchange)) {
       events_.on_abort(exchange);
-    }
-  }
-
-  /// Unless there is another reason not to.
-  static void start_reading(us_socket_t *socket, const Connection &connection) {
-    if (!is_paused(connection)) {
-      bool is_idle = reinterpret_cast<HttpResponse *>(socket)->hasResponded();
-      ReadControl::start(SSL, socket, !connection.body.complete() ? body_timeout : is_idle ? Writer::write_timeout : 0);
     }
   }
 

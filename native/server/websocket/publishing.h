@@ -12,6 +12,7 @@
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/connection_table.h"
 #include "server/websocket/frames.h"
+#include "server/websocket/topics.h"
 #include "server/websocket_server.h"
 
 namespace nws {
@@ -20,7 +21,7 @@ inline void SubscriberDeleter::operator()(uWS::Subscriber *subscriber) const { t
 
 /// Lives on its loop's thread. The caller knows that a WebSocket is open.
 template <bool SSL>
-class Publishing {
+class Publishing final : public Topics {
   using WebSocket = frames::WebSocket<SSL>;
 
  public:
@@ -68,8 +69,7 @@ class Publishing {
     return names;
   }
 
-  /// See WebSocketServer::publish.
-  bool publish(std::string_view name, std::string_view payload, OpCode op_code, ConnectionId except, Compress compress) {
+  bool publish(std::string_view name, std::string_view payload, OpCode op_code, ConnectionId except, Compress compress) override {
     uWS::Topic *topic = tree_->lookupTopic(name);
     if (!topic) {
       return false;
@@ -93,13 +93,13 @@ class Publishing {
                              });
   }
 
-  std::size_t subscribers(std::string_view name) {
+  std::size_t subscribers(std::string_view name) override {
     uWS::Topic *topic = tree_->lookupTopic(name);
     return topic ? topic->size() : 0;
   }
 
   /// Writes what was published since the last time, to everybody.
-  void flush() {
+  void flush() override {
     tree_->drain();
     compressed_.clear();
   }

@@ -5,6 +5,7 @@ import { SourceBudget } from '../core/source-budget.js'
 import type { EngineResponse, ResponseHead } from '../engine/contract.js'
 import { ContentLengthError } from '../errors.js'
 import { BodySource } from './body-source.js'
+import { addDefaultHeaders, TEXT_HEADERS } from './default-headers.js'
 import { isFetched, untrueFields } from './fetched-response.js'
 
 /** A small response in plain text: the name of its status. */
@@ -14,7 +15,7 @@ export function plainResponse(status: number, headers: readonly string[] = [], h
   return {
     status,
     statusText,
-    headers: ['content-type', 'text/plain; charset=utf-8', ...headers],
+    headers: addDefaultHeaders([...TEXT_HEADERS, ...headers]),
     closes: false,
     contentLength: body.length,
     body: headOnly ? undefined : body,
@@ -23,7 +24,14 @@ export function plainResponse(status: number, headers: readonly string[] = [], h
 
 /** A response without content (RFC 9110, section 15.3.5). */
 export function emptyResponse(status: 204, headers: readonly string[]): EngineResponse {
-  return { status, statusText: STATUS_CODES[status] ?? '', headers, closes: false, contentLength: undefined, body: undefined }
+  return {
+    status,
+    statusText: STATUS_CODES[status] ?? '',
+    headers: addDefaultHeaders([...headers]),
+    closes: false,
+    contentLength: undefined,
+    body: undefined,
+  }
 }
 
 /** The response in place of a Response that a handler did not give, or that cannot be sent. */
@@ -141,7 +149,7 @@ function headOf(response: Response): ResponseHead {
   }
   const statusText = response.statusText || (STATUS_CODES[status] ?? '')
   validateHeaderValue('statusText', statusText)
-  return { status, statusText, headers, contentLength, closes: false }
+  return { status, statusText, headers: addDefaultHeaders(headers), contentLength, closes: false }
 }
 
 /** `1*DIGIT` (RFC 9110, section 8.6), as far as numbers are exact. */

@@ -4,6 +4,7 @@
  */
 import { validateHeaderName } from 'node:http'
 import { OptionError } from '../errors.js'
+import { addDefaultHeaders, DEFAULT_HEADERS } from '../http/default-headers.js'
 import { isResponse } from '../http/response.js'
 import { checkObject } from '../options/checks.js'
 import type { Accept } from '../types/index.js'
@@ -27,7 +28,7 @@ const OWN_HEADERS = new Set(['connection', 'content-length', 'date', 'keep-alive
 const OWN_PREFIX = 'sec-websocket-'
 
 /** The acceptance on a route without an `upgrade` handler. */
-export const PLAIN_ACCEPTANCE: Acceptance = { data: undefined, protocol: '', headers: [] }
+export const PLAIN_ACCEPTANCE: Acceptance = { data: undefined, protocol: '', headers: DEFAULT_HEADERS }
 
 /**
  * Takes the result of an `upgrade` handler. A Response is told by its shape (`isResponse`). Throws TypeError
@@ -49,7 +50,7 @@ export function toAcceptance(result: unknown, offered: readonly string[]): Accep
       offered.length > 0 ? `one that the client offered (${offered.join(', ')})` : 'left out, since the client offered none'
     throw new OptionError('protocol', protocol, expected)
   }
-  return { data, protocol: protocol ?? '', headers: headers === undefined ? [] : toHeaderList(headers) }
+  return { data, protocol: protocol ?? '', headers: headers === undefined ? DEFAULT_HEADERS : toHeaderList(headers) }
 }
 
 function toHeaderList(headers: NonNullable<Accept<unknown>['headers']>): string[] {
@@ -61,7 +62,7 @@ function toHeaderList(headers: NonNullable<Accept<unknown>['headers']>): string[
       list.push(name, value)
     }
   }
-  return list
+  return addDefaultHeaders(list)
 }
 
 function pairsOf(headers: NonNullable<Accept<unknown>['headers']>): (readonly [string, string | readonly string[]])[] {

@@ -181,7 +181,7 @@ Napi::Value ServerWrap::counters(const Napi::CallbackInfo &info) {
     set("bytesReceived", counters.bytes_received);
     set("messagesSent", counters.messages_sent);
     set("bytesSent", counters.bytes_sent);
-    set("messagesDropped", counters.publishes_dropped);
+    set("publishesDropped", counters.publishes_dropped);
   }
   return result;
 }

@@ -44,8 +44,7 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   Napi::Value publish(const Napi::CallbackInfo &info);
   /// (topic) => number
   Napi::Value subscribers(const Napi::CallbackInfo &info);
-  /// () => EngineCounters of src/engine/contract.ts, of which messagesDropped lacks what `send` refused;
-  /// empty after dispose
+  /// () => EngineCounters of src/engine/contract.ts; empty after dispose
   Napi::Value counters(const Napi::CallbackInfo &info);
   /// () => boolean
   Napi::Value is_flushed(const Napi::CallbackInfo &info);

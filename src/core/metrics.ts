@@ -1,5 +1,5 @@
 /** What a server counts above its engine, and how these counts become `metrics()`. */
-import type { EngineCounters } from '../engine/contract.js'
+import { type EngineCounters, NO_COUNTERS } from '../engine/contract.js'
 import type { Metrics } from '../types/index.js'
 
 /** Plain fields: the code that sees an event adds to its counter. */
@@ -15,19 +15,18 @@ export class Counters {
   rateLimitPauses = 0
   rateLimitCloses = 0
   handlerErrors = 0
+  /** Messages that `send` has refused for want of room. */
+  sendsDropped = 0
 }
 
-/** Before the first `listen` there is no engine's server that could have counted. */
-const NOTHING_COUNTED: EngineCounters = {
-  tcpConnections: 0,
-  messagesReceived: 0,
-  bytesReceived: 0,
-  messagesSent: 0,
-  bytesSent: 0,
-  messagesDropped: 0,
-}
-
-/** A snapshot: later events do not change it. */
-export function toMetrics(counters: Counters, engine: EngineCounters = NOTHING_COUNTED): Metrics {
-  return { ...counters, connectionsOpen: counters.connectionsAccepted - counters.connectionsClosed, ...engine }
+/** A snapshot: later events do not change it. `engine` is left out before the server has listened. */
+export function toMetrics(counters: Counters, engine: EngineCounters = NO_COUNTERS): Metrics {
+  const { sendsDropped, ...counted } = counters
+  const { publishesDropped, ...carried } = engine
+  return {
+    ...counted,
+    connectionsOpen: counters.connectionsAccepted - counters.connectionsClosed,
+    ...carried,
+    messagesDropped: sendsDropped + publishesDropped,
+  }
 }

@@ -276,10 +276,20 @@ export interface EngineCounters {
   readonly messagesSent: number
   readonly bytesSent: number
   /**
-   * Not taken for an open connection because its queue would have exceeded `maxBackpressure`; published ones
-   * likewise, for each.
+   * Published, and not taken for a subscriber because its queue would have exceeded `maxBackpressure`; once
+   * for each subscriber. What `send` refuses is counted above.
    */
-  readonly messagesDropped: number
+  readonly publishesDropped: number
+}
+
+/** The counters of a server that has not begun. */
+export const NO_COUNTERS: EngineCounters = {
+  tcpConnections: 0,
+  messagesReceived: 0,
+  bytesReceived: 0,
+  messagesSent: 0,
+  bytesSent: 0,
+  publishesDropped: 0,
 }
 
 /** What a fragment is in its message. */
@@ -322,38 +332,8 @@ export interface EngineHttp {
   isFlushed(): boolean
 }
 
-/** One server of an engine. Every method may be called at any time, from any handler. */
-export interface EngineServer {
-  readonly http: EngineHttp
-  /**
-   * Binds and listens. The promise gives the port in use (0 for a unix socket), or rejects: with a
-   * ListenError, or with a ClosedError when `stopListening` or `dispose` came first. At most one call;
-   * another attempt takes another server.
-   */
-  listen(address: ListenAddress): Promise<number>
-  /** Stops accepting connections; those that are open go on. Idempotent. */
-  stopListening(): void
-  /**
-   * Serves new connections with these entries in place of those before; no session of before is resumed. Only
-   * for a server that was made with TLS. Throws TlsError when the material is refused, and then nothing has
-   * changed.
-   */
-  reloadTls(tls: readonly EngineTls[]): void
-
-  /**
-   * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key
-   * of 16 bytes), with the subprotocol and headers given, and the compression that was agreed on, if any
-   * (only on a route that asks for it). Returns the new connection, or 0 when the client has gone.
-   */
-  accept(
-    exchange: ExchangeId,
-    route: number,
-    protocol: string,
-    headers: readonly string[],
-    compression: CompressionAgreement | undefined,
-    events: ConnectionEvents,
-  ): ConnectionId
-
+/** What an engine does for the connections that a server of it has accepted. */
+export interface EngineConnections {
   /**
    * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when
    * it was taken while earlier bytes wait for the client (an `onDrain` follows), 0 when it was not taken,
@@ -419,6 +399,40 @@ export interface EngineServer {
   unsubscribe(id: ConnectionId, topic: string): boolean
   isSubscribed(id: ConnectionId, topic: string): boolean
   topics(id: ConnectionId): string[]
+}
+
+/** One server of an engine. Every method may be called at any time, from any handler. */
+export interface EngineServer {
+  readonly http: EngineHttp
+  readonly connections: EngineConnections
+  /**
+   * Binds and listens. The promise gives the port in use (0 for a unix socket), or rejects: with a
+   * ListenError, or with a ClosedError when `stopListening` or `dispose` came first. At most one call;
+   * another attempt takes another server.
+   */
+  listen(address: ListenAddress): Promise<number>
+  /** Stops accepting connections; those that are open go on. Idempotent. */
+  stopListening(): void
+  /**
+   * Serves new connections with these entries in place of those before; no session of before is resumed. Only
+   * for a server that was made with TLS. Throws TlsError when the material is refused, and then nothing has
+   * changed.
+   */
+  reloadTls(tls: readonly EngineTls[]): void
+
+  /**
+   * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key
+   * of 16 bytes), with the subprotocol and headers given, and the compression that was agreed on, if any
+   * (only on a route that asks for it). Returns the new connection, or 0 when the client has gone.
+   */
+  accept(
+    exchange: ExchangeId,
+    route: number,
+    protocol: string,
+    headers: readonly string[],
+    compression: CompressionAgreement | undefined,
+    events: ConnectionEvents,
+  ): ConnectionId
   /**
    * To every subscriber but `except` (0: to all). False when there was none. `compress` is as with `send`,
    * for each of them.

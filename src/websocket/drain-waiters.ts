@@ -1,5 +1,5 @@
 /** The promises of `Socket.drained`, which wait until a socket's queue is short enough. */
-import type { ConnectionId, EngineServer } from '../engine/contract.js'
+import type { ConnectionId, EngineConnections } from '../engine/contract.js'
 import { ClosedError } from '../errors.js'
 
 interface Waiter {
@@ -9,14 +9,14 @@ interface Waiter {
 }
 
 export class DrainWaiters {
-  readonly #engine: EngineServer
+  readonly #connections: EngineConnections
   readonly #connection: ConnectionId
   readonly #waiters = new Set<Waiter>()
   /** The threshold that the engine watches: no waiter's threshold is higher. */
   #watched = -1
 
-  constructor(engine: EngineServer, connection: ConnectionId) {
-    this.#engine = engine
+  constructor(connections: EngineConnections, connection: ConnectionId) {
+    this.#connections = connections
     this.#connection = connection
   }
 
@@ -35,9 +35,9 @@ export class DrainWaiters {
       this.#waiters.add(waiter)
       signal?.addEventListener('abort', abort)
       if (threshold <= this.#watched) return
-      if (this.#engine.setBufferedAmountLowThreshold(this.#connection, threshold)) this.#watched = threshold
+      if (this.#connections.setBufferedAmountLowThreshold(this.#connection, threshold)) this.#watched = threshold
       // For a connection that has ended, nothing is settled here: `end` follows.
-      else if (this.#engine.isOpen(this.#connection)) waiter.settle()
+      else if (this.#connections.isOpen(this.#connection)) waiter.settle()
     })
   }
 
@@ -50,13 +50,13 @@ export class DrainWaiters {
     while (this.#waiters.size > 0) {
       let highest = 0
       for (const { threshold } of this.#waiters) highest = Math.max(highest, threshold)
-      if (this.#engine.setBufferedAmountLowThreshold(this.#connection, highest)) {
+      if (this.#connections.setBufferedAmountLowThreshold(this.#connection, highest)) {
         this.#watched = highest
         return
       }
-      if (!this.#engine.isOpen(this.#connection)) return
+      if (!this.#connections.isOpen(this.#connection)) return
       // All waiters that are due are settled together: one by one, each would cost a look at all others.
-      const amount = Math.min(highest, this.#engine.bufferedAmount(this.#connection))
+      const amount = Math.min(highest, this.#connections.bufferedAmount(this.#connection))
       const due = [...this.#waiters].filter(({ threshold }) => threshold >= amount)
       for (const waiter of due.sort((a, b) => b.threshold - a.threshold)) waiter.settle()
     }

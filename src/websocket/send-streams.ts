@@ -5,7 +5,7 @@
  */
 import { Readable } from 'node:stream'
 import { SourceBudget } from '../core/source-budget.js'
-import type { ConnectionId, EngineServer } from '../engine/contract.js'
+import type { ConnectionId, EngineConnections } from '../engine/contract.js'
 import { ClosedError } from '../errors.js'
 import { toPayload } from '../options/arguments.js'
 import type { StreamSettings } from '../options/websocket.js'
@@ -15,7 +15,7 @@ import { FragmentEncoder } from './fragment-encoder.js'
 
 /** What the streams of one socket have in common. */
 interface Target {
-  readonly engine: EngineServer
+  readonly connections: EngineConnections
   readonly connection: ConnectionId
   readonly maxFragmentLength: number
   /** Closes the socket: a message of which a part was sent cannot be completed. */
@@ -37,7 +37,7 @@ export class SendStreams {
     // The constructor has called the source's own code for an iterator, and that code may have closed the
     // socket.
     if (this.#hasEnded) stream.interrupt(closedMeanwhile())
-    this.#target.engine.beginMessage(this.#target.connection)
+    this.#target.connections.beginMessage(this.#target.connection)
     this.#streams.push(stream)
     stream.onEnd = () => this.#advance()
     if (this.#streams.length === 1) this.#beginFirst()
@@ -51,7 +51,7 @@ export class SendStreams {
 
   #beginFirst(): void {
     while (this.#streams.first?.begin() === false) {
-      this.#target.engine.withdrawMessage(this.#target.connection)
+      this.#target.connections.withdrawMessage(this.#target.connection)
       this.#streams.shift()
     }
   }
@@ -172,7 +172,7 @@ class MessageStream {
   }
 
   #withdraw(): void {
-    this.#target.engine.withdrawMessage(this.#target.connection)
+    this.#target.connections.withdrawMessage(this.#target.connection)
     this.onEnd()
   }
 
@@ -186,8 +186,8 @@ class MessageStream {
   }
 
   async #send(data: Uint8Array, isLast: boolean): Promise<void> {
-    const { engine, connection } = this.#target
-    while (engine.isOpen(connection) && !engine.readyForFragment(connection)) {
+    const { connections, connection } = this.#target
+    while (connections.isOpen(connection) && !connections.readyForFragment(connection)) {
       await this.#unlessInterrupted(
         new Promise<void>((resolve) => {
           this.#resolve = resolve
@@ -196,9 +196,9 @@ class MessageStream {
       this.#budget.renew()
     }
     // The connection is ending: no fragment would leave.
-    if (!engine.isOpen(connection)) throw new ClosedError('the socket has closed')
+    if (!connections.isOpen(connection)) throw new ClosedError('the socket has closed')
     const { isBinary } = this.#encoder
-    engine.sendFragment(connection, data, { isBinary, isFirst: this.#isFirst, isLast, compress: this.#settings.compress })
+    connections.sendFragment(connection, data, { isBinary, isFirst: this.#isFirst, isLast, compress: this.#settings.compress })
     this.#isFirst = false
     if (!isLast) await this.#spend(data.length)
   }

@@ -9,7 +9,7 @@
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import type { Counters } from '../core/metrics.js'
-import type { ConnectionEvents, ConnectionId, EngineServer, Payload } from '../engine/contract.js'
+import type { ConnectionEvents, ConnectionId, EngineConnections, Payload } from '../engine/contract.js'
 import { ClosedError, OptionError } from '../errors.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from '../options/arguments.js'
 import { checkBoolean, checkFunction } from '../options/checks.js'
@@ -66,7 +66,7 @@ export interface SocketOwner {
 /** What the sockets of a route have in common: one field in each socket instead of four. */
 export interface RouteContext<T> {
   readonly owner: SocketOwner
-  readonly engine: EngineServer
+  readonly connections: EngineConnections
   readonly handlers: WebSocketHandlers<T>
   readonly route: ResolvedRoute
 }
@@ -142,18 +142,18 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   get bufferedAmount(): number {
-    return this.#readyState === CLOSED ? 0 : this.#home.engine.bufferedAmount(this.#connection)
+    return this.#readyState === CLOSED ? 0 : this.#home.connections.bufferedAmount(this.#connection)
   }
 
   get topics(): readonly string[] {
-    return this.#readyState === OPEN ? this.#home.engine.topics(this.#connection) : []
+    return this.#readyState === OPEN ? this.#home.connections.topics(this.#connection) : []
   }
 
   send(data: Data, compress?: boolean): number {
     const payload = toPayload(data)
     if (compress !== undefined) checkBoolean('compress', compress)
     if (this.#readyState !== OPEN) return SendStatus.DROPPED
-    const answer = this.#home.engine.send(this.#connection, payload, compress)
+    const answer = this.#home.connections.send(this.#connection, payload, compress)
     if (answer === SendStatus.DROPPED) this.#refused(payload)
     return answer
   }
@@ -168,7 +168,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     }
     const extras = this.#extend()
     extras.streams ??= new SendStreams({
-      engine: this.#home.engine,
+      connections: this.#home.connections,
       connection: this.#connection,
       maxFragmentLength: this.#home.route.maxFragmentLength,
       fail: () => this.close(CLOSE_CODE.INTERNAL_ERROR),
@@ -181,13 +181,13 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     signal?.throwIfAborted()
     if (this.#readyState !== OPEN) throw new ClosedError('the socket is closed')
     const extras = this.#extend()
-    extras.waiters ??= new DrainWaiters(this.#home.engine, this.#connection)
+    extras.waiters ??= new DrainWaiters(this.#home.connections, this.#connection)
     await extras.waiters.wait(threshold, signal)
   }
 
   cork<R>(callback: (socket: this) => R): R {
     checkFunction('callback', callback)
-    return this.#readyState === OPEN ? this.#home.engine.cork(this.#connection, () => callback(this)) : callback(this)
+    return this.#readyState === OPEN ? this.#home.connections.cork(this.#connection, () => callback(this)) : callback(this)
   }
 
   pause(): void {
@@ -202,41 +202,41 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   ping(data: Data = ''): number {
     const payload = toPayload(data)
     checkPingLength(payload)
-    return this.#readyState === OPEN ? this.#home.engine.ping(this.#connection, payload) : SendStatus.DROPPED
+    return this.#readyState === OPEN ? this.#home.connections.ping(this.#connection, payload) : SendStatus.DROPPED
   }
 
   close(code: number = CLOSE_CODE.NORMAL_CLOSURE, reason = ''): void {
     checkCloseFrame(code, reason)
     if (this.#readyState !== OPEN) return
     this.#readyState = CLOSING
-    this.#home.engine.close(this.#connection, code, reason)
+    this.#home.connections.close(this.#connection, code, reason)
     this.#closing()
   }
 
   terminate(): void {
     if (this.#readyState === CLOSED) return
     this.#readyState = CLOSING
-    this.#home.engine.terminate(this.#connection)
+    this.#home.connections.terminate(this.#connection)
     this.#closing()
   }
 
   subscribe(topic: string): boolean {
     checkTopic(topic)
-    if (this.#readyState !== OPEN || !this.#home.engine.subscribe(this.#connection, topic)) return false
+    if (this.#readyState !== OPEN || !this.#home.connections.subscribe(this.#connection, topic)) return false
     this.#home.owner.subscriptions?.add(this, topic)
     return true
   }
 
   unsubscribe(topic: string): boolean {
     checkTopic(topic)
-    if (this.#readyState !== OPEN || !this.#home.engine.unsubscribe(this.#connection, topic)) return false
+    if (this.#readyState !== OPEN || !this.#home.connections.unsubscribe(this.#connection, topic)) return false
     this.#home.owner.subscriptions?.remove(this, topic)
     return true
   }
 
   isSubscribed(topic: string): boolean {
     checkTopic(topic)
-    return this.#readyState === OPEN && this.#home.engine.isSubscribed(this.#connection, topic)
+    return this.#readyState === OPEN && this.#home.connections.isSubscribed(this.#connection, topic)
   }
 
   publish(topic: string, data: Data, compress?: boolean): boolean {
@@ -368,11 +368,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   stopReading(): void {
-    this.#home.engine.pause(this.#connection)
+    this.#home.connections.pause(this.#connection)
   }
 
   startReading(): void {
-    this.#home.engine.resume(this.#connection)
+    this.#home.connections.resume(this.#connection)
     if (this.#extras?.inboundQueue?.isIdle) this.#extras.inboundQueue = undefined
   }
 
@@ -406,7 +406,9 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   /** `send` has returned 0. */
   #refused(payload: Payload): void {
-    if (!this.#home.route.reportDrops || !this.#home.engine.isOpen(this.#connection)) return
+    if (!this.#home.connections.isOpen(this.#connection)) return
+    this.#home.owner.counters.sendsDropped += 1
+    if (!this.#home.route.reportDrops) return
     const isBinary = typeof payload !== 'string'
     const message = isBinary ? bufferOver(payload) : payload
     // Not in this turn: a handler that sends once more must not keep the event loop from other work.

@@ -245,8 +245,8 @@ export class Upgrades implements ExchangeOwner {
       return
     }
     // An attempt to listen that failed has left no sockets, but another engine.
-    if (route.home?.engine !== engine) {
-      route.home = { owner: this.#owner, engine, handlers: route.handlers, route: route.settings }
+    if (route.home?.connections !== engine.connections) {
+      route.home = { owner: this.#owner, connections: engine.connections, handlers: route.handlers, route: route.settings }
     }
     const socket = new ServerSocket(route.home, { data, protocol, remoteAddress })
     const connection = engine.accept(id, route.index, protocol, headers, compression, socket)

@@ -1,6 +1,6 @@
 /** Those who wait for a shorter queue: who is woken, and at what cost. */
 import { describe, expect, test } from 'vitest'
-import type { EngineServer } from '../../src/engine/contract.js'
+import type { EngineConnections } from '../../src/engine/contract.js'
 import { DrainWaiters } from '../../src/websocket/drain-waiters.js'
 import { turns } from '../support/waiting.js'
 
@@ -15,7 +15,7 @@ class Queue {
 
   constructor(bufferedAmount: number) {
     this.bufferedAmount = bufferedAmount
-    const engine: Pick<EngineServer, 'setBufferedAmountLowThreshold' | 'isOpen' | 'bufferedAmount'> = {
+    const connections: Pick<EngineConnections, 'setBufferedAmountLowThreshold' | 'isOpen' | 'bufferedAmount'> = {
       setBufferedAmountLowThreshold: (_id, threshold) => {
         this.calls += 1
         if (!this.isOpen || this.bufferedAmount <= threshold) return false
@@ -25,7 +25,7 @@ class Queue {
       isOpen: () => this.isOpen,
       bufferedAmount: () => this.bufferedAmount,
     }
-    this.waiters = new DrainWaiters(engine as EngineServer, 1) // it uses no other part
+    this.waiters = new DrainWaiters(connections as EngineConnections, 1) // it uses no other part
   }
 
   drainTo(amount: number): void {

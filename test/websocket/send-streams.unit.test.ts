@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer'
 import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import type { EngineServer, Fragment } from '../../src/engine/contract.js'
+import type { EngineConnections, Fragment } from '../../src/engine/contract.js'
 import type { StreamSettings } from '../../src/options/websocket.js'
 import type { Data } from '../../src/types/index.js'
 import { SendStreams } from '../../src/websocket/send-streams.js'
@@ -20,7 +20,10 @@ class Connection {
   readonly streams: SendStreams
 
   constructor(maxFragmentLength = 4) {
-    const engine: Pick<EngineServer, 'beginMessage' | 'withdrawMessage' | 'isOpen' | 'readyForFragment' | 'sendFragment'> = {
+    const connections: Pick<
+      EngineConnections,
+      'beginMessage' | 'withdrawMessage' | 'isOpen' | 'readyForFragment' | 'sendFragment'
+    > = {
       beginMessage: () => void this.calls.push('begin'),
       withdrawMessage: () => void this.calls.push('withdraw'),
       isOpen: () => this.isOpen,
@@ -28,7 +31,7 @@ class Connection {
       sendFragment: (_id, data, fragment) => void this.sent.push({ ...fragment, bytes: Buffer.from(data) }),
     }
     this.streams = new SendStreams({
-      engine: engine as EngineServer, // SendStreams uses no other part
+      connections: connections as EngineConnections, // SendStreams uses no other part
       connection: 1,
       maxFragmentLength,
       fail: () => {

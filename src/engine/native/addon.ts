@@ -10,6 +10,7 @@ import type {
   CompressionAgreement,
   ConnectionId,
   Engine,
+  EngineConnections,
   EngineHttp,
   EngineServer,
   EngineServerOptions,
@@ -61,7 +62,7 @@ export interface AddonServer
 
 /** The addon's calls for connections that are the engine's own: they find a connection by its id. */
 type ConnectionCalls = Pick<
-  EngineServer,
+  EngineConnections,
   | 'beginMessage'
   | 'readyForFragment'
   | 'withdrawMessage'

@@ -1,26 +1,27 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
 import { ClosedError, ListenError } from '../../errors.js'
-import type {
-  CompressionAgreement,
-  ConnectionEvents,
-  ConnectionId,
-  Engine,
-  EngineCounters,
-  EngineHttp,
-  EngineResponse,
-  EngineServer,
-  EngineServerOptions,
-  EngineTls,
-  ExchangeId,
-  Fragment,
-  ListenAddress,
-  Payload,
-  ResponseHead,
-  ServerEvents,
+import {
+  type CompressionAgreement,
+  type ConnectionEvents,
+  type ConnectionId,
+  type Engine,
+  type EngineCounters,
+  type EngineHttp,
+  type EngineResponse,
+  type EngineServer,
+  type EngineServerOptions,
+  type EngineTls,
+  type ExchangeId,
+  type ListenAddress,
+  NO_COUNTERS,
+  type Payload,
+  type ResponseHead,
+  type ServerEvents,
 } from '../contract.js'
 import { type Addon, type AddonServer, ENGINE, loadAddon, translateTlsFailure } from './addon.js'
 import { compressChoice } from './channel-layout.js'
-import { type ServerRecords, SharedChannel } from './shared-channel.js'
+import { NativeConnections } from './connections.js'
+import type { ServerRecords } from './shared-channel.js'
 
 /** Loads the addon, once for each thread. Throws EngineError: what was tried, and why none was built. */
 export function loadNative(): Engine {
@@ -32,7 +33,7 @@ export function loadNative(): Engine {
 class NativeEngine implements Engine {
   readonly name = 'native'
   readonly addon: Addon
-  readonly channel: SharedChannel
+  readonly connections: NativeConnections
   /**
    * By number, each server from `listen` to its last event: this map keeps it from being garbage-collected.
    */
@@ -41,7 +42,7 @@ class NativeEngine implements Engine {
 
   constructor(addon: Addon) {
     this.addon = addon
-    this.channel = new SharedChannel(addon, this.servers)
+    this.connections = new NativeConnections(addon, this.servers)
   }
 
   createServer(options: EngineServerOptions, events: ServerEvents): EngineServer {
@@ -55,6 +56,7 @@ class NativeEngine implements Engine {
 
 class NativeServer implements EngineServer, EngineHttp, ServerRecords {
   readonly http = this
+  readonly connections: NativeConnections
   readonly #engine: NativeEngine
   readonly #number: number
   #options: EngineServerOptions
@@ -64,12 +66,11 @@ class NativeServer implements EngineServer, EngineHttp, ServerRecords {
   #keepAlive = true
   /** What C++ had counted when the server was disposed of. */
   #lastCounters: EngineCounters = NO_COUNTERS
-  /** Messages that `send` refused: C++ never sees these. */
-  #sendsDropped = 0
   #stopped = false
 
   constructor(engine: NativeEngine, number: number, options: EngineServerOptions, events: ServerEvents) {
     this.#engine = engine
+    this.connections = engine.connections
     this.#number = number
     this.#options = options
     this.events = events
@@ -142,84 +143,8 @@ class NativeServer implements EngineServer, EngineHttp, ServerRecords {
     events: ConnectionEvents,
   ): ConnectionId {
     const id = this.#addonServer?.accept(exchange, route, protocol, headers, compression) ?? 0
-    if (id !== 0) this.#engine.channel.open(id, events)
+    if (id !== 0) this.connections.open(id, events)
     return id
-  }
-
-  send(id: ConnectionId, data: Payload, compress?: boolean): number {
-    const { channel } = this.#engine
-    const answer = channel.send(id, data, compress)
-    if (answer === 0 && channel.isOpen(id)) this.#sendsDropped += 1
-    return answer
-  }
-
-  ping(id: ConnectionId, data: Payload): number {
-    return this.#engine.channel.ping(id, data)
-  }
-
-  close(id: ConnectionId, code: number, reason: string): void {
-    this.#engine.channel.close(id, code, reason)
-  }
-
-  terminate(id: ConnectionId): void {
-    this.#engine.channel.terminate(id)
-  }
-
-  bufferedAmount(id: ConnectionId): number {
-    return this.#engine.channel.bufferedAmount(id)
-  }
-
-  setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean {
-    return this.#engine.channel.setBufferedAmountLowThreshold(id, threshold)
-  }
-
-  isOpen(id: ConnectionId): boolean {
-    return this.#engine.channel.isOpen(id)
-  }
-
-  cork<R>(_id: ConnectionId, callback: () => R): R {
-    return this.#engine.channel.cork(callback)
-  }
-
-  beginMessage(id: ConnectionId): void {
-    if (this.#engine.channel.isOpen(id)) this.#engine.addon.beginMessage(id)
-  }
-
-  readyForFragment(id: ConnectionId): boolean {
-    return !this.#engine.channel.isOpen(id) || this.#engine.addon.readyForFragment(id)
-  }
-
-  sendFragment(id: ConnectionId, data: Uint8Array, { isBinary, isFirst, isLast, compress }: Fragment): void {
-    if (!this.#engine.channel.isOpen(id)) return
-    this.#engine.addon.sendFragment(id, data, isBinary, isFirst, isLast, compressChoice(compress))
-  }
-
-  withdrawMessage(id: ConnectionId): void {
-    if (this.#engine.channel.isOpen(id)) this.#engine.addon.withdrawMessage(id)
-  }
-
-  pause(id: ConnectionId): void {
-    if (this.#engine.channel.isOpen(id)) this.#engine.addon.pause(id)
-  }
-
-  resume(id: ConnectionId): void {
-    if (this.#engine.channel.isOpen(id)) this.#engine.addon.resume(id)
-  }
-
-  subscribe(id: ConnectionId, topic: string): boolean {
-    return this.#engine.channel.isOpen(id) && this.#engine.addon.subscribe(id, topic)
-  }
-
-  unsubscribe(id: ConnectionId, topic: string): boolean {
-    return this.#engine.channel.isOpen(id) && this.#engine.addon.unsubscribe(id, topic)
-  }
-
-  isSubscribed(id: ConnectionId, topic: string): boolean {
-    return this.#engine.channel.isOpen(id) && this.#engine.addon.isSubscribed(id, topic)
-  }
-
-  topics(id: ConnectionId): string[] {
-    return this.#engine.channel.isOpen(id) ? this.#engine.addon.topics(id) : []
   }
 
   publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean {
@@ -231,8 +156,7 @@ class NativeServer implements EngineServer, EngineHttp, ServerRecords {
   }
 
   counters(): EngineCounters {
-    const counted = this.#addonServer?.counters() ?? this.#lastCounters
-    return { ...counted, messagesDropped: counted.messagesDropped + this.#sendsDropped }
+    return this.#addonServer?.counters() ?? this.#lastCounters
   }
 
   isFlushed(): boolean {
@@ -262,15 +186,6 @@ class NativeServer implements EngineServer, EngineHttp, ServerRecords {
   closed(): void {
     this.#engine.servers.delete(this.#number)
   }
-}
-
-const NO_COUNTERS: EngineCounters = {
-  tcpConnections: 0,
-  messagesReceived: 0,
-  bytesReceived: 0,
-  messagesSent: 0,
-  bytesSent: 0,
-  messagesDropped: 0,
 }
 
 function codeOf(error: unknown): string {

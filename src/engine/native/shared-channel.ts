@@ -104,7 +104,7 @@ export class SharedChannel {
     return at(this.#accounts, account + Account.buffered) + at(this.#accounts, account + Account.pending)
   }
 
-  /** As EngineServer.setBufferedAmountLowThreshold. */
+  /** As EngineConnections.setBufferedAmountLowThreshold. */
   setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean {
     const accounts = this.#accounts
     const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
@@ -116,10 +116,10 @@ export class SharedChannel {
   }
 
   /**
-   * As EngineServer.cork. Short messages of one turn leave together in any case; inside of `cork`, longer
-   * messages do too.
+   * As EngineConnections.cork. Short messages of one turn leave together in any case; inside of `cork`,
+   * longer messages do too.
    */
-  cork<R>(callback: () => R): R {
+  cork<R>(_id: ConnectionId, callback: () => R): R {
     const before = this.#longestCopied
     this.#longestCopied = MAX_CORKED_MESSAGE
     try {
@@ -129,14 +129,14 @@ export class SharedChannel {
     }
   }
 
-  /** As EngineServer.send. */
+  /** As EngineConnections.send. */
   send(id: ConnectionId, data: Payload, compress: boolean | undefined): number {
     const choice = compressChoice(compress)
     if (sizeOf(data) > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice)
     return this.#put(id, messageCommand(data, choice), data)
   }
 
-  /** As EngineServer.ping. */
+  /** As EngineConnections.ping. */
   ping(id: ConnectionId, data: Payload): number {
     return this.#put(id, Command.sendPing, data)
   }

@@ -142,9 +142,7 @@ export class PortableConnection {
     const size = length || MIN_SIZE
     const message = { data, size, compress: choice }
     const answer = this.#take(size, () => (this.#fragments === undefined ? this.#give(message) : this.#fragments.hold(message)))
-    if (answer === 0) {
-      this.#traffic.messagesDropped += 1
-    } else {
+    if (answer !== 0) {
       this.#traffic.messagesSent += 1
       this.#traffic.bytesSent += length
     }
@@ -186,7 +184,9 @@ export class PortableConnection {
 
   /** A message of several. */
   publish(data: Payload, choice: boolean | undefined): void {
-    if (this.send(data, choice) !== 0 || !this.#limits.reportDrops || !this.isOpen) return
+    if (!this.isOpen || this.send(data, choice) !== 0) return
+    this.#traffic.publishesDropped += 1
+    if (!this.#limits.reportDrops) return
     const isBinary = typeof data !== 'string'
     const message = isBinary ? bufferOver(data) : data
     setImmediate(() => this.#events.onDropped(message, isBinary))

@@ -9,29 +9,28 @@
 import { Buffer } from 'node:buffer'
 import { WebSocketServer as WsServer } from 'ws'
 import { ClosedError } from '../../errors.js'
-import { plainView } from '../../util/bytes.js'
-import type {
-  CompressionAgreement,
-  ConnectionEvents,
-  ConnectionId,
-  Engine,
-  EngineCounters,
-  EngineServer,
-  EngineServerOptions,
-  EngineTls,
-  ExchangeId,
-  Fragment,
-  ListenAddress,
-  Payload,
-  ServerEvents,
+import {
+  type CompressionAgreement,
+  type ConnectionEvents,
+  type ConnectionId,
+  type Engine,
+  type EngineCounters,
+  type EngineServer,
+  type EngineServerOptions,
+  type EngineTls,
+  type ExchangeId,
+  type ListenAddress,
+  NO_COUNTERS,
+  type Payload,
+  type ServerEvents,
 } from '../contract.js'
 import { compressionOf } from './compression.js'
 import { PortableConnection } from './connection.js'
+import { ownCopy, PortableConnections } from './connections.js'
 import { hasDescriptorLeft, isShortage } from './descriptors.js'
 import { PortableHttp } from './http.js'
 import { PortableListener } from './listener.js'
-import { Topics } from './topics.js'
-import { Traffic } from './traffic.js'
+import type { Traffic } from './traffic.js'
 
 /**
  * Milliseconds between two looks at silent connections, at HTTP clients that are not read, and at the
@@ -49,14 +48,13 @@ export const portableEngine: Engine = {
 
 class PortableServer implements EngineServer {
   readonly http: PortableHttp
+  readonly connections = new PortableConnections()
   readonly #options: EngineServerOptions
   readonly #events: ServerEvents
   readonly #listener: PortableListener
   /** One for each route: ws keeps the limits of messages here. */
   readonly #acceptors: readonly WsServer[]
-  readonly #connections = new Map<ConnectionId, PortableConnection>()
-  readonly #topics = new Topics()
-  readonly #traffic = new Traffic()
+  readonly #traffic: Traffic = { ...NO_COUNTERS }
   #lastId = 0
   #isStopped = false
   #isOutOfDescriptors = false
@@ -120,101 +118,26 @@ class PortableServer implements EngineServer {
     acceptor.handleUpgrade(request, stream, NOTHING, (socket) => {
       const id = this.#nextId()
       connection = id
-      const forget = () => this.#forget(id)
-      this.#connections.set(id, new PortableConnection(socket, stream, input, limits, compression, this.#traffic, events, forget))
+      const onEnd = () => this.connections.delete(id)
+      this.connections.add(id, new PortableConnection(socket, stream, input, limits, compression, this.#traffic, events, onEnd))
     })
     acceptor.off('headers', addHeaders)
     return connection
   }
 
-  send(id: ConnectionId, data: Payload, compress?: boolean): number {
-    return this.#connections.get(id)?.send(ownCopy(data), compress) ?? 0
-  }
-
-  ping(id: ConnectionId, data: Payload): number {
-    return this.#connections.get(id)?.ping(ownCopy(data)) ?? 0
-  }
-
-  close(id: ConnectionId, code: number, reason: string): void {
-    this.#topics.unsubscribeAll(id)
-    this.#connections.get(id)?.close(code, reason)
-  }
-
-  terminate(id: ConnectionId): void {
-    this.#topics.unsubscribeAll(id)
-    this.#connections.get(id)?.terminate()
-  }
-
-  bufferedAmount(id: ConnectionId): number {
-    return this.#connections.get(id)?.bufferedAmount ?? 0
-  }
-
-  setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean {
-    return this.#connections.get(id)?.setBufferedAmountLowThreshold(threshold) ?? false
-  }
-
-  isOpen(id: ConnectionId): boolean {
-    return this.#connections.get(id)?.isOpen ?? false
-  }
-
-  cork<R>(id: ConnectionId, callback: () => R): R {
-    const connection = this.#connections.get(id)
-    return connection === undefined ? callback() : connection.cork(callback)
-  }
-
-  beginMessage(id: ConnectionId): void {
-    this.#connections.get(id)?.beginMessage()
-  }
-
-  readyForFragment(id: ConnectionId): boolean {
-    return this.#connections.get(id)?.readyForFragment ?? true
-  }
-
-  sendFragment(id: ConnectionId, data: Uint8Array, fragment: Fragment): void {
-    this.#connections.get(id)?.sendFragment(Buffer.from(plainView(data)), fragment)
-  }
-
-  withdrawMessage(id: ConnectionId): void {
-    this.#connections.get(id)?.endMessage()
-  }
-
-  pause(id: ConnectionId): void {
-    this.#connections.get(id)?.pause()
-  }
-
-  resume(id: ConnectionId): void {
-    this.#connections.get(id)?.resume()
-  }
-
-  subscribe(id: ConnectionId, topic: string): boolean {
-    return (this.#connections.get(id)?.isOpen ?? false) && this.#topics.subscribe(id, topic)
-  }
-
-  unsubscribe(id: ConnectionId, topic: string): boolean {
-    return this.#topics.unsubscribe(id, topic)
-  }
-
-  isSubscribed(id: ConnectionId, topic: string): boolean {
-    return this.#topics.has(id, topic)
-  }
-
-  topics(id: ConnectionId): string[] {
-    return this.#topics.of(id)
-  }
-
   publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean {
     const payload = ownCopy(data)
     let hasSubscriber = false
-    for (const id of this.#topics.subscribers(topic)) {
+    for (const id of this.connections.subscribers(topic)) {
       if (id === except) continue
       hasSubscriber = true
-      this.#connections.get(id)?.publish(payload, compress)
+      this.connections.find(id)?.publish(payload, compress)
     }
     return hasSubscriber
   }
 
   subscribers(topic: string): number {
-    return this.#topics.subscribers(topic).size
+    return this.connections.subscribers(topic).size
   }
 
   counters(): EngineCounters {
@@ -241,14 +164,9 @@ class PortableServer implements EngineServer {
     return this.#lastId
   }
 
-  #forget(id: ConnectionId): void {
-    this.#topics.unsubscribeAll(id)
-    this.#connections.delete(id)
-  }
-
   #sweep(): void {
     const now = performance.now()
-    for (const connection of this.#connections.values()) connection.check(now)
+    for (const connection of this.connections) connection.check(now)
     this.http.probe()
     this.#noteDescriptors(hasDescriptorLeft())
   }
@@ -257,9 +175,4 @@ class PortableServer implements EngineServer {
     if (!areLeft && !this.#isOutOfDescriptors) this.#events.descriptorsExhausted()
     this.#isOutOfDescriptors = !areLeft
   }
-}
-
-/** The caller may change its bytes as soon as a call returns, and they may wait in Node until then. */
-function ownCopy(data: Payload): Payload {
-  return typeof data === 'string' ? data : Buffer.from(plainView(data))
 }

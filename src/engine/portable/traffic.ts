@@ -1,8 +1,5 @@
 /** What the connections of one server count together. */
-export class Traffic {
-  messagesReceived = 0
-  bytesReceived = 0
-  messagesSent = 0
-  bytesSent = 0
-  messagesDropped = 0
-}
+import type { EngineCounters } from '../contract.js'
+
+/** `tcpConnections` is the listener's to count. */
+export type Traffic = { -readonly [Name in Exclude<keyof EngineCounters, 'tcpConnections'>]: number }

@@ -269,7 +269,7 @@ export class WebSocketServer implements AsyncDisposable {
     this.#checkRoute(path)
     checkFunction('handler', handler)
     // The cast is safe: a request's parameters are those that the path names, as Params<P> says.
-    this.#runtime.addHttpRoute(method, path, handler as RouteHandler<string>)
+    this.#runtime.httpRoutes.add(method, path, handler as RouteHandler<string>)
     return this
   }
 
@@ -304,7 +304,7 @@ export class WebSocketServer implements AsyncDisposable {
           () => runtime.isClosing,
           (error) => runtime.report(error),
         )
-        runtime.addDefaultRoute('GET', health.path, handler)
+        runtime.httpRoutes.addUnlessTaken('GET', health.path, handler)
       }
       return port
     } catch (error) {

@@ -20,6 +20,7 @@ import { WebSocketServerError } from '../errors.js'
 import type { ExchangeTable } from '../http/exchange.js'
 import { plainResponse } from '../http/response.js'
 import { type BodyLimits, type HttpHandler, HttpRouter, type RouterOwner } from '../http/router.js'
+import type { RouteTable } from '../http/routes.js'
 import { readTarget, type Target } from '../http/target.js'
 import type { ResolvedRoute } from '../options/websocket.js'
 import type { WebSocketHandlers } from '../types/index.js'
@@ -72,20 +73,16 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
     if (handlers.subscription !== undefined) this.subscriptions ??= new TopicCounts()
   }
 
-  addHttpRoute(method: string, path: string, handler: HttpHandler): void {
-    this.#router.routes.add(method, path, handler)
-  }
-
-  /** Adds a route that gives way to one of the user's on the same path. */
-  addDefaultRoute(method: string, path: string, handler: HttpHandler): void {
-    this.#router.routes.addUnlessTaken(method, path, handler)
+  /** The routes of HTTP requests, by method and path. */
+  get httpRoutes(): RouteTable<HttpHandler> {
+    return this.#router.routes
   }
 
   /** Resolves when no socket is open and no request waits. */
   idle(): Promise<void> {
     return new Promise((resolve) => {
       this.#onIdle = resolve
-      this.#checkIdle()
+      this.settled()
     })
   }
 
@@ -97,7 +94,7 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
     }
     this.counters.httpRequests += 1
     if (target === undefined) this.#router.refuseMalformed(exchange, head)
-    else this.#router.request(exchange, head, target, (headOnly) => this.#unroutable(head, target, headOnly))
+    else this.#router.request(exchange, head, target)
   }
 
   body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void {
@@ -161,20 +158,17 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
     this.counters.connectionsClosed += 1
     this.sockets.delete(socket)
     this.#upgrades.ended(socket)
-    this.#checkIdle()
-  }
-
-  settled(): void {
-    this.#checkIdle()
+    this.settled()
   }
 
   /** Where no HTTP route has the path. */
-  #unroutable({ method }: RequestHead, { path }: Target, headOnly: boolean): EngineResponse {
+  unmatched({ method }: RequestHead, { path }: Target): EngineResponse {
+    const headOnly = method === 'HEAD'
     const isEndpoint = (method === 'GET' || headOnly) && this.#upgrades.hasRoute(path)
     return isEndpoint ? upgradeRequired(headOnly) : plainResponse(404, [], headOnly)
   }
 
-  #checkIdle(): void {
+  settled(): void {
     if (this.sockets.size === 0 && this.#router.isIdle && this.#upgrades.isIdle) this.#onIdle?.()
   }
 }

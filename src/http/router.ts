@@ -14,6 +14,8 @@ export type HttpHandler = (request: IncomingRequest) => Awaitable<Response>
 export interface RouterOwner {
   readonly engine: EngineServer | undefined
   readonly exchanges: ExchangeTable
+  /** The response where no HTTP route has the path, whatever the method. */
+  unmatched(head: RequestHead, target: Target): EngineResponse
   /** A handler, or the body of its response, has failed. */
   handlerFailed(error: unknown): void
   /** A request waits no more. */
@@ -50,11 +52,10 @@ export class HttpRouter implements ExchangeOwner {
     return this.#open === 0
   }
 
-  /** `onUnmatched` makes the response where no route has the path. */
-  request(id: ExchangeId, head: RequestHead, target: Target, onUnmatched: (headOnly: boolean) => EngineResponse): void {
+  request(id: ExchangeId, head: RequestHead, target: Target): void {
     const match = this.routes.find(head.method, target.path)
     if ((declaredLength(head) ?? 0) > this.#maxBodySize) this.#refuse(id, head, plainResponse(413, [], head.method === 'HEAD'))
-    else if (match === undefined) this.#refuse(id, head, this.#unroutable(head, target, onUnmatched))
+    else if (match === undefined) this.#refuse(id, head, this.#unroutable(head, target))
     else this.#serve(id, head, target, match)
   }
 
@@ -110,12 +111,12 @@ export class HttpRouter implements ExchangeOwner {
     exchange.settle()
   }
 
-  #unroutable({ method }: RequestHead, { path }: Target, onUnmatched: (headOnly: boolean) => EngineResponse): EngineResponse {
-    const headOnly = method === 'HEAD'
-    const allowed = this.routes.allowed(path)
-    if (allowed.length === 0) return onUnmatched(headOnly)
+  #unroutable(head: RequestHead, target: Target): EngineResponse {
+    const { method } = head
+    const allowed = this.routes.allowed(target.path)
+    if (allowed.length === 0) return this.#owner.unmatched(head, target)
     const allow = ['allow', allowed.join(', ')]
-    return method === 'OPTIONS' ? emptyResponse(204, allow) : plainResponse(405, allow, headOnly)
+    return method === 'OPTIONS' ? emptyResponse(204, allow) : plainResponse(405, allow, method === 'HEAD')
   }
 }
 

@@ -1,5 +1,5 @@
 // What the module exports: the class WebSocketServer, and the calls that concern a connection or the shared
-// channel. src/engine/native/engine.ts is the only caller.
+// channel. src/engine/native/ is the only caller.
 #include <napi.h>
 
 #include "environment.h"
@@ -8,6 +8,7 @@
 
 namespace {
 
+using nws::ConnectionOwner;
 using nws::ConnectionTable;
 using nws::Environment;
 
@@ -50,12 +51,22 @@ void send(const Napi::CallbackInfo &info) {
   }
 }
 
-/// (id): a message in fragments begins.
-void begin_message(const Napi::CallbackInfo &info) {
+/// (id): a call of the connection that needs nothing else.
+template <void (ConnectionOwner::*call)(void *socket)>
+void on_connection(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
-    entry->owner()->begin_message(entry->socket);
+    (entry->owner()->*call)(entry->socket);
   }
+}
+
+/// (id, topic) => boolean; false when the connection is closed.
+template <bool (ConnectionOwner::*call)(void *socket, std::string_view topic)>
+Napi::Value on_topic(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  auto *entry = connection(info, environment);
+  bool result = entry && (entry->owner()->*call)(entry->socket, nws::text(info[1]));
+  return Napi::Boolean::New(info.Env(), result);
 }
 
 /// (id) => boolean
@@ -75,54 +86,6 @@ void send_fragment(const Napi::CallbackInfo &info) {
                            .compress = nws::compress_choice(info[5])};
     entry->owner()->send_fragment(entry->socket, nws::bytes(info[1]), fragment);
   }
-}
-
-/// (id)
-void withdraw_message(const Napi::CallbackInfo &info) {
-  auto environment = Environment::of(info.Env());
-  if (auto *entry = connection(info, environment)) {
-    entry->owner()->withdraw_message(entry->socket);
-  }
-}
-
-/// (id)
-void pause(const Napi::CallbackInfo &info) {
-  auto environment = Environment::of(info.Env());
-  if (auto *entry = connection(info, environment)) {
-    entry->owner()->pause(entry->socket);
-  }
-}
-
-/// (id)
-void resume(const Napi::CallbackInfo &info) {
-  auto environment = Environment::of(info.Env());
-  if (auto *entry = connection(info, environment)) {
-    entry->owner()->resume(entry->socket);
-  }
-}
-
-/// (id, topic) => boolean
-Napi::Value subscribe(const Napi::CallbackInfo &info) {
-  auto environment = Environment::of(info.Env());
-  auto *entry = connection(info, environment);
-  bool done = entry && entry->owner()->subscribe(entry->socket, nws::text(info[1]));
-  return Napi::Boolean::New(info.Env(), done);
-}
-
-/// (id, topic) => boolean
-Napi::Value unsubscribe(const Napi::CallbackInfo &info) {
-  auto environment = Environment::of(info.Env());
-  auto *entry = connection(info, environment);
-  bool done = entry && entry->owner()->unsubscribe(entry->socket, nws::text(info[1]));
-  return Napi::Boolean::New(info.Env(), done);
-}
-
-/// (id, topic) => boolean
-Napi::Value is_subscribed(const Napi::CallbackInfo &info) {
-  auto environment = Environment::of(info.Env());
-  auto *entry = connection(info, environment);
-  bool is = entry && entry->owner()->is_subscribed(entry->socket, nws::text(info[1]));
-  return Napi::Boolean::New(info.Env(), is);
 }
 
 /// (id) => string[]
@@ -146,15 +109,15 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("attach", Napi::Function::New<attach>(env, "attach"));
   exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
   exports.Set("send", Napi::Function::New<send>(env, "send"));
-  exports.Set("beginMessage", Napi::Function::New<begin_message>(env, "beginMessage"));
+  exports.Set("beginMessage", Napi::Function::New<on_connection<&ConnectionOwner::begin_message>>(env, "beginMessage"));
   exports.Set("readyForFragment", Napi::Function::New<ready_for_fragment>(env, "readyForFragment"));
   exports.Set("sendFragment", Napi::Function::New<send_fragment>(env, "sendFragment"));
-  exports.Set("withdrawMessage", Napi::Function::New<withdraw_message>(env, "withdrawMessage"));
-  exports.Set("pause", Napi::Function::New<pause>(env, "pause"));
-  exports.Set("resume", Napi::Function::New<resume>(env, "resume"));
-  exports.Set("subscribe", Napi::Function::New<subscribe>(env, "subscribe"));
-  exports.Set("unsubscribe", Napi::Function::New<unsubscribe>(env, "unsubscribe"));
-  exports.Set("isSubscribed", Napi::Function::New<is_subscribed>(env, "isSubscribed"));
+  exports.Set("withdrawMessage", Napi::Function::New<on_connection<&ConnectionOwner::withdraw_message>>(env, "withdrawMessage"));
+  exports.Set("pause", Napi::Function::New<on_connection<&ConnectionOwner::pause>>(env, "pause"));
+  exports.Set("resume", Napi::Function::New<on_connection<&ConnectionOwner::resume>>(env, "resume"));
+  exports.Set("subscribe", Napi::Function::New<on_topic<&ConnectionOwner::subscribe>>(env, "subscribe"));
+  exports.Set("unsubscribe", Napi::Function::New<on_topic<&ConnectionOwner::unsubscribe>>(env, "unsubscribe"));
+  exports.Set("isSubscribed", Napi::Function::New<on_topic<&ConnectionOwner::is_subscribed>>(env, "isSubscribed"));
   exports.Set("topics", Napi::Function::New<topics>(env, "topics"));
   exports.Set("WebSocketServer", nws::ServerWrap::define(env));
   return exports;

@@ -1,5 +1,6 @@
 // The compression of messages by itself: no sockets, no loop.
 #include "server/websocket/compression.h"
+#include "server/websocket/compressed_publish_cache.h"
 
 #include <random>
 #include <string>

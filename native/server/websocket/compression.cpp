@@ -1,7 +1,6 @@
 #include "server/websocket/compression.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <new>
 
@@ -14,9 +13,8 @@ constexpr std::string_view tail("\x00\x00\xff\xff", 4);
 /// What is sent of an empty block, when its tail is left out (section 7.2.3.6).
 constexpr std::string_view empty_block("\x00", 1);
 
-/// Bytes: of a buffer to begin with, and of one that is kept.
+/// Bytes of a buffer to begin with.
 constexpr std::size_t first_size = 16 * 1024;
-constexpr std::size_t max_kept = 256 * 1024;
 
 /// zlib's default for compressors that take 256 KiB in all; `ws` and µWebSockets share one like it.
 constexpr int shared_memory_level = 8;
@@ -34,25 +32,6 @@ void expect_memory(int result) {
 }
 
 }  // namespace
-
-void ScratchBuffer::grow(std::size_t size, std::size_t used) {
-  if (size <= size_) {
-    return;
-  }
-  auto larger = std::make_unique_for_overwrite<char[]>(size);
-  if (used > 0) {
-    std::memcpy(larger.get(), memory_.get(), used);
-  }
-  memory_ = std::move(larger);
-  size_ = size;
-}
-
-void ScratchBuffer::trim() {
-  if (size_ > max_kept) {
-    memory_.reset();
-    size_ = 0;
-  }
-}
 
 // ---- zlib's streams; raw deflate is asked for by negative window bits (zlib.h) ----
 
@@ -302,29 +281,6 @@ void Compression::restart(CompressedMessage &message) {
   message.inflated = {};
   message.progress = {};
   message.checked_text = 0;
-}
-
-std::optional<std::string_view> CompressedPublishCache::find(std::uint32_t number, int window_bits, std::string_view message) {
-  if (kept_ > max_kept || forms_.size() > max_forms) {
-    clear();
-  }
-  auto [found, added] = forms_.try_emplace(static_cast<std::uint64_t>(number) << 4 | static_cast<unsigned>(window_bits));
-  if (added) {
-    Deflater &deflater = shared_.deflater(window_bits);
-    std::string_view compressed = deflater.deflate(message, true, shared_.deflated);
-    deflater.reset();
-    if (compressed.length() < message.length()) {
-      found->second = compressed;
-      kept_ += compressed.length();
-    }
-    shared_.deflated.trim();
-  }
-  return found->second;
-}
-
-void CompressedPublishCache::clear() {
-  forms_.clear();
-  kept_ = 0;
 }
 
 }  // namespace nws

@@ -14,8 +14,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
+
+#include "server/websocket/scratch_buffer.h"
 
 namespace nws {
 
@@ -58,30 +59,6 @@ constexpr std::size_t max_compressed_length(std::size_t length) { return length 
 
 /// The share of a message that is inflated in one step, whatever it costs.
 constexpr std::size_t no_share_limit = SIZE_MAX;
-
-/// Memory that is used again and again, and not initialised.
-class ScratchBuffer {
- public:
-  ScratchBuffer() = default;
-  /// What was moved from is empty.
-  ScratchBuffer(ScratchBuffer &&other) noexcept : memory_(std::move(other.memory_)), size_(std::exchange(other.size_, 0)) {}
-  ScratchBuffer &operator=(ScratchBuffer &&other) noexcept {
-    memory_ = std::move(other.memory_);
-    size_ = std::exchange(other.size_, 0);
-    return *this;
-  }
-
-  char *data() { return memory_.get(); }
-  std::size_t size() const { return size_; }
-  /// Makes room for so many bytes, and keeps the first `used` ones.
-  void grow(std::size_t size, std::size_t used);
-  /// To be called when the content has been used: gives back the memory that a large message took.
-  void trim();
-
- private:
-  std::unique_ptr<char[]> memory_;
-  std::size_t size_ = 0;
-};
 
 /// A compressor. zlib keeps a pointer to its stream, which therefore stays where it is.
 class Deflater {
@@ -228,28 +205,6 @@ class Compression {
   /// Where windows are kept, from the first message on.
   std::unique_ptr<Deflater> deflater_;
   std::unique_ptr<Inflater> inflater_;
-};
-
-/// Compresses what is published once for everybody who shares a compressor, rather than once for each
-/// subscriber.
-class CompressedPublishCache {
- public:
-  explicit CompressedPublishCache(SharedCompression &shared) : shared_(shared) {}
-
-  /// The message, compressed with this window; none where that would not make it shorter. `message` is the
-  /// same for the same number, until `clear`. Valid until the next call.
-  std::optional<std::string_view> find(std::uint32_t number, int window_bits, std::string_view message);
-  /// The numbers may be used again.
-  void clear();
-
- private:
-  /// Bytes, and their number. A form that was thrown away is made once more when it is needed.
-  static constexpr std::size_t max_kept = 4 * 1024 * 1024;
-  static constexpr std::size_t max_forms = 16 * 1024;
-
-  SharedCompression &shared_;
-  std::unordered_map<std::uint64_t, std::optional<std::string>> forms_;
-  std::size_t kept_ = 0;
 };
 
 }  // namespace nws

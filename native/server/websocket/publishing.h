@@ -10,6 +10,7 @@
 #include "server/counters.h"
 #include "server/uws/upstream.h"
 #include "server/websocket/buffered_amount.h"
+#include "server/websocket/compressed_publish_cache.h"
 #include "server/websocket/connection_table.h"
 #include "server/websocket/frames.h"
 #include "server/websocket/topics.h"

@@ -82,6 +82,37 @@ TEST("many clients that send as much as is read at once are read up to the total
   CHECK(fixture.events.messages_of.size() == count);
 }
 
+TEST("another client is answered before a flood that raises no event, of more clients than are read in a turn") {
+  Fixture fixture;
+  fixture.listen();
+  auto witness = fixture.connect_websocket();
+  std::vector<std::unique_ptr<RawClient>> flood;
+  // Fragments of one message, all of which have nothing in them.
+  std::string fragments = RawClient::frame(2, "", false);
+  for (std::string fragment = RawClient::frame(0, "", false); fragments.size() < 4 * LIBUS_RECV_BUFFER_LENGTH;) {
+    fragments += fragment;
+  }
+  constexpr std::size_t count = 3 * Turns::max_total_read / LIBUS_RECV_BUFFER_LENGTH;
+  for (std::size_t i = 0; i < count; i++) {
+    flood.push_back(fixture.connect_websocket());
+  }
+  for (auto &client : flood) {
+    client->send(fragments);
+  }
+  for (int round = 0; round < 5; round++) {
+    witness->send_frame(1, "me too");
+    int iterations = 0;
+    fixture.wait(
+        [&] {
+          iterations++;
+          return fixture.events.messages == round + 1;
+        },
+        "the message of the other client");
+    // The first time, the clients of the flood newly have input as well.
+    CHECK(round == 0 || iterations <= 3);
+  }
+}
+
 TEST("frames of every length and kind may end a share, in pieces too") {
   Fixture fixture;
   fixture.listen();

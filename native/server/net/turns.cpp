@@ -57,9 +57,9 @@ void Turns::forget(const TurnTaker *taker) {
   std::erase_if(spent_, is_theirs);
 }
 
-bool Turns::may_read() {
+std::size_t Turns::reads_left(std::size_t bytes) {
   begin_pass();
-  return readable_ > 0;
+  return (readable_ + bytes - 1) / bytes;
 }
 
 bool Turns::take_request(RequestShare &share) {

@@ -81,9 +81,11 @@ class Turns {
   /// Before the taker is destroyed.
   void forget(const TurnTaker *taker);
 
-  /// Whether one more socket may be read in this pass.
-  bool may_read();
+  /// How many sockets may be read in this pass, if each gives so many bytes.
+  std::size_t reads_left(std::size_t bytes);
   void spend_read(std::size_t bytes) { readable_ -= bytes < readable_ ? bytes : readable_; }
+  /// Falls, within a pass, with each request, event or inflated byte that is counted.
+  std::size_t work_left() const { return requests_left_ + events_left_ + inflatable_; }
   /// Whether one more request may begin in this pass; counts it.
   bool take_request(RequestShare &share);
   /// Events that a connection may have in this pass; 0 when all connections together have had theirs.

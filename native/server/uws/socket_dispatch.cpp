@@ -24,10 +24,11 @@ us_socket_t *write_ready(us_socket_t *socket) {
   return socket;
 }
 
-void read_ready(us_socket_t *socket) {
+/// Returns how many bytes were read.
+std::size_t read_ready(us_socket_t *socket) {
   us_loop_t *loop = socket->context->loop;
   if (socket->context->is_low_prio(socket) && Turns::current() && !Turns::current()->take_handshake_step()) {
-    return;  // level-triggered: the next iteration finds the socket readable again
+    return 0;  // level-triggered: the next iteration finds the socket readable again
   }
   char *buffer = static_cast<char *>(loop->data.recv_buf) + LIBUS_RECV_BUFFER_PADDING;
   int length = bsd_recv(us_poll_fd(&socket->p), buffer, LIBUS_RECV_BUFFER_LENGTH, 0);
@@ -36,13 +37,16 @@ void read_ready(us_socket_t *socket) {
       Turns::current()->spend_read(static_cast<std::size_t>(length));
     }
     socket->context->on_data(socket, buffer, length);
-  } else if (length == 0 && !us_socket_is_shut_down(0, socket)) {
+    return static_cast<std::size_t>(length);
+  }
+  if (length == 0 && !us_socket_is_shut_down(0, socket)) {
     // The peer's FIN: there is nothing more to read.
     us_poll_change(&socket->p, loop, us_poll_events(&socket->p) & LIBUS_SOCKET_WRITABLE);
     socket->context->on_end(socket);
   } else if (length == 0 || !bsd_would_block()) {
     us_socket_close(0, socket, 0, nullptr);
   }
+  return 0;
 }
 
 /// The peer's FIN, behind input that is not read. It is reported once, until the poll is changed to wait for
@@ -58,21 +62,23 @@ void end_seen(us_socket_t *socket) {
 
 }  // namespace
 
-void dispatch_socket(uv_poll_t *poll, int status, int events) {
+std::size_t dispatch_socket(uv_poll_t *poll, int status, int events) {
   auto *socket = static_cast<us_socket_t *>(poll->data);
   if (status < 0) {
     us_socket_close(0, socket, 0, nullptr);
-    return;
+    return 0;
   }
   if ((events & UV_WRITABLE) && !(socket = write_ready(socket))) {
-    return;
+    return 0;
   }
   // What was written may have let the connection do something, after which its input has to wait.
   if (events & us_poll_events(&socket->p) & UV_READABLE) {
-    read_ready(socket);
-  } else if (events & UV_DISCONNECT) {
+    return read_ready(socket);
+  }
+  if (events & UV_DISCONNECT) {
     end_seen(socket);
   }
+  return 0;
 }
 
 }  // namespace nws

@@ -18,9 +18,12 @@
 
 #include <uv.h>
 
+#include <cstddef>
+
 namespace nws {
 
-/// A libuv poll callback; `poll->data` is µSockets' us_poll_t. Of a connected socket, on its loop's thread.
-void dispatch_socket(uv_poll_t *poll, int status, int events);
+/// The parameters are those of a libuv poll callback; `poll->data` is µSockets' us_poll_t. Of a connected
+/// socket, on its loop's thread. Returns how many bytes were read.
+std::size_t dispatch_socket(uv_poll_t *poll, int status, int events);
 
 }  // namespace nws

@@ -1,13 +1,13 @@
 #include "server/uws/socket_set.h"
 
-#include "server/net/turns.h"
+#include <libusockets.h>
+
 #include "server/uws/socket_dispatch.h"
 
 #ifdef __linux__
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #endif
@@ -53,19 +53,32 @@ SocketSet::~SocketSet() {
   close(descriptor_);
 }
 
+namespace {
+
+/// Bytes of one read, from which on a socket rests where nothing of them was counted.
+constexpr std::size_t much = LIBUS_RECV_BUFFER_LENGTH / 2;
+
+/// Sockets, of which each may be read for as much as the buffer holds in one turn.
+constexpr std::size_t most_at_once = Turns::max_total_read / LIBUS_RECV_BUFFER_LENGTH;
+
+/// What the set keeps of a poll, in memory that libuv has for handles of another kind.
+void *&resting_number(uv_poll_t *poll) { return poll->u.reserved[0]; }
+void *&last_round(uv_poll_t *poll) { return poll->u.reserved[1]; }
+void *as_pointer(std::uint32_t number) { return reinterpret_cast<void *>(static_cast<std::uintptr_t>(number)); }
+
+int wanted(const uv_poll_t *poll) { return static_cast<int>(poll->io_watcher.pevents); }
+/// What the poll waits for at the moment, of these events.
+int interest(uv_poll_t *poll, int events) { return resting_number(poll) ? events & ~UV_READABLE : events; }
+
+}  // namespace
+
 int SocketSet::watch(uv_poll_t *poll, int events) {
-  int before = static_cast<int>(poll->io_watcher.pevents);
+  int before = wanted(poll);
   if (events == before) {
     return 0;
   }
-  epoll_event wanted{};
-  wanted.events =
-      (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u) | (events & UV_DISCONNECT ? EPOLLRDHUP : 0u);
-  wanted.data.ptr = poll;
-  // An error or a hang-up is reported even to who waits for nothing.
-  int operation = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
-  if (epoll_ctl(descriptor_, operation, poll->io_watcher.fd, &wanted) && events != 0) {
-    return -errno;
+  if (int error = poll_for(poll, interest(poll, before), interest(poll, events))) {
+    return error;
   }
   poll->io_watcher.pevents = static_cast<unsigned>(events);
   if (before == 0 && active_++ == 0) {
@@ -76,45 +89,121 @@ int SocketSet::watch(uv_poll_t *poll, int events) {
   return 0;
 }
 
-void SocketSet::dispatch() {
-  // As many as µSockets asks for at once. Those beyond it keep the set readable, and come in the next
-  // iteration.
-  std::array<epoll_event, 1024> ready;
-  int count = epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), 0);
-  auto end = ready.begin() + std::max(count, 0);
-  // The kernel gives sockets that stay ready in the same order each time: those that the last iteration did
-  // not get to are first now.
-  auto is_next = [this](const epoll_event &event) { return event.data.ptr == next_; };
-  if (auto next = next_ ? std::find_if(ready.begin(), end, is_next) : end; next != end) {
-    std::rotate(ready.begin(), next, end);
+void SocketSet::stop(uv_poll_t *poll) {
+  watch(poll, 0);
+  if (resting_number(poll)) {
+    resting_.erase(static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(resting_number(poll))));
+    resting_number(poll) = nullptr;
   }
-  next_ = nullptr;
-  for (auto event = ready.begin(); event != end; ++event) {
-    // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still
-    // there.
-    auto *poll = static_cast<uv_poll_t *>(event->data.ptr);
-    if (Turns *turns = Turns::current(); turns && !turns->may_read()) {
-      next_ = poll;
+}
+
+int SocketSet::poll_for(uv_poll_t *poll, int before, int events) {
+  if (events == before) {
+    return 0;
+  }
+  epoll_event wanted{};
+  wanted.events =
+      (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u) | (events & UV_DISCONNECT ? EPOLLRDHUP : 0u);
+  wanted.data.ptr = poll;
+  // An error or a hang-up is reported even to who waits for nothing.
+  int operation = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+  return epoll_ctl(descriptor_, operation, poll->io_watcher.fd, &wanted) && events != 0 ? -errno : 0;
+}
+
+void SocketSet::rest(uv_poll_t *poll) {
+  int events = wanted(poll);
+  if (poll_for(poll, events, events & ~UV_READABLE)) {
+    return;
+  }
+  std::uint32_t number = ++last_number_ ? last_number_ : ++last_number_;
+  resting_.insert_or_assign(number, poll);
+  resting_number(poll) = as_pointer(number);
+  if (queue_.empty()) {
+    Turns::current()->wait({this, nullptr, 0}, true);
+  }
+  queue_.push_back(number);
+}
+
+void SocketSet::take_turn(void *, std::uint32_t) {
+  // Half of what is read in a turn, so that there is room for sockets that newly have input; and where those
+  // take more, one, for they may come for ever.
+  for (std::size_t left = is_behind_ ? 1 : most_at_once / 2; left > 0 && !queue_.empty();) {
+    auto found = resting_.find(queue_.front());
+    queue_.pop_front();
+    if (found != resting_.end()) {
+      uv_poll_t *poll = found->second;
+      resting_.erase(found);
+      go_on(poll);
+      left--;
+    }
+  }
+  if (!queue_.empty()) {
+    Turns::current()->wait({this, nullptr, 0}, true);
+  }
+}
+
+void SocketSet::go_on(uv_poll_t *poll) {
+  resting_number(poll) = nullptr;
+  int events = wanted(poll);
+  if (int error = poll_for(poll, events & ~UV_READABLE, events)) {
+    dispatch_socket(poll, error, 0);
+  }
+}
+
+void SocketSet::dispatch() {
+  // In all as many as µSockets asks for. Those beyond keep the set readable, and come in the next iteration.
+  constexpr std::size_t most = 1024;
+  std::array<epoll_event, most_at_once> ready;
+  round_++;
+  bool has_come_round = false;
+  for (std::size_t total = 0; total < most && !has_come_round;) {
+    // The kernel puts a socket that stays ready behind all others when it has told of it. So it is asked for
+    // no more than may be read: each of those is dealt with, and the next time the sockets behind them come.
+    std::size_t at_once = Turns::current() ? Turns::current()->reads_left(LIBUS_RECV_BUFFER_LENGTH) : most_at_once;
+    is_behind_ = at_once == 0;
+    if (is_behind_) {
       return;
     }
-    std::uint32_t seen = event->events;
-    int wanted = static_cast<int>(poll->io_watcher.pevents);
-    if (wanted == 0) {
-      continue;
+    int count = epoll_wait(descriptor_, ready.data(), static_cast<int>(at_once), 0);
+    for (int i = 0; i < count; i++) {
+      // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still
+      // there.
+      auto &[seen, data] = ready[static_cast<std::size_t>(i)];
+      auto *poll = static_cast<uv_poll_t *>(data.ptr);
+      if (last_round(poll) == as_pointer(round_)) {
+        has_come_round = true;
+        continue;
+      }
+      last_round(poll) = as_pointer(round_);
+      if (wanted(poll) != 0) {
+        dispatch(poll, seen);
+      }
     }
-    if (seen & EPOLLERR) {
-      // What came before the error can still be read, and then the error is.
-      dispatch_socket(poll, wanted & UV_READABLE ? 0 : UV_EBADF, UV_READABLE);
-      continue;
+    if (count < static_cast<int>(at_once)) {
+      return;
     }
-    int events =
-        (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0) | (seen & EPOLLRDHUP ? UV_DISCONNECT : 0);
-    if (seen == EPOLLHUP) {
-      events = wanted;  // the next read or write fails
-    }
-    if (events & wanted) {
-      dispatch_socket(poll, 0, events & wanted);
-    }
+    total += at_once;
+  }
+}
+
+void SocketSet::dispatch(uv_poll_t *poll, std::uint32_t seen) {
+  if (seen & EPOLLERR) {
+    // What came before the error can still be read, and then the error is.
+    dispatch_socket(poll, wanted(poll) & UV_READABLE ? 0 : UV_EBADF, UV_READABLE);
+    return;
+  }
+  int events = (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0) | (seen & EPOLLRDHUP ? UV_DISCONNECT : 0);
+  if (seen == EPOLLHUP) {
+    events = wanted(poll);  // the next read or write fails
+  }
+  if ((events & wanted(poll)) == 0) {
+    return;
+  }
+  Turns *turns = Turns::current();
+  std::size_t budget = turns ? turns->work_left() : 0;
+  std::size_t read = dispatch_socket(poll, 0, events & wanted(poll));
+  if (read >= much && turns && turns->work_left() == budget && (wanted(poll) & UV_READABLE)) {
+    rest(poll);
   }
 }
 
@@ -124,11 +213,14 @@ struct SocketSet::Handle {};
 std::unique_ptr<SocketSet> SocketSet::create(uv_loop_t *) { return nullptr; }
 SocketSet::~SocketSet() = default;
 int SocketSet::watch(uv_poll_t *, int) { return 0; }
+void SocketSet::stop(uv_poll_t *) {}
+void SocketSet::take_turn(void *, std::uint32_t) {}
 
 #endif
 
 int SocketSet::change(uv_poll_t *poll, int events) {
-  return current() ? current()->watch(poll, events) : uv_poll_start(poll, events, dispatch_socket);
+  auto callback = [](uv_poll_t *ready, int status, int seen) { dispatch_socket(ready, status, seen); };
+  return current() ? current()->watch(poll, events) : uv_poll_start(poll, events, callback);
 }
 
 }  // namespace nws
@@ -152,7 +244,11 @@ int nws_poll_init_socket(uv_loop_t *loop, uv_poll_t *poll, uv_os_sock_t descript
 int nws_poll_start(uv_poll_t *poll, int events, uv_poll_cb) { return nws::SocketSet::change(poll, events); }
 
 int nws_poll_stop(uv_poll_t *poll) {
-  return nws::SocketSet::current() ? nws::SocketSet::current()->watch(poll, 0) : uv_poll_stop(poll);
+  if (!nws::SocketSet::current()) {
+    return uv_poll_stop(poll);
+  }
+  nws::SocketSet::current()->stop(poll);
+  return 0;
 }
 
 /// One of ours needs no callback: for µSockets it is not closing then, and is freed like any memory.

@@ -10,7 +10,12 @@
 
 #include <uv.h>
 
+#include <cstdint>
+#include <deque>
 #include <memory>
+#include <unordered_map>
+
+#include "server/net/turns.h"
 
 namespace nws {
 
@@ -20,7 +25,11 @@ namespace nws {
 /// µSockets is compiled to call the functions at the end of socket_set.cpp instead of libuv's for its polls
 /// (CMakeLists.txt). They behave as libuv's do; where there is no set, because the system has no epoll or no
 /// descriptor to spare, they are libuv's.
-class SocketSet {
+///
+/// A socket that gave much to read, none of which the turn's budgets count (fragments, records of TLS, pieces
+/// of bodies), rests: it stands in a queue, and is not read before its turn. So a socket that newly has input
+/// is read before those have their next shares.
+class SocketSet final : private TurnTaker {
  public:
   /// For the polls that µSockets makes from now on, on this thread; before the first of them. Null where
   /// there is none.
@@ -39,20 +48,33 @@ class SocketSet {
   /// The same, by the set of this thread or by libuv, for a poll that µSockets has started. Unlike
   /// us_poll_change it compares with all that the poll waits for: µSockets does not know UV_DISCONNECT.
   static int change(uv_poll_t *poll, int events);
+  /// The poll waits for nothing any more, and its memory may be freed at the end of the iteration.
+  void stop(uv_poll_t *poll);
 
  private:
   struct Handle;
 
   SocketSet(std::unique_ptr<Handle> handle, int descriptor);
   void dispatch();
+  void dispatch(uv_poll_t *poll, std::uint32_t seen);
+  void rest(uv_poll_t *poll);
+  void take_turn(void *, std::uint32_t) override;
+  void go_on(uv_poll_t *poll);
+  int poll_for(uv_poll_t *poll, int before, int events);
 
   Handle *handle_;  // libuv's, which gives it back to be deleted
   int descriptor_;
   /// Polls that wait for something.
   unsigned active_ = 0;
-  /// The poll that the next iteration begins with, because all had been read that a turn may read (turns.h).
-  /// It may have gone since: it is compared, and nothing else.
-  const void *next_ = nullptr;
+  /// Polls that rest, by numbers that are not used again soon. None of them has been stopped.
+  std::unordered_map<std::uint32_t, uv_poll_t *> resting_;
+  /// Their numbers, and those of polls that were stopped meanwhile, in the order of their turns.
+  std::deque<std::uint32_t> queue_;
+  std::uint32_t last_number_ = 0;
+  /// Counts calls of `dispatch`.
+  std::uint32_t round_ = 0;
+  /// The last of them has left ready sockets for the next one.
+  bool is_behind_ = false;
 };
 
 }  // namespace nws

@@ -1,3 +1,6 @@
+/** Members that come due in one turn: many that were added together leave the loop to others in between. */
+const MAX_AT_ONCE = 256
+
 /**
  * The sockets of one route, each of which comes due the same time after it was added. So the sockets come due
  * in the order in which they were added, and one timer for the first socket is enough, however many there
@@ -41,12 +44,14 @@ export abstract class DueQueue<M> {
   }
 
   #serve(): void {
+    let served = 0
     for (const [member, deadline] of this.#deadlines) {
       const left = deadline - performance.now()
-      if (left > 0) {
-        this.#wait(left)
+      if (left > 0 || served === MAX_AT_ONCE) {
+        this.#wait(Math.max(left, 0))
         return
       }
+      served += 1
       this.#deadlines.delete(member)
       this.due(member)
     }

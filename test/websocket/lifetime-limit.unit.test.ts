@@ -61,12 +61,16 @@ test('with no socket left there is no timer, and with a new socket there is one 
   expect(closed).toEqual(said('second'))
 })
 
-test('one timer serves any number', () => {
+test('one timer serves any number, and no more than 256 in one turn', () => {
   const limit = new LifetimeLimit(60)
   for (let n = 0; n < 1000; n++) limit.add(mortal(String(n)))
   expect(vi.getTimerCount()).toBe(1)
   vi.advanceTimersByTime(60_000)
-  expect(closed.length).toBe(1000)
+  for (const served of [256, 512, 768, 1000]) {
+    expect(closed.length).toBe(served)
+    vi.advanceTimersToNextTimer()
+  }
+  expect(vi.getTimerCount()).toBe(0)
 })
 
 test('who leaves because another is closed is not closed as well', () => {

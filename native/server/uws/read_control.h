@@ -31,8 +31,8 @@ class ReadControl {
     change(ssl, s, UV_DISCONNECT | (writes ? UV_WRITABLE : 0));
     Timeouts::set(ssl, s, 0);
   }
-  /// The socket is not polled at all, until it has its turn: not even its reset is noticed, so that nothing
-  /// that came before is lost by it.
+  /// The socket is not polled at all, until it has its turn: not even its reset is noticed, so that what came
+  /// before is not lost by it. FrameReader looks for a reset itself where the client compresses.
   static void park(bool ssl, void *socket) {
     auto *s = static_cast<us_socket_t *>(socket);
     change(ssl, s, 0);

@@ -87,7 +87,8 @@ std::string_view Inflater::window(ScratchBuffer &out) {
 void Inflater::reset_to(std::string_view window) {
   inflateReset(&stream_);
   if (!window.empty()) {
-    expect_memory(inflateSetDictionary(&stream_, input(window), static_cast<uInt>(window.length())));
+    // Cannot fail: a reset keeps the memory of the window.
+    inflateSetDictionary(&stream_, input(window), static_cast<uInt>(window.length()));
   }
 }
 

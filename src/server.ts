@@ -1,6 +1,9 @@
 /**
- * The server that users see: routes, requests, sockets and the shutdown, above either engine. Long because
- * its methods carry the reference of each.
+ * The server that users see: routes, requests, sockets and the shutdown, above either engine.
+ *
+ * Long because a third of the lines are docstrings, from which docs/api.md is made. The code is in modules as
+ * far as it can stand alone (`listenOn`, `ServerRuntime`, `BackplaneLink`, `toMetrics`); `#bind` and
+ * `#shutDown` would take the private state with them: each sets what the methods around it ask.
  */
 import { once } from 'node:events'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'

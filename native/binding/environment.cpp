@@ -1,5 +1,6 @@
-// Long because one idea is in it: the loop, the memory shared with JavaScript and both directions of the
-// shared channel have one owner, and the order in which they are used is what the rest relies on.
+// Long because the loop, the memory shared with JavaScript and both directions of the shared channel have one
+// owner: `flush` alternates between the directions, and all other code relies on that order. The part without
+// that order, carrying out the outbox's commands, is split off (outbox.cpp).
 #include "environment.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Long because all that depends on whether a server speaks TLS is one template, which must be defined where
-// it is instantiated.
+// All that depends on whether a server speaks TLS is one template, which must be defined where it is
+// instantiated.
 
 #include "server/websocket_server.h"
 

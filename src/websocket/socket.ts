@@ -3,8 +3,10 @@
  * `ConnectionEvents`. The paths from a message to its handler and from `send` to the engine run for every
  * message, and allocate nothing.
  *
- * Long because each of the calls and events is here, in a few lines each: what they have to do is in the
- * modules below.
+ * Long because each of the calls and events is here, in a few lines each, on the few private fields of one
+ * object. What they do was split off where it has state of its own: `InboundQueue`, `DrainWaiters`,
+ * `SendStreams`, `TopicCounts`. To split the calls from the events would take a second object for each
+ * connection, or make the fields public.
  */
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'

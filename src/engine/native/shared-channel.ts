@@ -2,8 +2,9 @@
  * What passes in batches between JavaScript and C++: events in the inbox, commands in the outbox
  * (`channel-layout.ts`).
  *
- * Long because reading and writing share the accounts and one loop, and a call across modules would cost on
- * every message.
+ * Long because a reader of the inbox and a writer of the outbox would share more than they divide. A Ping
+ * that is read becomes a Pong that is written, and both use the accounts, the control words, the connections
+ * and the addon. What both call is split off: layout (`channel-layout.ts`) and bytes (`channel-memory.ts`).
  */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../../util/bytes.js'

@@ -1,7 +1,9 @@
 /**
  * One WebSocket connection of the portable engine: `ws` with the contract's accounting of bytes and silence.
  *
- * Long because whatever is sent, and whatever waits, is measured by one account.
+ * Long because sending, fragments, the closing handshake and the idle timeout ask or change one account
+ * (`#taken`, `#flushed`, and the drains that are owed). Frames, fragments, input and the measure of silence
+ * are split off; the rest would call back into the account from each part.
  */
 
 import { Buffer, constants } from 'node:buffer'

@@ -1,10 +1,7 @@
 /**
-/**
  * The engine that runs everywhere: the `ws` package on `node:http`, behind a listener of its own. Beside
- * serving where no addon can be built, it says in plain code what the contract means.
- *
- * Long because the contract has many methods, most of which are a line here: what they do is in the modules
- * beside it.
+ * serving where no addon can be built, it says in plain code what the contract means. Most of the contract's
+ * many methods are a line here: the modules beside this file do the work.
  */
 import { Buffer } from 'node:buffer'
 import { WebSocketServer as WsServer } from 'ws'

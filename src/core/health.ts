@@ -15,11 +15,11 @@ export function healthHandler(
   report: (error: unknown) => void,
 ): () => Promise<Response> {
   return async () => {
-    if (isClosing()) return answer('closing')
+    if (isClosing()) return healthResponse('closing')
     const isHealthy = check === undefined || (await passes(check, report))
     // The server may have begun to close while the check ran.
-    if (isClosing()) return answer('closing')
-    return answer(isHealthy ? 'healthy' : 'unhealthy')
+    if (isClosing()) return healthResponse('closing')
+    return healthResponse(isHealthy ? 'healthy' : 'unhealthy')
   }
 }
 
@@ -34,7 +34,7 @@ async function passes(check: () => Awaitable<boolean>, report: (error: unknown) 
   }
 }
 
-function answer(state: State): Response {
+function healthResponse(state: State): Response {
   const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
   return new Response(JSON.stringify({ status: state }), { status: state === 'healthy' ? 200 : 503, headers })
 }

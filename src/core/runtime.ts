@@ -141,7 +141,7 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
   }
 
   /**
-   * Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when nobody
+   * Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when no socket
    * here subscribes.
    */
   publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean {

@@ -56,8 +56,8 @@ export interface EngineTls {
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
   readonly requestCert: boolean
   /**
-   * With `requestCert`: nobody without a valid certificate gets as far as a request, with a resumed session
-   * neither.
+   * With `requestCert`: a client without a valid certificate gets no response to any request, also with a
+   * resumed session.
    */
   readonly rejectUnauthorized: boolean
   /**
@@ -128,7 +128,7 @@ export interface EngineRoute {
 }
 
 export interface EngineServerOptions {
-  /** One entry for each certificate; the first serves whoever names none of the others. */
+  /** One entry for each certificate; the first also serves clients that name none of the others. */
   readonly tls: readonly EngineTls[] | undefined
   /** A PROXY header, version 2, is required first on every connection; who sends none is cut. */
   readonly proxyProtocol: boolean

@@ -24,10 +24,10 @@ export function resolveAllowedOrigins(given: ServerOptions['allowedOrigins'], re
   if (typeof given === 'function') {
     return (origin) => {
       // Called as a method, so that it may use `this`.
-      const answer: unknown = given.call(receiver, origin)
+      const isAllowed: unknown = given.call(receiver, origin)
       // A promise would count as true, and allow every origin.
-      if (typeof answer !== 'boolean') throw new TypeError(`allowedOrigins must return true or false, got ${typeof answer}`)
-      return answer
+      if (typeof isAllowed !== 'boolean') throw new TypeError(`allowedOrigins must return true or false, got ${typeof isAllowed}`)
+      return isAllowed
     }
   }
   if (!Array.isArray(given)) throw new OptionError('allowedOrigins', given, 'an array of origins or a function')

@@ -155,9 +155,9 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     const payload = toPayload(data)
     if (compress !== undefined) checkBoolean('compress', compress)
     if (this.#readyState !== OPEN) return SendStatus.DROPPED
-    const answer = this.#home.connections.send(this.#connection, payload, compress)
-    if (answer === SendStatus.DROPPED) this.#refused(payload)
-    return answer
+    const status = this.#home.connections.send(this.#connection, payload, compress)
+    if (status === SendStatus.DROPPED) this.#refused(payload)
+    return status
   }
 
   async sendStream(source: AsyncIterable<Data>, options: SendStreamOptions = {}): Promise<void> {

@@ -65,7 +65,7 @@ interface Route {
 interface UpgradeCandidate {
   readonly route: Route
   readonly remoteAddress: string
-  /** Whose places it takes; undefined where that is nobody's business. */
+  /** The address group whose places count; undefined where addresses are not limited. */
   readonly group: string | undefined
   /** Where the route's handler has its say. */
   readonly request: IncomingUpgrade | undefined
@@ -127,8 +127,8 @@ export class Upgrades implements ExchangeOwner {
 
   /** `target` is undefined where the request has none, or no Host. */
   request(id: ExchangeId, head: RequestHead, target: Target | undefined): void {
-    // Nobody is going to read the body; and a client without a proper target is not to be trusted with
-    // another request.
+    // No handler is going to read the body, and a client that sends a malformed target gets no further
+    // request.
     const wanted = head.hasBody || target === undefined ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
     if (!('route' in wanted)) this.#refuse(id, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
     else if (wanted.request === undefined) this.#accept(id, wanted, PLAIN_ACCEPTANCE)
@@ -269,8 +269,8 @@ export class Upgrades implements ExchangeOwner {
   }
 }
 
-/** Nobody will read it: whatever feeds its body may stop. */
+/** Tells the source of a Response that is not going to be sent to stop. */
 function discard({ body }: Response): void {
-  // Its body may be in use elsewhere; then it is not ours to end.
+  // A reader of the user's may have locked the body: then only that reader may cancel it.
   body?.cancel().catch(() => {})
 }

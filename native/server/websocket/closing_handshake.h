@@ -57,7 +57,7 @@ void cut(WebSocket<SSL> *ws) {
 }
 
 /// Whether the connection lives: its socket is open, and its end was not reported. If not, it has no
-/// SocketData any more. Whoever holds a socket inside of a callback asks this; whoever holds an id,
+/// SocketData any more. Code that holds a socket inside of a callback asks this; code that holds an id asks
 /// ConnectionTable::find.
 template <bool SSL>
 bool is_alive(WebSocket<SSL> *ws) {

@@ -55,9 +55,9 @@ struct Route {
   FrameTurn *turn;
 };
 
-/// How far a connection's end has come. From `open` it goes to `peer_closed` or to `closing`, whoever is
-/// first, and from each of them to `finishing`, unless nothing waits to be written: then the end comes at
-/// once.
+/// How far a connection's end has come. From `open` it goes to `peer_closed` or to `closing`, by which side
+/// closes first, and from each of them to `finishing`, unless nothing waits to be written: then the end comes
+/// at once.
 enum class CloseState : std::uint8_t {
   open,
   /// The peer has sent a Close frame or made an error: nothing more is delivered. What answers earlier

@@ -143,12 +143,12 @@ export class PortableConnection {
     const length = sizeOf(data)
     const size = length || MIN_SIZE
     const message = { data, size, compress: choice }
-    const answer = this.#take(size, () => (this.#fragments === undefined ? this.#give(message) : this.#fragments.hold(message)))
-    if (answer !== 0) {
+    const status = this.#take(size, () => (this.#fragments === undefined ? this.#give(message) : this.#fragments.hold(message)))
+    if (status !== 0) {
       this.#traffic.messagesSent += 1
       this.#traffic.bytesSent += length
     }
-    return answer
+    return status
   }
 
   beginMessage(): void {

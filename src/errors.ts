@@ -6,7 +6,7 @@
 /** What each code means. The keys are the codes of every error; a ListenError has the system's own code. */
 export const ERROR_CODES = {
   ERR_OPTION: 'An option or argument has the wrong type or is out of range; the message names it, its value and the range.',
-  ERR_LISTENING: 'The call must come before `listen`, or `listen` was called a second time.',
+  ERR_LISTENING: 'The call must come before the first `listen`, or the server listens already.',
   ERR_CLOSED: 'The server, or the socket that something was waited for on, is closed or closing.',
   ERR_ATTACHED: 'Another adapter takes the messages of this socket.',
   ERR_LISTEN: 'The address could not be listened on, for a reason without a more precise code.',

@@ -61,8 +61,10 @@ export class WebSocketServer implements AsyncDisposable {
    */
   #tls: readonly TlsOptions[] | undefined
   #engineTls: readonly EngineTls[] | undefined
-  /** True from the call of `listen` on, unless that call fails. */
-  #isListening = false
+  /**
+   * Names the call of `listen` that holds: from that call on, until it fails or `stopListening` is called.
+   */
+  #listening: symbol | undefined
   #keepsProcessAlive = true
   #closing: Promise<void> | undefined
   /** What the engine had counted when the server disposed of it. */
@@ -113,7 +115,8 @@ export class WebSocketServer implements AsyncDisposable {
    * segment for all that follows. Literal segments may be written as they are read (`/café`) or
    * percent-encoded. Of several paths that match, a literal segment is preferred to a `:name`, and a `:name`
    * to `*`. TypeScript takes the type of `data` (`T`) from the result of `upgrade`, when `upgrade` is the
-   * first of the handlers. Throws OptionError; after `listen` ERR_LISTENING, after `close` ClosedError.
+   * first of the handlers. Throws OptionError; after the first `listen` ERR_LISTENING, after `close`
+   * ClosedError.
    */
   ws<T = undefined, P extends string = string>(path: P, handlers: WebSocketHandlers<T, P>): this {
     this.#checkRoute(path)
@@ -157,8 +160,9 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which `listen` may
-   * be called again; with ERR_LISTENING when `listen` was called before; with ClosedError when `close` was
-   * called.
+   * be called again; with ERR_LISTENING while the server listens; with ClosedError when `close` was called,
+   * or `stopListening` meanwhile. After `stopListening`, `listen` may be called again, with the same options
+   * or others: routes, topics, counters and TLS material stay.
    */
   listen(options?: TcpListenOptions): Promise<TcpListenResult>
   /** As above, on a unix socket. */
@@ -168,15 +172,26 @@ export class WebSocketServer implements AsyncDisposable {
   async listen(options: ListenOptions = {}): Promise<ListenResult> {
     const where = resolveListenOptions(options)
     this.#checkNotListening()
-    this.#isListening = true
+    const attempt = Symbol('listen')
+    this.#listening = attempt
     try {
-      if (this.#tls !== undefined) this.#engineTls = readTls(this.#tls)
+      if (this.#tls !== undefined && this.#runtime.engine === undefined) this.#engineTls = readTls(this.#tls)
       await this.#runtime.backplane?.start()
-      return await listenOn(where, (address) => this.#bind(address))
+      return await listenOn(where, (address) => this.#bind(address, attempt))
     } catch (error) {
-      this.#isListening = false
+      if (this.#listening === attempt) this.#listening = undefined
       throw error
     }
+  }
+
+  /**
+   * Stops accepting connections, and closes none: open sockets go on, and HTTP connections end with their
+   * next response. The port, or unix socket, is free when this returns, and `listen` may be called again.
+   * Does nothing while the server does not listen.
+   */
+  stopListening(): void {
+    this.#listening = undefined
+    this.#runtime.engine?.stopListening()
   }
 
   /**
@@ -278,17 +293,21 @@ export class WebSocketServer implements AsyncDisposable {
 
   #checkRoute(path: string): void {
     this.#checkNotListening()
+    // An engine's routes are fixed when its server is made.
+    if (this.#runtime.engine !== undefined) throw new WebSocketServerError('ERR_LISTENING', 'the server has listened already')
     checkPath('path', path)
   }
 
   #checkNotListening(): void {
     if (this.#closing) throw new ClosedError()
-    if (this.#isListening) throw new WebSocketServerError('ERR_LISTENING', 'the server listens already')
+    if (this.#listening !== undefined) throw new WebSocketServerError('ERR_LISTENING', 'the server listens already')
   }
 
-  /** Gives the port. Each attempt makes a new EngineServer. */
-  async #bind(address: ListenAddress): Promise<number> {
+  /** Gives the port. */
+  async #bind(address: ListenAddress, attempt: symbol): Promise<number> {
     if (this.#closing) throw new ClosedError()
+    if (this.#listening !== attempt) throw new ClosedError('stopListening was called')
+    if (this.#runtime.engine !== undefined) return await this.#runtime.engine.listen(address)
     const { proxyProtocol, requestTimeout } = this.#options
     const server = this.#engine.engine.createServer(
       { tls: this.#engineTls, proxyProtocol, requestTimeout, routes: this.#runtime.routes },
@@ -311,8 +330,11 @@ export class WebSocketServer implements AsyncDisposable {
       }
       return port
     } catch (error) {
-      this.#runtime.engine = undefined
-      server.dispose()
+      // Unless stopListening ended this attempt, and another one has begun with the same engine.
+      if (this.#listening === attempt || this.#listening === undefined) {
+        this.#runtime.engine = undefined
+        server.dispose()
+      }
       throw error
     }
   }

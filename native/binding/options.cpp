@@ -63,12 +63,15 @@ std::vector<TlsOptions> tls_entries(Napi::Value given) {
   return entries;
 }
 
+ListenAddress listen_address(const Napi::Object &given) {
+  return {.unix_path = text(given.Get("unix")),
+          .host = text(given.Get("host")),
+          .port = static_cast<std::uint16_t>(number(given.Get("port"))),
+          .reuse_port = boolean(given.Get("reusePort"))};
+}
+
 ServerOptions server_options(const Napi::Object &given) {
   ServerOptions options;
-  options.address = {.unix_path = text(given.Get("unix")),
-                     .host = text(given.Get("host")),
-                     .port = static_cast<std::uint16_t>(number(given.Get("port"))),
-                     .reuse_port = boolean(given.Get("reusePort"))};
   options.tls = tls_entries(given.Get("tls"));
   options.proxy_protocol = boolean(given.Get("proxyProtocol"));
   options.request_timeout = std::chrono::seconds(number(given.Get("requestTimeout")));

@@ -10,7 +10,9 @@
 
 namespace nws {
 
-/// Of ListenAddress & EngineServerOptions.
+/// Of ListenAddress.
+ListenAddress listen_address(const Napi::Object &given);
+/// Of EngineServerOptions.
 ServerOptions server_options(const Napi::Object &given);
 /// Of an array of EngineTls; nothing else gives any.
 std::vector<TlsOptions> tls_entries(Napi::Value given);

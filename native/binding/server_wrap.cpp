@@ -81,9 +81,7 @@ ServerWrap::ServerWrap(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Server
   auto environment = Environment::of(info.Env());
   if (!environment || !environment->attached() || !info[0].IsNumber() || !info[1].IsObject() ||
       !info[1].As<Napi::Object>().Get("routes").IsArray()) {
-    refuse(info.Env(),
-           "new WebSocketServer(number, { host, port, reusePort } or { unix } with { tls, proxyProtocol, requestTimeout, routes "
-           "}), after attach");
+    refuse(info.Env(), "new WebSocketServer(number, { tls, proxyProtocol, requestTimeout, routes }), after attach");
     return;
   }
   number_ = number(info[0]);
@@ -113,7 +111,8 @@ HostedServer *ServerWrap::hosted() const {
 
 Napi::Value ServerWrap::listen(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
-  ListenResult result = server ? server->server->listen() : ListenResult{.error = EINVAL};
+  ListenResult result = server && info[0].IsObject() ? server->server->listen(listen_address(info[0].As<Napi::Object>()))
+                                                     : ListenResult{.error = EINVAL};
   if (!result) {
     Napi::Error error = Napi::Error::New(info.Env(), uv_strerror(-result.error));
     error.Set("code", Napi::String::New(info.Env(), uv_err_name(-result.error)));

@@ -58,6 +58,8 @@ class ServerOf final : public WebSocketServer {
     app_.adoptSocket(descriptor);
   }
 
+  void started_listening() override { exchanges_.start_listening(); }
+
   void stop_listening() override {
     listener_.reset();
     exchanges_.stop_listening();
@@ -120,12 +122,17 @@ std::unique_ptr<WebSocketServer> WebSocketServer::create(EventLoop &loop, Connec
 }
 
 WebSocketServer::WebSocketServer(EventLoop &loop, const ServerOptions &options, ServerEvents &events)
-    : loop_(loop), address_(options.address) {
+    : loop_(loop), events_(events) {
   if (options.proxy_protocol) {
     proxies_ = std::make_unique<ProxyStage>(loop.uv(),
                                             [this](int descriptor, std::string_view address) { adopt(descriptor, {}, address); });
   }
-  listener_ = std::make_unique<Listener>(Listener::Callbacks{
+}
+
+WebSocketServer::~WebSocketServer() = default;
+
+std::unique_ptr<Listener> WebSocketServer::make_listener() {
+  return std::make_unique<Listener>(Listener::Callbacks{
       .accepted =
           [this](int descriptor, std::string_view remote_address) {
             counters_.tcp_connections++;
@@ -135,17 +142,21 @@ WebSocketServer::WebSocketServer(EventLoop &loop, const ServerOptions &options, 
               adopt(descriptor, remote_address, {});
             }
           },
-      .exhausted = [&events] { events.on_descriptors_exhausted(); },
+      .exhausted = [this] { events_.on_descriptors_exhausted(); },
   });
 }
 
-WebSocketServer::~WebSocketServer() = default;
-
-ListenResult WebSocketServer::listen() {
-  if (tls_failure_ || !listener_) {
+ListenResult WebSocketServer::listen(const ListenAddress &address) {
+  if (tls_failure_ || listener_) {
     return {.error = EINVAL};
   }
-  return listener_->open(loop_.uv(), address_);
+  auto listener = make_listener();
+  ListenResult result = listener->open(loop_.uv(), address);
+  if (result) {
+    listener_ = std::move(listener);
+    started_listening();
+  }
+  return result;
 }
 
 std::optional<TlsFailure> WebSocketServer::reload_tls(const std::vector<TlsOptions> &entries) {

@@ -38,7 +38,6 @@ struct RequestHead {
 };
 
 struct ServerOptions {
-  ListenAddress address;
   /// Empty: plain text. The first is the default.
   std::vector<TlsOptions> tls;
   /// Require a PROXY header on every connection; see ProxyStage.
@@ -110,9 +109,9 @@ class WebSocketServer {
   /// Why the key and certificate cannot be used; the server is then good for nothing.
   const std::optional<TlsFailure> &tls_failure() const { return tls_failure_; }
 
-  /// At most once.
-  ListenResult listen();
-  /// Idempotent.
+  /// May be called again after a failure, and after stop_listening().
+  ListenResult listen(const ListenAddress &address);
+  /// Connections that are open go on. Idempotent.
   virtual void stop_listening() = 0;
   /// New connections get these certificates. Nothing when they do; after a failure nothing has changed.
   std::optional<TlsFailure> reload_tls(const std::vector<TlsOptions> &entries);
@@ -132,10 +131,13 @@ class WebSocketServer {
  protected:
   WebSocketServer(EventLoop &loop, const ServerOptions &options, ServerEvents &events);
 
+  /// From now on connections are accepted.
+  virtual void started_listening() = 0;
   /// A connection was accepted. `remote_address`: the bytes of the peer's, where they are known.
   virtual void adopt(int descriptor, std::string_view remote_address, std::string_view proxied_address) = 0;
 
   Counters counters_;
+  /// Null while the server does not listen.
   std::unique_ptr<Listener> listener_;
   /// Null where no PROXY header is required, and after stop().
   std::unique_ptr<ProxyStage> proxies_;
@@ -146,8 +148,10 @@ class WebSocketServer {
   Topics *topics_ = nullptr;
 
  private:
+  std::unique_ptr<Listener> make_listener();
+
   EventLoop &loop_;
-  ListenAddress address_;
+  ServerEvents &events_;
 };
 
 }  // namespace nws

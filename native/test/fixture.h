@@ -166,7 +166,6 @@ class Fixture {
 
   static nws::ServerOptions plain(nws::RouteOptions route = limits()) {
     nws::ServerOptions options;
-    options.address.host = "127.0.0.1";
     options.routes.push_back(route);
     return options;
   }
@@ -178,8 +177,9 @@ class Fixture {
     return options;
   }
 
+  static nws::ListenAddress any_port() { return {.unix_path = {}, .host = "127.0.0.1", .port = 0, .reuse_port = false}; }
   int listen() {
-    nws::ListenResult result = server->listen();
+    nws::ListenResult result = server->listen(any_port());
     CHECK(result);
     return port = result.port;
   }

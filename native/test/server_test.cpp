@@ -17,18 +17,32 @@ using test::RawClient;
 TEST("a taken port is reported as such, and the server may be destroyed") {
   Fixture first;
   first.listen();
-  nws::ServerOptions options = Fixture::plain();
-  options.address.port = static_cast<std::uint16_t>(first.port);
-  auto second = nws::WebSocketServer::create(*first.event_loop, first.table, options, first.events);
-  CHECK(second->listen().error == EADDRINUSE);
+  auto second = nws::WebSocketServer::create(*first.event_loop, first.table, Fixture::plain(), first.events);
+  nws::ListenAddress taken = Fixture::any_port();
+  taken.port = static_cast<std::uint16_t>(first.port);
+  CHECK(second->listen(taken).error == EADDRINUSE);
+}
+
+TEST("a server that has stopped listening can listen again, and its connections go on") {
+  Fixture fixture;
+  fixture.listen();
+  auto before = fixture.connect_websocket();
+  CHECK(!fixture.server->listen(Fixture::any_port()));
+  fixture.server->stop_listening();
+  fixture.listen();
+  auto after = fixture.connect_websocket();
+  before->send_frame(0x81, "before");
+  fixture.wait([&] { return fixture.events.messages == 1; }, "a message on the connection from before");
+  after->send_frame(0x81, "after");
+  fixture.wait([&] { return fixture.events.messages == 2; }, "a message on the connection from after");
 }
 
 TEST("addresses that cannot be listened on are reported with their errno") {
   for (auto [host, error] : {std::pair{"192.0.2.1", EADDRNOTAVAIL}, std::pair{"no address", EINVAL}}) {
-    nws::ServerOptions options = Fixture::plain();
-    options.address.host = host;
-    Fixture fixture(options);
-    CHECK(fixture.server->listen().error == error);
+    Fixture fixture;
+    nws::ListenAddress address = Fixture::any_port();
+    address.host = host;
+    CHECK(fixture.server->listen(address).error == error);
   }
 }
 
@@ -40,7 +54,7 @@ TEST("bad TLS material is told apart") {
     Fixture fixture(options);
     auto failure = fixture.server->tls_failure();
     CHECK(failure);
-    CHECK(!fixture.server->listen());
+    CHECK(!fixture.server->listen(Fixture::any_port()));
     return *failure;
   };
   nws::TlsOptions good = Fixture::tls().tls[0];

@@ -224,7 +224,7 @@ export interface ResponseHead {
   readonly statusText: string
   /**
    * name, value, name, value … without Content-Length, Transfer-Encoding and Connection, which the engine
-   * writes (`Connection: close` once it has stopped listening). It writes a Date unless there is one among
+   * writes (`Connection: close` while it does not listen). It writes a Date unless there is one among
    * them.
    */
   readonly headers: readonly string[]
@@ -407,11 +407,14 @@ export interface EngineServer {
   readonly connections: EngineConnections
   /**
    * Binds and listens. The promise gives the port in use (0 for a unix socket), or rejects: with a
-   * ListenError, or with a ClosedError when `stopListening` or `dispose` came first. At most one call;
-   * another attempt takes another server.
+   * ListenError, or with a ClosedError when `stopListening` or `dispose` came meanwhile. May be called again
+   * after `stopListening`, and after a failure; not after `dispose`.
    */
   listen(address: ListenAddress): Promise<number>
-  /** Stops accepting connections; those that are open go on. Idempotent. */
+  /**
+   * Stops accepting connections. Those that are open go on; until the next `listen`, an HTTP connection ends
+   * with its next response. Idempotent.
+   */
   stopListening(): void
   /**
    * Serves new connections with these entries in place of those before; no session of before is resumed. Only

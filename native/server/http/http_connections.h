@@ -31,6 +31,7 @@ class HttpConnections final : public ExchangeOwner {
 
   HttpReceiver<SSL> &reading() { return reading_; }
 
+  void start_listening() { is_listening_ = true; }
   /// From now on no connection waits for another request: each ends with its response.
   void stop_listening() { is_listening_ = false; }
 

@@ -33,7 +33,7 @@ export const ENGINE = Symbol.for('native-websocket-server.engine')
 export interface AddonServer
   extends Pick<EngineHttp, 'write' | 'endResponse' | 'abort' | 'pauseBody' | 'resumeBody' | 'isFlushed'>,
     Pick<EngineServer, 'stopListening' | 'reloadTls' | 'subscribers' | 'counters' | 'dispose'> {
-  listen(): number
+  listen(address: ListenAddress): number
   ref(keepAlive: boolean): void
   respond(
     exchange: ExchangeId,
@@ -75,7 +75,7 @@ type ConnectionCalls = Pick<
 >
 
 export interface Addon extends ChannelAddon, ConnectionCalls {
-  WebSocketServer: new (number: number, options: ListenAddress & EngineServerOptions) => AddonServer
+  WebSocketServer: new (number: number, options: EngineServerOptions) => AddonServer
   sendFragment(id: ConnectionId, data: Uint8Array, isBinary: boolean, isFirst: boolean, isLast: boolean, compress: number): void
   [ENGINE]?: Engine
 }

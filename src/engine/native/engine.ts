@@ -61,12 +61,13 @@ class NativeServer implements EngineServer, EngineHttp, ServerRecords {
   readonly #number: number
   #options: EngineServerOptions
   readonly events: ServerEvents
-  /** From `listen` to `dispose`. */
+  /** From the first `listen` to `dispose`. */
   #addonServer: AddonServer | undefined
   #keepAlive = true
   /** What C++ had counted when the server was disposed of. */
   #lastCounters: EngineCounters = NO_COUNTERS
-  #stopped = false
+  #isListening = false
+  #isDisposed = false
 
   constructor(engine: NativeEngine, number: number, options: EngineServerOptions, events: ServerEvents) {
     this.#engine = engine
@@ -77,27 +78,21 @@ class NativeServer implements EngineServer, EngineHttp, ServerRecords {
   }
 
   async listen(address: ListenAddress): Promise<number> {
-    if (this.#stopped) throw new ClosedError()
-    if (this.#addonServer !== undefined) throw new ListenError('ERR_LISTENING', address)
-    const { addon, servers } = this.#engine
-    const server = translateTlsFailure(
-      this.#options.tls,
-      () => new addon.WebSocketServer(this.#number, { ...address, ...this.#options }),
-    )
-    servers.set(this.#number, this)
+    if (this.#isDisposed) throw new ClosedError()
+    if (this.#isListening) throw new ListenError('ERR_LISTENING', address)
+    this.#addonServer ??= this.#makeAddonServer()
     try {
-      const port = server.listen()
-      if (!this.#keepAlive) server.ref(false)
-      this.#addonServer = server
+      const port = this.#addonServer.listen(address)
+      if (!this.#keepAlive) this.#addonServer.ref(false)
+      this.#isListening = true
       return port
     } catch (error) {
-      server.dispose()
       throw ListenError.fromSystemCode(codeOf(error), address, error)
     }
   }
 
   stopListening(): void {
-    this.#stopped = true
+    this.#isListening = false
     this.#addonServer?.stopListening()
   }
 
@@ -174,12 +169,19 @@ class NativeServer implements EngineServer, EngineHttp, ServerRecords {
   }
 
   dispose(): void {
-    this.#stopped = true
+    this.#isDisposed = true
     const server = this.#addonServer
     if (server === undefined) return
     this.#lastCounters = server.counters()
     this.#addonServer = undefined
     server.dispose()
+  }
+
+  #makeAddonServer(): AddonServer {
+    const { addon, servers } = this.#engine
+    const server = translateTlsFailure(this.#options.tls, () => new addon.WebSocketServer(this.#number, this.#options))
+    servers.set(this.#number, this)
+    return server
   }
 
   /** The shared channel calls this: the last record of this server has come. */

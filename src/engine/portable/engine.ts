@@ -5,7 +5,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { WebSocketServer as WsServer } from 'ws'
-import { ClosedError } from '../../errors.js'
+import { ClosedError, ListenError } from '../../errors.js'
 import {
   type CompressionAgreement,
   type ConnectionEvents,
@@ -53,7 +53,7 @@ class PortableServer implements EngineServer {
   readonly #acceptors: readonly WsServer[]
   readonly #traffic: Traffic = { ...NO_COUNTERS }
   #lastId = 0
-  #isStopped = false
+  #isDisposed = false
   #isOutOfDescriptors = false
   #sweeper: NodeJS.Timeout | undefined
 
@@ -69,15 +69,15 @@ class PortableServer implements EngineServer {
   }
 
   async listen(address: ListenAddress): Promise<number> {
-    if (this.#isStopped) throw new ClosedError()
+    if (this.#isDisposed) throw new ClosedError()
+    if (this.#listener.isListening) throw new ListenError('ERR_LISTENING', address)
     const port = await this.#listener.listen(address, (error) => this.#noteDescriptors(!isShortage(error)))
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+    this.http.isStopped = false
+    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
     return port
   }
 
   stopListening(): void {
-    if (this.#isStopped) return
-    this.#isStopped = true
     this.http.isStopped = true
     this.#listener.stop()
   }
@@ -150,6 +150,7 @@ class PortableServer implements EngineServer {
   }
 
   dispose(): void {
+    this.#isDisposed = true
     this.stopListening()
     clearInterval(this.#sweeper)
     this.http.close()

@@ -18,7 +18,10 @@ import { PortableTls, transportOf } from './tls.js'
 export type OnReady = (stream: NetSocket, proxiedAddress: string) => void
 
 export class PortableListener {
-  readonly #server: NetServer
+  /** Undefined while the engine does not listen. */
+  #server: NetServer | undefined
+  readonly #allowHalfOpen: boolean
+  #keepsProcessAlive = true
   readonly #onReady: OnReady
   readonly #readsProxyHeader: boolean
   readonly #streams = new Set<NetSocket>()
@@ -34,21 +37,31 @@ export class PortableListener {
     this.#readsProxyHeader = proxyProtocol
     if (tls !== undefined) this.reloadTls(tls)
     // As Node's own HTTP and HTTPS servers do: an HTTP client may half-close; TLS has no half-closed state.
-    this.#server = createServer({ allowHalfOpen: tls === undefined, noDelay: true }, (socket) => this.#accept(socket))
+    this.#allowHalfOpen = tls === undefined
   }
 
   reloadTls(entries: readonly EngineTls[]): void {
     this.#tls = new PortableTls(entries, (stream) => this.#secured(stream))
   }
 
-  /** From then on, `onError` gets the errors of accepting. */
+  /** From then on, `onError` gets the errors of accepting. Not while it listens. */
   listen(address: ListenAddress, onError: (error: NodeJS.ErrnoException) => void): Promise<number> {
-    const server = this.#server
+    const server = createServer({ allowHalfOpen: this.#allowHalfOpen, noDelay: true }, (socket) => this.#accept(socket))
+    if (!this.#keepsProcessAlive) server.unref()
+    this.#server = server
     return new Promise((resolve, reject) => {
-      const refuse = (error: NodeJS.ErrnoException) => reject(ListenError.fromSystemCode(codeOf(error, address), address, error))
+      const refuse = (error: NodeJS.ErrnoException) => {
+        if (this.#server === server) this.#server = undefined
+        reject(ListenError.fromSystemCode(codeOf(error, address), address, error))
+      }
       server.once('error', refuse)
       server.once('close', () => reject(new ClosedError()))
       server.listen(listenOptions(address), () => {
+        // Node goes on to listen when `close` is called while it looks the address up.
+        if (this.#server !== server) {
+          server.close()
+          return
+        }
         server.off('error', refuse).on('error', onError)
         const bound = server.address()
         resolve(typeof bound === 'object' && bound !== null ? bound.port : 0)
@@ -56,8 +69,13 @@ export class PortableListener {
     })
   }
 
+  get isListening(): boolean {
+    return this.#server !== undefined
+  }
+
   stop(): void {
-    this.#server.close()
+    this.#server?.close()
+    this.#server = undefined
   }
 
   /** Cuts every connection: those in a TLS handshake, those that speak HTTP, those that speak WebSocket. */
@@ -66,11 +84,13 @@ export class PortableListener {
   }
 
   ref(): void {
-    this.#server.ref()
+    this.#keepsProcessAlive = true
+    this.#server?.ref()
   }
 
   unref(): void {
-    this.#server.unref()
+    this.#keepsProcessAlive = false
+    this.#server?.unref()
   }
 
   #accept(socket: NetSocket): void {

@@ -94,9 +94,10 @@ export interface Socket<T = undefined> {
    */
   ping(data?: Data): number
   /**
-   * Starts the closing handshake; nothing is sent or received afterwards. Code 1000 (the default), 1001-1003,
-   * 1007-1014 or 3000-4999 (RFC 6455, section 7.4), a reason of at most 123 bytes of UTF-8; else OptionError.
-   * Further calls do nothing.
+   * Starts the closing handshake; nothing is sent or received afterwards. Code 1000-1003, 1007-1014 or
+   * 3000-4999 (RFC 6455, section 7.4), a reason of at most 123 bytes of UTF-8; else OptionError. Without a
+   * code the Close frame is empty, and the client sees 1005, as with `close()` of a browser; a reason without
+   * a code goes with 1000. Further calls do nothing.
    */
   close(code?: number, reason?: string): void
   /** Cuts the connection without a handshake: both sides see 1006. */

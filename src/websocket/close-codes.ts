@@ -6,7 +6,7 @@ export const CLOSE_CODE = {
   NORMAL_CLOSURE: 1000,
   GOING_AWAY: 1001,
   PROTOCOL_ERROR: 1002,
-  /** No endpoint sends this one: the Close frame had no code. */
+  /** Stands for a Close frame without a code, in either direction: no frame has this code in it. */
   NO_STATUS_RECEIVED: 1005,
   INVALID_PAYLOAD: 1007,
   POLICY_VIOLATION: 1008,

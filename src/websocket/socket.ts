@@ -207,11 +207,13 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return this.#readyState === OPEN ? this.#home.connections.ping(this.#connection, payload) : SendStatus.DROPPED
   }
 
-  close(code: number = CLOSE_CODE.NORMAL_CLOSURE, reason = ''): void {
-    checkCloseFrame(code, reason)
+  close(code?: number, reason = ''): void {
+    // A Close frame has a code before its reason.
+    const given = code === undefined && reason !== '' ? CLOSE_CODE.NORMAL_CLOSURE : code
+    if (given !== undefined) checkCloseFrame(given, reason)
     if (this.#readyState !== OPEN) return
     this.#readyState = CLOSING
-    this.#home.connections.close(this.#connection, code, reason)
+    this.#home.connections.close(this.#connection, given ?? CLOSE_CODE.NO_STATUS_RECEIVED, reason)
     this.#closing()
   }
 

@@ -188,7 +188,7 @@ describeEngines('backpressure: the limit of the queue (maxBackpressure)', (engin
     const client = await Client.open(served)
     const { messages, buffered } = await counted.next('the end of the loop')
     expect(buffered).toBeLessThanOrEqual(4 * MiB)
-    expect((await client.closed()).code).toBe(1000)
+    expect((await client.closed()).code).toBe(1005)
     expect(client.messages.size).toBeGreaterThanOrEqual(messages)
   })
 
@@ -206,7 +206,7 @@ describeEngines('backpressure: the limit of the queue (maxBackpressure)', (engin
     const client = await Client.open(served)
     const { taken, buffered } = await counted.next('the end of the loop')
     expect(buffered).toBeLessThanOrEqual(2 * MiB * (1 + FRAME_HEADER / 1000))
-    expect((await client.closed()).code).toBe(1000)
+    expect((await client.closed()).code).toBe(1005)
     expect(client.messages.size).toBe(taken)
   })
 
@@ -297,7 +297,7 @@ describeEngines('backpressure: the limit of the queue (maxBackpressure)', (engin
       },
     })
     const client = await Client.open(served)
-    expect((await client.closed()).code).toBe(1000)
+    expect((await client.closed()).code).toBe(1005)
     const taken = answers.flatMap((answer, n) => (answer === SendStatus.DROPPED ? [] : [`${n}`.padEnd(100)]))
     expect(await client.messages.take(client.messages.size, 'messages')).toEqual(taken)
   })

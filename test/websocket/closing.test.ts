@@ -184,12 +184,25 @@ describeEngines('a server that closes a socket', (engine) => {
     expect(socket.readyState).toBe(3)
   })
 
-  test('without a code gives 1000', async () => {
+  test('without a code sends an empty Close frame, and both sides see 1005', async () => {
+    const { handlers, sockets, ends } = recorder()
+    const served = await serve(engine, handlers)
+    const client = await Client.open(served)
+    const socket = await sockets.next('open')
+    socket.close()
+    expect(await client.closed()).toEqual({ code: 1005, reason: '' })
+    expect(await ends.next('close')).toMatchObject({ code: 1005, reason: '' })
+    const raw = await RawClient.open(served)
+    ;(await sockets.next('open')).close()
+    expect(await raw.frame()).toMatchObject({ opcode: OPCODE.CLOSE, payload: Buffer.alloc(0) })
+  })
+
+  test('with a reason alone gives 1000 with it', async () => {
     const { handlers, sockets } = recorder()
     const client = await Client.open(await serve(engine, handlers))
     const socket = await sockets.next('open')
-    socket.close()
-    expect(await client.closed()).toEqual({ code: 1000, reason: '' })
+    socket.close(undefined, 'done')
+    expect(await client.closed()).toEqual({ code: 1000, reason: 'done' })
   })
 
   for (const code of [1000, 1001, 1003, 1007, 1008, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]) {

@@ -12,11 +12,11 @@ using nws::ConnectionOwner;
 using nws::ConnectionTable;
 using nws::Environment;
 
-/// ({ accounts, control, inbox, outbox, attachments, deliver }): once, before anything else.
+/// ({ quotas, control, inbox, outbox, attachments, deliver }): once, before anything else.
 void attach(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (!environment || !info[0].IsObject() || !environment->attach(info[0].As<Napi::Object>())) {
-    Napi::TypeError::New(info.Env(), "attach({ accounts, control, inbox, outbox, attachments, deliver }), once")
+    Napi::TypeError::New(info.Env(), "attach({ quotas, control, inbox, outbox, attachments, deliver }), once")
         .ThrowAsJavaScriptException();
   }
 }
@@ -44,10 +44,10 @@ void send(const Napi::CallbackInfo &info) {
     nws::PayloadArgument payload(info[1]);
     // As if it came through the outbox: the room that the sender was promised is not taken by what was
     // published before.
-    nws::Account &account = environment->connections().account(nws::number(info[0]));
-    account.pending = static_cast<std::uint32_t>(payload.view().length());
+    nws::SendQuota &quota = environment->connections().quota(nws::number(info[0]));
+    quota.pending = static_cast<std::uint32_t>(payload.view().length());
     entry->owner()->send(entry->socket, payload.view(), payload.op_code(), nws::compress_choice(info[2]));
-    account.pending = 0;
+    quota.pending = 0;
   }
 }
 

@@ -72,14 +72,14 @@ Environment::~Environment() = default;
 bool Environment::attach(Napi::Object shared) {
   Napi::Value deliver = shared.Get("deliver");
   Napi::Value attachments = shared.Get("attachments");
-  Napi::Value buffers[] = {shared.Get("accounts"), shared.Get("control"), shared.Get("inbox"), shared.Get("outbox")};
-  std::span<std::uint32_t> accounts = words_of(buffers[0]);
+  Napi::Value buffers[] = {shared.Get("quotas"), shared.Get("control"), shared.Get("inbox"), shared.Get("outbox")};
+  std::span<std::uint32_t> quotas = words_of(buffers[0]);
   std::span<std::uint32_t> control = words_of(buffers[1]);
   std::span<std::uint32_t> inbox = words_of(buffers[2]);
   std::span<std::uint32_t> outbox = words_of(buffers[3]);
-  constexpr std::size_t account_words = sizeof(Account) / sizeof(std::uint32_t);
+  constexpr std::size_t quota_words = sizeof(SendQuota) / sizeof(std::uint32_t);
   if (attached() || !deliver.IsFunction() || !attachments.IsArray() || outbox.empty() ||
-      control.size() < protocol::control_words || accounts.size() < (ConnectionTable::capacity + 1) * account_words ||
+      control.size() < protocol::control_words || quotas.size() < (ConnectionTable::capacity + 1) * quota_words ||
       inbox.size() < protocol::record_words(protocol::max_request)) {
     return false;
   }
@@ -91,7 +91,7 @@ bool Environment::attach(Napi::Object shared) {
   control_ = control;
   inbox_ = inbox;
   outbox_ = outbox;
-  connections_.emplace(std::span(reinterpret_cast<Account *>(accounts.data()), ConnectionTable::capacity + 1));
+  connections_.emplace(std::span(reinterpret_cast<SendQuota *>(quotas.data()), ConnectionTable::capacity + 1));
   context_.emplace(env_, "native-websocket-server");
   return true;
 }

@@ -143,7 +143,9 @@ class HostedServer final : public ServerEvents {
   void on_message(const SocketData &socket, std::string_view payload, bool is_binary) override;
   void on_drain(const SocketData &socket) override { environment_.push(protocol::drain, socket.id, {}); }
   void on_fragment_drain(const SocketData &socket) override { environment_.push(protocol::fragment_drain, socket.id, {}); }
-  void on_buffer_low(const SocketData &socket) override { environment_.push(protocol::buffer_low, socket.id, {}); }
+  void on_buffered_amount_low(const SocketData &socket) override {
+    environment_.push(protocol::buffered_amount_low, socket.id, {});
+  }
   void on_dropped(const SocketData &socket, std::string_view payload, bool is_binary, std::uint32_t publication) override;
   void on_ping(const SocketData &socket, std::string_view payload) override {
     environment_.push(protocol::ping, socket.id, payload);

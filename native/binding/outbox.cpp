@@ -70,7 +70,7 @@ void execute_commands(std::span<std::uint32_t> words, ConnectionTable &connectio
     } else {
       cursor.run();
     }
-    connections.account(id).pending = 0;
+    connections.quota(id).pending = 0;
   }
 }
 

@@ -33,7 +33,7 @@ enum Event : std::uint32_t {
   pong = 5,
   /// The close code in the kind's upper 16 bits, the reason as bytes.
   close = 6,
-  buffer_low = 7,
+  buffered_amount_low = 7,
   fragment_drain = 8,
 
   /// From here to `request`, `length` is an index into the array of attachments, and no bytes follow. First

@@ -70,8 +70,8 @@ class ServerEvents {
   virtual void on_message(const SocketData &socket, std::string_view payload, bool is_binary) = 0;
   /// After an answer of "backpressure" or "dropped": the queue is empty, or has room again.
   virtual void on_drain(const SocketData &socket) = 0;
-  /// The queue is below the threshold in Account::watch.
-  virtual void on_buffer_low(const SocketData &socket) = 0;
+  /// The queue is below the threshold in SendQuota::low_threshold.
+  virtual void on_buffered_amount_low(const SocketData &socket) = 0;
   /// No bytes wait any more before the next fragment of a message.
   virtual void on_fragment_drain(const SocketData &socket) = 0;
   /// A published message was left out for a connection whose queue is full; only on routes that ask for it.

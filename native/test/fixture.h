@@ -86,7 +86,7 @@ class EchoEvents : public nws::ServerEvents {
   }
   void on_drain(const nws::SocketData &) override { drains++; }
   void on_fragment_drain(const nws::SocketData &) override { fragment_drains++; }
-  void on_buffer_low(const nws::SocketData &) override { lows++; }
+  void on_buffered_amount_low(const nws::SocketData &) override { lows++; }
   void on_dropped(const nws::SocketData &, std::string_view payload, bool, std::uint32_t publication) override {
     dropped.emplace_back(payload, publication);
   }
@@ -141,8 +141,8 @@ class Fixture {
  public:
   Fixture() : Fixture(plain()) {}
   explicit Fixture(nws::ServerOptions options)
-      : accounts_(static_cast<nws::Account *>(std::calloc(nws::ConnectionTable::capacity + 1, sizeof(nws::Account)))),
-        table({accounts_, nws::ConnectionTable::capacity + 1}) {
+      : quotas_(static_cast<nws::SendQuota *>(std::calloc(nws::ConnectionTable::capacity + 1, sizeof(nws::SendQuota)))),
+        table({quotas_, nws::ConnectionTable::capacity + 1}) {
     uv_loop_init(&loop);
     tls_ = !options.tls.empty();
     event_loop.emplace(&loop);
@@ -161,7 +161,7 @@ class Fixture {
       std::fprintf(stderr, "handles were left in the loop\n");
       std::abort();
     }
-    std::free(accounts_);
+    std::free(quotas_);
   }
 
   static nws::ServerOptions plain(nws::RouteOptions route = limits()) {
@@ -227,7 +227,7 @@ class Fixture {
     server->topics().flush();
   }
 
-  nws::Account *accounts_;
+  nws::SendQuota *quotas_;
   uv_prepare_t answer_{};
   bool tls_ = false;
 
@@ -255,9 +255,9 @@ inline void expect_close(RawClient &client, int code) {
 /// Sends to the only connection until the kernel takes no more; gives how many messages that took.
 inline int fill(Fixture &fixture, const std::string &payload) {
   auto &connection = fixture.only_connection();
-  nws::Account &account = fixture.table.account(fixture.events.opened.back());
+  nws::SendQuota &quota = fixture.table.quota(fixture.events.opened.back());
   int sent = 0;
-  for (; account.buffered == 0; sent++) {
+  for (; quota.buffered == 0; sent++) {
     connection.owner()->send(connection.socket, payload, OpCode::binary);
   }
   return sent;

@@ -83,13 +83,13 @@ TEST("a short queue is reported once, to who asked for it") {
     auto client = fixture.connect_websocket();
     std::string payload(100000, 'x');
     int count = fill(fixture, payload);
-    nws::Account &account = fixture.table.account(fixture.events.opened.back());
-    account.watch = account.buffered;
+    nws::SendQuota &quota = fixture.table.quota(fixture.events.opened.back());
+    quota.low_threshold = quota.buffered;
     for (int i = 0; i < count; i++) {
       client->read_frame();
     }
-    fixture.wait([&] { return account.buffered == 0; }, "the queue to be empty");
-    CHECK(fixture.events.lows == 1 && account.watch == 0);
+    fixture.wait([&] { return quota.buffered == 0; }, "the queue to be empty");
+    CHECK(fixture.events.lows == 1 && quota.low_threshold == 0);
     CHECK(fixture.events.drains == 0);
   });
 }
@@ -99,8 +99,8 @@ TEST("messages wait behind one in fragments, and behind the next of that kind; c
     auto client = fixture.connect_websocket();
     ConnectionId id = fixture.events.opened.back();
     auto &connection = fixture.only_connection();
-    nws::Account &account = fixture.table.account(id);
-    std::uint32_t limit = account.limit;
+    nws::SendQuota &quota = fixture.table.quota(id);
+    std::uint32_t limit = quota.limit;
     auto send = [&](std::string_view payload) { connection.owner()->send(connection.socket, payload, OpCode::text); };
     auto send_fragment = [&](std::string_view payload, bool is_first, bool is_last) {
       CHECK(connection.owner()->ready_for_fragment(connection.socket));
@@ -109,7 +109,7 @@ TEST("messages wait behind one in fragments, and behind the next of that kind; c
     connection.owner()->subscribe(connection.socket, "news");
     fixture.server->topics().publish("news", "before", OpCode::text, 0);
     connection.owner()->begin_message(connection.socket);
-    CHECK(account.limit == limit - fragment_length);
+    CHECK(quota.limit == limit - fragment_length);
     send("first");
     fixture.server->topics().publish("news", "second", OpCode::text, 0);
     connection.owner()->begin_message(connection.socket);
@@ -117,16 +117,16 @@ TEST("messages wait behind one in fragments, and behind the next of that kind; c
     connection.owner()->begin_message(connection.socket);
     send("fourth");
     fixture.server->topics().flush();
-    CHECK(account.buffered == 5 + 6 + 5 + 6);
+    CHECK(quota.buffered == 5 + 6 + 5 + 6);
     send_fragment("one ", true, false);
     connection.owner()->send(connection.socket, "ping", OpCode::ping);
     send_fragment("two", false, false);
     send_fragment("", false, true);
-    CHECK(account.buffered == 5 + 6);
+    CHECK(quota.buffered == 5 + 6);
     send_fragment("another", true, true);
-    CHECK(account.limit == limit - fragment_length);
+    CHECK(quota.limit == limit - fragment_length);
     connection.owner()->withdraw_message(connection.socket);
-    CHECK(account.limit == limit && account.buffered == 0);
+    CHECK(quota.limit == limit && quota.buffered == 0);
     struct Expected {
       int op_code;
       bool fin;

@@ -255,8 +255,8 @@ TEST("what waits for the peer is written while a connection is paused whose inpu
     auto &connection = fixture.only_connection();
     connection.owner()->pause(connection.socket);
     // The client reads; all that was sent arrives although the connection stays paused.
-    CHECK(fixture.table.account(fixture.events.opened.back()).buffered > 0);
-    while (fixture.table.account(fixture.events.opened.back()).buffered > 0) {
+    CHECK(fixture.table.quota(fixture.events.opened.back()).buffered > 0);
+    while (fixture.table.quota(fixture.events.opened.back()).buffered > 0) {
       client->read_frame();
     }
     connection.owner()->resume(connection.socket);

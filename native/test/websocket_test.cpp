@@ -301,12 +301,12 @@ TEST("a client that does not read at first gets everything later, and the drain 
     auto client = fixture.connect_websocket();
     std::string payload(1 << 20, 'z');
     int sent = fill(fixture, payload);
-    fixture.table.account(fixture.events.opened.back()).answers = nws::Account::answered_backpressure;
+    fixture.table.quota(fixture.events.opened.back()).drain_owed = nws::SendQuota::drain_when_empty;
     for (int i = 0; i < sent; i++) {
       CHECK(client->read_frame().payload == payload);
     }
     fixture.wait([&] { return fixture.events.drains == 1; }, "the drain");
-    CHECK(fixture.table.account(fixture.events.opened.back()).buffered == 0);
+    CHECK(fixture.table.quota(fixture.events.opened.back()).buffered == 0);
   });
 }
 

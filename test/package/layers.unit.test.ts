@@ -23,16 +23,17 @@ const LAYERS: readonly Layer[] = [
     mayUse: /^(node:|src\/(util\/|errors\.ts$))/,
   },
   { name: 'the public types', files: /^src\/types\//, mayUse: /^(node:|src\/(types\/|errors\.ts$))/ },
-  { name: 'the contract', files: /^src\/engine\/contract\.ts$/, mayUse: /^node:/ },
+  { name: 'the contract and the rule of send', files: /^src\/engine\/(contract|send-quota)\.ts$/, mayUse: /^node:/ },
   {
     name: 'the portable engine',
     files: /^src\/engine\/portable\//,
-    mayUse: /^(node:|ws$|src\/(util\/|errors\.ts$|websocket\/close-codes\.ts$)|src\/engine\/(contract\.ts$|portable\/))/,
+    mayUse:
+      /^(node:|ws$|src\/(util\/|errors\.ts$|websocket\/close-codes\.ts$)|src\/engine\/((contract|send-quota)\.ts$|portable\/))/,
   },
   {
     name: 'the native engine',
     files: /^src\/engine\/native\//,
-    mayUse: /^(node:|src\/(util\/|errors\.ts$)|src\/engine\/(contract\.ts$|native\/))/,
+    mayUse: /^(node:|src\/(util\/|errors\.ts$)|src\/engine\/((contract|send-quota)\.ts$|native\/))/,
   },
   { name: 'the choice of the engine', files: /^src\/engine\//, mayUse: /^(node:|src\/errors\.ts$|src\/engine\/)/ },
   { name: 'the application and its command', files: /^src\/(app\/|cli\.ts$)/, mayUse: /^(node:|src\/app\/|src\/index\.ts$)/ },

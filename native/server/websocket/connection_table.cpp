@@ -16,8 +16,13 @@ ConnectionId ConnectionTable::reserve(const Route &route) {
   Slot &taken = slots_[slot];
   taken.entry = {nullptr, &route};
   ConnectionId id = make_id(slot, taken.generation);
-  accounts_[slot] = Account{
-      .buffered = 0, .pending = 0, .limit = route.options.max_backpressure, .answers = 0, .id = id, .watch = 0, .reserved = {}};
+  quotas_[slot] = SendQuota{.buffered = 0,
+                            .pending = 0,
+                            .limit = route.options.max_backpressure,
+                            .drain_owed = 0,
+                            .id = id,
+                            .low_threshold = 0,
+                            .reserved = {}};
   return id;
 }
 
@@ -25,7 +30,7 @@ void ConnectionTable::close(ConnectionId id) {
   if (find(id)) {
     std::uint32_t slot = id & slot_mask;
     slots_[slot].entry = {};
-    accounts_[slot] = Account{};
+    quotas_[slot] = SendQuota{};
   }
 }
 

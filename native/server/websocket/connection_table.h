@@ -6,43 +6,10 @@
 #include <span>
 #include <vector>
 
+#include "server/websocket/send_quota.h"
 #include "server/websocket/socket_data.h"
 
 namespace nws {
-
-/// What the sender of a connection must know to answer at once, in memory that it shares with us (it may be
-/// JavaScript's). 32 bytes: one cache line holds the whole of it. src/engine/native/channel-layout.ts knows
-/// the same layout.
-struct Account {
-  /// Bytes that µWebSockets holds for a client that does not read fast enough. Written by the server.
-  std::uint32_t buffered;
-  /// Bytes in commands that were not carried out yet. The sender adds to it, execute_commands resets it.
-  std::uint32_t pending;
-  /// The route's max_backpressure: of what waits. A message is taken, whatever its length, when nothing does.
-  std::uint32_t limit;
-  /// Which answers were given since the last `drain`: a combination of the two values below.
-  std::uint32_t answers;
-  /// The connection that has this slot, and its state: the id alone while messages may be sent, the id with
-  /// `closing` when no more may be; 0 when the slot is free, or the connection has ended. Both sides set
-  /// `closing`.
-  ConnectionId id;
-  /// Bytes that `buffered` is to be below, for on_buffer_low; 0 when no event is wanted. Written by the
-  /// sender, cleared by the server.
-  std::uint32_t watch;
-  std::uint32_t reserved[2];
-
-  /// Whether a message that was published may join the `waiting` bytes. What was sent since, and taken, has
-  /// its room already; it does not wait in front of it.
-  bool may_take_published(std::uint32_t waiting, std::size_t length) const {
-    return waiting == 0 || std::size_t{waiting} + pending + length <= limit;
-  }
-
-  /// In `id`, which has 31 bits.
-  static constexpr std::uint32_t closing = 1u << 31;
-  static constexpr std::uint32_t answered_backpressure = 1;
-  static constexpr std::uint32_t answered_dropped = 2;
-};
-static_assert(sizeof(Account) == 32);
 
 /// The connections of one thread, of all its servers. Not thread-safe: it belongs to its loop's thread.
 class ConnectionTable {
@@ -63,8 +30,8 @@ class ConnectionTable {
     ConnectionOwner *owner() const { return route->owner; }
   };
 
-  /// `accounts` has room for every slot (capacity + 1), starts zeroed, and outlives the table.
-  explicit ConnectionTable(std::span<Account> accounts) : accounts_(accounts), slots_(1) {}
+  /// `quotas` has room for every slot (capacity + 1), starts zeroed, and outlives the table.
+  explicit ConnectionTable(std::span<SendQuota> quotas) : quotas_(quotas), slots_(1) {}
 
   bool full() const { return free_.empty() && slots_.size() > capacity; }
   /// Takes a slot for a connection that is about to open; 0 when the table is full. The id finds nothing yet.
@@ -77,7 +44,7 @@ class ConnectionTable {
   void release(ConnectionId id);
   /// Null when the connection has closed.
   const Entry *find(ConnectionId id) const;
-  Account &account(ConnectionId id) { return accounts_[id & slot_mask]; }
+  SendQuota &quota(ConnectionId id) { return quotas_[id & slot_mask]; }
 
  private:
   struct Slot {
@@ -88,7 +55,7 @@ class ConnectionTable {
     return ((generation & ((1u << generation_bits) - 1)) << slot_bits) | slot;
   }
 
-  std::span<Account> accounts_;
+  std::span<SendQuota> quotas_;
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;
 };

@@ -13,6 +13,7 @@
 #include "server/websocket/compressed_publish_cache.h"
 #include "server/websocket/connection_table.h"
 #include "server/websocket/frames.h"
+#include "server/websocket/publish_order.h"
 #include "server/websocket/topics.h"
 #include "server/websocket_server.h"
 
@@ -26,15 +27,19 @@ class Publishing final : public Topics {
   using WebSocket = frames::WebSocket<SSL>;
 
  public:
-  Publishing(ConnectionTable &connections, ServerEvents &events, Counters &counters, SharedCompression &compression)
-      : connections_(connections), events_(events), counters_(counters), compressed_(compression) {}
+  Publishing(ConnectionTable &connections, ServerEvents &events, Counters &counters, SharedCompression &compression,
+             PublishOrder &order)
+      : connections_(connections), events_(events), counters_(counters), order_(order), compressed_(compression) {}
 
   /// Makes the tree, which its user deletes. Our own, rather than the one that App makes: so that we know
   /// when a subscriber's queue has grown, and so that nothing is left in µWebSockets' lists of loop handlers,
   /// which must not change while they run.
   TopicTree *make_tree() {
-    return tree_ = new TopicTree([this](uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message,
-                                        TopicTree::IteratorFlags flags) { return deliver(subscriber, message, flags); });
+    tree_ = new TopicTree([this](uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message, TopicTree::IteratorFlags flags) {
+      return deliver(subscriber, message, flags);
+    });
+    order_.set_tree(tree_);
+    return tree_;
   }
 
   bool subscribe(WebSocket *ws, std::string_view topic) {
@@ -89,7 +94,7 @@ class Publishing final : public Topics {
     // Too long to be copied for later: to everybody now, each after what was published to it before.
     return tree_->publishBig(sender, name, {payload, packed, false},
                              [this](uWS::Subscriber *subscriber, uWS::TopicTreeBigMessage &message) {
-                               tree_->drain(subscriber);
+                               order_.write_waiting(subscriber);
                                send_published(subscriber, message.message, message.opCode);
                              });
   }
@@ -101,14 +106,8 @@ class Publishing final : public Topics {
 
   /// Writes what was published since the last time, to everybody.
   void flush() override {
-    tree_->drain();
+    order_.write_all();
     compressed_.clear();
-  }
-  /// Likewise, to one connection.
-  void flush(SocketData *data) {
-    if (data->subscriber) {
-      tree_->drain(data->subscriber.get());
-    }
   }
 
  private:
@@ -145,7 +144,7 @@ class Publishing final : public Topics {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
     auto [op_code, compress, number] = Publication::unpack(packed);
-    if (!connections_.account(data->id).may_take_published(buffered_amount<SSL>(ws, data), payload.length())) {
+    if (!connections_.quota(data->id).has_room_for_published(buffered_amount<SSL>(ws, data), payload.length())) {
       counters_.publishes_dropped++;
       if (data->route->options.report_drops && !data->has_sent_close()) {
         events_.on_dropped(*data, payload, op_code == OpCode::binary, number);
@@ -195,6 +194,7 @@ class Publishing final : public Topics {
   ConnectionTable &connections_;
   ServerEvents &events_;
   Counters &counters_;
+  PublishOrder &order_;
   TopicTree *tree_ = nullptr;
   bool corked_by_delivery_ = false;
   CompressedPublishCache compressed_;

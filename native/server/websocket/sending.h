@@ -10,7 +10,8 @@
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/connection_owner.h"
 #include "server/websocket/connection_table.h"
-#include "server/websocket/publishing.h"
+#include "server/websocket/frames.h"
+#include "server/websocket/publish_order.h"
 #include "server/websocket_server.h"
 
 namespace nws {
@@ -22,15 +23,15 @@ class Sending {
 
  public:
   Sending(ConnectionTable &connections, ServerEvents &events, Counters &counters, SharedCompression &compression,
-          Publishing<SSL> &publishing)
-      : connections_(connections), events_(events), counters_(counters), compression_(compression), publishing_(publishing) {}
+          PublishOrder &order)
+      : connections_(connections), events_(events), counters_(counters), compression_(compression), order_(order) {}
 
   void send(WebSocket *ws, std::string_view payload, OpCode op_code, Compress compress) {
     SocketData *data = ws->getUserData();
     if (data->has_sent_close()) {
       return;
     }
-    publishing_.flush(data);
+    order_.write_waiting(data);
     bool is_message = op_code == OpCode::text || op_code == OpCode::binary;
     if (is_message) {
       counters_.sent(payload.length());
@@ -48,12 +49,12 @@ class Sending {
     if (data->has_sent_close()) {
       return;
     }
-    publishing_.flush(data);
+    order_.write_waiting(data);
     if (data->held) {
       data->held->messages.push_back({{}, {}, {}, true});
     } else {
       data->held = std::make_unique<HeldMessages>();
-      connections_.account(data->id).limit -= data->route->options.max_fragment_length;
+      connections_.quota(data->id).limit -= data->route->options.max_fragment_length;
     }
   }
 
@@ -110,7 +111,7 @@ class Sending {
  private:
   /// Sends what waits behind a message in fragments that has ended, up to the next of that kind.
   void next_message(WebSocket *ws, SocketData *data) {
-    publishing_.flush(data);
+    order_.write_waiting(data);
     bool another = false;
     while (!another && !data->held->messages.empty()) {
       HeldMessages::Message message = std::move(data->held->messages.front());
@@ -123,7 +124,7 @@ class Sending {
     }
     if (!another) {
       data->held.reset();
-      connections_.account(data->id).limit += data->route->options.max_fragment_length;
+      connections_.quota(data->id).limit += data->route->options.max_fragment_length;
     }
     note_buffered(ws, data);
     emit_drain_if_due(data);
@@ -141,14 +142,13 @@ class Sending {
 
   /// Raises the events that are asked for when the queue is this short.
   void emit_drain_if_due(SocketData *data) {
-    Account &account = connections_.account(data->id);
-    if (account.buffered < account.watch) {
-      account.watch = 0;
-      events_.on_buffer_low(*data);
+    SendQuota &quota = connections_.quota(data->id);
+    if (quota.buffered < quota.low_threshold) {
+      quota.low_threshold = 0;
+      events_.on_buffered_amount_low(*data);
     }
-    bool has_room = (account.answers & Account::answered_dropped) && account.buffered < account.limit;
-    if (account.answers && (account.buffered == 0 || has_room)) {
-      account.answers = 0;
+    if (quota.drain_is_due()) {
+      quota.drain_owed = 0;
       events_.on_drain(*data);
     }
   }
@@ -159,7 +159,7 @@ class Sending {
   ServerEvents &events_;
   Counters &counters_;
   SharedCompression &compression_;
-  Publishing<SSL> &publishing_;
+  PublishOrder &order_;
 };
 
 }  // namespace nws

@@ -32,8 +32,8 @@ class WebSocketConnections final : public ConnectionOwner {
         reader_(connections, turns),
         events_(events),
         counters_(counters),
-        publishing_(connections, events, counters, compression_),
-        sending_(connections, events, counters, compression_, publishing_) {
+        publishing_(connections, events, counters, compression_, order_),
+        sending_(connections, events, counters, compression_, order_) {
     for (RouteOptions &route : routes) {
       routes_.push_back({std::move(route), this, &reader_.turn()});
     }
@@ -134,7 +134,7 @@ class WebSocketConnections final : public ConnectionOwner {
     ws->end();
     if (frames::is_alive<SSL>(ws)) {
       // The Close frame waits behind other bytes. Nothing may follow it, and the sender must know.
-      connections_.account(id).id |= Account::closing;
+      connections_.quota(id).id |= SendQuota::closing;
       note_buffered(ws, ws->getUserData());
     }
   }
@@ -265,6 +265,7 @@ class WebSocketConnections final : public ConnectionOwner {
   ServerEvents &events_;
   Counters &counters_;
   SharedCompression compression_;
+  PublishOrder order_;
   Publishing<SSL> publishing_;
   Sending<SSL> sending_;
   std::vector<us_socket_context_t *> contexts_;

@@ -1,7 +1,7 @@
 /**
  * The layout of the memory through which events and commands pass in batches between JavaScript and C++.
- * `native/binding/protocol.h` says the same in C++, and `native/server/websocket/connection_table.h` the
- * layout of accounts.
+ * `native/binding/protocol.h` says the same in C++, and `native/server/websocket/send_quota.h` the layout of
+ * quotas.
  *
  * A record is three 32-bit words (id, kind, length), then `length` bytes, padded to a whole word.
  */
@@ -20,7 +20,7 @@ export enum Event {
   ping = 4,
   pong = 5,
   close = 6,
-  bufferLow = 7,
+  bufferedAmountLow = 7,
   fragmentDrain = 8,
   /** In the kinds from this one to `request`, `length` is the index of an attachment, and no bytes follow. */
   textAttached = 16,
@@ -64,31 +64,30 @@ export function compressChoice(compress: boolean | undefined): Compress {
   return compress === undefined ? Compress.bySize : compress ? Compress.always : Compress.never
 }
 
-/** Words of one connection's account: what `send` needs to return its status at once. */
-export enum Account {
+/** Words of one connection's SendQuota: what `send` needs to return its status at once. */
+export enum SendQuota {
   /** Bytes that C++ holds for a client that does not read. */
   buffered = 0,
   /** Bytes in the outbox. */
   pending = 1,
   limit = 2,
-  /** Statuses that `send` has returned since the last drain: 1 for backpressure, 2 for dropped. */
-  answers = 3,
+  /** The `drain` that C++ is to raise: a DrainOwed of `src/engine/send-quota.ts`. */
+  drainOwed = 3,
   /**
    * The connection that has this slot, and its state: its id alone while messages may be sent, its id with
    * CLOSING when no more may be; 0 when the slot is free, or its connection has ended.
    */
   id = 4,
   /**
-   * Bytes that `buffered` is to be below, for the event bufferLow; 0 when JavaScript waits for no such event.
+   * Bytes that `buffered` is to be below, for the event bufferedAmountLow; 0 when JavaScript waits for no
+   * such event.
    */
-  watch = 5,
+  lowThreshold = 5,
 }
-/** In Account.id. Ids have 31 bits. */
+/** In SendQuota.id. Ids have 31 bits. */
 export const CLOSING = 1 << 31
-export const ANSWERED_BACKPRESSURE = 1
-export const ANSWERED_DROPPED = 2
-/** An account is 8 words. */
-export const ACCOUNT_SHIFT = 3
+/** A quota is 8 words. */
+export const QUOTA_SHIFT = 3
 /** The low bits of an id are its slot. */
 export const SLOT_MASK = 0xfffff
 
@@ -96,7 +95,7 @@ export const HEADER_WORDS = 3
 /**
  * Bytes: room for the million connections that an id can name. Pages that were never touched cost nothing.
  */
-export const ACCOUNTS_SIZE = (SLOT_MASK + 1) << (ACCOUNT_SHIFT + 2)
+export const QUOTAS_SIZE = (SLOT_MASK + 1) << (QUOTA_SHIFT + 2)
 /**
  * Bytes of the inbox: a few thousand short messages. What one loop iteration brings beyond that waits in C++
  * until it has been read.

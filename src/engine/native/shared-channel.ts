@@ -3,18 +3,14 @@
  * (`channel-layout.ts`).
  *
  * Long because a reader of the inbox and a writer of the outbox would share more than they divide. A Ping
- * that is read becomes a Pong that is written, and both use the accounts, the control words, the connections
+ * that is read becomes a Pong that is written, and both use the quotas, the control words, the connections
  * and the addon. What both call is split off: layout (`channel-layout.ts`) and bytes (`channel-memory.ts`).
  */
 import { Buffer } from 'node:buffer'
 import { byteLengthOf } from '../../util/bytes.js'
 import type { ConnectionEvents, ConnectionId, Payload, ServerEvents } from '../contract.js'
+import { BACKPRESSURE, DrainOwed, hasRoom, NOT_TAKEN, takenStatus } from '../send-quota.js'
 import {
-  ACCOUNT_SHIFT,
-  ACCOUNTS_SIZE,
-  Account,
-  ANSWERED_BACKPRESSURE,
-  ANSWERED_DROPPED,
   CLOSING,
   COMPRESS_SHIFT,
   Command,
@@ -28,6 +24,9 @@ import {
   MAX_COPIED_MESSAGE,
   MAX_CORKED_MESSAGE,
   OUTBOX_SIZE,
+  QUOTA_SHIFT,
+  QUOTAS_SIZE,
+  SendQuota,
   SLOT_MASK,
 } from './channel-layout.js'
 import { at, memoryOf, newMemory, readBytes, readText, sizeOf, wordsOf, writeBytes, writeText } from './channel-memory.js'
@@ -36,7 +35,7 @@ import { requestHeadOf } from './request.js'
 /** What the addon offers to this file. */
 export interface ChannelAddon {
   attach(shared: {
-    accounts: ArrayBuffer
+    quotas: ArrayBuffer
     control: ArrayBuffer
     inbox: ArrayBuffer
     outbox: ArrayBuffer
@@ -62,7 +61,7 @@ export class SharedChannel {
   readonly #addon: ChannelAddon
   readonly #servers: ReadonlyMap<number, ServerRecords>
   readonly #control = new Uint32Array(Control.words)
-  readonly #accounts = new Uint32Array(ACCOUNTS_SIZE / 4)
+  readonly #quotas = new Uint32Array(QUOTAS_SIZE / 4)
   /** By slot. A connection is here from `open` until its `onClose`. */
   readonly #connections: (ConnectionEvents | undefined)[] = []
   readonly #attachments: unknown[] = []
@@ -80,7 +79,7 @@ export class SharedChannel {
     this.#addon = addon
     this.#servers = servers
     addon.attach({
-      accounts: this.#accounts.buffer,
+      quotas: this.#quotas.buffer,
       control: this.#control.buffer,
       inbox: memoryOf(this.#inbox),
       outbox: memoryOf(this.#outbox),
@@ -95,24 +94,24 @@ export class SharedChannel {
   }
 
   isOpen(id: ConnectionId): boolean {
-    return id !== 0 && this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] === id
+    return id !== 0 && this.#quotas[((id & SLOT_MASK) << QUOTA_SHIFT) + SendQuota.id] === id
   }
 
   /** Also of a connection that is closing. */
   bufferedAmount(id: ConnectionId): number {
-    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
-    if (!this.#hasAccount(id)) return 0
-    return at(this.#accounts, account + Account.buffered) + at(this.#accounts, account + Account.pending)
+    const quota = (id & SLOT_MASK) << QUOTA_SHIFT
+    if (!this.#hasQuota(id)) return 0
+    return at(this.#quotas, quota + SendQuota.buffered) + at(this.#quotas, quota + SendQuota.pending)
   }
 
   /** As EngineConnections.setBufferedAmountLowThreshold. */
   setBufferedAmountLowThreshold(id: ConnectionId, threshold: number): boolean {
-    const accounts = this.#accounts
-    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
+    const quotas = this.#quotas
+    const quota = (id & SLOT_MASK) << QUOTA_SHIFT
     // C++ can tell only of bytes in its hands when they have left.
-    if (accounts[account + Account.pending] !== 0) this.#addon.drain()
-    if (accounts[account + Account.id] !== id || at(accounts, account + Account.buffered) <= threshold) return false
-    accounts[account + Account.watch] = threshold + 1
+    if (quotas[quota + SendQuota.pending] !== 0) this.#addon.drain()
+    if (quotas[quota + SendQuota.id] !== id || at(quotas, quota + SendQuota.buffered) <= threshold) return false
+    quotas[quota + SendQuota.lowThreshold] = threshold + 1
     return true
   }
 
@@ -150,7 +149,7 @@ export class SharedChannel {
 
   /** Also after `close`, whose handshake it cuts short. */
   terminate(id: ConnectionId): void {
-    if (!this.#hasAccount(id)) return
+    if (!this.#hasQuota(id)) return
     const end = this.#reserve(0)
     this.#outboxWords[end] = id
     this.#outboxWords[end + 1] = Command.terminate
@@ -160,13 +159,13 @@ export class SharedChannel {
   }
 
   /** Whether the connection has not ended; one that is closing has not. */
-  #hasAccount(id: ConnectionId): boolean {
-    return id !== 0 && (at(this.#accounts, ((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id) & ~CLOSING) === id
+  #hasQuota(id: ConnectionId): boolean {
+    return id !== 0 && (at(this.#quotas, ((id & SLOT_MASK) << QUOTA_SHIFT) + SendQuota.id) & ~CLOSING) === id
   }
 
   #stopSending(id: ConnectionId): void {
     // Carrying out the outbox may have ended the connection.
-    if (this.#hasAccount(id)) this.#accounts[((id & SLOT_MASK) << ACCOUNT_SHIFT) + Account.id] = id | CLOSING
+    if (this.#hasQuota(id)) this.#quotas[((id & SLOT_MASK) << QUOTA_SHIFT) + SendQuota.id] = id | CLOSING
   }
 
   /**
@@ -174,9 +173,9 @@ export class SharedChannel {
    * section 5.5.3, allows that.
    */
   #pong(id: ConnectionId, data: Buffer): void {
-    const accounts = this.#accounts
-    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
-    if (accounts[account + Account.id] === id && this.#hasRoom(account, data.length)) this.#put(id, Command.sendPong, data)
+    const quotas = this.#quotas
+    const quota = (id & SLOT_MASK) << QUOTA_SHIFT
+    if (quotas[quota + SendQuota.id] === id && this.#hasRoom(quota, data.length)) this.#put(id, Command.sendPong, data)
   }
 
   /**
@@ -195,63 +194,68 @@ export class SharedChannel {
    * limit; the result is the status that `send` returns.
    */
   #put(id: ConnectionId, kind: number, data: Payload): number {
-    const accounts = this.#accounts
-    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
-    if (accounts[account + Account.id] !== id) return 0
+    const quotas = this.#quotas
+    const quota = (id & SLOT_MASK) << QUOTA_SHIFT
+    if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     // UTF-8 takes at most three bytes for each UTF-16 unit.
     const most = typeof data === 'string' ? data.length * 3 : byteLengthOf(data)
     const end = this.#reserve(most)
     const start = (end + HEADER_WORDS) * 4
     const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data, most)
-    if ((kind & KIND_MASK) <= Command.sendPing && !this.#hasRoom(account, length)) {
+    if ((kind & KIND_MASK) <= Command.sendPing && !this.#hasRoom(quota, length)) {
       // To carry out the pending commands may give room; the record, which was not committed, is then written
       // again.
-      if (accounts[account + Account.pending] === 0) return this.#refuse(account)
+      if (quotas[quota + SendQuota.pending] === 0) return this.#refuse(quota)
       this.#addon.drain()
-      if (accounts[account + Account.id] !== id) return 0
-      return this.#hasRoom(account, length) ? this.#put(id, kind, data) : this.#refuse(account)
+      if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
+      return this.#hasRoom(quota, length) ? this.#put(id, kind, data) : this.#refuse(quota)
     }
     const words = this.#outboxWords
     words[end] = id
     words[end + 1] = kind
     words[end + 2] = length
     this.#control[Control.outboxEnd] = end + HEADER_WORDS + ((length + 3) >>> 2)
-    accounts[account + Account.pending] = at(accounts, account + Account.pending) + length
-    if ((kind & KIND_MASK) > Command.sendPing || accounts[account + Account.buffered] === 0) return length || 1
-    accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_BACKPRESSURE
-    return -1
+    quotas[quota + SendQuota.pending] = at(quotas, quota + SendQuota.pending) + length
+    return (kind & KIND_MASK) > Command.sendPing ? takenStatus(length, false) : this.#taken(quota, length)
   }
 
   /** A long message: C++ takes it from the caller's memory, after what is pending. */
   #sendNow(id: ConnectionId, data: Payload, choice: Compress): number {
-    const accounts = this.#accounts
-    const account = (id & SLOT_MASK) << ACCOUNT_SHIFT
-    if (accounts[account + Account.id] !== id) return 0
+    const quotas = this.#quotas
+    const quota = (id & SLOT_MASK) << QUOTA_SHIFT
+    if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     const length = typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
     if (length <= this.#longestCopied) return this.#put(id, messageCommand(data, choice), data)
-    if (accounts[account + Account.pending] !== 0) {
+    if (quotas[quota + SendQuota.pending] !== 0) {
       this.#addon.drain()
-      if (accounts[account + Account.id] !== id) return 0
+      if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     }
-    if (!this.#hasRoom(account, length)) return this.#refuse(account)
+    if (!this.#hasRoom(quota, length)) return this.#refuse(quota)
     this.#addon.send(id, data, choice)
-    if (accounts[account + Account.buffered] === 0) return length
-    accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_BACKPRESSURE
-    return -1
+    return this.#taken(quota, length)
   }
 
-  /** The limit is for bytes that wait: where no byte waits, there is room for any message. */
-  #hasRoom(account: number, length: number): boolean {
-    const accounts = this.#accounts
-    const waiting = at(accounts, account + Account.buffered) + at(accounts, account + Account.pending)
-    return waiting === 0 || waiting + length <= at(accounts, account + Account.limit)
+  #hasRoom(quota: number, length: number): boolean {
+    const quotas = this.#quotas
+    const waiting = at(quotas, quota + SendQuota.buffered) + at(quotas, quota + SendQuota.pending)
+    return hasRoom(waiting, length, at(quotas, quota + SendQuota.limit))
   }
 
-  /** Returns the status 0. Bytes wait for the client, and the client's reading brings the drain. */
-  #refuse(account: number): number {
-    const accounts = this.#accounts
-    accounts[account + Account.answers] = at(accounts, account + Account.answers) | ANSWERED_DROPPED
-    return 0
+  /** Returns the status of a message that was taken: bytes in the hands of C++ have waited before it. */
+  #taken(quota: number, length: number): number {
+    const quotas = this.#quotas
+    const status = takenStatus(length, quotas[quota + SendQuota.buffered] !== 0)
+    if (status === BACKPRESSURE) {
+      quotas[quota + SendQuota.drainOwed] = at(quotas, quota + SendQuota.drainOwed) | DrainOwed.whenEmpty
+    }
+    return status
+  }
+
+  /** Returns the status. Bytes wait for the client, and the client's reading brings the drain. */
+  #refuse(quota: number): number {
+    const quotas = this.#quotas
+    quotas[quota + SendQuota.drainOwed] = at(quotas, quota + SendQuota.drainOwed) | DrainOwed.whenRoom
+    return NOT_TAKEN
   }
 
   /**
@@ -307,7 +311,7 @@ export class SharedChannel {
       case Event.pong:
         connection.onPong(readBytes(this.#inbox, start, length))
         break
-      case Event.bufferLow:
+      case Event.bufferedAmountLow:
         connection.onBufferedAmountLow()
         break
       case Event.fragmentDrain:

@@ -1,9 +1,9 @@
 /**
  * One WebSocket connection of the portable engine: `ws` with the contract's accounting of bytes and silence.
  *
- * Long because sending, fragments, the closing handshake and the idle timeout ask or change one account
- * (`#taken`, `#flushed`, and the drains that are owed). Frames, fragments, input and the measure of silence
- * are split off; the rest would call back into the account from each part.
+ * Long because sending, fragments, the closing handshake and the idle timeout ask or change the same counts
+ * (`#taken`, `#flushed`, `#drainOwed`). Frames, fragments, input, the measure of silence and the rule of
+ * `send` (`send-quota.ts`) are split off; the rest would call back for the counts from each part.
  */
 
 import { Buffer, constants } from 'node:buffer'
@@ -13,6 +13,7 @@ import type { WebSocket } from 'ws'
 import { bufferOver, byteLengthOf } from '../../util/bytes.js'
 import { CLOSE_CODE } from '../../websocket/close-codes.js'
 import type { CompressionAgreement, ConnectionEvents, EngineRoute, Fragment, Payload } from '../contract.js'
+import { BACKPRESSURE, DrainOwed, hasRoom, isDrainDue, NOT_TAKEN, takenStatus } from '../send-quota.js'
 import { closeCodeOf } from './errors.js'
 import { type HeldMessage, MessageInFragments } from './fragments.js'
 import { FrameReader } from './frames.js'
@@ -51,12 +52,7 @@ export class PortableConnection {
   readonly #unreported: number
   /** Whether compression was agreed on. */
   readonly #compresses: boolean
-  /**
-   * After a status of -1 the sender is owed `onDrain` when the queue is empty; after 0, when the queue has
-   * room.
-   */
-  #owesDrainWhenEmpty = false
-  #owesDrainWhenRoom = false
+  #drainOwed: DrainOwed = DrainOwed.none
   /** What `bufferedAmount` is to come down to, for `onBufferedAmountLow`. */
   #watched: number | undefined
   /** While a message is being sent in fragments. */
@@ -139,12 +135,12 @@ export class PortableConnection {
 
   /** The bytes belong to the connection from here on: they may wait in Node. */
   send(data: Payload, choice: boolean | undefined): number {
-    if (!this.isOpen) return 0
+    if (!this.isOpen) return NOT_TAKEN
     const length = sizeOf(data)
     const size = length || MIN_SIZE
     const message = { data, size, compress: choice }
     const status = this.#take(size, () => (this.#fragments === undefined ? this.#give(message) : this.#fragments.hold(message)))
-    if (status !== 0) {
+    if (status !== NOT_TAKEN) {
       this.#traffic.messagesSent += 1
       this.#traffic.bytesSent += length
     }
@@ -186,7 +182,7 @@ export class PortableConnection {
 
   /** A message of several. */
   publish(data: Payload, choice: boolean | undefined): void {
-    if (!this.isOpen || this.send(data, choice) !== 0) return
+    if (!this.isOpen || this.send(data, choice) !== NOT_TAKEN) return
     this.#traffic.publishesDropped += 1
     if (!this.#limits.reportDrops) return
     const isBinary = typeof data !== 'string'
@@ -223,7 +219,7 @@ export class PortableConnection {
   }
 
   ping(data: Payload): number {
-    if (!this.isOpen) return 0
+    if (!this.isOpen) return NOT_TAKEN
     const size = sizeOf(data) || MIN_SIZE
     return this.#take(size, () => this.#write(size, (done) => this.#socket.ping(data, false, done)))
   }
@@ -232,20 +228,18 @@ export class PortableConnection {
   #take(size: number, put: () => void): number {
     if (!this.#hasRoom(size)) this.#writeCorked()
     if (!this.#hasRoom(size)) {
-      this.#owesDrainWhenRoom = true
-      return 0
+      this.#drainOwed |= DrainOwed.whenRoom
+      return NOT_TAKEN
     }
     const waiting = this.bufferedAmount
     put()
-    if ((this.#waitingAtCork ?? waiting) <= this.#unreported) return size
-    this.#owesDrainWhenEmpty = true
-    return -1
+    const status = takenStatus(size, (this.#waitingAtCork ?? waiting) > this.#unreported)
+    if (status === BACKPRESSURE) this.#drainOwed |= DrainOwed.whenEmpty
+    return status
   }
 
-  /** The limit is for what waits: where nothing does, there is room for any message. */
   #hasRoom(size: number): boolean {
-    const waiting = this.bufferedAmount
-    return waiting === 0 || waiting + size <= this.#limit
+    return hasRoom(this.bufferedAmount, size, this.#limit)
   }
 
   /** Writes the bytes that wait for nothing but the end of `cork`. */
@@ -287,11 +281,8 @@ export class PortableConnection {
       this.#watched = undefined
       if (this.isOpen) this.#events.onBufferedAmountLow()
     }
-    const isEmpty = waiting === 0
-    const isDue = (this.#owesDrainWhenEmpty && isEmpty) || (this.#owesDrainWhenRoom && waiting < this.#limit)
-    if (!isDue) return
-    this.#owesDrainWhenRoom = false
-    if (isEmpty) this.#owesDrainWhenEmpty = false
+    if (!isDrainDue(this.#drainOwed, waiting, this.#limit)) return
+    this.#drainOwed = waiting === 0 ? DrainOwed.none : this.#drainOwed & ~DrainOwed.whenRoom
     if (this.isOpen) this.#events.onDrain()
   }
 

@@ -116,6 +116,7 @@ bool Environment::start() {
   uv_check_start(&hooks_->check, [](uv_check_t *handle) { static_cast<Environment *>(handle->data)->flush(); });
   uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->check));
+  loop_->turns().set_hand_over([this] { flush(); });
   return true;
 }
 

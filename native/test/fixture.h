@@ -69,6 +69,7 @@ class EchoEvents : public nws::ServerEvents {
     for (const auto &[name, value] : head.headers) {
       upgrade = upgrade || name == "upgrade";
     }
+    requests++;
     remote_address = head.remote_address;
     waiting.push_back({exchange, upgrade, std::string(head.url)});
   }
@@ -121,7 +122,7 @@ class EchoEvents : public nws::ServerEvents {
   std::string remote_address;
   std::vector<std::pair<std::string, std::uint32_t>> dropped;
   std::map<ConnectionId, int> messages_of;
-  int messages = 0, drains = 0, lows = 0, fragment_drains = 0, exhausted = 0, writables = 0;
+  int requests = 0, messages = 0, drains = 0, lows = 0, fragment_drains = 0, exhausted = 0, writables = 0;
   std::string body;
 };
 
@@ -196,11 +197,6 @@ class Fixture {
     return *entry;
   }
 
-  uv_loop_t loop{};
-  int port = 0;
-  EchoEvents events;
-
- private:
   /// What a host does between two iterations: answer requests, give numbers back.
   void answer() {
     for (auto &[exchange, upgrade, url] :
@@ -227,6 +223,11 @@ class Fixture {
     server->topics().flush();
   }
 
+  uv_loop_t loop{};
+  int port = 0;
+  EchoEvents events;
+
+ private:
   nws::SendQuota *quotas_;
   uv_prepare_t answer_{};
   bool tls_ = false;

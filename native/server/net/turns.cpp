@@ -36,6 +36,8 @@ void Turns::begin_pass() {
   std::uint64_t now = pass();
   if (now != pass_) {
     pass_ = now;
+    pass_began_ = uv_hrtime();
+    begun_ = 0;
     readable_ = max_total_read;
     requests_left_ = max_total_requests;
     events_left_ = max_total_events;
@@ -67,17 +69,46 @@ bool Turns::take_request(RequestShare &share) {
   if (share.pass != pass_) {
     share = {pass_, 0};
   }
+  // Behind a response, its connection's next request begins while JavaScript is still being given others.
+  end_pass_if_long();
   if (requests_left_ == 0 || share.begun == max_requests) {
     return false;
   }
   requests_left_--;
   share.begun++;
+  begun_ += events_of_request;
   return true;
 }
 
 std::uint32_t Turns::events_left() {
   begin_pass();
-  return std::min(events_left_, max_events);
+  return std::min({events_left_, max_events, batch_});
+}
+
+void Turns::hand_over_if_due() {
+  if (!hand_over_ || begun_ < batch_) {
+    return;
+  }
+  std::uint64_t before = uv_hrtime();
+  hand_over_();
+  std::uint64_t took = uv_hrtime() - before;
+  if (took > max_pass_time / 2) {
+    // As many as would have taken a fifth of a pass.
+    std::uint64_t fewer = begun_ * (max_pass_time / 5) / took;
+    batch_ = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(fewer, 1, batch_));
+  } else if (took < max_pass_time / 10) {
+    batch_ = std::min(2 * batch_, max_batch);
+  }
+  end_pass_if_long();
+  begun_ = 0;
+}
+
+void Turns::end_pass_if_long() {
+  if (begun_ >= batch_ && uv_hrtime() - pass_began_ > max_pass_time) {
+    readable_ = 0;
+    requests_left_ = 0;
+    events_left_ = 0;
+  }
 }
 
 bool Turns::take_handshake_step() {
@@ -92,17 +123,18 @@ bool Turns::take_handshake_step() {
 void Turns::serve() {
   idles_++;
   begin_pass();
-  // Who comes to wait meanwhile has its turn next time. One of those that are spent goes on in any case:
-  // fresh ones may come for ever.
+  // Who comes to wait meanwhile has its turn next time. Every other time one of those that are spent goes on
+  // in any case: fresh ones may come for ever. Not every time: one may take the whole pass.
   std::size_t fresh = fresh_.size();
   std::size_t spent = spent_.size();
   auto has_budget = [this] { return requests_left_ > 0 && events_left_ > 0 && inflatable_ > 0; };
-  auto serve_first = [](std::deque<Ticket> &queue) {
+  auto serve_first = [this](std::deque<Ticket> &queue) {
     Ticket ticket = queue.front();
     queue.pop_front();
     ticket.taker->take_turn(ticket.socket, ticket.id);
+    hand_over_if_due();
   };
-  if (spent > 0) {
+  if (idles_ % 2 == 0 && spent > 0) {
     serve_first(spent_);
     spent--;
   }

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 
 struct us_loop_t;
@@ -28,9 +29,10 @@ class TurnTaker {
 /// parsed. Lives on the loop's thread.
 ///
 /// Two passes of a turn parse input: the queue's (libuv's idle phase), and that of newly readable sockets
-/// (the poll phase). JavaScript gets what each of them has brought before the next one begins. So a
-/// connection that has used up its share waits behind all connections that newly have something to say, and
-/// the queue goes round: each gets one share, in the order of its arrival.
+/// (the poll phase). JavaScript gets what each of them has brought before the next one begins, and where that
+/// is much, in between; a pass that takes long with it ends. So a connection that has used up its share waits
+/// behind all connections that newly have something to say, and the queue goes round: each gets one share, in
+/// the order of its arrival.
 class Turns {
  public:
   /// Shares of one connection in a pass. What a socket is read for at once is µSockets' buffer,
@@ -56,6 +58,13 @@ class Turns {
   /// then had to wait for 10 seconds.
   static constexpr std::uint32_t max_handshake_steps = 32;
 
+  /// What is begun, at the most, before JavaScript is given it: events, of which a request counts for 32.
+  /// Some 50 µs of small handlers, of which the call into JavaScript is a fiftieth.
+  static constexpr std::uint32_t max_batch = 256;
+  static constexpr std::uint32_t events_of_request = 32;
+  /// Nanoseconds: when a pass has taken so long, nothing more is begun in it.
+  static constexpr std::uint64_t max_pass_time = 10'000'000;
+
   struct Ticket {
     TurnTaker *taker;
     void *socket;
@@ -75,6 +84,13 @@ class Turns {
   Turns(const Turns &) = delete;
   Turns &operator=(const Turns &) = delete;
 
+  /// `hand_over` gives JavaScript what has come. It is called between two connections, with no callback of
+  /// µSockets below it, and may close anything.
+  void set_hand_over(std::function<void()> hand_over) { hand_over_ = std::move(hand_over); }
+  /// Between two connections: hands over when as much has come as handlers are given at once, which is less
+  /// where they take long. So 256 requests for long responses are not one turn of two seconds.
+  void hand_over_if_due();
+
   /// The loop does not block while a ticket waits. `spent`: the connection has had a share in this pass, and
   /// lets those go first that have not.
   void wait(const Ticket &ticket, bool spent);
@@ -90,7 +106,10 @@ class Turns {
   bool take_request(RequestShare &share);
   /// Events that a connection may have in this pass; 0 when all connections together have had theirs.
   std::uint32_t events_left();
-  void spend_events(std::uint32_t events) { events_left_ -= events < events_left_ ? events : events_left_; }
+  void spend_events(std::uint32_t events) {
+    events_left_ -= events < events_left_ ? events : events_left_;
+    begun_ += events;
+  }
   /// Whether a message may be inflated in this pass.
   bool may_inflate() const { return inflatable_ > 0; }
   void spend_inflated(std::size_t bytes) { inflatable_ -= bytes < inflatable_ ? bytes : inflatable_; }
@@ -105,12 +124,19 @@ class Turns {
 
   std::uint64_t pass() const;
   void begin_pass();
+  void end_pass_if_long();
   void serve();
 
   us_loop_t *sockets_;
   std::unique_ptr<Handle> handle_;  // freed by libuv's callback
   /// Connections that have had no share in the pass in which they came, and those that have.
   std::deque<Ticket> fresh_, spent_;
+  std::function<void()> hand_over_;
+  /// Events, and requests as events, since JavaScript was given some, and of how many on it is given them.
+  std::uint32_t begun_ = 0;
+  std::uint32_t batch_ = max_batch;
+  /// Nanoseconds, of uv_hrtime.
+  std::uint64_t pass_began_ = 0;
   std::uint64_t idles_ = 0;
   std::uint64_t pass_ = 0;
   std::size_t readable_ = max_total_read;

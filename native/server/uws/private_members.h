@@ -1,10 +1,11 @@
 // Opens private members of µWebSockets. A program may do this in one of its sources alone: include this from
 // what websocket_server.cpp is made of.
 //
-// Why: a WebSocket's idle timeout and its end are ours to decide, and µWebSockets keeps both to itself.
+// Why: a WebSocket's idle timeout, its end and its turn are ours to decide, and µWebSockets keeps what they
+// depend on to itself.
 //
-// At the next release: what WebSocketContext.h and WebSocket.h mean by `isShuttingDown` and `hasTimedOut`,
-// and when they clear the latter.
+// At the next release: what WebSocketContext.h and WebSocket.h mean by `isShuttingDown`, `hasTimedOut` and
+// `fragmentBuffer`, and when they clear the second.
 #pragma once
 
 #include "server/uws/upstream.h"
@@ -28,6 +29,14 @@ struct ShuttingDown {
 };
 template struct ShuttingDown<&uWS::WebSocketData::isShuttingDown>;
 bool &is_shutting_down(uWS::WebSocketData &data);
+
+/// Likewise. What has come of the message that is not whole yet; empty while nothing has.
+template <auto Member>
+struct UnfinishedMessage {
+  friend const std::string &unfinished_message(const uWS::WebSocketData &data) { return data.*Member; }
+};
+template struct UnfinishedMessage<&uWS::WebSocketData::fragmentBuffer>;
+const std::string &unfinished_message(const uWS::WebSocketData &data);
 
 template <bool SSL>
 uWS::WebSocketData *upgraded_data(WebSocket<SSL> *ws) {

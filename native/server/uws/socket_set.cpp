@@ -16,6 +16,12 @@ namespace nws {
 
 namespace {
 thread_local SocketSet *current_set = nullptr;
+
+void hand_over_if_due() {
+  if (Turns *turns = Turns::current()) {
+    turns->hand_over_if_due();
+  }
+}
 }  // namespace
 
 SocketSet *SocketSet::current() { return current_set; }
@@ -177,6 +183,7 @@ void SocketSet::dispatch() {
       last_round(poll) = as_pointer(round_);
       if (wanted(poll) != 0) {
         dispatch(poll, seen);
+        hand_over_if_due();
       }
     }
     if (count < static_cast<int>(at_once)) {
@@ -219,7 +226,10 @@ void SocketSet::take_turn(void *, std::uint32_t) {}
 #endif
 
 int SocketSet::change(uv_poll_t *poll, int events) {
-  auto callback = [](uv_poll_t *ready, int status, int seen) { dispatch_socket(ready, status, seen); };
+  auto callback = [](uv_poll_t *ready, int status, int seen) {
+    dispatch_socket(ready, status, seen);
+    hand_over_if_due();
+  };
   return current() ? current()->watch(poll, events) : uv_poll_start(poll, events, callback);
 }
 

@@ -163,11 +163,12 @@ class FrameReader final : private TurnTaker {
   }
 
   /// Waits for a turn, in which the input is dealt with. A connection that has had nothing of its share goes
-  /// before those that have.
+  /// before those that have, and before those with a long message, which takes more than a share at its end.
   void keep(WebSocket *ws, ConnectionId id, UnparsedInput input) {
     ws->getUserData()->waits = true;
     unparsed_.insert_or_assign(id, std::move(input));
-    wait(ws, id, turn_.has_spent());
+    bool has_long_message = frames::unfinished_message(*frames::upgraded_data<SSL>(ws)).length() > FrameTurn::long_message;
+    wait(ws, id, turn_.has_spent() || has_long_message);
   }
 
   void wait(WebSocket *ws, ConnectionId id, bool spent) {

@@ -382,9 +382,12 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
 
 void HostedServer::on_request(ExchangeId exchange, const RequestHead &head) {
   lines_.clear();
-  for (std::string_view line : {head.method, head.url, head.remote_address, head.proxied_address}) {
+  for (std::string_view line : {head.method, head.url, head.remote_address}) {
     lines_.append(line).append("\n");
   }
+  lines_.append(std::to_string(head.remote_port)).append(" ").append(head.local_address).append(" ");
+  lines_.append(std::to_string(head.local_port)).append("\n");
+  lines_.append(head.proxied_address).append("\n");
   lines_.append(head.has_body ? "1\n" : "\n");
   for (const Header &header : head.headers) {
     lines_.append(header.first).append(":").append(header.second).append("\n");

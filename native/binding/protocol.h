@@ -46,8 +46,8 @@ enum Event : std::uint32_t {
 
   /// From here on it is about a server. A long piece of a request's body, attached like a long message.
   body_attached = 31,
-  /// Lines (ISO 8859-1): method, url, remote and proxied address, "1" when a body follows, then header names
-  /// and values in turn.
+  /// Lines (ISO 8859-1): method, url, remote address, remote port with local address and port, proxied
+  /// address, "1" when a body follows, then header names and values in turn.
   request = 32,
   abort = 33,
   descriptors_exhausted = 34,

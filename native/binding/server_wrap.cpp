@@ -68,6 +68,7 @@ Napi::Function ServerWrap::define(Napi::Env env) {
                          InstanceMethod<&ServerWrap::on_exchange<&ExchangeOwner::abort>>("abort"),
                          InstanceMethod<&ServerWrap::on_exchange<&ExchangeOwner::pause_body>>("pauseBody"),
                          InstanceMethod<&ServerWrap::on_exchange<&ExchangeOwner::resume_body>>("resumeBody"),
+                         InstanceMethod<&ServerWrap::peer_certificate>("peerCertificate"),
                          InstanceMethod<&ServerWrap::accept>("accept"),
                          InstanceMethod<&ServerWrap::publish>("publish"),
                          InstanceMethod<&ServerWrap::subscribers>("subscribers"),

@@ -39,6 +39,7 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   void on_exchange(const Napi::CallbackInfo &info);
   /// (exchange, route, protocol, headers: string[], compression: CompressionAgreement | undefined) =>
   /// connection
+  Napi::Value peer_certificate(const Napi::CallbackInfo &info);
   Napi::Value accept(const Napi::CallbackInfo &info);
   /// (topic, payload: string | Uint8Array, except, compress: Compress) => boolean
   Napi::Value publish(const Napi::CallbackInfo &info);

@@ -76,6 +76,16 @@ void ServerWrap::end_response(const Napi::CallbackInfo &info) {
   }
 }
 
+Napi::Value ServerWrap::peer_certificate(const Napi::CallbackInfo &info) {
+  HostedServer *server = hosted();
+  std::string der = server ? server->server->http().peer_certificate(number(info[0])) : std::string();
+  napi_value copy;
+  if (der.empty() || napi_create_buffer_copy(info.Env(), der.length(), der.data(), nullptr, &copy) != napi_ok) {
+    return info.Env().Undefined();
+  }
+  return {info.Env(), copy};
+}
+
 Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
   if (!server) {

@@ -4,6 +4,7 @@
 #include "server/websocket_server.h"
 
 #include <unordered_map>
+#include <utility>
 
 #include "server/http/http_connections.h"
 #include "server/net/proxy_protocol.h"
@@ -53,8 +54,8 @@ class ServerOf final : public WebSocketServer {
 
   HttpReceiver<SSL> &reading() { return exchanges_.reading(); }
 
-  void adopt(int descriptor, std::string_view remote_address, std::string_view proxied_address) override {
-    exchanges_.reading().announce(remote_address, proxied_address);
+  void adopt(int descriptor, Endpoint remote, std::string_view proxied_address) override {
+    exchanges_.reading().announce(std::move(remote), Endpoint::local(descriptor), proxied_address);
     app_.adoptSocket(descriptor);
   }
 
@@ -124,8 +125,9 @@ std::unique_ptr<WebSocketServer> WebSocketServer::create(EventLoop &loop, Connec
 WebSocketServer::WebSocketServer(EventLoop &loop, const ServerOptions &options, ServerEvents &events)
     : loop_(loop), events_(events) {
   if (options.proxy_protocol) {
-    proxies_ = std::make_unique<ProxyStage>(loop.uv(),
-                                            [this](int descriptor, std::string_view address) { adopt(descriptor, {}, address); });
+    proxies_ = std::make_unique<ProxyStage>(loop.uv(), [this](int descriptor, std::string_view address) {
+      adopt(descriptor, Endpoint::remote(descriptor), address);
+    });
   }
 }
 
@@ -134,12 +136,12 @@ WebSocketServer::~WebSocketServer() = default;
 std::unique_ptr<Listener> WebSocketServer::make_listener() {
   return std::make_unique<Listener>(Listener::Callbacks{
       .accepted =
-          [this](int descriptor, std::string_view remote_address) {
+          [this](int descriptor, Endpoint remote) {
             counters_.tcp_connections++;
             if (proxies_) {
               proxies_->take(descriptor);
             } else {
-              adopt(descriptor, remote_address, {});
+              adopt(descriptor, std::move(remote), {});
             }
           },
       .exhausted = [this] { events_.on_descriptors_exhausted(); },

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +12,7 @@
 
 #include "server/counters.h"
 #include "server/http/exchange_owner.h"
+#include "server/net/endpoint.h"
 #include "server/net/event_loop.h"
 #include "server/net/listener.h"
 #include "server/net/tls_context.h"
@@ -29,6 +31,10 @@ struct RequestHead {
   std::string_view url;
   /// In text; an IPv4 peer of a dual-stack socket appears as IPv4.
   std::string_view remote_address;
+  std::uint16_t remote_port;
+  /// Of this end of the connection; in text likewise.
+  std::string_view local_address;
+  std::uint16_t local_port;
   /// The client's, as a PROXY header has told; empty when none has.
   std::string_view proxied_address;
   /// Names in lower case, in the order in which they came.
@@ -133,8 +139,8 @@ class WebSocketServer {
 
   /// From now on connections are accepted.
   virtual void started_listening() = 0;
-  /// A connection was accepted. `remote_address`: the bytes of the peer's, where they are known.
-  virtual void adopt(int descriptor, std::string_view remote_address, std::string_view proxied_address) = 0;
+  /// A connection was accepted.
+  virtual void adopt(int descriptor, Endpoint remote, std::string_view proxied_address) = 0;
 
   Counters counters_;
   /// Null while the server does not listen.

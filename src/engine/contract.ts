@@ -159,6 +159,11 @@ export interface RequestHead {
   /** Numeric address of the peer; an IPv4 peer of a dual-stack socket appears as IPv4. Empty when unknown. */
   readonly remoteAddress: string
   /**
+   * Port of the peer, then numeric address and port of this end of the connection, with blanks between them;
+   * `0  0` on a unix socket. One string, because most handlers never ask.
+   */
+  readonly endpoints: string
+  /**
    * What the PROXY header says is the client's numeric address. Empty when it names none, and without
    * `proxyProtocol`.
    */
@@ -328,6 +333,11 @@ export interface EngineHttp {
    * body or the response has begun: the engine does not do that by itself.
    */
   resumeBody(exchange: ExchangeId): void
+  /**
+   * The certificate that the client of an exchange has shown, as DER. Undefined when the client has shown
+   * none, when it is not valid or of no authority in `ca`, and when the exchange has ended.
+   */
+  peerCertificate(exchange: ExchangeId): Buffer | undefined
   /** Whether the kernel has taken every response. */
   isFlushed(): boolean
 }

@@ -1,7 +1,9 @@
 /** The request as users see it, made from the flat text that engines know. */
+import { X509Certificate } from 'node:crypto'
 import type { RequestHead } from '../engine/contract.js'
 import type { Params, ServerRequest } from '../types/index.js'
 import type { IncomingBody } from './body.js'
+import { type Endpoints, endpointsOf } from './endpoints.js'
 import type { Target } from './target.js'
 
 /**
@@ -9,6 +11,9 @@ import type { Target } from './target.js'
  * says what was sent.
  */
 const NOT_FOR_REQUEST = new Set(['TRACE', 'TRACK'])
+
+/** Gives the client's certificate as DER, while the exchange has no response. */
+export type CertificateReader = () => Uint8Array | undefined
 
 type Overridden = 'bytes' | 'json' | 'method' | 'signal' | Collecting
 /** Methods that collect the body. */
@@ -44,11 +49,15 @@ const WebRequest = LateRequest as unknown as new (
  */
 export class IncomingRequest extends WebRequest implements ServerRequest {
   readonly path: string
+  readonly target: string
+  readonly search: string
   readonly params: Params<string>
   readonly remoteAddress: string
   declare readonly proxiedAddress?: string
   readonly #method: string
-  readonly #search: string
+  readonly #endpoints: string
+  readonly #readCertificate: CertificateReader | undefined
+  #certificate: X509Certificate | undefined
   readonly #incoming: IncomingBody | undefined
   #query: URLSearchParams | undefined
   #controller: AbortController | undefined
@@ -58,18 +67,27 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   /**
    * Throws TypeError when the head makes no web-standard Request: URL, method or header names are malformed.
    */
-  constructor(head: RequestHead, target: Target, params: Params<string>, body?: IncomingBody) {
+  constructor(
+    head: RequestHead,
+    target: Target,
+    params: Params<string>,
+    body?: IncomingBody,
+    readCertificate?: CertificateReader,
+  ) {
     const method = NOT_FOR_REQUEST.has(head.method) ? 'GET' : head.method
     const headers = fieldsOf(head)
     if (IncomingRequest.prototype instanceof LateRequest) linkRequest()
     const isReadable = body !== undefined && method !== 'GET' && method !== 'HEAD'
     super(target.url, { method, headers, ...(isReadable && { body: body.stream, duplex: 'half' }) })
     this.path = target.path
+    this.target = head.url
+    this.search = target.search
     this.params = params
     this.remoteAddress = head.remoteAddress
     if (head.proxiedAddress !== '') this.proxiedAddress = head.proxiedAddress
     this.#method = head.method
-    this.#search = target.search
+    this.#endpoints = head.endpoints
+    this.#readCertificate = readCertificate
     this.#incoming = body
   }
 
@@ -78,8 +96,28 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   }
 
   get query(): URLSearchParams {
-    this.#query ??= new URLSearchParams(this.#search)
+    this.#query ??= new URLSearchParams(this.search)
     return this.#query
+  }
+
+  get remotePort(): number {
+    return this.#parsedEndpoints.remotePort
+  }
+
+  get localAddress(): string {
+    return this.#parsedEndpoints.local.address
+  }
+
+  get localPort(): number {
+    return this.#parsedEndpoints.local.port
+  }
+
+  get clientCertificate(): X509Certificate | undefined {
+    if (this.#certificate === undefined) {
+      const der = this.#readCertificate?.()
+      if (der !== undefined) this.#certificate = new X509Certificate(der)
+    }
+    return this.#certificate
   }
 
   get signal(): AbortSignal {
@@ -126,6 +164,10 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   #collect(): void {
     const { body } = this
     if (body !== null && body === this.#incoming?.stream && !body.locked && !this.bodyUsed) this.#incoming.collect()
+  }
+
+  get #parsedEndpoints(): Endpoints {
+    return endpointsOf(this.#endpoints)
   }
 
   abort(): void {

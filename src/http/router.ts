@@ -78,7 +78,8 @@ export class HttpRouter implements ExchangeOwner {
     if (http === undefined) return
     const body = head.hasBody ? new IncomingBody(http, id, this.#maxBodySize, expectsContinue(head)) : undefined
     const decoded = decodeParams(params)
-    const request = decoded && unlessMalformed(() => new IncomingRequest(head, target, decoded, body))
+    const readCertificate = () => http.peerCertificate(id)
+    const request = decoded && unlessMalformed(() => new IncomingRequest(head, target, decoded, body, readCertificate))
     if (request === undefined) {
       this.#refuse(id, head, plainResponse(400, [], head.method === 'HEAD'))
       return

@@ -1,4 +1,5 @@
 /** HTTP requests, and the handlers that respond to them. */
+import type { X509Certificate } from 'node:crypto'
 import type { Awaitable, Params } from './common.js'
 
 /**
@@ -29,12 +30,28 @@ export interface ServerRequest<P extends string = string> extends Request {
   readonly path: string
   /** The route's parameters, segments of `path`, percent-decoded. */
   readonly params: Params<P>
+  /** The target as it was sent (RFC 9112, section 3.2): path and query, or an absolute URL. */
+  readonly target: string
+  /** The query as sent, with its `?`; empty where there is none. In `url` it is as `new URL` encodes it. */
+  readonly search: string
   /** What follows the `?`, parsed. */
   readonly query: URLSearchParams
   /** The header fields, as a web-standard Headers object. */
   readonly headers: Headers
   /** Numeric address of the peer, which may be a proxy. Empty on a unix socket. */
   readonly remoteAddress: string
+  /** Port of the peer. 0 on a unix socket. */
+  readonly remotePort: number
+  /** Numeric address that the peer has connected to. Empty on a unix socket. */
+  readonly localAddress: string
+  /** Port that the peer has connected to. 0 on a unix socket. */
+  readonly localPort: number
+  /**
+   * The certificate that the client has shown (`requestCert`), when an authority in `ca` has signed it and it
+   * is valid; else `undefined`. Ask before the handler returns its response: after that, a certificate that
+   * was not asked for before is `undefined` too.
+   */
+  readonly clientCertificate: X509Certificate | undefined
   /**
    * Numeric address of the client behind a proxy, with the option `proxyProtocol`. `undefined` without that
    * option, and where the proxy names no TCP address: for the proxy's own health checks (LOCAL), for clients

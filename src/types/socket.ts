@@ -28,8 +28,16 @@ export interface Socket<T = undefined> {
   readonly readyState: 1 | 2 | 3
   /** The subprotocol that `upgrade` has chosen, or empty. */
   readonly protocol: string
+  /** The extensions that were agreed on, as Sec-WebSocket-Extensions has them; empty for none. */
+  readonly extensions: string
   /** Numeric address of the peer; stays readable after the close. Empty on a unix socket. */
   readonly remoteAddress: string
+  /** Port of the peer. 0 on a unix socket. */
+  readonly remotePort: number
+  /** Numeric address that the peer has connected to. Empty on a unix socket. */
+  readonly localAddress: string
+  /** Port that the peer has connected to. 0 on a unix socket. */
+  readonly localPort: number
   /** When the connection was accepted: milliseconds since the Unix epoch. */
   readonly connectedAt: number
   /** Bytes that `send` has taken and that were not yet given to the kernel. */

@@ -62,7 +62,17 @@ export function agreeOnCompression(
   const offer = offers.map(deflateOfferOf).find((candidate) => candidate !== undefined)
   if (offer === undefined) return undefined
   const agreed = { compressor: agreeOnCompressor(compressor, offer), decompressor: agreeOnDecompressor(decompressor, offer) }
-  return { ...agreed, extension: extensionOf(agreed, offer) }
+  return { ...agreed, extension: shared(extensionOf(agreed, offer)) }
+}
+
+/** By itself. There are as many as there are combinations of windows. */
+const agreements = new Map<string, string>()
+
+/** The same text from the same memory: sockets keep it. */
+function shared(extension: string): string {
+  const known = agreements.get(extension)
+  if (known === undefined) agreements.set(extension, extension)
+  return known ?? extension
 }
 
 /** Our compressor can do everything that a client may ask for. */

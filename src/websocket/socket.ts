@@ -13,6 +13,7 @@ import { randomBytes } from 'node:crypto'
 import type { Counters } from '../core/metrics.js'
 import type { ConnectionEvents, ConnectionId, EngineConnections, Payload } from '../engine/contract.js'
 import { ClosedError, OptionError } from '../errors.js'
+import type { LocalEndpoint } from '../http/endpoints.js'
 import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from '../options/arguments.js'
 import { checkBoolean, checkFunction } from '../options/checks.js'
 import { checkSource, type ResolvedRoute, resolveDrained, resolveStream } from '../options/websocket.js'
@@ -87,13 +88,21 @@ export interface HandshakeResult<T> {
   readonly data: T
   /** Empty for none. */
   readonly protocol: string
+  /** The value of Sec-WebSocket-Extensions; empty for none. */
+  readonly extensions: string
   readonly remoteAddress: string
+  readonly remotePort: number
+  /** Sockets share it. */
+  readonly local: LocalEndpoint
 }
 
 export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber, InboundSocket, Member {
   data: T
   readonly protocol: string
+  readonly extensions: string
   readonly remoteAddress: string
+  readonly remotePort: number
+  readonly #local: LocalEndpoint
   readonly #home: RouteContext<T>
   /** Milliseconds since EPOCH. */
   readonly #connectedAt = Date.now() - EPOCH
@@ -106,7 +115,10 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     this.#home = home
     this.data = origin.data
     this.protocol = origin.protocol
+    this.extensions = origin.extensions
     this.remoteAddress = origin.remoteAddress
+    this.remotePort = origin.remotePort
+    this.#local = origin.local
     if (home.route.rateLimit !== undefined) this.#takeIn()
   }
 
@@ -127,6 +139,14 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   set [kIndex](place: number) {
     this.#place = place
+  }
+
+  get localAddress(): string {
+    return this.#local.address
+  }
+
+  get localPort(): number {
+    return this.#local.port
   }
 
   get connectedAt(): number {

@@ -1,6 +1,6 @@
 /** The request for a WebSocket connection as users see it. */
 import type { RequestHead } from '../engine/contract.js'
-import { headerOf, IncomingRequest } from '../http/request.js'
+import { type CertificateReader, headerOf, IncomingRequest } from '../http/request.js'
 import type { Target } from '../http/target.js'
 import type { Params, UpgradeRequest } from '../types/index.js'
 
@@ -8,8 +8,14 @@ export class IncomingUpgrade extends IncomingRequest implements UpgradeRequest {
   readonly origin: string | undefined
   readonly protocols: readonly string[]
 
-  constructor(head: RequestHead, target: Target, params: Params<string>, protocols: readonly string[]) {
-    super(head, target, params)
+  constructor(
+    head: RequestHead,
+    target: Target,
+    params: Params<string>,
+    protocols: readonly string[],
+    readCertificate: CertificateReader,
+  ) {
+    super(head, target, params, undefined, readCertificate)
     this.origin = headerOf(head, 'origin')
     this.protocols = protocols
   }

@@ -8,6 +8,7 @@ import type {
   ExchangeId,
   RequestHead,
 } from '../engine/contract.js'
+import { endpointsOf } from '../http/endpoints.js'
 import { Exchange, type ExchangeOwner, type ExchangeTable } from '../http/exchange.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
 import { failureResponse, isResponse, plainResponse, readResponse } from '../http/response.js'
@@ -65,6 +66,8 @@ interface Route {
 interface UpgradeCandidate {
   readonly route: Route
   readonly remoteAddress: string
+  /** As RequestHead. */
+  readonly endpoints: string
   /** The address group whose places count; undefined where addresses are not limited. */
   readonly group: string | undefined
   /** Where the route's handler has its say. */
@@ -129,7 +132,8 @@ export class Upgrades implements ExchangeOwner {
   request(id: ExchangeId, head: RequestHead, target: Target | undefined): void {
     // No handler is going to read the body, and a client that sends a malformed target gets no further
     // request.
-    const wanted = head.hasBody || target === undefined ? { ...plainResponse(400), closes: true } : this.#examine(head, target)
+    const wanted =
+      head.hasBody || target === undefined ? { ...plainResponse(400), closes: true } : this.#examine(id, head, target)
     if (!('route' in wanted)) this.#refuse(id, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
     else if (wanted.request === undefined) this.#accept(id, wanted, PLAIN_ACCEPTANCE)
     else void this.#ask(id, wanted, wanted.request)
@@ -151,7 +155,7 @@ export class Upgrades implements ExchangeOwner {
    * What can be said without the route's handler: the answer that refuses, or what is left for the handler to
    * judge.
    */
-  #examine(head: RequestHead, target: Target): UpgradeCandidate | EngineResponse {
+  #examine(id: ExchangeId, head: RequestHead, target: Target): UpgradeCandidate | EngineResponse {
     const match = this.#routes.find('GET', target.path)
     if (match === undefined) return plainResponse(404)
     if (this.#owner.isClosing) return plainResponse(503)
@@ -168,11 +172,13 @@ export class Upgrades implements ExchangeOwner {
     const { value: route } = match
     const { compression: settings } = route.settings
     const compression = settings && agreeOnCompression(extensions, settings)
-    const { remoteAddress } = head
+    const { remoteAddress, endpoints } = head
+    const candidate = { route, remoteAddress, endpoints, group, compression }
     // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
-    if (route.handlers.upgrade === undefined) return { route, remoteAddress, group, request: undefined, compression }
-    const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols))
-    return request === undefined ? plainResponse(400) : { route, remoteAddress, group, request, compression }
+    if (route.handlers.upgrade === undefined) return { ...candidate, request: undefined }
+    const readCertificate = () => this.http?.peerCertificate(id)
+    const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols, readCertificate))
+    return request === undefined ? plainResponse(400) : { ...candidate, request }
   }
 
   /** The status for a client that one of the server's limits keeps out. */
@@ -234,7 +240,7 @@ export class Upgrades implements ExchangeOwner {
 
   #accept(
     id: ExchangeId,
-    { route, remoteAddress, group, compression }: UpgradeCandidate,
+    { route, remoteAddress, endpoints, group, compression }: UpgradeCandidate,
     { data, protocol, headers }: Acceptance,
   ): void {
     const { engine, sockets, counters, isClosing } = this.#owner
@@ -248,7 +254,8 @@ export class Upgrades implements ExchangeOwner {
     if (route.home?.connections !== engine.connections) {
       route.home = { owner: this.#owner, connections: engine.connections, handlers: route.handlers, route: route.settings }
     }
-    const socket = new ServerSocket(route.home, { data, protocol, remoteAddress })
+    const extensions = compression?.extension ?? ''
+    const socket = new ServerSocket(route.home, { data, protocol, extensions, remoteAddress, ...endpointsOf(endpoints) })
     const connection = engine.accept(id, route.index, protocol, headers, compression, socket)
     if (connection === 0) return
     counters.connectionsAccepted += 1

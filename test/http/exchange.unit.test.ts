@@ -29,6 +29,7 @@ class Owner implements ExchangeOwner {
     abort: () => this.#note('abort', undefined),
     pauseBody: () => this.#note('pause', undefined),
     resumeBody: () => this.#note('resume', undefined),
+    peerCertificate: () => undefined,
     isFlushed: () => true,
   }
 
@@ -51,6 +52,7 @@ function open(method: 'GET' | 'POST' = 'POST') {
     fields: '\nhost:a\n',
     hasBody: method === 'POST',
     remoteAddress: '',
+    endpoints: '0  0',
     proxiedAddress: '',
   }
   const target = readTarget(head, 'http')

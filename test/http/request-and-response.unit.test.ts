@@ -10,7 +10,16 @@ import { isWebSocketUpgrade, refusalOf } from '../../src/websocket/handshake.js'
 
 function head(headers: readonly string[] = [], overrides: Partial<RequestHead> = {}): RequestHead {
   const fields = headers.reduce((text, part, index) => text + part + (index % 2 === 0 ? ':' : '\n'), '\n')
-  return { method: 'GET', url: '/', fields, hasBody: false, remoteAddress: '192.0.2.1', proxiedAddress: '', ...overrides }
+  return {
+    method: 'GET',
+    url: '/',
+    fields,
+    hasBody: false,
+    remoteAddress: '192.0.2.1',
+    endpoints: '50000 198.51.100.1 443',
+    proxiedAddress: '',
+    ...overrides,
+  }
 }
 
 /** The headers of a correct handshake, with some replaced (or left out: undefined). */

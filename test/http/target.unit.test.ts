@@ -9,6 +9,7 @@ const head = (url: string, hosts: readonly string[] = ['example.com'], method = 
   fields: `\n${hosts.map((host) => `host:${host}\n`).join('')}`,
   hasBody: false,
   remoteAddress: '192.0.2.1',
+  endpoints: '50000 198.51.100.1 443',
   proxiedAddress: '',
 })
 

@@ -67,6 +67,7 @@ const head = (fields: string, url = '/'): RequestHead => ({
   fields: `\n${fields}`,
   hasBody: false,
   remoteAddress: '192.0.2.1',
+  endpoints: '50000 198.51.100.1 443',
   proxiedAddress: '',
 })
 

@@ -38,7 +38,7 @@ test('a holder gives back exactly the place that it took, once', () => {
 test('where there is no address there is no limit', () => {
   const direct = new AddressLimit<string>(1, false)
   const proxied = new AddressLimit<string>(1, true)
-  const head = { method: 'GET', url: '/', fields: '', hasBody: false, remoteAddress: '', proxiedAddress: '' }
+  const head = { method: 'GET', url: '/', fields: '', hasBody: false, remoteAddress: '', endpoints: '0  0', proxiedAddress: '' }
   expect(direct.groupOf({ ...head, proxiedAddress: '192.0.2.7' })).toBeUndefined()
   expect(proxied.groupOf({ ...head, remoteAddress: '127.0.0.1' })).toBeUndefined()
   expect(proxied.groupOf({ ...head, remoteAddress: '127.0.0.1', proxiedAddress: '192.0.2.7' })).toBe('192.0.2.7')

@@ -9,6 +9,7 @@ const head = (...values: string[]): RequestHead => ({
   fields: ['', ...values.map((value) => `sec-websocket-extensions:${value}`), ''].join('\n'),
   hasBody: false,
   remoteAddress: '',
+  endpoints: '0  0',
   proxiedAddress: '',
 })
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -58,6 +59,10 @@ class ExchangeOwner {
   /// Sec-WebSocket-Extensions, which is not among the headers.
   virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                               const std::optional<CompressionAgreement> &compression = {}) = 0;
+
+  /// The certificate that the client has shown and that an authority of the server has signed, as DER; empty
+  /// where there is none, and when the exchange has ended.
+  virtual std::string peer_certificate(ExchangeId exchange) = 0;
 
   /// Whether the kernel has taken every response.
   virtual bool is_flushed() = 0;

@@ -86,8 +86,8 @@ class HttpConnectionState {
     std::size_t parsed = 0;
     /// Bytes in which the end of the head was looked for.
     std::size_t searched = 0;
-    /// The address as text. Where accepting has not told it, empty until it is first asked for.
-    std::string remote_address;
+    /// The peer, and this end of the connection.
+    Endpoint remote, local;
     /// What the PROXY header has told; empty without one.
     std::string proxied_address;
     /// Of the request that was let through last.

@@ -11,6 +11,7 @@
 #include "server/http/http_connection_state.h"
 #include "server/http/http_receiver.h"
 #include "server/http/response_writer.h"
+#include "server/net/tls_context.h"
 #include "server/uws/upstream.h"
 #include "server/websocket/websocket_connections.h"
 #include "server/websocket_server.h"
@@ -158,6 +159,14 @@ class HttpConnections final : public ExchangeOwner {
     connection.body_paused = false;
     reading_.start_reading(reinterpret_cast<us_socket_t *>(http), connection);
     reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
+  }
+
+  std::string peer_certificate(ExchangeId id) override {
+    Exchange *exchange = reading_.find(id);
+    if constexpr (SSL) {
+      return exchange ? valid_certificate(static_cast<ssl_st *>(exchange->response->getNativeHandle())) : std::string();
+    }
+    return {};
   }
 
   bool is_flushed() override { return reading_.is_flushed(); }

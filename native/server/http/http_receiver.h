@@ -15,7 +15,7 @@
 
 #include "server/http/http_connection_state.h"
 #include "server/http/response_writer.h"
-#include "server/net/address_text.h"
+#include "server/net/endpoint.h"
 #include "server/uws/read_control.h"
 #include "server/uws/upstream.h"
 #include "server/websocket_server.h"
@@ -60,7 +60,8 @@ class HttpReceiver final : private TurnTaker {
       if (change > 0) {
         Connection &connection = connections_.try_emplace(http).first->second;
         connection.number = ++last_connection_;
-        connection.remote_address = std::exchange(announced_remote_, {});
+        connection.remote = std::exchange(announced_remote_, {});
+        connection.local = std::exchange(announced_local_, {});
         connection.proxied_address = std::exchange(announced_proxied_, {});
       } else {
         closed(http);
@@ -69,10 +70,10 @@ class HttpReceiver final : private TurnTaker {
     app.any("/*", [this](HttpResponse *http, uWS::HttpRequest *request) { receive_request(http, request); });
   }
 
-  /// Of the connection that comes next: the bytes of the peer's address, where they are known, and what the
-  /// PROXY header has told.
-  void announce(std::string_view remote_address, std::string_view proxied_address) {
-    announced_remote_ = address_text(remote_address);
+  /// Of the connection that comes next: its two ends, and what the PROXY header has told.
+  void announce(Endpoint remote, Endpoint local, std::string_view proxied_address) {
+    announced_remote_ = std::move(remote);
+    announced_local_ = std::move(local);
     announced_proxied_ = proxied_address;
   }
 
@@ -575,12 +576,12 @@ class HttpReceiver final : private TurnTaker {
       headers_.emplace_back(name, whole_value(value));
       connection.is_last = connection.is_last || (name == "connection" && HttpConnectionState::says_close(value));
     }
-    if (connection.remote_address.empty()) {
-      connection.remote_address = address_text(http->getRemoteAddress());
-    }
     events_.on_request(id, {.method = request->getCaseSensitiveMethod(),
                             .url = request->getFullUrl(),
-                            .remote_address = connection.remote_address,
+                            .remote_address = connection.remote.address,
+                            .remote_port = connection.remote.port,
+                            .local_address = connection.local.address,
+                            .local_port = connection.local.port,
                             .proxied_address = connection.proxied_address,
                             .headers = headers_,
                             .has_body = !connection.body.complete()});
@@ -593,7 +594,8 @@ class HttpReceiver final : private TurnTaker {
   /// Every connection that is not a WebSocket yet.
   std::unordered_map<void *, Connection> connections_;
   std::vector<Header> headers_;
-  std::string announced_remote_;
+  Endpoint announced_remote_;
+  Endpoint announced_local_;
   std::string announced_proxied_;
   ExchangeId last_exchange_ = 0;
   std::uint32_t last_connection_ = 0;

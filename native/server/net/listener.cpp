@@ -45,17 +45,6 @@ int accept_one(int listening, sockaddr *address, socklen_t *length) {
 }
 #endif
 
-/// The bytes of a numeric address, in its own memory; empty for any other.
-std::string_view bytes_of(const sockaddr_storage &address) {
-  if (address.ss_family == AF_INET) {
-    return {reinterpret_cast<const char *>(&reinterpret_cast<const sockaddr_in *>(&address)->sin_addr), sizeof(in_addr)};
-  }
-  if (address.ss_family == AF_INET6) {
-    return {reinterpret_cast<const char *>(&reinterpret_cast<const sockaddr_in6 *>(&address)->sin6_addr), sizeof(in6_addr)};
-  }
-  return {};
-}
-
 /// Binds and listens on the descriptor. 0, or an errno.
 int bind_and_listen_unix(int descriptor, const std::string &path) {
   sockaddr_un address{};
@@ -194,7 +183,7 @@ void Listener::accept_pending() {
     int descriptor = accept_one(handles_->descriptor, reinterpret_cast<sockaddr *>(&address), &length);
     if (descriptor >= 0) {
       exhausted_ = false;
-      callbacks_.accepted(descriptor, bytes_of(address));
+      callbacks_.accepted(descriptor, Endpoint::of(address));
     } else if (is_shortage(errno)) {
       pause();
       if (!exhausted_) {

@@ -7,7 +7,9 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
+#include <utility>
+
+#include "server/net/endpoint.h"
 
 namespace nws {
 
@@ -35,9 +37,8 @@ struct ListenResult {
 class Listener {
  public:
   struct Callbacks {
-    /// Takes over the descriptor. `remote_address` are the 4 or 16 bytes of the peer's; empty for a unix
-    /// socket.
-    std::function<void(int descriptor, std::string_view remote_address)> accepted;
+    /// Takes over the descriptor. `remote` is the peer.
+    std::function<void(int descriptor, Endpoint remote)> accepted;
     /// accept(2) has failed for want of descriptors or memory: said once, until accepting has worked again.
     std::function<void()> exhausted;
   };

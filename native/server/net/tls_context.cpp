@@ -150,4 +150,17 @@ std::optional<TlsFailure> configure_tls(ssl_ctx_st *context, const TlsOptions &o
   return use_key(context, options);
 }
 
+std::string valid_certificate(ssl_st *ssl) {
+  X509 *certificate = SSL_get0_peer_certificate(ssl);
+  bool is_valid =
+      certificate && SSL_get_verify_result(ssl) == X509_V_OK && X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
+  int length = is_valid ? i2d_X509(certificate, nullptr) : 0;
+  std::string der(static_cast<std::size_t>(std::max(length, 0)), '\0');
+  if (!der.empty()) {
+    auto *to = reinterpret_cast<unsigned char *>(der.data());
+    i2d_X509(certificate, &to);
+  }
+  return der;
+}
+
 }  // namespace nws

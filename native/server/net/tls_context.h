@@ -7,6 +7,7 @@
 #include <string>
 
 struct ssl_ctx_st;
+struct ssl_st;
 
 namespace nws {
 
@@ -45,5 +46,9 @@ struct TlsFailure {
 /// Nothing when the context is ready to serve. What OpenSSL copies from a context into each connection at its
 /// start (options, modes, protocol versions) is not set here but in TlsEntries.
 std::optional<TlsFailure> configure_tls(ssl_ctx_st *context, const TlsOptions &options);
+
+/// The client's certificate as DER, if an authority of the server has signed it, and it has not expired; else
+/// empty. A resumed session was verified when it began.
+std::string valid_certificate(ssl_st *ssl);
 
 }  // namespace nws

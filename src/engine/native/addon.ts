@@ -31,7 +31,7 @@ export const ENGINE = Symbol.for('native-websocket-server.engine')
 
 /** The class that the addon exports (`native/binding/server_wrap.h`). */
 export interface AddonServer
-  extends Pick<EngineHttp, 'write' | 'endResponse' | 'abort' | 'pauseBody' | 'resumeBody' | 'isFlushed'>,
+  extends Pick<EngineHttp, 'write' | 'endResponse' | 'abort' | 'pauseBody' | 'resumeBody' | 'peerCertificate' | 'isFlushed'>,
     Pick<EngineServer, 'stopListening' | 'reloadTls' | 'subscribers' | 'counters' | 'dispose'> {
   listen(address: ListenAddress): number
   ref(keepAlive: boolean): void

@@ -1,4 +1,5 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
+import type { Buffer } from 'node:buffer'
 import { ClosedError, ListenError } from '../../errors.js'
 import {
   type CompressionAgreement,
@@ -127,6 +128,10 @@ class NativeServer implements EngineServer, EngineHttp, ServerRecords {
 
   resumeBody(exchange: ExchangeId): void {
     this.#addonServer?.resumeBody(exchange)
+  }
+
+  peerCertificate(exchange: ExchangeId): Buffer | undefined {
+    return this.#addonServer?.peerCertificate(exchange)
   }
 
   accept(

@@ -8,18 +8,23 @@ import type { RequestHead } from '../contract.js'
  */
 const LEAST_SLICED = 13
 
-/** Method, URL, addresses, and anything for a body, each in a line of its own; then the fields. */
+/**
+ * Method, URL, remote address, the other endpoints, proxied address, and anything for a body, each in a line
+ * of its own; then the fields.
+ */
 export function requestHeadOf(lines: string): RequestHead {
   const methodEnd = lines.indexOf('\n')
   const urlEnd = lines.indexOf('\n', methodEnd + 1)
   const remoteEnd = lines.indexOf('\n', urlEnd + 1)
-  const proxiedEnd = lines.indexOf('\n', remoteEnd + 1)
+  const endpointsEnd = lines.indexOf('\n', remoteEnd + 1)
+  const proxiedEnd = lines.indexOf('\n', endpointsEnd + 1)
   const bodyEnd = lines.indexOf('\n', proxiedEnd + 1)
   return {
     method: lines.slice(0, methodEnd),
     url: lines.slice(methodEnd + 1, urlEnd),
     remoteAddress: ownAddress(lines.slice(urlEnd + 1, remoteEnd)),
-    proxiedAddress: ownText(lines.slice(remoteEnd + 1, proxiedEnd)),
+    endpoints: lines.slice(remoteEnd + 1, endpointsEnd),
+    proxiedAddress: ownText(lines.slice(endpointsEnd + 1, proxiedEnd)),
     hasBody: bodyEnd > proxiedEnd + 1,
     fields: lines.slice(bodyEnd),
   }

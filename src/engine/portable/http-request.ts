@@ -1,5 +1,8 @@
 /** Requests as Node's parser gives them. */
+import type { Buffer } from 'node:buffer'
 import { IncomingMessage } from 'node:http'
+import type { Socket as NetSocket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { RequestHead } from '../contract.js'
 import { withoutMapping } from './proxy.js'
 
@@ -72,6 +75,16 @@ export function headOf(
     fields: rawHeaders.reduce((fields, text, index) => fields + (index % 2 === 0 ? `${text.toLowerCase()}:` : `${text}\n`), '\n'),
     hasBody,
     remoteAddress: withoutMapping(socket.remoteAddress ?? ''),
+    endpoints: `${socket.remotePort ?? 0} ${withoutMapping(socket.localAddress ?? '')} ${socket.localPort ?? 0}`,
     proxiedAddress,
   }
+}
+
+/** As EngineHttp.peerCertificate. */
+export function validCertificateOf(stream: NetSocket): Buffer | undefined {
+  if (!(stream instanceof TLSSocket && stream.authorized)) return undefined
+  const certificate = stream.getPeerX509Certificate()
+  // A resumed session was verified when it began.
+  const isValid = certificate !== undefined && Date.parse(certificate.validTo) > Date.now()
+  return isValid ? certificate.raw : undefined
 }

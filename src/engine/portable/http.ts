@@ -6,7 +6,7 @@ import { plainView } from '../../util/bytes.js'
 import type { EngineHttp, EngineResponse, ExchangeId, ResponseHead, ServerEvents } from '../contract.js'
 import { type Exchange, HttpConnection } from './http-connection.js'
 import { destroyLater, endAfterInput, responseTo } from './http-end.js'
-import { hasBody, headOf, isMalformed, isNoHandshake } from './http-request.js'
+import { hasBody, headOf, isMalformed, isNoHandshake, validCertificateOf } from './http-request.js'
 import { createHttpServer, refusalBytes } from './http-server.js'
 import type { PacedInput } from './input.js'
 
@@ -120,6 +120,11 @@ export class PortableHttp implements EngineHttp {
     if (exchange.expectsContinue && !exchange.response?.headersSent) exchange.response?.writeContinue()
     exchange.expectsContinue = false
     exchange.request.resume()
+  }
+
+  peerCertificate(id: ExchangeId): Buffer | undefined {
+    const exchange = this.#exchanges.get(id)
+    return exchange && validCertificateOf(exchange.connection.stream)
   }
 
   /**

@@ -1,0 +1,31 @@
+/** The two ends of a connection, from the text that engines give (RequestHead.endpoints). */
+import { Buffer } from 'node:buffer'
+
+/** This end of a connection. */
+export interface LocalEndpoint {
+  /** Numeric; empty on a unix socket. */
+  readonly address: string
+  /** 0 on a unix socket. */
+  readonly port: number
+}
+
+export interface Endpoints {
+  readonly remotePort: number
+  readonly local: LocalEndpoint
+}
+
+/**
+ * The local endpoint that was found last. Nearly all connections of a server have the same one, and a single
+ * object then serves all their sockets.
+ */
+let lastLocal: LocalEndpoint = { address: '', port: 0 }
+
+export function endpointsOf(text: string): Endpoints {
+  const [remotePort, address = '', localPort] = text.split(' ')
+  const port = Number(localPort)
+  if (lastLocal.address !== address || lastLocal.port !== port) {
+    // Of memory of its own: a piece would keep the whole head of a request for as long as a socket lives.
+    lastLocal = { address: Buffer.from(address, 'latin1').toString('latin1'), port }
+  }
+  return { remotePort: Number(remotePort), local: lastLocal }
+}

@@ -31,11 +31,11 @@ export const ENGINE = Symbol.for('native-websocket-server.engine')
 
 /** The class that the addon exports (`native/binding/server_wrap.h`). */
 export interface AddonServer
-  extends Pick<EngineHttp, 'write' | 'endResponse' | 'abort' | 'pauseBody' | 'resumeBody' | 'peerCertificate' | 'isFlushed'>,
+  extends Omit<EngineHttp, 'respond' | 'beginResponse'>,
     Pick<EngineServer, 'stopListening' | 'reloadTls' | 'subscribers' | 'counters' | 'dispose'> {
   listen(address: ListenAddress): number
   ref(keepAlive: boolean): void
-  respond(
+  respondWith(
     exchange: ExchangeId,
     status: string,
     headers: readonly string[],
@@ -43,7 +43,7 @@ export interface AddonServer
     contentLength: number | undefined,
     body: Uint8Array | undefined,
   ): boolean
-  beginResponse(
+  beginResponseWith(
     exchange: ExchangeId,
     status: string,
     headers: readonly string[],

@@ -1,6 +1,6 @@
 /** One HTTP exchange, upgrades included: its request, its body, its response, and whether it still lives. */
 import type { Buffer } from 'node:buffer'
-import type { EngineHttp, EngineResponse, ExchangeId } from '../engine/contract.js'
+import type { EngineHttp, EngineResponse, EngineServer, ExchangeId } from '../engine/contract.js'
 import type { IncomingBody } from './body.js'
 import type { IncomingRequest } from './request.js'
 import type { StreamingResponse } from './response.js'
@@ -9,13 +9,51 @@ import { ResponseStream } from './response-stream.js'
 /** The exchanges of a server to which the engine's events can still belong. */
 export type ExchangeTable = Map<ExchangeId, Exchange>
 
-/** What an exchange needs of the HttpRouter or the Upgrades that made it. */
-export interface ExchangeOwner {
+/** What exchanges need of their server. */
+export interface ExchangeHost {
   /** Undefined before the server listens, and when it has closed. */
-  readonly http: EngineHttp | undefined
+  readonly engine: Pick<EngineServer, 'http'> | undefined
   readonly exchanges: ExchangeTable
-  /** The exchange is open no longer. */
-  settled(exchange: Exchange): void
+  /** An exchange is open no longer. */
+  settled(): void
+}
+
+/** The open exchanges of HttpRouter, or of Upgrades. */
+export class OpenExchanges {
+  readonly #host: ExchangeHost
+  readonly #onSettled: ((exchange: Exchange) => void) | undefined
+  #size = 0
+
+  /** Calls `onSettled` before the host learns that an exchange is open no longer. */
+  constructor(host: ExchangeHost, onSettled?: (exchange: Exchange) => void) {
+    this.#host = host
+    this.#onSettled = onSettled
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  get http(): EngineHttp | undefined {
+    return this.#host.engine?.http
+  }
+
+  add(exchange: Exchange): void {
+    this.#size += 1
+    this.#host.exchanges.set(exchange.id, exchange)
+  }
+
+  /** The exchange is open no longer; of its body, pieces may still come. */
+  settle(exchange: Exchange): void {
+    this.#size -= 1
+    this.#onSettled?.(exchange)
+    this.#host.settled()
+  }
+
+  /** No event of the engine can belong to the exchange any more. */
+  forget(exchange: Exchange): void {
+    this.#host.exchanges.delete(exchange.id)
+  }
 }
 
 /**
@@ -27,7 +65,7 @@ export class Exchange {
   readonly id: ExchangeId
   /** An IncomingUpgrade, where the client asks for a WebSocket. */
   readonly request: IncomingRequest
-  readonly #owner: ExchangeOwner
+  readonly #open: OpenExchanges
   readonly #body: IncomingBody | undefined
   /** While the response goes out in pieces. */
   #stream: ResponseStream | undefined
@@ -35,13 +73,13 @@ export class Exchange {
   /** Whether pieces of the body, or the end of the connection before its last piece, can still come. */
   #isReceiving: boolean
 
-  constructor(owner: ExchangeOwner, id: ExchangeId, request: IncomingRequest, body?: IncomingBody) {
-    this.#owner = owner
+  constructor(open: OpenExchanges, id: ExchangeId, request: IncomingRequest, body?: IncomingBody) {
+    this.#open = open
     this.id = id
     this.request = request
     this.#body = body
     this.#isReceiving = body !== undefined
-    owner.exchanges.set(id, this)
+    open.add(this)
   }
 
   /** Whether the client waits for the response, or for the rest of it. */
@@ -59,7 +97,7 @@ export class Exchange {
     if (!this.#isOpen) return
     const body = this.#body
     const closes = response.closes || (body?.mustClose ?? false)
-    this.#owner.http?.respond(this.id, closes ? { ...response, closes } : response)
+    this.#open.http?.respond(this.id, closes ? { ...response, closes } : response)
     body?.responded()
     if (!closes) return
     this.#isReceiving = false
@@ -71,7 +109,7 @@ export class Exchange {
    * the body's error, and has then cut the connection.
    */
   async stream(response: StreamingResponse): Promise<void> {
-    const { http } = this.#owner
+    const { http } = this.#open
     if (!this.#isOpen || http === undefined) {
       response.rest.cancel(this.request.isAborted ? this.request.signal.reason : undefined)
       return
@@ -96,8 +134,8 @@ export class Exchange {
   settle(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    if (!this.#isReceiving) this.#owner.exchanges.delete(this.id)
-    this.#owner.settled(this)
+    if (!this.#isReceiving) this.#open.forget(this)
+    this.#open.settle(this)
   }
 
   // ---- what the engine reports ----
@@ -109,7 +147,7 @@ export class Exchange {
     // A body that becomes too large after the response has ended its connection.
     if (!isLast && (this.#isOpen || !this.isTooLarge)) return
     this.#isReceiving = false
-    if (!this.#isOpen) this.#owner.exchanges.delete(this.id)
+    if (!this.#isOpen) this.#open.forget(this)
   }
 
   /** The engine has sent what it was given of a response in pieces. */
@@ -124,7 +162,7 @@ export class Exchange {
     this.#isReceiving = false
     // Before the request tells its handler: the handler's next call must find an exchange that has ended.
     this.settle()
-    this.#owner.exchanges.delete(this.id)
+    this.#open.forget(this)
     request.abort()
     if (wasReceiving) this.#body?.fail(request.signal.reason)
     this.#stream?.aborted(request.signal.reason)

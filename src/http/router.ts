@@ -1,8 +1,8 @@
 /** HTTP requests: the route of each, the call of its handler, and the response that comes of that. */
-import type { EngineHttp, EngineResponse, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
+import type { EngineResponse, ExchangeId, RequestHead } from '../engine/contract.js'
 import type { Awaitable } from '../types/index.js'
 import { IncomingBody } from './body.js'
-import { Exchange, type ExchangeOwner, type ExchangeTable } from './exchange.js'
+import { Exchange, type ExchangeHost, OpenExchanges } from './exchange.js'
 import { headerOf, IncomingRequest, unlessMalformed } from './request.js'
 import { cancelResponse, emptyResponse, failureResponse, plainResponse, readResponse } from './response.js'
 import { decodeParams, type Match, RouteTable } from './routes.js'
@@ -11,15 +11,11 @@ import type { Target } from './target.js'
 export type HttpHandler = (request: IncomingRequest) => Awaitable<Response>
 
 /** What the router needs of its server. */
-export interface RouterOwner {
-  readonly engine: EngineServer | undefined
-  readonly exchanges: ExchangeTable
+export interface RouterOwner extends ExchangeHost {
   /** The response where no HTTP route has the path, whatever the method. */
   unmatched(head: RequestHead, target: Target): EngineResponse
   /** A handler, or the body of its response, has failed. */
   handlerFailed(error: unknown): void
-  /** A request waits no more. */
-  settled(): void
 }
 
 /** How much clients may send. */
@@ -28,28 +24,21 @@ export interface BodyLimits {
   readonly maxRequestBodySize: number
 }
 
-export class HttpRouter implements ExchangeOwner {
+export class HttpRouter {
   readonly #owner: RouterOwner
   readonly #maxBodySize: number
   readonly routes = new RouteTable<HttpHandler>()
-  /** Requests whose response is not whole. */
-  #open = 0
+  /** Those of requests whose response is not whole. */
+  readonly #open: OpenExchanges
 
   constructor(owner: RouterOwner, { maxRequestBodySize }: BodyLimits) {
     this.#owner = owner
+    this.#open = new OpenExchanges(owner)
     this.#maxBodySize = maxRequestBodySize
   }
 
-  get http(): EngineHttp | undefined {
-    return this.#owner.engine?.http
-  }
-
-  get exchanges(): ExchangeTable {
-    return this.#owner.exchanges
-  }
-
   get isIdle(): boolean {
-    return this.#open === 0
+    return this.#open.size === 0
   }
 
   request(id: ExchangeId, head: RequestHead, target: Target): void {
@@ -64,17 +53,12 @@ export class HttpRouter implements ExchangeOwner {
    * request begins is a guess.
    */
   refuseMalformed(id: ExchangeId, head: RequestHead): void {
-    this.http?.respond(id, { ...plainResponse(400, [], head.method === 'HEAD'), closes: true })
-  }
-
-  settled(): void {
-    this.#open -= 1
-    this.#owner.settled()
+    this.#open.http?.respond(id, { ...plainResponse(400, [], head.method === 'HEAD'), closes: true })
   }
 
   /** Calls the handler, unless no request can be made for it. */
   #serve(id: ExchangeId, head: RequestHead, target: Target, { value: handler, params }: Match<HttpHandler>): void {
-    const { http } = this
+    const { http } = this.#open
     if (http === undefined) return
     const body = head.hasBody ? new IncomingBody(http, id, this.#maxBodySize, expectsContinue(head)) : undefined
     const decoded = decodeParams(params)
@@ -84,8 +68,7 @@ export class HttpRouter implements ExchangeOwner {
       this.#refuse(id, head, plainResponse(400, [], head.method === 'HEAD'))
       return
     }
-    this.#open += 1
-    void this.#respond(new Exchange(this, id, request, body), invoke(handler, request))
+    void this.#respond(new Exchange(this.#open, id, request, body), invoke(handler, request))
   }
 
   /** Responds to a request whose body no handler sees. */
@@ -94,7 +77,7 @@ export class HttpRouter implements ExchangeOwner {
     // unknown length, ends the connection.
     const length = declaredLength(head)
     const isBounded = length !== undefined && length <= this.#maxBodySize && !expectsContinue(head)
-    this.http?.respond(id, isBounded ? response : { ...response, closes: true })
+    this.#open.http?.respond(id, isBounded ? response : { ...response, closes: true })
   }
 
   /** Responds with what a handler gives, or with 500 when it fails. Never rejects. */

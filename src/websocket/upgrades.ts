@@ -1,7 +1,6 @@
 /** From the request for a WebSocket connection to the connection, or to the answer that refuses it. */
 import type {
   CompressionAgreement,
-  EngineHttp,
   EngineResponse,
   EngineRoute,
   EngineServer,
@@ -9,7 +8,7 @@ import type {
   RequestHead,
 } from '../engine/contract.js'
 import { endpointsOf } from '../http/endpoints.js'
-import { Exchange, type ExchangeOwner, type ExchangeTable } from '../http/exchange.js'
+import { Exchange, type ExchangeHost, OpenExchanges } from '../http/exchange.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
 import { failureResponse, isResponse, plainResponse, readResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
@@ -41,14 +40,11 @@ export interface UpgradeLimits {
 }
 
 /** What upgrades need of their server. */
-export interface UpgradeOwner extends SocketOwner {
+export interface UpgradeOwner extends SocketOwner, ExchangeHost {
   readonly engine: EngineServer | undefined
-  readonly exchanges: ExchangeTable
   readonly isClosing: boolean
   /** Those that have not ended. A new one is added here. */
   readonly sockets: OrderedSet<ServerSocket<unknown>>
-  /** An upgrade is under way no longer. */
-  settled(): void
 }
 
 interface Route {
@@ -76,7 +72,7 @@ interface UpgradeCandidate {
   readonly compression: CompressionAgreement | undefined
 }
 
-export class Upgrades implements ExchangeOwner {
+export class Upgrades {
   /** What the engine must know of the routes, in its order. */
   readonly engineRoutes: EngineRoute[] = []
   readonly #owner: UpgradeOwner
@@ -84,8 +80,8 @@ export class Upgrades implements ExchangeOwner {
   readonly #routes = new RouteTable<Route>()
   /** Those of all routes. */
   readonly #dues: DueQueue<ServerSocket<unknown>>[] = []
-  /** Upgrades whose handler, or whose refusal, is under way. */
-  #open = 0
+  /** Those of upgrades whose handler, or whose refusal, is under way. */
+  readonly #open: OpenExchanges
   /**
    * Where there is a limit for each address: the exchanges that are open and the sockets, which have a place
    * each.
@@ -94,6 +90,7 @@ export class Upgrades implements ExchangeOwner {
 
   constructor(owner: UpgradeOwner, limits: UpgradeLimits) {
     this.#owner = owner
+    this.#open = new OpenExchanges(owner, (exchange) => this.#addresses?.leave(exchange))
     this.#limits = limits
     const { maxConnectionsPerAddress: max, proxyProtocol } = limits
     if (max !== Number.POSITIVE_INFINITY) this.#addresses = new AddressLimit(max, proxyProtocol)
@@ -116,16 +113,8 @@ export class Upgrades implements ExchangeOwner {
     return this.#routes.find('GET', path) !== undefined
   }
 
-  get http(): EngineHttp | undefined {
-    return this.#owner.engine?.http
-  }
-
-  get exchanges(): ExchangeTable {
-    return this.#owner.exchanges
-  }
-
   get isIdle(): boolean {
-    return this.#open === 0
+    return this.#open.size === 0
   }
 
   /** `target` is undefined where the request has none, or no Host. */
@@ -137,12 +126,6 @@ export class Upgrades implements ExchangeOwner {
     if (!('route' in wanted)) this.#refuse(id, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
     else if (wanted.request === undefined) this.#accept(id, wanted, PLAIN_ACCEPTANCE)
     else void this.#ask(id, wanted, wanted.request)
-  }
-
-  settled(exchange: Exchange): void {
-    this.#open -= 1
-    this.#addresses?.leave(exchange)
-    this.#owner.settled()
   }
 
   /** The connection has ended. */
@@ -195,15 +178,14 @@ export class Upgrades implements ExchangeOwner {
       return 500
     }
     if (this.#addresses?.hasRoom(group) === false) counters.upgradesRefusedByAddress += 1
-    else if (sockets.size + this.#open >= maxConnections) counters.upgradesRefusedByLimit += 1
+    else if (sockets.size + this.#open.size >= maxConnections) counters.upgradesRefusedByLimit += 1
     else return undefined
     return 503
   }
 
   /** Lets the route's handler decide; a handler that returns no promise is obeyed at once. */
   async #ask(id: ExchangeId, wanted: UpgradeCandidate, request: IncomingUpgrade): Promise<void> {
-    const exchange = new Exchange(this, id, request)
-    this.#open += 1
+    const exchange = new Exchange(this.#open, id, request)
     this.#addresses?.enter(exchange, wanted.group)
     try {
       const result: unknown = wanted.route.handlers.upgrade?.(request)
@@ -267,7 +249,7 @@ export class Upgrades implements ExchangeOwner {
 
   #refuse(id: ExchangeId, response: EngineResponse): void {
     this.#owner.counters.upgradesRefused += 1
-    this.http?.respond(id, response)
+    this.#open.http?.respond(id, response)
   }
 
   #countRefusalByHandler(): void {

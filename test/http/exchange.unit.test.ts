@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer'
 import { describe, expect, test } from 'vitest'
 import type { EngineHttp, EngineResponse, RequestHead } from '../../src/engine/contract.js'
 import { IncomingBody } from '../../src/http/body.js'
-import { Exchange, type ExchangeOwner, type ExchangeTable } from '../../src/http/exchange.js'
+import { Exchange, type ExchangeHost, type ExchangeTable, OpenExchanges } from '../../src/http/exchange.js'
 import { IncomingRequest } from '../../src/http/request.js'
 import { plainResponse, readResponse, type StreamingResponse } from '../../src/http/response.js'
 import { readTarget } from '../../src/http/target.js'
@@ -13,12 +13,12 @@ const ID = 7
 /** Bytes of a request's body. */
 const LIMIT = 10
 
-class Owner implements ExchangeOwner {
+class Host implements ExchangeHost {
   readonly exchanges: ExchangeTable = new Map()
   readonly calls: string[] = []
   readonly responses: EngineResponse[] = []
   settledTimes = 0
-  readonly http: EngineHttp = {
+  readonly #http: EngineHttp = {
     respond: (_id, response) => {
       this.responses.push(response)
       return true
@@ -33,6 +33,8 @@ class Owner implements ExchangeOwner {
     isFlushed: () => true,
   }
 
+  readonly engine = { http: this.#http }
+
   settled(): void {
     this.settledTimes += 1
   }
@@ -45,7 +47,7 @@ class Owner implements ExchangeOwner {
 
 /** The exchange of a POST with a body of unknown length, or of a GET. */
 function open(method: 'GET' | 'POST' = 'POST') {
-  const owner = new Owner()
+  const host = new Host()
   const head: RequestHead = {
     method,
     url: '/',
@@ -57,9 +59,9 @@ function open(method: 'GET' | 'POST' = 'POST') {
   }
   const target = readTarget(head, 'http')
   if (target === undefined) throw new Error('no proper target')
-  const body = head.hasBody ? new IncomingBody(owner.http, ID, LIMIT, false) : undefined
+  const body = head.hasBody ? new IncomingBody(host.engine.http, ID, LIMIT, false) : undefined
   const request = new IncomingRequest(head, target, {}, body)
-  return { owner, request, exchange: new Exchange(owner, ID, request, body) }
+  return { host, request, exchange: new Exchange(new OpenExchanges(host), ID, request, body) }
 }
 
 /** A response that never ends, and what its source is told when it is to stop. */
@@ -76,68 +78,68 @@ async function endlessResponse(): Promise<{ response: StreamingResponse; stopped
 
 describe('an exchange', () => {
   test('without a body is in its table until its response is whole', () => {
-    const { owner, exchange } = open('GET')
-    expect(owner.exchanges.get(ID)).toBe(exchange)
+    const { host, exchange } = open('GET')
+    expect(host.exchanges.get(ID)).toBe(exchange)
     expect(exchange.isOpen).toBe(true)
     exchange.respond(plainResponse(200))
     exchange.settle()
-    expect(owner.responses.map(({ status, closes }) => [status, closes])).toEqual([[200, false]])
-    expect([exchange.isOpen, owner.exchanges.size, owner.settledTimes]).toEqual([false, 0, 1])
+    expect(host.responses.map(({ status, closes }) => [status, closes])).toEqual([[200, false]])
+    expect([exchange.isOpen, host.exchanges.size, host.settledTimes]).toEqual([false, 0, 1])
   })
 
   test('is settled once', () => {
-    const { owner, exchange } = open('GET')
+    const { host, exchange } = open('GET')
     exchange.settle()
     exchange.settle()
     exchange.aborted()
-    expect(owner.settledTimes).toBe(1)
+    expect(host.settledTimes).toBe(1)
   })
 
   test('stays in its table behind the response, until its body has come', () => {
-    const { owner, exchange } = open()
+    const { host, exchange } = open()
     exchange.respond(plainResponse(200))
     exchange.settle()
     exchange.receive(Buffer.from('ab'), false)
-    expect([exchange.isOpen, owner.exchanges.size]).toEqual([false, 1])
+    expect([exchange.isOpen, host.exchanges.size]).toEqual([false, 1])
     exchange.receive(Buffer.alloc(0), true)
-    expect(owner.exchanges.size).toBe(0)
+    expect(host.exchanges.size).toBe(0)
   })
 
   test('whose response ends the connection gets no more of its body', async () => {
-    const { owner, exchange, request } = open()
+    const { host, exchange, request } = open()
     exchange.respond({ ...plainResponse(200), closes: true })
     exchange.settle()
-    expect(owner.exchanges.size).toBe(0)
+    expect(host.exchanges.size).toBe(0)
     await expect(request.text()).rejects.toThrow('the connection has ended before the body of the request was read')
   })
 
   test('closes the connection with the response when the body is larger than the limit', () => {
-    const { owner, exchange } = open()
+    const { host, exchange } = open()
     exchange.receive(Buffer.alloc(LIMIT + 1), false)
     expect(exchange.isTooLarge).toBe(true)
     exchange.respond(plainResponse(413))
     exchange.settle()
-    expect(owner.responses.map(({ status, closes }) => [status, closes])).toEqual([[413, true]])
-    expect(owner.exchanges.size).toBe(0)
+    expect(host.responses.map(({ status, closes }) => [status, closes])).toEqual([[413, true]])
+    expect(host.exchanges.size).toBe(0)
   })
 
   test('leaves its table when the body becomes too large behind the response', () => {
-    const { owner, exchange } = open()
+    const { host, exchange } = open()
     exchange.respond(plainResponse(200))
     exchange.settle()
     exchange.receive(Buffer.alloc(LIMIT + 1), false)
-    expect(owner.exchanges.size).toBe(0)
-    expect(owner.calls).toEqual(['abort'])
+    expect(host.exchanges.size).toBe(0)
+    expect(host.calls).toEqual(['abort'])
   })
 
   test('of a client that has gone tells the handler and the reader of the body, and takes no response', async () => {
-    const { owner, exchange, request } = open()
+    const { host, exchange, request } = open()
     const reading = request.text()
     exchange.aborted()
     await expect(reading).rejects.toBe(request.signal.reason)
-    expect([request.isAborted, exchange.isOpen, owner.exchanges.size]).toEqual([true, false, 0])
+    expect([request.isAborted, exchange.isOpen, host.exchanges.size]).toEqual([true, false, 0])
     exchange.respond(plainResponse(200))
-    expect(owner.responses).toEqual([])
+    expect(host.responses).toEqual([])
   })
 
   test('is open no longer when the handler hears that the client has gone', () => {
@@ -149,21 +151,21 @@ describe('an exchange', () => {
   })
 
   test('stops the source of its response when the client goes', async () => {
-    const { owner, exchange, request } = open('GET')
+    const { host, exchange, request } = open('GET')
     const { response, stopped } = await endlessResponse()
     const streaming = exchange.stream(response)
     exchange.aborted()
     await streaming
     expect(await stopped).toBe(request.signal.reason)
-    expect(owner.calls).toEqual(['begin', 'write'])
+    expect(host.calls).toEqual(['begin', 'write'])
   })
 
   test('stops the source of a response for a client that has gone before', async () => {
-    const { owner, exchange, request } = open('GET')
+    const { host, exchange, request } = open('GET')
     const { response, stopped } = await endlessResponse()
     exchange.aborted()
     await exchange.stream(response)
     expect(await stopped).toBe(request.signal.reason)
-    expect(owner.calls).toEqual([])
+    expect(host.calls).toEqual([])
   })
 })

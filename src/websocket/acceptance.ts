@@ -8,6 +8,7 @@ import { addDefaultHeaders, DEFAULT_HEADERS } from '../http/default-headers.js'
 import { isResponse } from '../http/response.js'
 import { checkObject } from '../options/checks.js'
 import type { Accept } from '../types/index.js'
+import { chosenProtocol } from './subprotocols.js'
 
 /** An accepted upgrade as engines take it. */
 export interface Acceptance {
@@ -45,12 +46,11 @@ export function toAcceptance(result: unknown, offered: readonly string[]): Accep
   checkObject('upgrade', result, ACCEPT_NAMES)
   // The cast is safe: `protocol` and `headers` are checked below, and `data` may be anything.
   const { data, protocol, headers } = result as Accept<unknown>
-  if (protocol !== undefined && !offered.includes(protocol)) {
-    const expected =
-      offered.length > 0 ? `one that the client offered (${offered.join(', ')})` : 'left out, since the client offered none'
-    throw new OptionError('protocol', protocol, expected)
+  return {
+    data,
+    protocol: chosenProtocol(protocol, offered),
+    headers: headers === undefined ? DEFAULT_HEADERS : toHeaderList(headers),
   }
-  return { data, protocol: protocol ?? '', headers: headers === undefined ? DEFAULT_HEADERS : toHeaderList(headers) }
 }
 
 function toHeaderList(headers: NonNullable<Accept<unknown>['headers']>): string[] {

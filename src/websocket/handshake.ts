@@ -21,7 +21,7 @@ export function isWebSocketUpgrade(head: RequestHead): boolean {
 
 /**
  * The response to a handshake that cannot be completed (RFC 6455, section 4.2.1); undefined when it can.
- * Subprotocols and extensions are checked elsewhere.
+ * Subprotocols are checked in `subprotocols.ts`, extensions in `deflate-negotiation.ts`.
  */
 export function refusalOf(head: RequestHead): EngineResponse | undefined {
   if (head.method !== 'GET') return plainResponse(405, ['allow', 'GET'])
@@ -31,21 +31,6 @@ export function refusalOf(head: RequestHead): EngineResponse | undefined {
   // The body's bytes would be taken for frames.
   if (head.hasBody) return plainResponse(400)
   return undefined
-}
-
-/** A token (RFC 9110, section 5.6.2). */
-const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
-
-/**
- * The subprotocols that the client offers, in its order: none without the header, undefined when the header
- * is no list of tokens, or names a subprotocol twice (RFC 6455, section 4.1).
- */
-export function offeredProtocols(head: RequestHead): string[] | undefined {
-  const value = headerOf(head, 'sec-websocket-protocol')
-  if (value === undefined) return []
-  const offered = elementsOf(value)
-  const isList = offered.length > 0 && offered.every((element) => TOKEN.test(element))
-  return isList && new Set(offered).size === offered.length ? offered : undefined
 }
 
 const UPGRADE = ['upgrade', 'websocket']

@@ -22,10 +22,11 @@ import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js
 import { AddressLimit } from './address-limit.js'
 import { agreeOnCompression, extensionOffersOf } from './deflate-negotiation.js'
 import type { DueQueue } from './due-queue.js'
-import { offeredProtocols, refusalOf } from './handshake.js'
+import { refusalOf } from './handshake.js'
 import { LifetimeLimit } from './lifetime-limit.js'
 import { PingSchedule } from './ping-schedule.js'
 import { type RouteContext, ServerSocket, type SocketOwner } from './socket.js'
+import { offeredProtocols } from './subprotocols.js'
 import { IncomingUpgrade } from './upgrade-request.js'
 
 /** Who may connect to a server, and how many. */
@@ -159,7 +160,7 @@ export class Upgrades {
     const candidate = { route, remoteAddress, endpoints, group, compression }
     // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
     if (route.handlers.upgrade === undefined) return { ...candidate, request: undefined }
-    const readCertificate = () => this.http?.peerCertificate(id)
+    const readCertificate = () => this.#open.http?.peerCertificate(id)
     const request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols, readCertificate))
     return request === undefined ? plainResponse(400) : { ...candidate, request }
   }

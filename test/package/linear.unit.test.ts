@@ -15,7 +15,8 @@ import { normalizePath, readTarget } from '../../src/http/target.js'
 import { resolveAllowedOrigins } from '../../src/options/origins.js'
 import { resolveRoute } from '../../src/options/websocket.js'
 import { agreeOnCompression, extensionOffersOf } from '../../src/websocket/deflate-negotiation.js'
-import { isWebSocketUpgrade, offeredProtocols, refusalOf } from '../../src/websocket/handshake.js'
+import { isWebSocketUpgrade, refusalOf } from '../../src/websocket/handshake.js'
+import { offeredProtocols } from '../../src/websocket/subprotocols.js'
 
 /** Between four, of what is linear, and sixteen. */
 const MOST = 10

@@ -1,4 +1,4 @@
-// What ServerWrap does for requests and their answers.
+// What ServerWrap does for requests and their responses.
 #include "options.h"
 #include "server_wrap.h"
 #include "values.h"
@@ -23,7 +23,7 @@ std::vector<Header> header_list(Napi::Value value, std::vector<std::string> &sto
   return headers;
 }
 
-/// The head of an answer, from (exchange, status, headers, closes, contentLength).
+/// The head of a response, from (exchange, status, headers, closes, contentLength).
 struct HeadArguments {
   explicit HeadArguments(const Napi::CallbackInfo &info)
       : exchange(number(info[0])),

@@ -66,15 +66,15 @@ class ServerEvents {
   /// A piece of a request's body, in memory that is overwritten after the event; the last one may be empty.
   /// False: it cannot be taken, and the connection is cut.
   virtual bool on_body(ExchangeId exchange, std::string_view content, bool is_last) = 0;
-  /// After `write` has answered false: everything is written.
+  /// After `write` has returned false: everything is written.
   virtual void on_writable(ExchangeId exchange) = 0;
-  /// The client of a request that is not answered, or whose body has not come whole, has gone.
+  /// The client of a request without a whole response, or whose body has not come whole, has gone.
   virtual void on_abort(ExchangeId exchange) = 0;
 
   virtual void on_open(const SocketData &socket) = 0;
   /// The payload is µWebSockets' memory, and is overwritten after the event.
   virtual void on_message(const SocketData &socket, std::string_view payload, bool is_binary) = 0;
-  /// After an answer of "backpressure" or "dropped": the queue is empty, or has room again.
+  /// After a status of "backpressure" or "dropped": the queue is empty, or has room again.
   virtual void on_drain(const SocketData &socket) = 0;
   /// The queue is below the threshold in SendQuota::low_threshold.
   virtual void on_buffered_amount_low(const SocketData &socket) = 0;

@@ -1,6 +1,6 @@
 /**
- * Brings what an engine reports to the handlers that are meant by it: routing, handshakes, answers and
- * failures.
+ * Brings what an engine reports to the handlers that are meant by it: routing, handshakes, responses
+ * and failures.
  */
 import type { Buffer } from 'node:buffer'
 import process from 'node:process'
@@ -33,7 +33,7 @@ import { Counters } from './metrics.js'
 import { throwUncaught } from './uncaught.js'
 
 export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
-  /** Where answers go: the engine's server that reports the events. */
+  /** Where responses go: the engine's server that reports the events. */
   engine: EngineServer | undefined
   isClosing = false
   readonly sockets = new OrderedSet<ServerSocket<unknown>>()

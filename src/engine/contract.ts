@@ -10,7 +10,7 @@
  * Lifetime. A connection id is valid from the return of `accept` until its `onClose` has been delivered;
  * after that every call with it is a defined no-op (`0`, `false`). The same holds for an exchange id, which
  * ends with `respond`, `endResponse`, `accept`, `abort`, or the `aborted` event; the rest of its body may be
- * read after the answer.
+ * read after the response.
  *
  * Long because it is one interface, and every sentence in it binds two engines.
  */
@@ -133,9 +133,9 @@ export interface EngineServerOptions {
   /** A PROXY header, version 2, is required first on every connection; who sends none is cut. */
   readonly proxyProtocol: boolean
   /**
-   * Seconds from the first byte of a request until its body has come, answered or not; 0 for no limit. After
-   * that, and at most two seconds later, the connection is ended: with 408, unless an answer to the request
-   * has begun. A request that waits behind others on its connection begins when it is read.
+   * Seconds from the first byte of a request until its body has come, responded to or not; 0 for no limit.
+   * After that, and at most two seconds later, the connection is ended: with 408, unless a response to the
+   * request has begun. A request that waits behind others on its connection begins when it is read.
    */
   readonly requestTimeout: number
   /** Addressed by index in `accept`. Fixed before `listen`. */
@@ -175,22 +175,22 @@ export interface ConnectionEvents {
   /** A whole message: text as a string, binary as a Buffer that may be kept. */
   onMessage(data: string | Buffer, isBinary: boolean): void
   /**
-   * After an answer of -1 or 0: the queue is empty, or is below `maxBackpressure` again after an answer of 0.
+   * After a status of -1: the queue is empty. After 0: the queue is below `maxBackpressure` again.
    */
   onDrain(): void
   onPing(data: Buffer): void
   onPong(data: Buffer): void
   /**
-   * After `setBufferedAmountLowThreshold` answered true: `bufferedAmount` is at most the threshold. Once for
-   * each such answer, unless `close` comes first.
+   * After `setBufferedAmountLowThreshold` returned true: `bufferedAmount` is at most the threshold. Once for
+   * each such call, unless `close` comes first.
    */
   onBufferedAmountLow(): void
-  /** After `readyForFragment` answered false: it would answer true now. */
+  /** After `readyForFragment` returned false: it would return true now. */
   onFragmentDrain(): void
   /**
    * A published message was not taken for this connection: its queue would have exceeded `maxBackpressure`.
    * Only on a route that asks for it (`reportDrops`), in a later turn of the event loop. What `send` refuses
-   * is in its answer, and not reported here. All who missed a message may get the same memory.
+   * is in its status, and not reported here. All who missed a message may get the same memory.
    */
   onDropped(data: string | Buffer, isBinary: boolean): void
   /**
@@ -208,14 +208,14 @@ export interface ServerEvents {
    */
   request(exchange: ExchangeId, head: RequestHead): void
   /**
-   * A piece of a request's body, which may be kept; the last one may be empty. They come after the answer
+   * A piece of a request's body, which may be kept; the last one may be empty. They come after the response
    * too.
    */
   body(exchange: ExchangeId, chunk: Buffer, isLast: boolean): void
-  /** After `write` answered false: all of it is on its way. */
+  /** After `write` returned false: all of it is on its way. */
   writable(exchange: ExchangeId): void
   /**
-   * The client of an exchange that is not answered, or whose body has not come whole, has gone; the id is
+   * The client of an exchange without a whole response, or whose body has not come whole, has gone; the id is
    * dead.
    */
   aborted(exchange: ExchangeId): void
@@ -223,7 +223,7 @@ export interface ServerEvents {
   descriptorsExhausted(): void
 }
 
-/** The head of an answer. */
+/** The head of a response. */
 export interface ResponseHead {
   readonly status: number
   readonly statusText: string
@@ -234,18 +234,18 @@ export interface ResponseHead {
    */
   readonly headers: readonly string[]
   /**
-   * What Content-Length announces. Undefined leaves the field out: a whole answer has no content then (204,
+   * What Content-Length announces. Undefined leaves the field out: a whole response has no content then (204,
    * 304), one in pieces is sent in chunks (RFC 9112, section 7.1).
    */
   readonly contentLength: number | undefined
   /**
-   * Ends the connection with this answer. What still comes of the request's body is read and thrown away for
-   * about 10 seconds, so that the client gets to read the answer. No `body` and no `aborted` follows.
+   * Ends the connection with this response. What still comes of the request's body is read and thrown away
+   * for about 10 seconds, so that the client gets to read the response. No `body` and no `aborted` follows.
    */
   readonly closes: boolean
 }
 
-/** A whole answer to an exchange. */
+/** A whole response to an exchange. */
 export interface EngineResponse extends ResponseHead {
   /** As long as `contentLength`; undefined sends nothing (HEAD, 204, 304). */
   readonly body: Uint8Array | undefined
@@ -345,7 +345,7 @@ export interface EngineHttp {
 /** What an engine does for the connections that a server of it has accepted. */
 export interface EngineConnections {
   /**
-   * Sends one message. Answers at once: the payload's bytes (1 for an empty one) when it was taken, -1 when
+   * Sends one message. Returns at once: the payload's bytes (1 for an empty one) when it was taken, -1 when
    * it was taken while earlier bytes wait for the client (an `onDrain` follows), 0 when it was not taken,
    * because the connection is closed or closing or because the queue would exceed `maxBackpressure` (then an
    * `onDrain` follows too). `compress` left undefined leaves it to the route's threshold; it means nothing

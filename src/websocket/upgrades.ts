@@ -1,4 +1,4 @@
-/** From the request for a WebSocket connection to the connection, or to the answer that refuses it. */
+/** From the request for a WebSocket connection to the connection, or to the response that refuses it. */
 import type {
   CompressionAgreement,
   EngineResponse,
@@ -136,8 +136,8 @@ export class Upgrades {
   }
 
   /**
-   * What can be said without the route's handler: the answer that refuses, or what is left for the handler to
-   * judge.
+   * What can be said without the route's handler: the response that refuses, or what is left for the handler
+   * to judge.
    */
   #examine(id: ExchangeId, head: RequestHead, target: Target): UpgradeCandidate | EngineResponse {
     const match = this.#routes.find('GET', target.path)

@@ -15,7 +15,7 @@
 
 namespace nws {
 
-/// Names one HTTP request of one server that waits for an answer; 0 is none.
+/// Names one HTTP request of one server that waits for a response; 0 is none.
 using ExchangeId = std::uint32_t;
 using Header = std::pair<std::string_view, std::string_view>;
 
@@ -24,22 +24,22 @@ struct Response {
   std::string_view status;
   /// Without Content-Length, Transfer-Encoding and Connection. Without a Date the server's own is sent.
   std::span<const Header> headers;
-  /// What Content-Length announces; none: there is no such field (204, 304), and an answer in pieces goes in
+  /// What Content-Length announces; none: there is no such field (204, 304), and a response in pieces goes in
   /// chunks.
   std::optional<std::size_t> content_length;
   /// As long as it says; none: nothing is sent (HEAD, 204, 304).
   std::optional<std::string_view> body;
   /// Ends the connection. What still comes of the request's body is thrown away for some seconds, so that the
-  /// client can read the answer, rather than see its connection reset.
+  /// client can read the response, rather than see its connection reset.
   bool closes = false;
 };
 
 /// Implemented by each server for its own exchanges. All of it on the loop's thread, outside of events.
 class ExchangeOwner {
  public:
-  /// False when the exchange has ended. Once listening has stopped, the connection ends with the answer.
+  /// False when the exchange has ended. Once listening has stopped, the connection ends with the response.
   virtual bool respond(ExchangeId exchange, const Response &response) = 0;
-  /// Begins an answer in pieces, which come to exactly its content length, if it has one. False when the
+  /// Begins a response in pieces, which come to exactly its content length, if it has one. False when the
   /// exchange has ended.
   virtual bool begin_response(ExchangeId exchange, const Response &head) = 0;
   /// Sends a piece of at most 2^31-1 bytes; an empty one is left out. False when it waits for the client:
@@ -51,11 +51,11 @@ class ExchangeOwner {
   virtual void abort(ExchangeId exchange) = 0;
   /// Stops to read the body; a little more of it may come.
   virtual void pause_body(ExchangeId exchange) = 0;
-  /// Reads on, and answers an "Expect: 100-continue".
+  /// Reads on, and sends `100 Continue` to a client that waits for it.
   virtual void resume_body(ExchangeId exchange) = 0;
   /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for
   /// messages. 0 when the exchange has ended or was no GET with a key of 16 bytes; with a full connection
-  /// table it is answered with 503, with a body that has not come whole with 400. `compression` becomes
+  /// table the response is 503, with a body that has not come whole 400. `compression` becomes
   /// Sec-WebSocket-Extensions, which is not among the headers.
   virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                               const std::optional<CompressionAgreement> &compression = {}) = 0;

@@ -1,8 +1,8 @@
-// Lets a client send HTTP requests without waiting for the answers (RFC 9112, section 9.3.2). µWebSockets
-// cuts a connection whose next request comes before the last one was answered, and this server responds after
-// the parser has returned. So this class stands before the parser: it lets one request through at a time, and
-// keeps the bytes that follow until the response has been written. Bodies are read here as well, so that
-// their bytes can wait for the handler.
+// Lets a client send HTTP requests without waiting for the responses (RFC 9112, section 9.3.2). µWebSockets
+// cuts a connection whose next request comes before the response to the last one, and this server responds
+// after the parser has returned. So this class stands before the parser: it lets one request through at a
+// time, and keeps the bytes that follow until the response has been written. Bodies are read here as well, so
+// that their bytes can wait for the handler.
 #pragma once
 
 #include <algorithm>
@@ -72,7 +72,7 @@ class HttpConnectionState {
  public:
   /// Bytes that may wait behind a request before the client is not read any more.
   static constexpr std::size_t max_held = HeldInput::max_waiting;
-  /// Bytes of answers that may wait for the client before its next request is begun.
+  /// Bytes of responses that may wait for the client before its next request is begun.
   static constexpr std::size_t max_unread = 64 * 1024;
   /// Bytes of a request's head.
   static constexpr std::size_t max_head = HeaderLimit::bytes;
@@ -92,7 +92,7 @@ class HttpConnectionState {
     std::string proxied_address;
     /// Of the request that was let through last.
     RequestBody body;
-    /// Of the same: until it is answered and its body has come. 0 when there is none.
+    /// Of the same: until its response is whole and its body has come. 0 when there is none.
     std::uint32_t exchange = 0;
     /// Tells this connection from an earlier one at the same address.
     std::uint32_t number = 0;
@@ -106,10 +106,10 @@ class HttpConnectionState {
     bool is_full = false;
     /// The client waits for "100 Continue" before it sends the body.
     bool expects_continue = false;
-    /// The connection ends with the answer to this request.
+    /// The connection ends with the response to this request.
     bool is_last = false;
-    /// It has got its last answer, and the client is to end the connection: whatever it still sends is thrown
-    /// away.
+    /// It has got its last response, and the client is to end the connection: whatever it still sends is
+    /// thrown away.
     bool is_lingering = false;
     /// Its FIN has come, behind everything that it sent.
     bool has_ended = false;

@@ -1,4 +1,4 @@
-// The HTTP half of a server: answers to what HttpReceiver reads, and the way to a WebSocket. Internal to
+// The HTTP half of a server: responses to what HttpReceiver reads, and the way to a WebSocket. Internal to
 // websocket_server.cpp.
 #pragma once
 
@@ -49,7 +49,7 @@ class HttpConnections final : public ExchangeOwner {
     if (!body_is_complete && response.closes) {
       reading_.linger(id, connection);
     } else {
-      reading_.answered(id, *exchange, connection);
+      reading_.responded(id, *exchange, connection);
     }
     if (closes && !body_is_complete) {
       Writer::whole_but_open(http, response);
@@ -119,7 +119,7 @@ class HttpConnections final : public ExchangeOwner {
     if (discards && !body_is_complete) {
       reading_.linger(id, connection);
     } else {
-      reading_.answered(id, *exchange, connection);
+      reading_.responded(id, *exchange, connection);
     }
     Writer::finish(http, is_chunked, !closes);
     reading_.keep_paused(http);
@@ -188,7 +188,7 @@ class HttpConnections final : public ExchangeOwner {
     Exchange exchange = std::move(*found);
     reading_.erase(id);
     // The upgrade moves the socket. Frames may have come with the request, although the client should wait
-    // for the answer.
+    // for the response.
     std::string early = reading_.take_held(exchange.response);
     ConnectionId opened = websockets_.open(exchange.response, route, protocol, headers, exchange.key, compression);
     if (!early.empty()) {

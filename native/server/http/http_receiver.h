@@ -22,7 +22,7 @@
 
 namespace nws {
 
-/// Lasts until the request is answered and its body has come.
+/// Lasts until the response is whole and the request's body has come.
 template <bool SSL>
 struct HttpExchange {
   uWS::HttpResponse<SSL> *response;
@@ -30,7 +30,7 @@ struct HttpExchange {
   std::string key;
   bool is_answered = false;
   bool is_streaming = false;
-  /// Of a streamed answer: it has no length.
+  /// Of a streamed response: it has no length.
   bool is_chunked = false;
   bool awaits_writable = false;
 };
@@ -157,7 +157,7 @@ class HttpReceiver final : private TurnTaker {
   }
 
   /// Before anything is written, which may end the connection.
-  void answered(ExchangeId id, Exchange &exchange, Connection &connection) {
+  void responded(ExchangeId id, Exchange &exchange, Connection &connection) {
     exchange.is_answered = true;
     if (connection.body.complete()) {
       connection.exchange = 0;
@@ -165,7 +165,7 @@ class HttpReceiver final : private TurnTaker {
     }
   }
 
-  /// Throws away what still comes. The exchange has ended, but for its answer, behind which `end` is to be
+  /// Throws away what still comes. The exchange has ended, but for its response, behind which `end` is to be
   /// called.
   void linger(ExchangeId id, Connection &connection) {
     ReadControl::start(SSL, exchanges_.at(id).response, Writer::write_timeout);
@@ -176,7 +176,7 @@ class HttpReceiver final : private TurnTaker {
     exchanges_.erase(id);
   }
 
-  /// The connection has got its last answer. As soon as that is written, the server's side ends, and the
+  /// The connection has got its last response. As soon as that is written, the server's side ends, and the
   /// connection with it. Where the client has sent more, or `may_send_more`, the connection stays until the
   /// client ends it, for a while: to close it would reset it, and a reset can overtake what is on its way to
   /// the client (RFC 9112, section 9.6). What still comes is thrown away.
@@ -200,7 +200,7 @@ class HttpReceiver final : private TurnTaker {
     });
   }
 
-  /// After a write, as read_control.h explains; and a whole answer has set the time for the next request.
+  /// After a write, as read_control.h explains; and a whole response has set the time for the next request.
   void keep_paused(HttpResponse *http) {
     auto found = connections_.find(http);
     if (found != connections_.end() && is_paused(found->second)) {
@@ -212,7 +212,7 @@ class HttpReceiver final : private TurnTaker {
 
   /// The client has sent FIN. Behind input that is not read it means something only to a request that waits
   /// for nothing but its handler: everything else is still to be read in its time, and then the FIN is, too.
-  /// There a request without a whole answer is aborted. What was answered before is still written, and then
+  /// There a request without a whole response is aborted. Earlier responses are still written, and then
   /// the connection ends. May be called again: a FIN that has been found is found whenever the socket is
   /// read.
   us_socket_t *ended(us_socket_t *socket) {
@@ -249,7 +249,7 @@ class HttpReceiver final : private TurnTaker {
     if (found != connections_.end() && is_paused(found->second)) {
       keep_paused(reinterpret_cast<HttpResponse *>(socket));
     }
-    // The next request may have waited for the client to take its answers.
+    // The next request may have waited for the client to take its responses.
     if (found != connections_.end() && waiting(found->second) > 0) {
       parse_held(socket);
       found = connections_.find(socket);
@@ -258,7 +258,7 @@ class HttpReceiver final : private TurnTaker {
       if (found->second.is_lingering || awaits_room(socket, found->second)) {
         ReadControl::stop_at_end(SSL, socket, buffered(socket) > 0);
       } else {
-        // The request that has begun may be answered before the FIN is found again.
+        // The request that has begun may get its response before the FIN is found again.
         ReadControl::unpark(SSL, socket, buffered(socket) > 0);
       }
     }
@@ -303,8 +303,8 @@ class HttpReceiver final : private TurnTaker {
     }
   }
 
-  /// Ends a connection of which no further request can be read. `status` is the answer to the one that was
-  /// being read; empty where one has begun.
+  /// Ends a connection of which no further request can be read. `status` is that of the response to the one
+  /// that was being read; empty where one has begun.
   void refuse(us_socket_t *socket, std::string_view status) {
     auto *http = reinterpret_cast<HttpResponse *>(socket);
     ExchangeId exchange = connections_.at(socket).exchange;
@@ -337,7 +337,7 @@ class HttpReceiver final : private TurnTaker {
     return false;
   }
 
-  /// Whether the client has taken so much of its answers that the next request may begin.
+  /// Whether the client has taken so much of its responses that the next request may begin.
   static bool has_room(us_socket_t *socket) { return buffered(socket) <= HttpConnectionState::max_unread; }
   /// Whether that is what a request waits for.
   static bool awaits_room(us_socket_t *socket, const Connection &connection) {
@@ -405,7 +405,7 @@ class HttpReceiver final : private TurnTaker {
     }
   }
 
-  /// The connection may have got its last answer afterwards, or be gone.
+  /// The connection may have got its last response afterwards, or be gone.
   void parse(us_socket_t *socket, char *data, std::size_t length) {
     bool has_ended = false;
     {

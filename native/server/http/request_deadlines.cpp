@@ -6,7 +6,7 @@ namespace nws {
 
 namespace {
 
-/// Connections ended in one turn. Each is an answer and a close, some 10 µs.
+/// Connections ended in one turn. Each is a response and a close, some 10 µs.
 constexpr int max_expired = 256;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Writing answers to HTTP requests, whole or piece by piece. Internal to websocket_server.cpp.
+// Writing responses to HTTP requests, whole or piece by piece. Internal to websocket_server.cpp.
 #pragma once
 
 #include <charconv>
@@ -25,14 +25,14 @@ class ResponseWriter {
   /// Seconds in which a client must take some of what it is sent; µWebSockets' own (HTTP_TIMEOUT_S).
   static constexpr unsigned write_timeout = 10;
 
-  /// The whole answer, which ends the exchange. `closes`: and it is the last of its connection.
+  /// The whole response, which ends the exchange. `closes`: and it is the last of its connection.
   static void whole(HttpResponse *http, const Response &response, bool closes) { write_whole(http, response, closes, !closes); }
 
-  /// The whole answer, after which neither the exchange nor the connection ends for µWebSockets: the
+  /// The whole response, after which neither the exchange nor the connection ends for µWebSockets: the
   /// request's body is still coming.
   static void whole_but_open(HttpResponse *http, const Response &response) { write_whole(http, response, true, false); }
 
-  /// The head of an answer in pieces: chunks, unless it has a length.
+  /// The head of a response in pieces: chunks, unless it has a length.
   static void begin(HttpResponse *http, const Response &response, bool closes) {
     http->cork([&] { head(http, response, closes, true); });
   }
@@ -54,7 +54,7 @@ class ResponseWriter {
     });
   }
 
-  /// The end of an answer in pieces. `ends_exchange`: the next request may be read.
+  /// The end of a response in pieces. `ends_exchange`: the next request may be read.
   static void finish(HttpResponse *http, bool is_chunked, bool ends_exchange) {
     http->cork([&] {
       write(http, is_chunked ? "0\r\n\r\n" : "");
@@ -72,11 +72,11 @@ class ResponseWriter {
 
   static constexpr std::string_view bad_request = "400 Bad Request";
 
-  /// The answer to a request that cannot be read to its end.
+  /// The response to a request that cannot be read to its end.
   static void refusal(HttpResponse *http, std::string_view status) {
-    std::string answer = "HTTP/1.1 ";
-    answer.append(status).append("\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-    write(http, answer);
+    std::string response = "HTTP/1.1 ";
+    response.append(status).append("\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    write(http, response);
   }
 
   static std::size_t buffered(HttpResponse *http) { return Corkable::of(http)->getBufferedAmount(); }

@@ -7,10 +7,10 @@
 // the peer's FIN, what waits for the peer is still written, where µWebSockets would just close.
 //
 // At the next release: HttpContext.h and WebSocketContext.h are the only callers, HTTP first, each with the
-// same handlers for every server; an answered request leaves `hasResponded`; data behind an upgrade still
-// goes to the WebSocket's handler. context.c (µSockets): without TLS, us_socket_context_on_end sets the
-// handler of the FIN itself. socket.c: only a write that fails makes a socket read again; the poll's flags
-// are libuv's.
+// same handlers for every server; a request with a whole response leaves `hasResponded`; data behind an
+// upgrade still goes to the WebSocket's handler. context.c (µSockets): without TLS, us_socket_context_on_end
+// sets the handler of the FIN itself. socket.c: only a write that fails makes a socket read again; the poll's
+// flags are libuv's.
 #pragma once
 
 #include <libusockets.h>

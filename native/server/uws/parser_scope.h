@@ -1,8 +1,8 @@
 // A seam (see upstream.h). In place of us_socket_shutdown and us_socket_close, where µWebSockets calls them.
 //
-// Why: µWebSockets closes a connection right behind its answer to what its parser cannot read. More than that
-// may have come, and closing would reset the connection: earlier answers, which are still on their way to the
-// client, would be lost.
+// Why: µWebSockets closes a connection right behind its response to what its parser cannot read. More than
+// that may have come, and closing would reset the connection: earlier responses, which are still on their way
+// to the client, would be lost.
 //
 // At the next release: HttpContext.h still ends such a connection by us_socket_shutdown and us_socket_close
 // behind it, inside of its data handler, and touches the socket no more after that.

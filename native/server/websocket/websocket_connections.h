@@ -189,7 +189,7 @@ class WebSocketConnections final : public ConnectionOwner {
     // Upstream measures control frames by this too. The limit of messages is applied by frames::receive.
     std::size_t max_frame = route.compression ? max_compressed_length(route.max_payload_length) : route.max_payload_length;
     context->maxPayloadLength = std::max<std::size_t>(max_frame, 125);
-    // Never drops by itself: the limit is applied where the sender gets its answer.
+    // Never drops by itself: the limit is applied where the sender gets its status.
     context->maxBackpressure = 0;
     context->closeOnBackpressureLimit = false;
     context->resetIdleTimeoutOnSend = false;

@@ -6,7 +6,7 @@ import { PacedInput } from './input.js'
 import { RequestReader } from './requests.js'
 import { MAX_REQUESTS_PER_TURN, MAX_UNREAD_RESPONSE_BYTES } from './turn-budget.js'
 
-/** Lasts until the request is answered and its body has come. */
+/** Lasts until the response is whole and the request's body has come. */
 export interface Exchange {
   readonly request: IncomingMessage
   readonly connection: HttpConnection

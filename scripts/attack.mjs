@@ -11,14 +11,14 @@
  * the addon built with AddressSanitizer and UndefinedBehaviorSanitizer; one that
  * NATIVE_WEBSOCKET_SERVER_ADDON names is taken as it is. The report is build/reports/attack.tap.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Child } from '../test/attack/child.mjs'
 import { compileTypeScript } from './install/typescript.mjs'
-import { buildForTests, fail, reports, sanitizerEnvironment } from './test-build.mjs'
+import { buildForTests, endWithReport, fail, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -88,15 +88,7 @@ mkdirSync(reports, { recursive: true })
 /** @type {Check[]} */
 const checks = []
 for (const engine of values.engine) checks.push(...(await run(engine)))
-const lines = checks.flatMap(({ name, problem }, index) =>
-  problem === undefined
-    ? [`ok ${index + 1} - ${name}`]
-    : [`not ok ${index + 1} - ${name}`, ...problem.split('\n').map((line) => `# ${line}`)],
-)
-const report = ['TAP version 13', `1..${checks.length}`, ...lines, ''].join('\n')
-process.stdout.write(report)
-writeFileSync(join(reports, 'attack.tap'), report)
-process.exit(checks.every(({ problem }) => problem === undefined) ? 0 : 1)
+endWithReport('attack', checks)
 
 /**
  * Bytes of a process in memory; undefined where only it can tell.

@@ -9,12 +9,12 @@
  * as far as the network's timing lets them. The report is build/reports/fuzz.tap.
  */
 import { spawn } from 'node:child_process'
-import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createWriteStream, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { root } from './install/paths.mjs'
-import { buildForTests, fail, reports, sanitizerEnvironment } from './test-build.mjs'
+import { buildForTests, endWithReport, fail, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -40,15 +40,7 @@ mkdirSync(reports, { recursive: true })
 /** @type {Check[]} */
 const checks = []
 for (const engine of values.engine) checks.push(...(await run(engine)))
-const lines = checks.flatMap(({ name, problem }, index) =>
-  problem === undefined
-    ? [`ok ${index + 1} - ${name}`]
-    : [`not ok ${index + 1} - ${name}`, ...problem.split('\n').map((line) => `# ${line}`)],
-)
-const report = ['TAP version 13', `1..${checks.length}`, ...lines, ''].join('\n')
-process.stdout.write(report)
-writeFileSync(join(reports, 'fuzz.tap'), report)
-process.exit(checks.every(({ problem }) => problem === undefined) ? 0 : 1)
+endWithReport('fuzz', checks)
 
 /**
  * @param {string} engine

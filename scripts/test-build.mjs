@@ -1,5 +1,5 @@
 /** Builds of the addon for tests: with sanitizers, and how Node is started with one. */
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import process from 'node:process'
 import { runCmakeJs } from './install/native.mjs'
@@ -70,4 +70,23 @@ function preload(compiler) {
 export function fail(problem) {
   console.error(problem)
   process.exit(1)
+}
+
+/**
+ * Prints what was checked as TAP (Test Anything Protocol), writes the same into the reports as `<name>.tap`,
+ * and ends the process: with 1 when a check has failed.
+ * @param {string} name
+ * @param {{ name: string, problem: string | undefined }[]} checks
+ * @returns {never}
+ */
+export function endWithReport(name, checks) {
+  const lines = checks.flatMap(({ name: check, problem }, index) =>
+    problem === undefined
+      ? [`ok ${index + 1} - ${check}`]
+      : [`not ok ${index + 1} - ${check}`, ...problem.split('\n').map((line) => `# ${line}`)],
+  )
+  const report = ['TAP version 13', `1..${checks.length}`, ...lines, ''].join('\n')
+  process.stdout.write(report)
+  writeFileSync(join(reports, `${name}.tap`), report)
+  process.exit(checks.every(({ problem }) => problem === undefined) ? 0 : 1)
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { ensureCertificate } from '../../src/app/certificate.js'
 import { TlsError } from '../../src/errors.js'
+import { thrownBy } from '../support/errors.js'
 
 const noOpenssl = spawnSync('openssl', ['version']).status === 0 ? '' : ' (skipped: the openssl command is not installed)'
 
@@ -23,15 +24,6 @@ beforeEach(() => {
 afterEach(() => {
   rmSync(folder, { recursive: true })
 })
-
-function caught(action: () => unknown): unknown {
-  try {
-    action()
-  } catch (error) {
-    return error
-  }
-  throw new Error('nothing was thrown')
-}
 
 describe('the development certificate', () => {
   test('is an RSA 2048 key and a SHA-256 certificate for this machine, valid from now for 365 days', () => {
@@ -158,7 +150,7 @@ describe('files that exist', () => {
       generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' }),
     )
     const content = readFileSync(present, 'utf8')
-    const error = caught(() => ensureCertificate(key, cert))
+    const error = thrownBy(() => ensureCertificate(key, cert))
     expect(error).toBeInstanceOf(TlsError)
     expect(error).toMatchObject({ code: 'ERR_TLS_FILE', file: missing })
     expect(String(error)).toContain(`${missing} is missing, but ${present} exists`)
@@ -169,7 +161,7 @@ describe('files that exist', () => {
   test('in the place of a folder are a TlsError, and no half of a pair is left', () => {
     writeFileSync(join(folder, 'file'), '')
     const inside = join(folder, 'file', 'cert.pem')
-    expect(caught(() => ensureCertificate(key, inside))).toMatchObject({ code: 'ERR_TLS_FILE', file: inside })
+    expect(thrownBy(() => ensureCertificate(key, inside))).toMatchObject({ code: 'ERR_TLS_FILE', file: inside })
     expect(existsSync(key)).toBe(false)
   })
 })

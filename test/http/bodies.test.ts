@@ -1,24 +1,12 @@
 /** Bodies of requests: read in every way, refused, abandoned, and what comes behind them. */
 import { expect, test } from 'vitest'
 import type { ServerRequest } from '../../src/index.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { describeEngines } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { handshake, RawClient } from '../support/raw-client.js'
+import { type Routes, request, watched, withRoutes } from '../support/routes.js'
 import { Deferred, Queue, within } from '../support/waiting.js'
 
-type Routes = NonNullable<ServeOptions['routes']>
-
-const withRoutes = (engine: EngineName, routes: Routes, server: ServeOptions['server'] = {}): Promise<Served> =>
-  serve(engine, {}, { path: '/socket', routes, server })
-
-/** A server whose errors are collected. */
-const watched = async (engine: EngineName, routes: Routes, server: ServeOptions['server'] = {}) => {
-  const errors: unknown[] = []
-  return { errors, served: await withRoutes(engine, routes, { onError: (error) => errors.push(error), ...server }) }
-}
-
-const request = (method: string, path: string, ...headers: string[]): string =>
-  `${[`${method} ${path} HTTP/1.1`, 'Host: localhost', ...headers].join('\r\n')}\r\n\r\n`
 const post = (path: string, body: string, ...headers: string[]): string =>
   request('POST', path, `Content-Length: ${Buffer.byteLength(body)}`, ...headers) + body
 const chunked = (path: string, ...chunks: string[]): string =>

@@ -2,18 +2,11 @@
 import { expect, test } from 'vitest'
 import type { ServerRequest } from '../../src/index.js'
 import { Client } from '../support/client.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { describeEngines } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { RawClient } from '../support/raw-client.js'
+import { get, withRoutes } from '../support/routes.js'
 import { Deferred, Queue, within } from '../support/waiting.js'
-
-type Routes = NonNullable<ServeOptions['routes']>
-
-const withRoutes = (engine: EngineName, routes: Routes, options: ServeOptions = {}): Promise<Served> =>
-  serve(engine, {}, { path: '/socket', routes, ...options })
-
-const get = (path: string, ...headers: string[]): string =>
-  `${[`GET ${path} HTTP/1.1`, 'Host: localhost', ...headers].join('\r\n')}\r\n\r\n`
 
 describeEngines('routes', (engine) => {
   test('get answers GET on its path with status, status text, headers and body', async () => {
@@ -211,7 +204,7 @@ describeEngines('routes', (engine) => {
       engine,
       (server) =>
         server.get('/go', ({ query }) => new Response(null, { status: 302, headers: { Location: query.get('to') ?? '/' } })),
-      { server: { onError: () => {} } },
+      { onError: () => {} },
     )
     const answer = await http(served, '/go?to=/x%0d%0aSet-Cookie:%20evil=1')
     expect(answer.headers['set-cookie']).toBeUndefined()
@@ -231,7 +224,7 @@ describeEngines('handlers that fail', (engine) => {
     test(`one that ${kind} gives 500 without the message, and the error to onError`, async () => {
       const errors = new Queue<Error>()
       const served = await withRoutes(engine, (server) => server.get('/fails', handler), {
-        server: { onError: (error) => errors.push(error) },
+        onError: (error) => errors.push(error),
       })
       const client = await RawClient.connect(served)
       client.write(get('/fails'))
@@ -251,7 +244,7 @@ describeEngines('handlers that fail', (engine) => {
         pull: (controller) => controller.error(failure),
       })
     const served = await withRoutes(engine, (server) => server.get('/fails', () => new Response(body())), {
-      server: { onError: (error) => errors.push(error) },
+      onError: (error) => errors.push(error),
     })
     expect((await http(served, '/fails')).status).toBe(500)
     expect(await errors.next('onError')).toBe(failure)
@@ -261,7 +254,7 @@ describeEngines('handlers that fail', (engine) => {
     const errors = new Queue<Error>()
     // The cast lets through what TypeScript would refuse and JavaScript would not.
     const served = await withRoutes(engine, (server) => server.get('/nothing', () => undefined as unknown as Response), {
-      server: { onError: (error) => errors.push(error) },
+      onError: (error) => errors.push(error),
     })
     expect((await http(served, '/nothing')).status).toBe(500)
     expect(String(await errors.next('onError'))).toContain('Response')
@@ -271,7 +264,7 @@ describeEngines('handlers that fail', (engine) => {
     const errors = new Queue<Error>()
     const response = new Response('once')
     const served = await withRoutes(engine, (server) => server.get('/again', () => response), {
-      server: { onError: (error) => errors.push(error) },
+      onError: (error) => errors.push(error),
     })
     expect((await http(served, '/again')).body.toString()).toBe('once')
     expect((await http(served, '/again')).status).toBe(500)
@@ -418,9 +411,7 @@ describeEngines('connections', (engine) => {
   }
 
   test('TLS serves the same', async () => {
-    const served = await withRoutes(engine, (server) => server.get('/where', ({ url }) => new Response(url)), {
-      server: { tls: true },
-    })
+    const served = await withRoutes(engine, (server) => server.get('/where', ({ url }) => new Response(url)), { tls: true })
     const answer = await http(served, '/where?q=1', { headers: { Host: 'localhost' } })
     expect(answer.body.toString()).toBe('https://localhost/where?q=1')
   })
@@ -429,7 +420,7 @@ describeEngines('connections', (engine) => {
 describeEngines('health', (engine) => {
   for (const tls of [false, true]) {
     test(`is answered by default, exactly (${tls ? 'TLS' : 'plain'})`, async () => {
-      const served = await withRoutes(engine, () => {}, tls ? { server: { tls: true } } : {})
+      const served = await withRoutes(engine, () => {}, tls ? { tls: true } : {})
       const answer = await http(served, '/health')
       expect(answer.status).toBe(200)
       expect(answer.headers['content-type']).toBe('application/json')
@@ -438,13 +429,13 @@ describeEngines('health', (engine) => {
   }
 
   test('can be elsewhere', async () => {
-    const served = await withRoutes(engine, () => {}, { server: { health: '/alive' } })
+    const served = await withRoutes(engine, () => {}, { health: '/alive' })
     expect((await http(served, '/alive')).body.toString()).toBe('{"status":"healthy"}')
     expect((await http(served, '/health')).status).toBe(404)
   })
 
   test('can be turned off', async () => {
-    const served = await withRoutes(engine, () => {}, { server: { health: false } })
+    const served = await withRoutes(engine, () => {}, { health: false })
     expect((await http(served, '/health')).status).toBe(404)
   })
 

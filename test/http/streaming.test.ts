@@ -3,23 +3,11 @@
  * they end early.
  */
 import { expect, test } from 'vitest'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { describeEngines, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { RawClient } from '../support/raw-client.js'
+import { get, watched, withRoutes } from '../support/routes.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
-
-type Routes = NonNullable<ServeOptions['routes']>
-
-const withRoutes = (engine: EngineName, routes: Routes, server: ServeOptions['server'] = {}): Promise<Served> =>
-  serve(engine, {}, { path: '/socket', routes, server })
-
-const watched = async (engine: EngineName, routes: Routes, server: ServeOptions['server'] = {}) => {
-  const errors: unknown[] = []
-  return { errors, served: await withRoutes(engine, routes, { onError: (error) => errors.push(error), ...server }) }
-}
-
-const get = (path: string, ...headers: string[]): string =>
-  `${[`GET ${path} HTTP/1.1`, 'Host: localhost', ...headers].join('\r\n')}\r\n\r\n`
 
 const encode = (text: string) => new TextEncoder().encode(text)
 

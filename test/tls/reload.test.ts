@@ -8,6 +8,7 @@ import { ClosedError, OptionError, TlsError, type TlsOptions } from '../../src/i
 import { Authority, type Certificate } from '../support/certificates.js'
 import { Client } from '../support/client.js'
 import { describeEngines, listen, makeServer, serve } from '../support/engines.js'
+import { thrownBy } from '../support/errors.js'
 import { request } from '../support/tls-client.js'
 
 let authority: Authority
@@ -25,16 +26,6 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const echo = { message: (socket: { send(data: string | Buffer): number }, message: string | Buffer) => void socket.send(message) }
 const lax = { rejectUnauthorized: false }
-
-/** What a call throws. */
-function thrown(call: () => void): unknown {
-  try {
-    call()
-  } catch (error) {
-    return error
-  }
-  throw new Error('nothing was thrown')
-}
 
 describeEngines('reloadTls', (engine) => {
   test('new connections get the new certificate, open ones stay', async () => {
@@ -117,7 +108,7 @@ describeEngines('reloadTls', (engine) => {
     ]
     for (const [code, tls] of cases) {
       // The cast lets through what TypeScript would refuse and JavaScript would not.
-      const error = thrown(() => served.server.reloadTls(tls as TlsOptions))
+      const error = thrownBy(() => served.server.reloadTls(tls as TlsOptions))
       expect(error).toBeInstanceOf(code === 'ERR_OPTION' ? OptionError : TlsError)
       expect(error).toMatchObject({ code })
       expect((await request(served)).certificate).toBe('first')
@@ -128,7 +119,7 @@ describeEngines('reloadTls', (engine) => {
 
   test('before listening it takes the place of the option', async () => {
     const server = makeServer(engine, { server: { tls: first } })
-    expect(thrown(() => server.reloadTls({ key: first.key, cert: second.cert }))).toMatchObject({ code: 'ERR_TLS_MISMATCH' })
+    expect(thrownBy(() => server.reloadTls({ key: first.key, cert: second.cert }))).toMatchObject({ code: 'ERR_TLS_MISMATCH' })
     server.reloadTls(second)
     const served = await listen(server, { server: { tls: second } })
     expect((await request(served)).certificate).toBe('second')
@@ -150,17 +141,17 @@ describeEngines('reloadTls', (engine) => {
 
   test('a server without TLS cannot be given any', async () => {
     const served = await serve(engine, echo)
-    expect(thrown(() => served.server.reloadTls(first))).toMatchObject({ name: 'OptionError', option: 'tls' })
+    expect(thrownBy(() => served.server.reloadTls(first))).toMatchObject({ name: 'OptionError', option: 'tls' })
     expect(await (await Client.open(served)).ask('plain')).toBe('plain')
-    expect(thrown(() => makeServer(engine).reloadTls(first))).toMatchObject({ name: 'OptionError', option: 'tls' })
+    expect(thrownBy(() => makeServer(engine).reloadTls(first))).toMatchObject({ name: 'OptionError', option: 'tls' })
   })
 
   test('a closed server, or a closing one, throws ClosedError', async () => {
     const served = await serve(engine, echo, { server: { tls: first } })
     const closing = served.server.close()
-    expect(thrown(() => served.server.reloadTls(second))).toBeInstanceOf(ClosedError)
+    expect(thrownBy(() => served.server.reloadTls(second))).toBeInstanceOf(ClosedError)
     await closing
-    expect(thrown(() => served.server.reloadTls(second))).toBeInstanceOf(ClosedError)
+    expect(thrownBy(() => served.server.reloadTls(second))).toBeInstanceOf(ClosedError)
   })
 
   test('two hundred reloads while clients come and go lose none of them', async () => {

@@ -4,13 +4,14 @@ import { connect } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import type { Accept, UpgradeRequest } from '../../src/index.js'
+import type { UpgradeRequest } from '../../src/index.js'
 import { Client, refusal } from '../support/client.js'
 import { describeEngines, makeServer, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { proxyHeader, tcp4, tcp6, unixPaths } from '../support/proxy-header.js'
 import { handshake, RawClient } from '../support/raw-client.js'
-import { Deferred, Queue, turns, within } from '../support/waiting.js'
+import { serveUndecided } from '../support/undecided-upgrades.js'
+import { Queue, turns, within } from '../support/waiting.js'
 
 const hasIpv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'))
 
@@ -60,26 +61,7 @@ describeEngines('maxConnectionsPerAddress', (engine) => {
   })
 
   test('counts upgrades that are under way, however they end', async () => {
-    const waiting = new Queue<{ gate: Deferred<Accept<undefined> | Response>; signal: AbortSignal }>()
-    const served = await serve<undefined>(
-      engine,
-      {
-        upgrade({ signal }) {
-          const gate = new Deferred<Accept<undefined> | Response>()
-          waiting.push({ gate, signal })
-          return gate.promise
-        },
-      },
-      { server: { maxConnectionsPerAddress: 1, onError: () => {} } },
-    )
-    const wait = async () => {
-      const client = await RawClient.connect(served)
-      client.write(handshake())
-      const { gate, signal } = await waiting.next('the upgrade')
-      expect(await refusal(served, '/')).toBe(503)
-      return { client, gate, signal }
-    }
-
+    const { served, wait } = await serveUndecided(engine, { maxConnectionsPerAddress: 1 })
     const refused = await wait()
     refused.gate.resolve(new Response(null, { status: 403 }))
     expect((await refused.client.response()).status).toBe(403)

@@ -1,11 +1,11 @@
 /** `maxConnections` and `connections`. */
 import { expect, test } from 'vitest'
-import type { Accept } from '../../src/index.js'
 import { Client, refusal } from '../support/client.js'
 import { describeEngines, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { handshake, RawClient } from '../support/raw-client.js'
-import { Deferred, Queue, turns, within } from '../support/waiting.js'
+import { serveUndecided } from '../support/undecided-upgrades.js'
+import { Queue, turns, within } from '../support/waiting.js'
 
 describeEngines('maxConnections', (engine) => {
   test('refuses clients beyond it with 503, on all routes, until one leaves', async () => {
@@ -33,27 +33,7 @@ describeEngines('maxConnections', (engine) => {
   })
 
   test('counts upgrades that are under way, however they end', async () => {
-    const waiting = new Queue<{ gate: Deferred<Accept<undefined> | Response>; signal: AbortSignal }>()
-    const served = await serve<undefined>(
-      engine,
-      {
-        upgrade({ signal }) {
-          const gate = new Deferred<Accept<undefined> | Response>()
-          waiting.push({ gate, signal })
-          return gate.promise
-        },
-      },
-      { server: { maxConnections: 1, onError: () => {} } },
-    )
-    /** A client whose upgrade is undecided, and takes the only place. */
-    const wait = async () => {
-      const client = await RawClient.connect(served)
-      client.write(handshake())
-      const { gate, signal } = await waiting.next('the upgrade')
-      expect(await refusal(served, '/')).toBe(503)
-      return { client, gate, signal }
-    }
-
+    const { served, wait } = await serveUndecided(engine, { maxConnections: 1 })
     const refused = await wait()
     refused.gate.resolve(new Response(null, { status: 403 }))
     expect((await refused.client.response()).status).toBe(403)

@@ -5,15 +5,11 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Socket } from '../../src/index.js'
 import { Client } from '../support/client.js'
+import { takeTheClock } from '../support/clock.js'
 import { describeEngines, serve } from '../support/engines.js'
 import { Queue, turns } from '../support/waiting.js'
 
 afterEach(() => vi.useRealTimers())
-
-/** Sockets and the network go on as ever; what this process waits for by setTimeout waits for the hand. */
-function takeTheClock(): void {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
-}
 
 describeEngines('maxLifetime', (engine) => {
   test('closes a connection that is in use, with 1000 and the reason, and each route has its own', async () => {

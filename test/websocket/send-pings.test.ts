@@ -5,6 +5,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Socket } from '../../src/index.js'
 import { Client } from '../support/client.js'
+import { takeTheClock } from '../support/clock.js'
 import { describeEngines, serve } from '../support/engines.js'
 import { closeFrame, OPCODE, RawClient } from '../support/raw-client.js'
 import { Queue, turns } from '../support/waiting.js'
@@ -12,11 +13,6 @@ import { Queue, turns } from '../support/waiting.js'
 const MiB = 1024 * 1024
 
 afterEach(() => vi.useRealTimers())
-
-/** Sockets and the network go on as ever; what this process waits for by setTimeout waits for the hand. */
-function takeTheClock(): void {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
-}
 
 describeEngines('sendPings with an interval', (engine) => {
   test('pings at that pace whatever is sent, with idleTimeout 0, and each route at its own', async () => {

@@ -16,8 +16,8 @@ import type { EngineCounters, EngineName, EngineTls, ListenAddress } from './eng
 import { type SelectedEngine, selectEngine } from './engine/select.js'
 import { ClosedError, OptionError, WebSocketServerError } from './errors.js'
 import { ANY_METHOD } from './http/routes.js'
-import { checkTopic, toPayload } from './options/arguments.js'
-import { checkBoolean, checkFunction, checkPath } from './options/checks.js'
+import { checkTopic, toMessage } from './options/arguments.js'
+import { checkFunction, checkPath } from './options/checks.js'
 import { type ResolvedServerOptions, resolveCloseOptions, resolveListenOptions, resolveServerOptions } from './options/server.js'
 import { resolveTls } from './options/tls.js'
 import { resolveMaxLifetime, resolveRoute } from './options/websocket.js'
@@ -29,6 +29,7 @@ import type {
   ListenResult,
   Metrics,
   RouteHandler,
+  SendOptions,
   ServerOptions,
   Socket,
   TcpListenOptions,
@@ -214,14 +215,12 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * Sends to every subscriber of a topic, here and behind the backplane. False when no socket of this server
-   * subscribes, or when the server does not listen. `compress` is as with `Socket.send`, for every subscriber
+   * subscribes, or before the first `listen`. The options are those of `Socket.send`, for every subscriber
    * here. Throws OptionError as `Socket.publish` does.
    */
-  publish(topic: string, data: Data, compress?: boolean): boolean {
+  publish(topic: string, data: Data, options: boolean | SendOptions = {}): boolean {
     checkTopic(topic)
-    const payload = toPayload(data)
-    if (compress !== undefined) checkBoolean('compress', compress)
-    return this.#runtime.publish(topic, payload, 0, compress)
+    return this.#runtime.publish(topic, toMessage(data, options), 0)
   }
 
   /** How many sockets subscribe to a topic. Throws OptionError as `Socket.subscribe` does. */

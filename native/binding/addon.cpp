@@ -37,11 +37,12 @@ const ConnectionTable::Entry *connection(const Napi::CallbackInfo &info, const s
   return environment->connections().find(nws::number(info[0]));
 }
 
-/// (id, payload: string | Uint8Array, compress: Compress): a long message, straight from the caller's memory.
+/// (id, payload: string | Uint8Array, compress: Compress, isText: boolean): a long message, straight from the
+/// caller's memory.
 void send(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
-    nws::PayloadArgument payload(info[1]);
+    nws::PayloadArgument payload(info[1], nws::boolean(info[3]));
     // As if it came through the outbox: the room that the sender was promised is not taken by what was
     // published before.
     nws::SendQuota &quota = environment->connections().quota(nws::number(info[0]));

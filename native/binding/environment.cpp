@@ -277,14 +277,16 @@ std::optional<std::uint32_t> Environment::attach_message(std::string_view payloa
   return std::nullopt;
 }
 
-bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary) {
+bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary, bool text_as_bytes) {
   if (ended_) {
     return true;
   }
   if (payload.length() > protocol::max_inline_message) {
-    return attach(is_binary ? protocol::binary_attached : protocol::text_attached, id, payload, is_binary);
+    auto kind = is_binary ? protocol::binary_attached : text_as_bytes ? protocol::text_bytes_attached : protocol::text_attached;
+    return attach(kind, id, payload, is_binary || text_as_bytes);
   }
-  write(is_binary ? protocol::binary : protocol::text, id, payload.length(), payload);
+  auto kind = is_binary ? protocol::binary : text_as_bytes ? protocol::text_bytes : protocol::text;
+  write(kind, id, payload.length(), payload);
   return true;
 }
 
@@ -399,7 +401,7 @@ void HostedServer::on_abort(ExchangeId exchange) { environment_.push(tagged(prot
 
 void HostedServer::on_message(const SocketData &socket, std::string_view payload, bool is_binary) {
   ConnectionId id = socket.id;
-  if (!environment_.push_message(id, payload, is_binary)) {
+  if (!environment_.push_message(id, payload, is_binary, socket.route->options.text_as_bytes)) {
     if (auto *entry = environment_.connections().find(id)) {
       entry->owner()->fail(entry->socket, close_code::message_too_big);
     }

@@ -71,7 +71,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   void push(std::uint32_t kind, std::uint32_t id, std::string_view payload);
   /// As push, for a message, of which a long one is attached. False when it cannot be represented in
   /// JavaScript (a text longer than its longest string).
-  bool push_message(ConnectionId id, std::string_view payload, bool is_binary);
+  bool push_message(ConnectionId id, std::string_view payload, bool is_binary, bool text_as_bytes);
   /// Likewise, for a piece of a request's body.
   bool push_body(std::uint32_t server, ExchangeId exchange, std::string_view content, bool is_last);
   /// As push_message, for a message that was dropped for this socket: attached once for all sockets that miss

@@ -89,7 +89,8 @@ ServerOptions server_options(const Napi::Object &given) {
                               .send_pings = boolean(route.Get("sendPings")),
                               .compression = compression_options(route.Get("compression")),
                               .max_fragment_length = number(route.Get("maxFragmentLength")),
-                              .report_drops = boolean(route.Get("reportDrops"))});
+                              .report_drops = boolean(route.Get("reportDrops")),
+                              .text_as_bytes = boolean(route.Get("textAsBytes"))});
   }
   return options;
 }

@@ -35,6 +35,8 @@ enum Event : std::uint32_t {
   close = 6,
   buffered_amount_low = 7,
   fragment_drain = 8,
+  /// Text, on a route that takes it as bytes.
+  text_bytes = 9,
 
   /// From here to `request`, `length` is an index into the array of attachments, and no bytes follow. First
   /// messages that are long.
@@ -43,6 +45,7 @@ enum Event : std::uint32_t {
   /// Published messages that were left out; several records may share an attachment.
   dropped_text = 18,
   dropped_binary = 19,
+  text_bytes_attached = 20,
 
   /// From here on it is about a server. A long piece of a request's body, attached like a long message.
   body_attached = 31,

@@ -38,12 +38,12 @@ void refuse_tls(Napi::Env env, const TlsFailure &failure) {
 
 }  // namespace
 
-PayloadArgument::PayloadArgument(Napi::Value value) : is_binary_(!value.IsString()) {
-  if (is_binary_) {
-    view_ = bytes(value);
-  } else {
+PayloadArgument::PayloadArgument(Napi::Value value, bool is_text) : is_binary_(!is_text && !value.IsString()) {
+  if (value.IsString()) {
     text_ = text(value);
     view_ = text_;
+  } else {
+    view_ = bytes(value);
   }
 }
 
@@ -151,7 +151,7 @@ Napi::Value ServerWrap::publish(const Napi::CallbackInfo &info) {
   if (auto environment = environment_.lock()) {
     environment->drain_outbox();  // what was sent before comes before
   }
-  PayloadArgument payload(info[1]);
+  PayloadArgument payload(info[1], boolean(info[4]));
   return Napi::Boolean::New(info.Env(), server->server->topics().publish(text(info[0]), payload.view(), payload.op_code(),
                                                                          number(info[2]), compress_choice(info[3])));
 }

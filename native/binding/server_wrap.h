@@ -58,10 +58,11 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   std::uint32_t number_ = 0;
 };
 
-/// A string's UTF-8, or a Uint8Array's bytes, for the time of a call.
+/// A string's UTF-8, or a Uint8Array's bytes, for the time of a call. Bytes are a binary message, unless they
+/// are said to be text.
 class PayloadArgument {
  public:
-  explicit PayloadArgument(Napi::Value value);
+  PayloadArgument(Napi::Value value, bool is_text);
   std::string_view view() const { return view_; }
   OpCode op_code() const { return is_binary_ ? OpCode::binary : OpCode::text; }
 

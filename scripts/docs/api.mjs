@@ -31,7 +31,7 @@ const CHAPTERS = [
     title: 'WebSocket routes',
     names: ['WebSocketHandlers', 'UpgradeRequest', 'Accept', 'CompressionOptions', 'CompressorSize', 'PingOptions', 'RateLimit'],
   },
-  { title: 'Sockets', names: ['Socket', 'SendStatus', 'Data', 'SendStreamOptions', 'DrainedOptions'] },
+  { title: 'Sockets', names: ['Socket', 'SendStatus', 'Data', 'SendOptions', 'SendStreamOptions', 'DrainedOptions'] },
   { title: 'HTTP routes', names: ['RouteHandler', 'ServerRequest', 'Params', 'HealthOptions', 'Awaitable'] },
   { title: 'Adapters', names: ['messages', 'duplex'] },
   { title: 'Engines', names: ['EngineName'] },

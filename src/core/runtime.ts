@@ -12,7 +12,6 @@ import type {
   EngineRoute,
   EngineServer,
   ExchangeId,
-  Payload,
   RequestHead,
   ServerEvents,
 } from '../engine/contract.js'
@@ -22,8 +21,10 @@ import { plainResponse } from '../http/response.js'
 import { type BodyLimits, type HttpHandler, HttpRouter, type RouterOwner } from '../http/router.js'
 import type { RouteTable } from '../http/routes.js'
 import { readTarget, type Target } from '../http/target.js'
+import type { OutgoingMessage } from '../options/arguments.js'
 import type { ResolvedRoute } from '../options/websocket.js'
 import type { WebSocketHandlers } from '../types/index.js'
+import { bufferOver } from '../util/bytes.js'
 import { OrderedSet } from '../util/ordered-set.js'
 import { isWebSocketUpgrade, upgradeRequired } from '../websocket/handshake.js'
 import type { ServerSocket } from '../websocket/socket.js'
@@ -144,9 +145,10 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
    * Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when no socket
    * here subscribes.
    */
-  publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean {
-    const hasSubscriber = this.engine?.publish(topic, payload, except, compress) ?? false
-    this.backplane?.publish(topic, payload)
+  publish(topic: string, { payload, compress, isText }: OutgoingMessage, except: ConnectionId): boolean {
+    const hasSubscriber = this.engine?.publish(topic, payload, except, compress, isText) ?? false
+    // Backplanes get text as a string.
+    this.backplane?.publish(topic, isText && typeof payload !== 'string' ? bufferOver(payload).toString() : payload)
     return hasSubscriber
   }
 

@@ -24,7 +24,7 @@ export type ExchangeId = number
 /** What serves: µWebSockets in a native addon, or the `ws` package on Node's own HTTP server. */
 export type EngineName = 'native' | 'portable'
 
-/** A payload as the caller gave it. A string is text; bytes are binary. */
+/** A payload as the caller gave it. A string is text; bytes are binary, unless the caller says `isText`. */
 export type Payload = string | Uint8Array
 
 /** What an engine calls a thing that it refuses. */
@@ -123,6 +123,8 @@ export interface EngineRoute {
   readonly maxFragmentLength: number
   /** Whether `onDropped` is asked for. */
   readonly reportDrops: boolean
+  /** Whether `onMessage` gets text as a Buffer, too. */
+  readonly textAsBytes: boolean
   /** Undefined where none is to be agreed on. */
   readonly compression: CompressionSettings | undefined
 }
@@ -172,7 +174,7 @@ export interface RequestHead {
 
 /** Receives what happens to one connection. The engine calls nothing after `onClose`. */
 export interface ConnectionEvents {
-  /** A whole message: text as a string, binary as a Buffer that may be kept. */
+  /** A whole message: text as a string, unless `textAsBytes`; bytes as a Buffer that may be kept. */
   onMessage(data: string | Buffer, isBinary: boolean): void
   /**
    * After a status of -1: the queue is empty. After 0: the queue is below `maxBackpressure` again.
@@ -190,7 +192,8 @@ export interface ConnectionEvents {
   /**
    * A published message was not taken for this connection: its queue would have exceeded `maxBackpressure`.
    * Only on a route that asks for it (`reportDrops`), in a later turn of the event loop. What `send` refuses
-   * is in its status, and not reported here. All who missed a message may get the same memory.
+   * is in its status, and not reported here. Text comes as a string. All who missed a message may get the
+   * same memory.
    */
   onDropped(data: string | Buffer, isBinary: boolean): void
   /**
@@ -350,9 +353,9 @@ export interface EngineConnections {
    * because the connection is closed or closing or because the queue would exceed `maxBackpressure` (then an
    * `onDrain` follows too). `compress` left undefined leaves it to the route's threshold; it means nothing
    * where no compression was agreed on, or for an empty message. The message's length is the one before
-   * compression.
+   * compression. `isText` sends bytes as text: the caller knows that they are UTF-8.
    */
-  send(id: ConnectionId, data: Payload, compress?: boolean): number
+  send(id: ConnectionId, data: Payload, compress?: boolean, isText?: boolean): number
   /** Like `send`. The payload is at most 125 bytes (RFC 6455, section 5.5). */
   ping(id: ConnectionId, data: Payload): number
   /**
@@ -448,9 +451,9 @@ export interface EngineServer {
   ): ConnectionId
   /**
    * To every subscriber but `except` (0: to all). False when there was none. `compress` is as with `send`,
-   * for each of them.
+   * for each of them, and so is `isText`.
    */
-  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean
+  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean, isText?: boolean): boolean
   subscribers(topic: string): number
 
   /** Also before `listen`, and after `dispose`. */

@@ -2,14 +2,14 @@
  * Checks the arguments of calls on sockets and topics. These checks run for every message: a valid argument
  * passes quickly.
  */
-import { Buffer } from 'node:buffer'
+import { Buffer, isUtf8 } from 'node:buffer'
 import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
 import type { Payload } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
-import type { Data } from '../types/index.js'
+import type { Data, SendOptions } from '../types/index.js'
 import { byteLengthOf, plainView } from '../util/bytes.js'
 import { SENDABLE_CLOSE_CODES } from '../websocket/close-codes.js'
-import { isIntegerBetween, MAX_INT32 } from './checks.js'
+import { checkBoolean, checkObject, isIntegerBetween, MAX_INT32, type Names } from './checks.js'
 
 /** A control frame's payload (RFC 6455, section 5.5). */
 const MAX_CONTROL_BYTES = 125
@@ -53,6 +53,37 @@ export function toPayload(data: Data): Payload {
   const payload = toBytes(data)
   if (byteLengthOf(payload) > MAX_MESSAGE_BYTES) throw new OptionError('data', data, `at most ${MAX_MESSAGE_BYTES} bytes`)
   return payload
+}
+
+/** A message with the options of `send` and `publish`, as engines take it. */
+export interface OutgoingMessage {
+  readonly payload: Payload
+  readonly compress: boolean | undefined
+  /** Whether bytes are to be sent as text. */
+  readonly isText: boolean
+}
+
+const SEND_OPTION_NAMES: Names<SendOptions> = ['compress', 'binary', 'isUtf8']
+
+/** Throws OptionError. */
+export function toMessage(data: Data, options: boolean | SendOptions): OutgoingMessage {
+  const payload = toPayload(data)
+  if (typeof options !== 'object') {
+    checkBoolean('compress', options)
+    return { payload, compress: options, isText: false }
+  }
+  checkObject('options', options, SEND_OPTION_NAMES)
+  const { compress, binary, isUtf8: isKnownUtf8 = false } = options
+  if (compress !== undefined) checkBoolean('compress', compress)
+  if (binary !== undefined) checkBoolean('binary', binary)
+  checkBoolean('isUtf8', isKnownUtf8)
+  if (typeof payload === 'string') {
+    // The length is checked once more: a string's UTF-8 may be longer than a message of bytes.
+    return { payload: binary ? toPayload(Buffer.from(payload)) : payload, compress, isText: false }
+  }
+  const isText = binary === false
+  if (isText && !isKnownUtf8 && !isUtf8(payload)) throw new OptionError('data', data, 'UTF-8, to be sent as text')
+  return { payload, compress, isText }
 }
 
 function toBytes(data: Exclude<Data, string>): Uint8Array {

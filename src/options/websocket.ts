@@ -34,7 +34,7 @@ export interface StreamSettings {
 }
 
 /** The limits of a WebSocket route that names none. */
-const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops' | 'pingInterval'> = {
+const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops' | 'pingInterval' | 'textAsBytes'> = {
   maxPayloadLength: 16 * MEBIBYTE,
   maxBackpressure: 16 * MEBIBYTE,
   idleTimeout: 120,
@@ -101,7 +101,7 @@ const HANDLER_NAMES = [
   'error',
 ] as const
 
-const WEBSOCKET_OPTION_NAMES: readonly string[] = [...HANDLER_NAMES, ...Object.keys(ROUTE_DEFAULTS), 'maxLifetime']
+const WEBSOCKET_OPTION_NAMES: readonly string[] = [...HANDLER_NAMES, ...Object.keys(ROUTE_DEFAULTS), 'text', 'maxLifetime']
 
 /** Checks the handlers of a WebSocket route, and takes its limits. */
 export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T, P>): ResolvedRoute {
@@ -134,10 +134,17 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     ...resolvePings(sendPings),
     closeOnBackpressureLimit,
     rateLimit: rateLimit === undefined ? undefined : resolveRateLimit(rateLimit),
+    textAsBytes: resolveText(handlers.text),
     maxFragmentLength: Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2)),
     reportDrops: closeOnBackpressureLimit || handlers.dropped !== undefined,
     compression: resolveCompression(compression),
   }
+}
+
+/** Whether handlers get text as bytes. */
+function resolveText(text: 'string' | 'buffer' = 'string'): boolean {
+  if (text !== 'string' && text !== 'buffer') throw new OptionError('text', text, "'string' or 'buffer'")
+  return text === 'buffer'
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Types that the others are made of. */
 
-/** What can be sent: a string goes out as text (UTF-8), bytes as binary. */
+/** What can be sent: a string goes out as text (UTF-8), bytes as binary, unless SendOptions say otherwise. */
 export type Data = string | ArrayBuffer | ArrayBufferView
 
 /** A value, or a promise of it. */

@@ -48,12 +48,11 @@ export interface Socket<T = undefined> {
   /**
    * Sends one message. Returns the number of payload bytes (1 for an empty message) when it was taken,
    * `SendStatus.BACKPRESSURE` (-1) when it waits behind earlier bytes, or `SendStatus.DROPPED` (0) when it
-   * was not taken. `compress` chooses whether to compress the message, where compression was agreed on with
-   * the client; without `compress`, the route's `threshold` decides. A message's bytes, here and where they
+   * was not taken. A boolean in place of the options is `compress`. A message's bytes, here and where they
    * count for `maxBackpressure`, are those before compression. Throws OptionError when `data` is neither a
-   * string nor bytes, or longer than 2^31-11 bytes, or `compress` is no boolean.
+   * string nor bytes, or longer than 2^31-11 bytes, or an option is wrong.
    */
-  send(data: Data, compress?: boolean): number
+  send(data: Data, options?: boolean | SendOptions): number
   /**
    * Sends one message made of many chunks, as fragments, and takes no more chunks than the client reads: one
    * chunk and one fragment (at most 64 KiB) are in memory. Resolves when the last bytes are on their way. The
@@ -122,10 +121,30 @@ export interface Socket<T = undefined> {
   isSubscribed(topic: string): boolean
   /**
    * Sends to the topic's other subscribers, here and behind the backplane; this socket need not subscribe.
-   * False when no other socket of this server subscribes, or this socket is not open. `compress` is as with
-   * `send`, for every subscriber here.
+   * False when no other socket of this server subscribes, or this socket is not open. The options are those
+   * of `send`, for every subscriber here.
    */
-  publish(topic: string, data: Data, compress?: boolean): boolean
+  publish(topic: string, data: Data, options?: boolean | SendOptions): boolean
+}
+
+/** How `Socket.send` and `publish` send a message. */
+export interface SendOptions {
+  /**
+   * Whether to compress the message, where compression was agreed on with the client. Default: the route's
+   * `threshold` decides.
+   */
+  compress?: boolean
+  /**
+   * `false`: bytes go out as text, without being decoded and encoded again; the call throws OptionError
+   * unless they are UTF-8. `true`: a string goes out as binary, as its UTF-8. Default: strings are text,
+   * bytes are binary.
+   */
+  binary?: boolean
+  /**
+   * The bytes that go out as text are known to be UTF-8, and are not checked: a client closes the connection
+   * with 1007 when they are not. Default false.
+   */
+  isUtf8?: boolean
 }
 
 /** How `Socket.sendStream` sends its message. */

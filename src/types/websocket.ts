@@ -131,7 +131,7 @@ export interface WebSocketHandlers<T, P extends string = string> {
   upgrade?(request: UpgradeRequest<P>): Awaitable<Accept<T> | Response>
   /** The handshake is done: from here on `socket` can send and subscribe. */
   open?(socket: Socket<T>): Awaitable<void>
-  /** A whole message: text as a string, binary as a Buffer that may be kept. */
+  /** A whole message: text as `text` says, binary as a Buffer that may be kept. */
   message?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
   /** Called after `send` returned -1, when the queue is empty; after 0, when the queue has room again. */
   drain?(socket: Socket<T>): Awaitable<void>
@@ -164,6 +164,11 @@ export interface WebSocketHandlers<T, P extends string = string> {
   /** Called with the error that a handler threw or rejected with. Default: the server's `onError`. */
   error?(error: unknown, socket: Socket<T>): void
 
+  /**
+   * How the `message` handler, and the adapters, get text: as a string, or as a Buffer with its UTF-8, for
+   * programs that would only encode the string again. Default `'string'`.
+   */
+  text?: 'string' | 'buffer'
   /**
    * Bytes of one received message, after decompression, before the connection ends with 1009. 1 to 2^31-1.
    * Default 16 MiB.

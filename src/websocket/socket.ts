@@ -14,12 +14,13 @@ import type { Counters } from '../core/metrics.js'
 import type { ConnectionEvents, ConnectionId, EngineConnections, Payload } from '../engine/contract.js'
 import { ClosedError, OptionError } from '../errors.js'
 import type { LocalEndpoint } from '../http/endpoints.js'
-import { checkCloseFrame, checkPingLength, checkTopic, toPayload } from '../options/arguments.js'
-import { checkBoolean, checkFunction } from '../options/checks.js'
+import { checkCloseFrame, checkPingLength, checkTopic, type OutgoingMessage, toMessage, toPayload } from '../options/arguments.js'
+import { checkFunction } from '../options/checks.js'
 import { checkSource, type ResolvedRoute, resolveDrained, resolveStream } from '../options/websocket.js'
 import {
   type Data,
   type DrainedOptions,
+  type SendOptions,
   SendStatus,
   type SendStreamOptions,
   type Socket,
@@ -57,7 +58,7 @@ export interface SocketOwner {
   /** Undefined where no route has a `subscription` handler. */
   readonly subscriptions: TopicCounts | undefined
   /** As EngineServer.publish, and hands the message to the backplane. */
-  publish(topic: string, payload: Payload, except: ConnectionId, compress: boolean | undefined): boolean
+  publish(topic: string, message: OutgoingMessage, except: ConnectionId): boolean
   /** A handler has thrown or rejected; `report` may follow. */
   failed(): void
   /** Takes an error that a handler threw, where the route has no `error` handler. */
@@ -171,12 +172,17 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return this.#readyState === OPEN ? this.#home.connections.topics(this.#connection) : []
   }
 
-  send(data: Data, compress?: boolean): number {
-    const payload = toPayload(data)
-    if (compress !== undefined) checkBoolean('compress', compress)
+  send(data: Data, options?: boolean | SendOptions): number {
+    // Most calls have no options, and need no object.
+    if (options === undefined) return this.#send(toPayload(data), undefined, false)
+    const { payload, compress, isText } = toMessage(data, options)
+    return this.#send(payload, compress, isText)
+  }
+
+  #send(payload: Payload, compress: boolean | undefined, isText: boolean): number {
     if (this.#readyState !== OPEN) return SendStatus.DROPPED
-    const status = this.#home.connections.send(this.#connection, payload, compress)
-    if (status === SendStatus.DROPPED) this.#refused(payload)
+    const status = this.#home.connections.send(this.#connection, payload, compress, isText)
+    if (status === SendStatus.DROPPED) this.#refused(payload, isText)
     return status
   }
 
@@ -263,11 +269,10 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return this.#readyState === OPEN && this.#home.connections.isSubscribed(this.#connection, topic)
   }
 
-  publish(topic: string, data: Data, compress?: boolean): boolean {
+  publish(topic: string, data: Data, options: boolean | SendOptions = {}): boolean {
     checkTopic(topic)
-    const payload = toPayload(data)
-    if (compress !== undefined) checkBoolean('compress', compress)
-    return this.#readyState === OPEN && this.#home.owner.publish(topic, payload, this.#connection, compress)
+    const message = toMessage(data, options)
+    return this.#readyState === OPEN && this.#home.owner.publish(topic, message, this.#connection)
   }
 
   onMessage(message: string | Buffer, isBinary: boolean): void {
@@ -429,12 +434,12 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   /** `send` has returned 0. */
-  #refused(payload: Payload): void {
+  #refused(payload: Payload, isText: boolean): void {
     if (!this.#home.connections.isOpen(this.#connection)) return
     this.#home.owner.counters.sendsDropped += 1
     if (!this.#home.route.reportDrops) return
-    const isBinary = typeof payload !== 'string'
-    const message = isBinary ? bufferOver(payload) : payload
+    const isBinary = !isText && typeof payload !== 'string'
+    const message = typeof payload === 'string' ? payload : isText ? bufferOver(payload).toString() : bufferOver(payload)
     // Not in this turn: a handler that sends once more must not keep the event loop from other work.
     setImmediate(() => this.onDropped(message, isBinary))
   }

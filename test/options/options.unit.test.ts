@@ -218,6 +218,7 @@ describe('a WebSocket route', () => {
       closeOnBackpressureLimit: false,
       maxFragmentLength: 65_536,
       reportDrops: false,
+      textAsBytes: false,
     })
   })
 
@@ -230,7 +231,14 @@ describe('a WebSocket route', () => {
   test('takes the limits that it is given', () => {
     const numbers = { maxPayloadLength: 1, maxBackpressure: 2_147_483_647, idleTimeout: 8 }
     const limits = { ...numbers, sendPings: false, closeOnBackpressureLimit: true }
-    expect(resolveRoute({ ...limits, message() {} })).toEqual({ ...limits, maxFragmentLength: 65_536, reportDrops: true })
+    expect(resolveRoute({ ...limits, message() {} })).toEqual({
+      ...limits,
+      maxFragmentLength: 65_536,
+      reportDrops: true,
+      textAsBytes: false,
+    })
+    expect(resolveRoute({ text: 'buffer' }).textAsBytes).toBe(true)
+    expect(() => resolveRoute(untyped({ text: 'bytes' }))).toThrow(expect.objectContaining({ option: 'text' }))
     expect(resolveRoute({ idleTimeout: 0 }).idleTimeout).toBe(0)
     expect(resolveRoute({ idleTimeout: 960 }).idleTimeout).toBe(960)
   })

@@ -45,6 +45,8 @@ struct RouteOptions {
   std::uint32_t max_fragment_length = 0;
   /// Whether ServerEvents::on_dropped is asked for.
   bool report_drops = false;
+  /// What on_message brings as text is handed on as bytes.
+  bool text_as_bytes = false;
 };
 
 /// What all connections of a route have in common.

@@ -57,7 +57,7 @@ export interface AddonServer
     headers: readonly string[],
     compression: CompressionAgreement | undefined,
   ): ConnectionId
-  publish(topic: string, data: Payload, except: ConnectionId, compress: Compress): boolean
+  publish(topic: string, data: Payload, except: ConnectionId, compress: Compress, isText: boolean): boolean
 }
 
 /** The addon's calls for connections that are the engine's own: they find a connection by its id. */

@@ -22,11 +22,14 @@ export enum Event {
   close = 6,
   bufferedAmountLow = 7,
   fragmentDrain = 8,
+  /** Text, on a route that takes it as bytes. */
+  textBytes = 9,
   /** In the kinds from this one to `request`, `length` is the index of an attachment, and no bytes follow. */
   textAttached = 16,
   binaryAttached = 17,
   droppedText = 18,
   droppedBinary = 19,
+  textBytesAttached = 20,
   /** The kinds from `request` on are about a server. */
   bodyAttached = 31,
   request = 32,

@@ -109,8 +109,8 @@ class NativeServer implements EngineServer, ServerRecords {
     return id
   }
 
-  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean {
-    return this.http.publish(topic, data, except, compressChoice(compress))
+  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean, isText = false): boolean {
+    return this.http.publish(topic, data, except, compressChoice(compress), isText)
   }
 
   subscribers(topic: string): number {

@@ -43,7 +43,7 @@ export interface ChannelAddon {
     deliver: () => void
   }): void
   drain(): void
-  send(id: ConnectionId, data: Payload, compress: Compress): void
+  send(id: ConnectionId, data: Payload, compress: Compress, isText: boolean): void
 }
 
 /** A server, as its own records (as opposed to a connection's) find it. */
@@ -130,10 +130,10 @@ export class SharedChannel {
   }
 
   /** As EngineConnections.send. */
-  send(id: ConnectionId, data: Payload, compress: boolean | undefined): number {
+  send(id: ConnectionId, data: Payload, compress: boolean | undefined, isText = false): number {
     const choice = compressChoice(compress)
-    if (sizeOf(data) > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice)
-    return this.#put(id, messageCommand(data, choice), data)
+    if (sizeOf(data) > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice, isText)
+    return this.#put(id, messageCommand(data, choice, isText), data)
   }
 
   /** As EngineConnections.ping. */
@@ -220,18 +220,18 @@ export class SharedChannel {
   }
 
   /** A long message: C++ takes it from the caller's memory, after what is pending. */
-  #sendNow(id: ConnectionId, data: Payload, choice: Compress): number {
+  #sendNow(id: ConnectionId, data: Payload, choice: Compress, isText: boolean): number {
     const quotas = this.#quotas
     const quota = (id & SLOT_MASK) << QUOTA_SHIFT
     if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     const length = typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
-    if (length <= this.#longestCopied) return this.#put(id, messageCommand(data, choice), data)
+    if (length <= this.#longestCopied) return this.#put(id, messageCommand(data, choice, isText), data)
     if (quotas[quota + SendQuota.pending] !== 0) {
       this.#addon.drain()
       if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     }
     if (!this.#hasRoom(quota, length)) return this.#refuse(quota)
-    this.#addon.send(id, data, choice)
+    this.#addon.send(id, data, choice, isText)
     return this.#taken(quota, length)
   }
 
@@ -295,7 +295,11 @@ export class SharedChannel {
       case Event.binary:
         connection.onMessage(readBytes(this.#inbox, start, length), true)
         break
+      case Event.textBytes:
+        connection.onMessage(readBytes(this.#inbox, start, length), false)
+        break
       case Event.textAttached:
+      case Event.textBytesAttached:
       case Event.binaryAttached:
         connection.onMessage(this.#takeAttachment(length), event === Event.binaryAttached)
         break
@@ -358,6 +362,6 @@ export class SharedChannel {
   }
 }
 
-function messageCommand(data: Payload, choice: Compress): number {
-  return (typeof data === 'string' ? Command.sendText : Command.sendBinary) | (choice << COMPRESS_SHIFT)
+function messageCommand(data: Payload, choice: Compress, isText: boolean): number {
+  return (isText || typeof data === 'string' ? Command.sendText : Command.sendBinary) | (choice << COMPRESS_SHIFT)
 }

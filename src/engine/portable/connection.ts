@@ -134,11 +134,11 @@ export class PortableConnection {
   }
 
   /** The bytes belong to the connection from here on: they may wait in Node. */
-  send(data: Payload, choice: boolean | undefined): number {
+  send(data: Payload, choice: boolean | undefined, isText = false): number {
     if (!this.isOpen) return NOT_TAKEN
     const length = sizeOf(data)
     const size = length || MIN_SIZE
-    const message = { data, size, compress: choice }
+    const message = { data, isBinary: !isText && typeof data !== 'string', size, compress: choice }
     const status = this.#take(size, () => (this.#fragments === undefined ? this.#give(message) : this.#fragments.hold(message)))
     if (status !== NOT_TAKEN) {
       this.#traffic.messagesSent += 1
@@ -181,12 +181,12 @@ export class PortableConnection {
   }
 
   /** A message of several. */
-  publish(data: Payload, choice: boolean | undefined): void {
-    if (!this.isOpen || this.send(data, choice) !== NOT_TAKEN) return
+  publish(data: Payload, choice: boolean | undefined, isText = false): void {
+    if (!this.isOpen || this.send(data, choice, isText) !== NOT_TAKEN) return
     this.#traffic.publishesDropped += 1
     if (!this.#limits.reportDrops) return
-    const isBinary = typeof data !== 'string'
-    const message = isBinary ? bufferOver(data) : data
+    const isBinary = !isText && typeof data !== 'string'
+    const message = typeof data === 'string' ? data : isText ? bufferOver(data).toString() : bufferOver(data)
     setImmediate(() => this.#events.onDropped(message, isBinary))
   }
 
@@ -261,8 +261,8 @@ export class PortableConnection {
     })
   }
 
-  #give({ data, size, compress }: HeldMessage): void {
-    const options = { binary: typeof data !== 'string', compress: this.#wantsCompression(data.length && size, compress) }
+  #give({ data, isBinary, size, compress }: HeldMessage): void {
+    const options = { binary: isBinary, compress: this.#wantsCompression(data.length && size, compress) }
     this.#write(size, (done) => this.#socket.send(data, options, done))
   }
 
@@ -289,7 +289,7 @@ export class PortableConnection {
   #receive(bytes: Buffer, isBinary: boolean): void {
     this.#traffic.messagesReceived += 1
     this.#traffic.bytesReceived += bytes.length
-    if (isBinary) this.#events.onMessage(bytes, true)
+    if (isBinary || this.#limits.textAsBytes) this.#events.onMessage(bytes, isBinary)
     else if (bytes.length <= constants.MAX_STRING_LENGTH) this.#events.onMessage(bytes.toString(), false)
     else this.#refuse(CLOSE_CODE.MESSAGE_TOO_BIG)
   }

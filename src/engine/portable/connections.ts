@@ -30,8 +30,8 @@ export class PortableConnections implements EngineConnections {
     return this.#topics.subscribers(topic)
   }
 
-  send(id: ConnectionId, data: Payload, compress?: boolean): number {
-    return this.#byId.get(id)?.send(ownCopy(data), compress) ?? 0
+  send(id: ConnectionId, data: Payload, compress?: boolean, isText?: boolean): number {
+    return this.#byId.get(id)?.send(ownCopy(data), compress, isText) ?? 0
   }
 
   ping(id: ConnectionId, data: Payload): number {

@@ -122,13 +122,13 @@ class PortableServer implements EngineServer {
     return connection
   }
 
-  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean): boolean {
+  publish(topic: string, data: Payload, except: ConnectionId, compress?: boolean, isText?: boolean): boolean {
     const payload = ownCopy(data)
     let hasSubscriber = false
     for (const id of this.connections.subscribers(topic)) {
       if (id === except) continue
       hasSubscriber = true
-      this.connections.find(id)?.publish(payload, compress)
+      this.connections.find(id)?.publish(payload, compress, isText)
     }
     return hasSubscriber
   }

@@ -4,6 +4,7 @@ import type { Fragment, Payload } from '../contract.js'
 
 export interface HeldMessage {
   readonly data: Payload
+  readonly isBinary: boolean
   /** Bytes; an empty message counts for at least one. */
   readonly size: number
   /** As the sender chose. */

@@ -81,7 +81,7 @@ export function headOf(
 }
 
 /** As EngineHttp.peerCertificate. */
-export function validCertificateOf(stream: NetSocket): Buffer | undefined {
+export function validCertificateOf(stream: NetSocket | undefined): Buffer | undefined {
   if (!(stream instanceof TLSSocket && stream.authorized)) return undefined
   const certificate = stream.getPeerX509Certificate()
   // A resumed session was verified when it began.

@@ -53,9 +53,8 @@ export class PortableHttp implements EngineHttp {
     endAfterInput(connection)
     stream.once('close', () => this.#abandon(connection))
     this.#server.emit('connection', stream)
-    // Node's parser would read right from the handle, past the stream, if it were the only listener for
-    // 'data'.
-    stream.on('data', ignore)
+    // As the only listener for 'data', Node's parser would read right from the handle, past the stream.
+    stream.on('data', () => {})
   }
 
   /** Ends the watch of timeouts. */
@@ -123,8 +122,7 @@ export class PortableHttp implements EngineHttp {
   }
 
   peerCertificate(id: ExchangeId): Buffer | undefined {
-    const exchange = this.#exchanges.get(id)
-    return exchange && validCertificateOf(exchange.connection.stream)
+    return validCertificateOf(this.#exchanges.get(id)?.connection.stream)
   }
 
   /**
@@ -169,7 +167,7 @@ export class PortableHttp implements EngineHttp {
 
   #receiveUpgrade(request: IncomingMessage, stream: NetSocket): void {
     // An error of the stream is followed by 'close'.
-    stream.on('error', ignore)
+    stream.on('error', () => {})
     const connection = this.#connections.get(stream)
     if (connection === undefined || connection.isLingering) return
     const { input } = connection
@@ -300,5 +298,3 @@ export class PortableHttp implements EngineHttp {
     request.once('end', () => endAfterInput(connection))
   }
 }
-
-function ignore(): void {}

@@ -9,6 +9,7 @@ import { type StreamingResponse, wrongLength } from './response.js'
 
 /** Bytes handed to the engine at once: bytes that the client does not take wait in memory. */
 const PIECE = 64 * 1024
+const NOTHING = new Uint8Array()
 
 export type StreamEngine = Pick<EngineHttp, 'beginResponse' | 'write' | 'endResponse' | 'abort'>
 
@@ -52,7 +53,7 @@ export class ResponseStream {
         rest.cancel()
         return
       }
-      for (const chunk of chunks) await this.#take(chunk)
+      await this.#takeAll(chunks)
       await this.#readToEnd()
       if (this.#last !== undefined) await this.#write(this.#last)
     } catch (error) {
@@ -75,6 +76,14 @@ export class ResponseStream {
     this.#isAborted = true
     this.#response.rest.cancel(reason)
     this.writable()
+  }
+
+  /** Empties the list: it exists for as long as the response lasts, and so do the variables of `send`. */
+  async #takeAll(chunks: Uint8Array[]): Promise<void> {
+    for (const [index, chunk] of chunks.entries()) {
+      chunks[index] = NOTHING
+      await this.#take(chunk)
+    }
   }
 
   async #readToEnd(): Promise<void> {

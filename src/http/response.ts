@@ -41,8 +41,8 @@ export function failureResponse(error: unknown, headOnly = false): EngineRespons
 
 /** A response whose body goes on after the head is sent. */
 export interface StreamingResponse extends ResponseHead {
-  /** The chunks of the body that have come so far. */
-  readonly chunks: readonly Uint8Array[]
+  /** The chunks of the body that have come so far, until they are sent. */
+  readonly chunks: Uint8Array[]
   readonly rest: BodySource
 }
 

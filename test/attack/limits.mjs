@@ -13,6 +13,9 @@ export const OPTIONS = {
   maxBackpressure: MiB,
 }
 
+/** A message so long that what it takes shows beside what a process does otherwise. */
+export const MESSAGE = 16 * MiB
+
 /** The largest answer of the server that is made at once. */
 export const BIG = MiB
 
@@ -39,23 +42,35 @@ export const proxyHeader = row(16 * KiB, 64 * KiB + READ)
  * included.
  */
 export const tls = row(64 * KiB, 64 * KiB)
+/** What OpenSSL makes of 100 KiB of a client's certificates, for as long as the connection lasts. */
+export const certificates = row(MiB, MiB)
 export const handshake = row(RECORD + 100 * KiB, 64 * KiB + RECORD + 100 * KiB)
 export const head = row(4 * 16 * KiB, 16 * KiB)
 /** Behind a request that is not answered. */
 export const behind = row(64 * KiB + READ, 16 * KiB + READ)
-const behindTls = row(64 * KiB + READ + RECORD, 144 * KiB)
+export const behindTls = row(64 * KiB + READ + RECORD, 144 * KiB)
+/** Behind a handshake that `upgrade` has not decided. */
+export const undecided = row(64 * KiB + READ, 64 * KiB + READ)
+export const undecidedTls = row(64 * KiB + READ + RECORD, 192 * KiB)
 /** A body that is not read, and one that is collected. */
 export const unreadBody = row(64 * KiB + READ, 80 * KiB + 4 * READ)
 export const collectedBody = sum(row(2 * OPTIONS.maxRequestBodySize, 2 * OPTIONS.maxRequestBodySize), unreadBody)
 /** Responses that are not read, of so many bytes each. */
 export const responses = (bytes) => row(64 * KiB + bytes, 64 * KiB + bytes)
+/** Likewise of a stream whose source, a ReadableStream, keeps one piece itself, as it does by default. */
+export const beginningStream = (piece) => responses(3 * piece)
+export const stream = (piece) => responses(2 * piece)
 /** Frames that wait for their turn, and a compressed message of so many bytes. */
 export const frames = (compressed = 0) => row(READ + RECORD + compressed, 16 * KiB + READ)
+export const framesTls = row(READ + RECORD, 144 * KiB)
+/** Pongs of so many bytes, for Pings of a client that does not read. */
+export const pongs = (length) => row(OPTIONS.maxBackpressure, OPTIONS.maxBackpressure + 2 + length)
 /** A message that is coming, of which so much has come. */
 export const coming = (bytes, maxPayloadLength) =>
   row(Math.min(Math.max(4 * bytes, 4 * KiB), 2 * maxPayloadLength), 2 * maxPayloadLength + 2 * bytes)
-/** A message that is being delivered. */
+/** A message that is being delivered, with what has come of it. */
 export const delivered = (maxPayloadLength) => row(2 * maxPayloadLength, 3 * maxPayloadLength)
+export const deliveredText = (maxPayloadLength) => row(3 * maxPayloadLength, 5 * maxPayloadLength)
 /** What compression adds: zlib's memory, and a message's compressed form. */
 export const zlib = row(44 * KiB, 300 * KiB)
 export const compressed = (maxPayloadLength) => row(1.125 * maxPayloadLength, 2.25 * maxPayloadLength)
@@ -76,7 +91,7 @@ export const webSocket = ({ payload = 0, queued = 0, shortest = KiB, inflated = 
     objects,
     frames(payload),
     coming(payload, payload),
-    delivered(Math.max(payload, inflated)),
+    deliveredText(Math.max(payload, inflated)),
     waiting(queued, shortest),
     ...(inflated > 0 ? [zlib, compressed(inflated)] : []),
   )

@@ -4,24 +4,50 @@
  * test/attack/limits.mjs has the formulas.
  */
 
-import { randomBytes } from 'node:crypto'
+import { randomBytes, X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { Duplex } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
+import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls'
 import { expect, test } from 'vitest'
 import { localhostCertificate } from '../support/certificates.js'
 import { Child } from '../support/child.js'
 import { deflateMessage, RSV1 } from '../support/deflate.js'
 import { addressOf, describeEngines, type EngineName } from '../support/engines.js'
 import { SIGNATURE } from '../support/proxy-header.js'
-import { binary, type FrameToSend, frame, OPCODE, RawClient } from '../support/raw-client.js'
+import { binary, type FrameToSend, frame, handshake, OPCODE, RawClient, text } from '../support/raw-client.js'
 
 type Formula = (engine: EngineName) => number
 interface Formulas
   extends Readonly<
-    Record<'objects' | 'proxyHeader' | 'tls' | 'handshake' | 'head' | 'behind' | 'unreadBody' | 'collectedBody' | 'zlib', Formula>
+    Record<
+      | 'objects'
+      | 'proxyHeader'
+      | 'tls'
+      | 'certificates'
+      | 'handshake'
+      | 'head'
+      | 'behind'
+      | 'behindTls'
+      | 'undecided'
+      | 'undecidedTls'
+      | 'unreadBody'
+      | 'collectedBody'
+      | 'framesTls'
+      | 'zlib',
+      Formula
+    >
   > {
   readonly OPTIONS: Readonly<Record<'maxPayloadLength' | 'maxInflatedLength' | 'maxRequestBodySize' | 'maxBackpressure', number>>
+  readonly MESSAGE: number
   responses(bytes: number): Formula
+  beginningStream(piece: number): Formula
+  stream(piece: number): Formula
+  delivered(maxPayloadLength: number): Formula
+  deliveredText(maxPayloadLength: number): Formula
   frames(compressed?: number): Formula
+  pongs(length: number): Formula
   coming(bytes: number, maxPayloadLength: number): Formula
   compressed(maxPayloadLength: number): Formula
   inflating(bytes: number, clients: number): Formula
@@ -42,13 +68,15 @@ interface Kind {
   readonly name: string
   readonly clients: number
   /** Default: plain TCP. `hello`: TCP, where TLS is expected. */
-  readonly port?: 'secure' | 'hello' | 'proxied'
+  readonly port?: 'plain' | 'secure' | 'hello' | 'proxied' | 'mutual' | 'mutual hello'
   /** Of a WebSocket, which is open before `sends` is sent. */
   readonly path?: string
   /** In pieces, each of which is sent when all clients have sent the one before. */
-  readonly sends: () => readonly (string | Uint8Array)[]
+  readonly sends: () => readonly (string | Uint8Array | ((client: RawClient) => void))[]
   /** Each waits for a frame of the server before the next one sends. */
   readonly isAnswered?: boolean
+  /** Bytes of the response that each reads before it stops. Default: none, or what `isAnswered` asks for. */
+  readonly takes?: number
   readonly holds: Formula
   /**
    * Bytes that each holds at least, so that the test cannot pass because nothing came. 0 where that is too
@@ -70,6 +98,38 @@ const unfinished = (payload: Buffer, more: Partial<FrameToSend> = {}) => {
 }
 const unreadBody = () => [request('POST /unread', `Content-Length: ${2 * MiB}`), filler(2 * MiB)]
 const { objects, sum } = limits
+
+let chain: SecureContext | undefined
+/** Shows certificates of not quite 100 KiB, which is what OpenSSL takes; the first is trusted. */
+function longChain(): SecureContext {
+  const { key, cert } = localhostCertificate()
+  const bytes = new X509Certificate(cert).raw.length
+  chain ??= createSecureContext({ key, ca: cert, cert: cert.repeat(Math.floor((99 * KiB) / (bytes + 5))) })
+  return chain
+}
+
+/** Stops reading after so many bytes. */
+async function take(client: RawClient, bytes: number): Promise<void> {
+  while (client.socket.bytesRead < bytes) await once(client.socket, 'data')
+  client.pause()
+}
+
+/** Shakes hands over TLS, and sends so many bytes of it. */
+function shakeHands(client: RawClient, bytes: number): void {
+  let left = bytes
+  const transport = new Duplex({
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      const part = chunk.subarray(0, left)
+      left -= part.length
+      if (part.length > 0) client.socket.write(part)
+      done()
+    },
+  })
+  client.socket.on('data', (data) => transport.push(data))
+  client.resume()
+  connectTls({ socket: transport, servername: 'localhost', secureContext: longChain() }).on('error', () => {})
+}
 
 const KINDS: readonly Kind[] = [
   {
@@ -173,10 +233,10 @@ const KINDS: readonly Kind[] = [
   {
     name: 'a WebSocket that does not take what is echoed',
     clients: 20,
-    path: '/echo',
-    // The buffers of the kernels at both ends take some 10 MB of it. What the allocator keeps of short
+    path: '/full',
+    // The first one fills the buffers of the kernels at both ends. What the allocator keeps of short
     // messages, which come and go, would be counted too.
-    sends: () => [repeated(binary(filler(100_000)), 180)],
+    sends: () => [binary(filler(100_000)), repeated(binary(filler(100_000)), 20)],
     holds: sum(objects, limits.frames(), limits.coming(100_000, maxPayloadLength), limits.waiting(maxBackpressure, 100_000)),
     atLeast: maxBackpressure / 2,
   },
@@ -197,6 +257,66 @@ const KINDS: readonly Kind[] = [
     atLeast: 40 * KiB,
   },
   {
+    name: 'requests behind one that is not answered, over TLS',
+    clients: 100,
+    port: 'secure',
+    sends: () => [request('GET /never'), request('GET /never').repeat(20_000)],
+    holds: sum(objects, limits.tls, limits.behindTls),
+    atLeast: 40 * KiB,
+  },
+  {
+    name: 'a WebSocket that was paused, over TLS',
+    clients: 100,
+    port: 'secure',
+    path: '/paused',
+    sends: () => [repeated(binary(filler(1000)), 1000)],
+    holds: sum(objects, limits.tls, limits.framesTls),
+    atLeast: 16 * KiB,
+  },
+  ...(['plain', 'secure'] as const).map(
+    (port): Kind => ({
+      name: `what is behind a handshake that is not decided, ${port}`,
+      clients: 100,
+      port,
+      sends: () => [handshake({ path: '/undecided' }), repeated(binary(filler(1000)), 1000)],
+      holds: port === 'plain' ? sum(objects, limits.undecided) : sum(objects, limits.tls, limits.undecidedTls),
+      atLeast: 40 * KiB,
+    }),
+  ),
+  ...[0, 125].map(
+    (length): Kind => ({
+      name: `Pongs of ${length} bytes that are not taken`,
+      clients: 20,
+      path: '/full',
+      sends: () => [binary(filler(64 * KiB)), repeated(frame({ opcode: OPCODE.PING, payload: filler(length) }), 20_000)],
+      holds: sum(objects, limits.frames(), limits.pongs(length)),
+      atLeast: 0,
+    }),
+  ),
+  {
+    name: 'a streamed response that is not taken',
+    clients: 5,
+    sends: () => [request('GET /stream')],
+    holds: sum(objects, limits.beginningStream(RESPONSE)),
+    atLeast: 2 * MiB,
+  },
+  {
+    name: 'a streamed response that is taken in part',
+    clients: 5,
+    sends: () => [request('GET /stream')],
+    takes: 2 * RESPONSE,
+    holds: sum(objects, limits.stream(RESPONSE)),
+    atLeast: 2 * MiB,
+  },
+  {
+    name: 'a streamed message that is not taken',
+    clients: 5,
+    path: '/stream-message',
+    sends: () => [binary('x')],
+    holds: sum(objects, limits.frames(), limits.waiting(RESPONSE, RESPONSE)),
+    atLeast: 2 * MiB,
+  },
+  {
     name: 'a ClientHello that is not whole',
     clients: 200,
     port: 'hello',
@@ -204,6 +324,22 @@ const KINDS: readonly Kind[] = [
     sends: () => [Buffer.concat([Buffer.from('1603014000010000fffc0303', 'hex'), filler(16_000)])],
     holds: sum(objects, limits.handshake),
     atLeast: 8 * KiB,
+  },
+  {
+    name: 'a TLS handshake that ends in the certificates of the client',
+    clients: 100,
+    port: 'mutual hello',
+    sends: () => [(client) => shakeHands(client, 96 * KiB)],
+    holds: sum(objects, limits.handshake),
+    atLeast: 40 * KiB,
+  },
+  {
+    name: 'a TLS connection of a client with many certificates',
+    clients: 20,
+    port: 'mutual',
+    sends: () => ['GET'],
+    holds: sum(objects, limits.tls, limits.certificates),
+    atLeast: 512 * KiB,
   },
   {
     name: 'a PROXY header that is not whole',
@@ -214,6 +350,16 @@ const KINDS: readonly Kind[] = [
     atLeast: 0,
   },
 ]
+
+function startServer(engine: EngineName): Child {
+  const { key, cert } = localhostCertificate()
+  return new Child('held-memory.mjs', {
+    args: [engine, String(key), String(cert), String(RESPONSE)],
+    execArgv: ['--expose-gc', '--max-semi-space-size=1'],
+    // The allocator of Linux gives back what is freed.
+    env: { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '65536', MALLOC_ARENA_MAX: '1' },
+  })
+}
 
 /** Looks at the server's memory that must be alike, and milliseconds between two of them. */
 const QUIET_LOOKS = 4
@@ -244,27 +390,30 @@ async function settled(server: Child, clients: readonly RawClient[] = []): Promi
 describeEngines('memory of the server is within docs/limits.md for', (engine) => {
   test.each(KINDS)(
     '$name',
-    async ({ clients: count, port = 'plain', path, sends, isAnswered = false, holds, atLeast }) => {
-      const { key, cert } = localhostCertificate()
-      const server = new Child('held-memory.mjs', {
-        args: [engine, String(key), String(cert), String(RESPONSE)],
-        execArgv: ['--expose-gc', '--max-semi-space-size=1'],
-        // The allocator of Linux gives back what is freed.
-        env: { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '65536', MALLOC_ARENA_MAX: '1' },
-      })
-      const [plain, secure, proxied] = JSON.parse(await server.line('its ports'))
-      const address = addressOf({ plain, secure, hello: secure, proxied }[port], '127.0.0.1', port === 'secure')
+    async ({ clients: count, port = 'plain', path, sends, isAnswered = false, takes = 0, holds, atLeast }) => {
+      const server = startServer(engine)
+      const [plain, secure, proxied, mutual] = JSON.parse(await server.line('its ports'))
+      const address = addressOf(
+        { plain, secure, hello: secure, proxied, mutual, 'mutual hello': mutual }[port],
+        '127.0.0.1',
+        port === 'secure' || port === 'mutual',
+      )
       const headers = path?.endsWith('deflate') ? ['Sec-WebSocket-Extensions: permessage-deflate'] : []
       const pieces = sends()
-      const connect = () => (path === undefined ? RawClient.connect(address) : RawClient.open(address, { path, headers }))
+      const connect = () =>
+        path === undefined
+          ? RawClient.connect(address, port === 'mutual' ? { secureContext: longChain() } : {})
+          : RawClient.open(address, { path, headers })
       const hold = async (number: number) => {
         const clients: RawClient[] = []
         while (clients.length < number) clients.push(...(await Promise.all(Array.from({ length: 5 }, connect))))
-        if (!isAnswered) for (const client of clients) client.pause()
+        if (!isAnswered && takes === 0) for (const client of clients) client.pause()
         for (const piece of pieces) {
           for (const client of clients) {
-            client.socket.write(piece)
+            if (typeof piece === 'function') piece(client)
+            else client.socket.write(piece)
             if (isAnswered) await client.frame()
+            if (takes > 0) await take(client, takes)
           }
           await settled(server, clients)
         }
@@ -281,3 +430,51 @@ describeEngines('memory of the server is within docs/limits.md for', (engine) =>
     90_000,
   )
 })
+
+/** How many bytes of memory the process had at most since it was asked before (Linux). */
+function peakOf({ process: { pid } }: Child): number {
+  const [, kibibytes] = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
+  writeFileSync(`/proc/${pid}/clear_refs`, '5')
+  return Number(kibibytes) * KiB
+}
+const canTellPeak = existsSync('/proc/self/clear_refs')
+
+describeEngines(
+  `a message that is delivered${canTellPeak ? '' : ' (skipped: only Linux tells the peak of memory)'}`,
+  (engine) => {
+    test.runIf(canTellPeak)('takes no more memory than docs/limits.md says, whatever its kind', async () => {
+      const { MESSAGE } = limits
+      const zeros = Buffer.alloc(MESSAGE)
+      const wide = Buffer.concat([Buffer.from('€'), zeros.subarray(3)])
+      const compressed = (payload: Uint8Array) =>
+        frame({ opcode: OPCODE.BINARY, payload: deflateMessage(payload), reserved: RSV1 })
+      const inflated = sum(limits.zlib, limits.delivered(MESSAGE))
+      const messages: Record<string, [bytes: Buffer, holds: Formula]> = {
+        bytes: [binary(zeros), limits.delivered(MESSAGE)],
+        'text with one character beyond Latin-1': [text(wide), limits.deliveredText(MESSAGE)],
+        'such a text in fragments': [
+          Buffer.concat([unfinished(wide, { opcode: OPCODE.TEXT }), frame({ opcode: OPCODE.CONTINUATION })]),
+          limits.deliveredText(MESSAGE),
+        ],
+        'compressed bytes': [compressed(zeros), inflated],
+        'bytes that compression makes longer': [
+          compressed(randomBytes(MESSAGE - 64 * KiB)),
+          sum(inflated, limits.compressed(MESSAGE)),
+        ],
+      }
+      const server = startServer(engine)
+      const [port] = JSON.parse(await server.line('its ports'))
+      const headers = ['Sec-WebSocket-Extensions: permessage-deflate']
+      const client = await RawClient.open(addressOf(port), { path: '/delivered', headers })
+      for (const [name, [bytes, holds]] of Object.entries(messages)) {
+        const before = await settled(server)
+        peakOf(server)
+        client.write(bytes)
+        expect((await client.frame()).payload.toString()).toBe('delivered')
+        const grown = peakOf(server) - before
+        expect(grown, name).toBeLessThanOrEqual(holds(engine) + ALLOWANCE)
+        expect(grown, name).toBeGreaterThan(MESSAGE)
+      }
+    })
+  },
+)

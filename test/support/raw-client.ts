@@ -1,7 +1,7 @@
 /** A client made of bytes, for everything that a well-behaved one refuses to do. */
 import { createHash, randomBytes } from 'node:crypto'
 import { connect as connectTcp, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectTls, type SecureContext } from 'node:tls'
 import { onTestFinished } from 'vitest'
 import { localhostCertificate } from './certificates.js'
 import type { Address, Cleanup } from './engines.js'
@@ -81,6 +81,7 @@ export interface HttpAnswer {
 export interface ConnectOptions {
   readonly allowHalfOpen?: boolean
   readonly cleanup?: Cleanup // for concurrent tests, which bring their own
+  readonly secureContext?: SecureContext // default: trusts the test certificate, and shows none
 }
 
 export interface Handshake {
@@ -140,15 +141,13 @@ export class RawClient {
    */
   static async connect(
     address: Pick<Address, 'host' | 'port' | 'secure'>,
-    { cleanup = onTestFinished, ...options }: ConnectOptions = {},
+    { cleanup = onTestFinished, secureContext, ...options }: ConnectOptions = {},
   ): Promise<RawClient> {
     const { host, port, secure } = address
     const tcp = connectTcp({ host, port, ...options })
-    const names = { servername: 'localhost', ca: localhostCertificate().cert }
+    const names = { servername: 'localhost', ca: localhostCertificate().cert, secureContext }
     const socket = secure ? connectTls({ socket: tcp, ...names, ...options }) : tcp
-    cleanup(() => {
-      socket.destroy()
-    })
+    cleanup(() => void socket.destroy())
     const client = new RawClient(socket, tcp)
     const connected = new Promise<void>((resolve, reject) => {
       socket.once(secure ? 'secureConnect' : 'connect', resolve)

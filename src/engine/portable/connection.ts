@@ -30,6 +30,8 @@ const CLOSE_HEAD = [0x88, 0x80, 0, 0, 0, 0]
 
 /** Bytes that an empty message counts for while it waits: if it were none, any number of them could wait. */
 const MIN_SIZE = 1
+/** Bytes that Node and ws take for a Pong while it waits, beside its own. */
+const PONG_COST = 1000
 
 export class PortableConnection {
   readonly #socket: WebSocket
@@ -66,6 +68,8 @@ export class PortableConnection {
   #isRefused = false
   readonly #silence: IdleTracker
   #hasPinged = false
+  /** Pongs that ws or Node still has. */
+  #pongsWaiting = 0
 
   constructor(
     socket: WebSocket,
@@ -89,8 +93,7 @@ export class PortableConnection {
     this.#frames = new FrameReader(input, limits.maxPayloadLength, compression, {
       onMessage: (bytes, isBinary) => this.#receive(bytes, isBinary),
       onPing: (data) => {
-        // A client that does not read gets no Pong beyond `maxBackpressure`.
-        if (this.isOpen && stream.writableLength <= limits.maxBackpressure) socket.pong(Buffer.from(data))
+        this.#pong(data)
         events.onPing(data)
       },
       onPong: (data) => events.onPong(data),
@@ -222,6 +225,17 @@ export class PortableConnection {
     if (!this.isOpen) return NOT_TAKEN
     const size = sizeOf(data) || MIN_SIZE
     return this.#take(size, () => this.#write(size, (done) => this.#socket.ping(data, false, done)))
+  }
+
+  /**
+   * A client that does not read gets no Pong beyond `maxBackpressure`: RFC 6455, section 5.5.3, allows that.
+   */
+  #pong(data: Buffer): void {
+    if (!this.isOpen || this.#stream.writableLength + this.#pongsWaiting * PONG_COST > this.#limits.maxBackpressure) return
+    this.#pongsWaiting += 1
+    this.#socket.pong(Buffer.from(data), false, () => {
+      this.#pongsWaiting -= 1
+    })
   }
 
   /** Calls `put` unless the queue has no room. Returns the status of `send`. */

@@ -13,26 +13,21 @@
 
 namespace nws {
 
-inline std::string text(Napi::Value value) {
+template <auto read>
+std::string string_of(Napi::Value value) {
   std::string result;
   std::size_t length = 0;
-  if (!value.IsEmpty() && napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length) == napi_ok) {
+  if (!value.IsEmpty() && read(value.Env(), value, nullptr, 0, &length) == napi_ok) {
     result.resize(length);
-    napi_get_value_string_utf8(value.Env(), value, result.data(), length + 1, &length);
+    read(value.Env(), value, result.data(), length + 1, &length);
   }
   return result;
 }
 
+inline std::string text(Napi::Value value) { return string_of<napi_get_value_string_utf8>(value); }
+
 /// A string of HTTP's, in which every character stands for one byte (ISO 8859-1).
-inline std::string latin1(Napi::Value value) {
-  std::string result;
-  std::size_t length = 0;
-  if (!value.IsEmpty() && napi_get_value_string_latin1(value.Env(), value, nullptr, 0, &length) == napi_ok) {
-    result.resize(length);
-    napi_get_value_string_latin1(value.Env(), value, result.data(), length + 1, &length);
-  }
-  return result;
-}
+inline std::string latin1(Napi::Value value) { return string_of<napi_get_value_string_latin1>(value); }
 
 inline std::uint32_t number(Napi::Value value) {
   std::uint32_t result = 0;

@@ -29,25 +29,14 @@ void RequestDeadlines::Place::leave() {
 }
 
 RequestDeadlines::RequestDeadlines(uv_loop_t *loop, std::chrono::milliseconds allowed, std::function<void(void *socket)> expired)
-    : loop_(loop), allowed_(allowed), expired_(std::move(expired)) {}
-
-void RequestDeadlines::TimerCloser::operator()(uv_timer_t *timer) const {
-  uv_close(reinterpret_cast<uv_handle_t *>(timer), [](uv_handle_t *handle) { delete reinterpret_cast<uv_timer_t *>(handle); });
-}
+    : allowed_(allowed), expired_(std::move(expired)), timer_(loop) {}
 
 void RequestDeadlines::watch() {
-  if (!timer_) {
-    timer_.reset(new uv_timer_t);
-    uv_timer_init(loop_, timer_.get());  // documented to succeed always
-    uv_unref(reinterpret_cast<uv_handle_t *>(timer_.get()));
-    timer_->data = this;
-  }
   is_watching_ = true;
   auto left = std::chrono::ceil<std::chrono::milliseconds>(waiting_.front().deadline - Clock::now()).count();
   // A timer of 0 that is started by its own callback would run in the same turn.
   std::uint64_t delay = left > 1 ? static_cast<std::uint64_t>(left) : 1;
-  uv_timer_start(
-      timer_.get(), [](uv_timer_t *timer) { static_cast<RequestDeadlines *>(timer->data)->look(); }, delay, 0);
+  timer_.start<&RequestDeadlines::look>(this, delay);
 }
 
 void RequestDeadlines::look() {

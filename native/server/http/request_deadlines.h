@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <memory>
+
+#include "server/net/loop_timer.h"
 
 namespace nws {
 
@@ -52,19 +53,13 @@ class RequestDeadlines {
   RequestDeadlines &operator=(const RequestDeadlines &) = delete;
 
  private:
-  struct TimerCloser {
-    void operator()(uv_timer_t *timer) const;
-  };
-
   void watch();
   void look();
 
-  uv_loop_t *loop_;
   std::chrono::milliseconds allowed_;
   std::function<void(void *)> expired_;
   std::list<Place::Waiting> waiting_;
-  /// From the first place on; the loop frees it.
-  std::unique_ptr<uv_timer_t, TimerCloser> timer_;
+  LoopTimer timer_;
   bool is_watching_ = false;
 };
 

@@ -94,10 +94,6 @@ void ProxyStage::WaitingCloser::operator()(Waiting *waiting) const {
            [](uv_handle_t *handle) { delete static_cast<Waiting *>(handle->data); });
 }
 
-void ProxyStage::TimerCloser::operator()(uv_timer_t *timer) const {
-  uv_close(reinterpret_cast<uv_handle_t *>(timer), [](uv_handle_t *handle) { delete reinterpret_cast<uv_timer_t *>(handle); });
-}
-
 ProxyStage::~ProxyStage() {
   while (!waiting_.empty()) {
     ::close(release(waiting_.begin()));
@@ -178,17 +174,9 @@ int ProxyStage::release(Queue::iterator place) {
 }
 
 void ProxyStage::watch_deadlines() {
-  if (!timer_) {
-    timer_.reset(new uv_timer_t);
-    uv_timer_init(loop_, timer_.get());  // documented to succeed always
-    uv_unref(reinterpret_cast<uv_handle_t *>(timer_.get()));
-    timer_->data = this;
-  }
   std::uint64_t now = uv_now(loop_);
   std::uint64_t first = waiting_.front()->deadline;
-  uv_timer_start(
-      timer_.get(), [](uv_timer_t *timer) { static_cast<ProxyStage *>(timer->data)->cut_late(); }, first > now ? first - now : 0,
-      0);
+  timer_.start<&ProxyStage::cut_late>(this, first > now ? first - now : 0);
 }
 
 void ProxyStage::cut_late() {

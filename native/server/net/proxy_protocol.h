@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "server/net/loop_timer.h"
+
 namespace nws {
 
 struct ProxyHeader {
@@ -37,7 +39,7 @@ class ProxyStage {
   /// Takes the descriptor over. Called in libuv's poll phase, or from `take`.
   using Ready = std::function<void(int descriptor, std::string_view proxied_address)>;
 
-  ProxyStage(uv_loop_t *loop, Ready ready) : loop_(loop), ready_(std::move(ready)) {}
+  ProxyStage(uv_loop_t *loop, Ready ready) : loop_(loop), ready_(std::move(ready)), timer_(loop) {}
   /// Cuts the connections that wait. Not to be destroyed in `Ready`.
   ~ProxyStage();
   ProxyStage(const ProxyStage &) = delete;
@@ -53,9 +55,6 @@ class ProxyStage {
     void operator()(Waiting *waiting) const;
   };
   using Queue = std::list<std::unique_ptr<Waiting, WaitingCloser>>;
-  struct TimerCloser {
-    void operator()(uv_timer_t *timer) const;
-  };
 
   /// What is known after reading all there is to read.
   static ProxyHeader read(int descriptor, std::string &bytes);
@@ -70,7 +69,7 @@ class ProxyStage {
   Ready ready_;
   /// In the order of their deadlines.
   Queue waiting_;
-  std::unique_ptr<uv_timer_t, TimerCloser> timer_;
+  LoopTimer timer_;
 };
 
 }  // namespace nws

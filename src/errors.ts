@@ -29,6 +29,7 @@ export const ERROR_CODES = {
   ERR_BODY_TOO_LARGE: 'A request body was larger than `maxRequestBodySize`: reading it rejects with this.',
   ERR_CONTENT_LENGTH: 'The Content-Length of a Response is no length, or its body turned out to be longer or shorter.',
   ERR_ENGINE_UNAVAILABLE: 'The engine that was asked for cannot be loaded; the message says why.',
+  ERR_NOT_SUPPORTED: 'A member of another package that its face here does not have; the message names a way round.',
 } as const satisfies Record<string, string>
 
 /** A code of `WebSocketServerError`. */
@@ -128,6 +129,18 @@ export class ContentLengthError extends WebSocketServerError {
 export class EngineError extends WebSocketServerError {
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_ENGINE_UNAVAILABLE', message, options)
+  }
+}
+
+/** A member of another package that its face here does not have. */
+export class NotSupportedError extends WebSocketServerError {
+  /** For example `WebSocketServer.handleUpgrade`. */
+  readonly member: string
+
+  /** `instead` completes the message: what to do in its place. */
+  constructor(member: string, instead: string) {
+    super('ERR_NOT_SUPPORTED', `${member} is not supported: ${instead}`)
+    this.member = member
   }
 }
 

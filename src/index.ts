@@ -12,6 +12,7 @@ export {
   ERROR_CODES,
   type ErrorCode,
   ListenError,
+  NotSupportedError,
   OptionError,
   TlsError,
   WebSocketServerError,

@@ -45,6 +45,7 @@ const CHAPTERS = [
       'ContentLengthError',
       'EngineError',
       'ClosedError',
+      'NotSupportedError',
       'ErrorCode',
       'ERROR_CODES',
     ],

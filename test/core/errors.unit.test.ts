@@ -5,6 +5,7 @@ import {
   EngineError,
   ERROR_CODES,
   ListenError,
+  NotSupportedError,
   OptionError,
   TlsError,
   WebSocketServerError,
@@ -21,6 +22,7 @@ test('every error is an Error and a WebSocketServerError, with its own name, cod
     ListenError: [new ListenError('EADDRINUSE', { host: '::', port: 80 }, { cause }), 'EADDRINUSE'],
     TlsError: [new TlsError('ERR_TLS_FILE', 'cannot read it', 'key.pem', { cause }), 'ERR_TLS_FILE'],
     EngineError: [new EngineError('no addon', { cause }), 'ERR_ENGINE_UNAVAILABLE'],
+    NotSupportedError: [new NotSupportedError('a member', 'another'), 'ERR_NOT_SUPPORTED'],
     ClosedError: [new ClosedError(), 'ERR_CLOSED'],
     WebSocketServerError: [new WebSocketServerError('ERR_LISTENING', 'listens', { cause }), 'ERR_LISTENING'],
   } as const
@@ -29,7 +31,7 @@ test('every error is an Error and a WebSocketServerError, with its own name, cod
     expect(error).toBeInstanceOf(WebSocketServerError)
     expect(error).toMatchObject({ name, code })
     expect(String(error)).toBe(`${name}: ${error.message}`)
-    if (name !== 'OptionError' && name !== 'ClosedError') expect(error.cause).toBe(cause)
+    if (!['OptionError', 'ClosedError', 'NotSupportedError'].includes(name)) expect(error.cause).toBe(cause)
   }
 })
 

@@ -37,6 +37,7 @@ const LAYERS: readonly Layer[] = [
   },
   { name: 'the choice of the engine', files: /^src\/engine\//, mayUse: /^(node:|src\/errors\.ts$|src\/engine\/)/ },
   { name: 'the application and its command', files: /^src\/(app\/|cli\.ts$)/, mayUse: /^(node:|src\/app\/|src\/index\.ts$)/ },
+  { name: 'the faces of other packages', files: /^src\/faces\//, mayUse: /^(node:|src\/faces\/|src\/index\.ts$)/ },
   {
     name: 'the adapters',
     files: /^src\/websocket\/(duplex|messages)\.ts$/,

@@ -50,7 +50,13 @@ function runProgram(name: string, source: string): { code: number | null; stdout
 describe('the package', () => {
   test('carries what it names, and no tests', () => {
     const { exports, bin, types } = manifest()
-    const named = [...Object.values(exports['.']), exports['./package.json'], ...Object.values(bin), types]
+    const named = [
+      ...Object.values(exports['.']),
+      ...Object.values(exports['./ws']),
+      exports['./package.json'],
+      ...Object.values(bin),
+      types,
+    ]
     for (const file of named) expect(files()).toContain(posix.normalize(String(file)))
     expect(files()).toEqual(expect.arrayContaining(['LICENSE', 'NOTICE', 'README.md', 'CMakeLists.txt', 'scripts/install.mjs']))
     expect(files().filter((file) => /\btest\b|\.test\.|^\.|tsconfig|bench/.test(file) && !file.startsWith('external/'))).toEqual(

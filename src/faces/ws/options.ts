@@ -1,0 +1,113 @@
+/** Options of the face's WebSocketServer, and what they come to here. */
+import type { Server as HttpServer, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
+import {
+  type CompressionOptions,
+  type CompressorSize,
+  NotSupportedError,
+  type ServerOptions as OwnServerOptions,
+} from '../../index.js'
+import type { WebSocket } from './socket.js'
+
+export interface VerifyClientInfo {
+  origin: string
+  secure: boolean
+  req: IncomingMessage
+}
+
+/** Accepts by returning true, or, when it takes two arguments, by calling back. */
+export type VerifyClient =
+  | ((info: VerifyClientInfo) => boolean)
+  | ((
+      info: VerifyClientInfo,
+      callback: (accepts: boolean, code?: number, message?: string, headers?: OutgoingHttpHeaders) => void,
+    ) => void)
+
+/** What is not here (levels, memory, concurrency of zlib) has no effect. */
+export interface PerMessageDeflateOptions {
+  serverNoContextTakeover?: boolean | undefined
+  clientNoContextTakeover?: boolean | undefined
+  serverMaxWindowBits?: number | undefined
+  clientMaxWindowBits?: number | undefined
+  threshold?: number | undefined
+  zlibDeflateOptions?: object | undefined
+  zlibInflateOptions?: object | undefined
+  concurrencyLimit?: number | undefined
+}
+
+export interface ServerOptions {
+  host?: string | undefined
+  port?: number | undefined
+  path?: string | undefined
+  verifyClient?: VerifyClient | undefined
+  handleProtocols?: (protocols: Set<string>, request: IncomingMessage) => string | false
+  clientTracking?: boolean | undefined
+  perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined
+  /** Bytes; 0 for as many as the engine can count. Default 100 MiB. */
+  maxPayload?: number | undefined
+  /** Accepted, and without effect: events of one connection come one by one, in either case. */
+  allowSynchronousEvents?: boolean | undefined
+  autoPong?: boolean | undefined
+  backlog?: number | undefined
+  server?: HttpServer | HttpsServer | undefined
+  noServer?: boolean | undefined
+  skipUTF8Validation?: boolean | undefined
+  maxBufferedChunks?: number | undefined
+  maxFragments?: number | undefined
+  WebSocket?: typeof WebSocket | undefined
+  /** Not of `ws`: serves `wss:`, in place of a server of `node:https`. */
+  tls?: OwnServerOptions['tls']
+  /** Not of `ws`: which engine serves. */
+  engine?: OwnServerOptions['engine']
+}
+
+const UNTIL_ADOPTED = 'give `port`, and `path` where several servers share one; a server of `node:http` cannot be shared yet'
+
+/** Options that mean something which this face cannot do, when they are given as the predicate says. */
+const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown) => boolean, instead: string][] = [
+  ['server', (value) => value !== undefined && value !== null, UNTIL_ADOPTED],
+  ['noServer', (value) => value === true, UNTIL_ADOPTED],
+  ['backlog', isGiven, 'the listening socket has the largest backlog that the system allows'],
+  ['autoPong', (value) => value === false, 'the engine answers every Ping; listen for `ping` beside that'],
+  ['skipUTF8Validation', (value) => value === true, 'text is always checked'],
+  ['maxBufferedChunks', isGiven, 'what a client can make the server hold is bounded by `maxPayload` (docs/limits.md)'],
+  ['maxFragments', isGiven, 'what a client can make the server hold is bounded by `maxPayload` (docs/limits.md)'],
+]
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined
+}
+
+/** Throws NotSupportedError, or TypeError as `ws` does where no place to listen is given. */
+export function checkServerOptions(options: ServerOptions, own: typeof WebSocket): void {
+  for (const [name, isMeant, instead] of UNSUPPORTED) {
+    if (isMeant(options[name])) throw new NotSupportedError(`the option ${name} of WebSocketServer`, instead)
+  }
+  if (options.WebSocket !== undefined && options.WebSocket !== own) {
+    throw new NotSupportedError('the option WebSocket of WebSocketServer', "add to each socket in 'connection' instead")
+  }
+  if (options.port === undefined || options.port === null) throw new TypeError('The option "port" must be specified')
+}
+
+/** For window bits of 8 to 15, the smallest size with a window that is not smaller. */
+const COMPRESSORS: readonly CompressorSize[] = ['4KB', '4KB', '8KB', '16KB', '32KB', '64KB', '128KB', '256KB']
+const DECOMPRESSORS: readonly CompressorSize[] = ['3KB', '3KB', '3KB', '3KB', '4KB', '8KB', '16KB', '32KB']
+
+/** Of `ws`: bytes from which on messages are compressed. */
+const THRESHOLD = 1024
+
+export function compressionOf(given: boolean | PerMessageDeflateOptions): false | CompressionOptions {
+  if (given === false) return false
+  const options = given === true ? {} : given
+  return {
+    compressor: options.serverNoContextTakeover ? 'shared' : sizeOf(COMPRESSORS, options.serverMaxWindowBits),
+    decompressor: options.clientNoContextTakeover ? 'shared' : sizeOf(DECOMPRESSORS, options.clientMaxWindowBits),
+    threshold: options.threshold ?? THRESHOLD,
+  }
+}
+
+function sizeOf(sizes: readonly CompressorSize[], bits: unknown): CompressorSize {
+  const size = sizes[(typeof bits === 'number' ? bits : 15) - 8]
+  if (size === undefined) throw new TypeError(`Invalid value for a number of window bits: ${String(bits)}`)
+  return size
+}

@@ -1,0 +1,350 @@
+/**
+ * `WebSocket` of the `ws` package, as servers see it.
+ *
+ * Long because each member of that class is here, in a few lines each; events, callbacks, options and the
+ * request are files of their own.
+ */
+import { Buffer } from 'node:buffer'
+import { EventEmitter } from 'node:events'
+import process from 'node:process'
+import { type Socket as EngineSocket, NotSupportedError, OptionError } from '../../index.js'
+import { type SendCallback, SendCallbacks } from './callbacks.js'
+import {
+  type CloseEvent,
+  type ErrorEvent,
+  EVENTS,
+  type Event,
+  type EventListener,
+  type EventName,
+  type MessageEvent,
+  type WebSocketEventMap,
+} from './events.js'
+
+/** What a listener for `message` gets. */
+export type RawData = Buffer | ArrayBuffer | Buffer[]
+export type BinaryType = 'nodebuffer' | 'arraybuffer' | 'fragments'
+
+export interface SendOptions {
+  /** Without effect, as on every server: servers do not mask. */
+  mask?: boolean | undefined
+  /** Default: strings are text, anything else is binary. */
+  binary?: boolean | undefined
+  /** `false` does not compress; else the threshold decides. */
+  compress?: boolean | undefined
+  /** Only `true`, the default. */
+  fin?: boolean | undefined
+}
+
+/** Gets an error, or nothing: `@types/ws` does not say so. */
+type PingCallback = (error: Error) => void
+
+/** Events and their arguments. */
+interface Events {
+  open: []
+  message: [data: RawData, isBinary: boolean]
+  ping: [data: Buffer]
+  pong: [data: Buffer]
+  close: [code: number, reason: Buffer]
+  error: [error: Error]
+}
+
+const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3] as const
+const STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const
+const BINARY_TYPES: readonly unknown[] = ['nodebuffer', 'arraybuffer', 'fragments']
+
+/** Nobody else makes a WebSocket. */
+const kSocket = Symbol('socket')
+
+/** What the server of a socket tells it. */
+interface SocketEvents {
+  message(socket: WebSocket, data: Buffer, isBinary: boolean): void
+  ping(socket: WebSocket, data: Buffer): void
+  pong(socket: WebSocket, data: Buffer): void
+  drained(socket: WebSocket): void
+  dropped(socket: WebSocket): void
+  closed(socket: WebSocket, code: number, reason: string): void
+}
+
+/** Set by the class, whose private members it reaches. */
+export let socketEvents: SocketEvents
+
+interface Listening {
+  readonly type: EventName
+  readonly listener: unknown
+  readonly wrapper: (...emitted: unknown[]) => void
+}
+
+/** What servers of this face give to their `connection` listeners. */
+export class WebSocket extends EventEmitter<Events> {
+  static readonly CONNECTING = CONNECTING
+  static readonly OPEN = OPEN
+  static readonly CLOSING = CLOSING
+  static readonly CLOSED = CLOSED
+  readonly CONNECTING = CONNECTING
+  readonly OPEN = OPEN
+  readonly CLOSING = CLOSING
+  readonly CLOSED = CLOSED
+
+  readonly #socket: EngineSocket<unknown>
+  readonly #callbacks = new SendCallbacks()
+  readonly #listening: Listening[] = []
+  /** What was assigned to `onmessage` and the like. */
+  readonly #handlers = new Map<EventName, (event: never) => void>()
+  #binaryType: BinaryType = 'nodebuffer'
+  #isPaused = false
+  /** Bytes of messages sent after the close, which `ws` counts. */
+  #unsent = 0
+
+  /** Throws NotSupportedError: only servers make one. */
+  constructor(address: unknown, _protocols?: unknown, _options?: unknown) {
+    if (!(typeof address === 'object' && address !== null && kSocket in address)) {
+      throw new NotSupportedError(
+        'new WebSocket(url)',
+        'this is a server: clients are the `ws` package’s, or the global WebSocket',
+      )
+    }
+    super()
+    // Only socketFor makes an object with this member.
+    this.#socket = address[kSocket] as EngineSocket<unknown>
+  }
+
+  get binaryType(): BinaryType {
+    return this.#binaryType
+  }
+
+  /** Other values are ignored, as `ws` does; `blob` is not supported. */
+  set binaryType(type: BinaryType) {
+    if (String(type) === 'blob') throw new NotSupportedError("binaryType 'blob'", "make a Blob of an 'arraybuffer'")
+    if (BINARY_TYPES.includes(type)) this.#binaryType = type
+  }
+
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount + this.#unsent
+  }
+
+  /** The names of the extensions. */
+  get extensions(): string {
+    return this.#socket.extensions.replace(/;.*/, '')
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused
+  }
+
+  get protocol(): string {
+    return this.#socket.protocol
+  }
+
+  get readyState(): 0 | 1 | 2 | 3 {
+    return this.#socket.readyState
+  }
+
+  /** Only clients know it. */
+  get url(): string {
+    return ''
+  }
+
+  get onopen(): ((event: Event) => void) | null {
+    return this.#handler('open')
+  }
+  set onopen(handler: ((event: Event) => void) | null) {
+    this.#handle('open', handler)
+  }
+  get onmessage(): ((event: MessageEvent) => void) | null {
+    return this.#handler('message')
+  }
+  set onmessage(handler: ((event: MessageEvent) => void) | null) {
+    this.#handle('message', handler)
+  }
+  get onclose(): ((event: CloseEvent) => void) | null {
+    return this.#handler('close')
+  }
+  set onclose(handler: ((event: CloseEvent) => void) | null) {
+    this.#handle('close', handler)
+  }
+  get onerror(): ((event: ErrorEvent) => void) | null {
+    return this.#handler('error')
+  }
+  set onerror(handler: ((event: ErrorEvent) => void) | null) {
+    this.#handle('error', handler)
+  }
+
+  /** Throws TypeError or RangeError, as `ws` does, for a code or reason that cannot be sent. */
+  close(code?: number, data?: string | Buffer): void {
+    if (this.readyState !== OPEN) return
+    const reason = data === undefined ? '' : data.toString()
+    if (Buffer.byteLength(reason) > 123) throw new RangeError('The message must not be greater than 123 bytes')
+    try {
+      // A reason without a code is not sent.
+      if (code === undefined) this.#socket.close()
+      else this.#socket.close(code, reason)
+    } catch (error) {
+      throw error instanceof OptionError ? new TypeError('First argument must be a valid error code number') : error
+    }
+  }
+
+  ping(data?: unknown, mask?: boolean | PingCallback, callback?: PingCallback): void {
+    const done = typeof data === 'function' ? data : typeof mask === 'function' ? mask : callback
+    const payload = typeof data === 'function' ? '' : payloadOf(data ?? '')
+    if (this.readyState !== OPEN) {
+      // The cast: a function in this place is the callback.
+      this.#refuse(payload, done as SendCallback | undefined)
+      return
+    }
+    if (sizeOf(payload) > 125) throw new RangeError('The data size must not be greater than 125 bytes')
+    this.#settle(this.#socket.ping(payload), done as SendCallback | undefined)
+  }
+
+  /** Throws NotSupportedError. */
+  pong(_data?: unknown, _mask?: unknown, _callback?: unknown): void {
+    throw new NotSupportedError('WebSocket.pong', 'the engine answers every Ping by itself; for a sign of life, use ping')
+  }
+
+  /** `callback` is called when the message was given to the kernel, or with an error. */
+  send(data: unknown, options?: SendOptions | SendCallback, callback?: SendCallback): void {
+    const done = typeof options === 'function' ? options : callback
+    const { binary, compress, fin } = typeof options === 'function' ? {} : (options ?? {})
+    if (fin === false)
+      throw new NotSupportedError('send with fin: false', 'send whole messages, or use sendStream of this package')
+    const payload = payloadOf(data)
+    if (this.readyState !== OPEN) {
+      this.#refuse(payload, done)
+      return
+    }
+    // `ws` does not check the text that it sends.
+    const own = {
+      ...(binary !== undefined && { binary: Boolean(binary), isUtf8: true }),
+      ...(compress === false && { compress }),
+    }
+    this.#settle(this.#socket.send(payload, own), done)
+  }
+
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  pause(): void {
+    if (this.readyState === CLOSED) return
+    this.#isPaused = true
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    if (this.readyState === CLOSED) return
+    this.#isPaused = false
+    this.#socket.resume()
+  }
+
+  addEventListener<K extends EventName>(type: K, listener: EventListener<K>, options: { once?: boolean | undefined } = {}): void {
+    if (!Object.hasOwn(EVENTS, type)) return
+    const isKnown = this.#listening.some((known) => known.type === type && known.listener === listener)
+    if (!isKnown) this.#listen(type, listener, options.once === true)
+  }
+
+  removeEventListener<K extends EventName>(type: K, listener: EventListener<K>): void {
+    const index = this.#listening.findIndex((known) => known.type === type && known.listener === listener)
+    const [removed] = index === -1 ? [] : this.#listening.splice(index, 1)
+    if (removed !== undefined) (this as EventEmitter).off(type, removed.wrapper)
+  }
+
+  static {
+    socketEvents = {
+      message: (socket, data, isBinary) => socket.#tell('message', isBinary ? socket.#inBinaryType(data) : data, isBinary),
+      ping: (socket, data) => socket.#tell('ping', data),
+      pong: (socket, data) => socket.#tell('pong', data),
+      drained: (socket) => socket.#callbacks.drained(),
+      // No message is dropped in silence: `ws` would have kept it.
+      dropped: (socket) => socket.#overflow(),
+      closed: (socket, code, reason) => {
+        socket.#callbacks.failed(new Error('The socket was closed before the data was written'))
+        socket.#tell('close', code, Buffer.from(reason))
+      },
+    }
+  }
+
+  #tell<K extends keyof Events>(event: K, ...emitted: Events[K]): void {
+    try {
+      // The types of Node cannot say that the arguments are those of the event.
+      ;(this as EventEmitter).emit(event, ...emitted)
+    } catch (error) {
+      // As with `ws`, what a listener throws is an uncaught exception.
+      process.nextTick(() => {
+        throw error
+      })
+    }
+  }
+
+  #overflow(): void {
+    this.#tell('error', new RangeError('More than 2^31-1 bytes wait for the client'))
+    this.terminate()
+  }
+
+  #inBinaryType(data: Buffer): RawData {
+    if (this.#binaryType === 'arraybuffer') return new Uint8Array(data).buffer
+    return this.#binaryType === 'fragments' ? [data] : data
+  }
+
+  #settle(status: number, callback: SendCallback | undefined): void {
+    if (callback === undefined) return
+    if (status === 0) process.nextTick(callback, notOpen(CLOSING))
+    else this.#callbacks.taken(callback, status === -1)
+  }
+
+  /** As `ws` does after the close. */
+  #refuse(payload: string | Uint8Array, callback: SendCallback | undefined): void {
+    this.#unsent += sizeOf(payload)
+    if (callback === undefined) return
+    process.nextTick(callback, notOpen(this.readyState))
+  }
+
+  #listen<K extends EventName>(type: K, listener: EventListener<K>, once: boolean): void {
+    const wrapper = (...emitted: unknown[]) => {
+      if (once) this.removeEventListener(type, listener)
+      // The arguments are those that this event is emitted with.
+      const event = EVENTS[type](this, ...(emitted as never[]))
+      if (typeof listener === 'function') listener.call(this, event)
+      else listener.handleEvent(event)
+    }
+    this.#listening.push({ type, listener, wrapper })
+    ;(this as EventEmitter).on(type, wrapper)
+  }
+
+  #handler<K extends EventName>(type: K): ((event: WebSocketEventMap[K]) => void) | null {
+    // What #handle has stored for this event takes this event.
+    return (this.#handlers.get(type) as ((event: WebSocketEventMap[K]) => void) | undefined) ?? null
+  }
+
+  #handle<K extends EventName>(type: K, handler: ((event: WebSocketEventMap[K]) => void) | null): void {
+    const before = this.#handler(type)
+    if (before !== null) this.removeEventListener(type, before)
+    this.#handlers.delete(type)
+    if (typeof handler !== 'function') return
+    this.#handlers.set(type, handler)
+    this.#listen(type, handler, false)
+  }
+}
+
+/** With the text of `ws`. */
+function notOpen(state: 0 | 1 | 2 | 3): Error {
+  return new Error(`WebSocket is not open: readyState ${state} (${STATES[state]})`)
+}
+
+export function socketFor(socket: EngineSocket<unknown>): WebSocket {
+  return new WebSocket({ [kSocket]: socket })
+}
+
+/** What `ws` takes: strings, bytes, numbers as text, and anything that Buffer.from can make bytes of. */
+function payloadOf(data: unknown): string | Uint8Array {
+  if (typeof data === 'string') return data
+  if (typeof data === 'number') return String(data)
+  if (data instanceof Uint8Array) return data
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return new Uint8Array(data)
+  if (data instanceof Blob) throw new NotSupportedError('send with a Blob', 'send its arrayBuffer()')
+  // Throws TypeError, as `ws` does, for what is no bytes at all.
+  return Buffer.from(data as readonly number[])
+}
+
+function sizeOf(payload: string | Uint8Array): number {
+  return typeof payload === 'string' ? Buffer.byteLength(payload) : payload.byteLength
+}

@@ -1,0 +1,186 @@
+/** `WebSocketServer` of the face of `ws`: options, handshakes, and the end. */
+import { once } from 'node:events'
+import { createServer, type IncomingMessage } from 'node:http'
+import { expect, onTestFinished, test } from 'vitest'
+import wsDefault, { Server, type ServerOptions, WebSocket, WebSocketServer } from '../../../src/faces/ws.js'
+import { NotSupportedError } from '../../../src/index.js'
+import { localhostCertificate } from '../../support/certificates.js'
+import { Client, refusal } from '../../support/client.js'
+import { type Address, addressOf, describeEngines, type EngineName } from '../../support/engines.js'
+import { RawClient } from '../../support/raw-client.js'
+import { Deferred, Queue, within } from '../../support/waiting.js'
+
+async function listening(
+  engine: EngineName,
+  options: ServerOptions = {},
+): Promise<{ server: WebSocketServer; address: Address }> {
+  const server = new WebSocketServer({ engine, host: '127.0.0.1', port: 0, ...options })
+  onTestFinished(async () => {
+    for (const socket of server.clients ?? []) socket.terminate()
+    await within(new Promise<void>((resolve) => server.close(() => resolve())), 'the face to close')
+  })
+  await within(once(server, 'listening'), 'the face to listen')
+  return { server, address: addressOf(server.address()?.port ?? 0, '127.0.0.1', options.tls !== undefined) }
+}
+
+test('the module has the names of `ws`', () => {
+  expect(Server).toBe(WebSocketServer)
+  expect(wsDefault).toBe(WebSocket)
+  const { CONNECTING, OPEN, CLOSING, CLOSED } = wsDefault
+  expect([CONNECTING, OPEN, CLOSING, CLOSED]).toEqual([0, 1, 2, 3])
+  expect([wsDefault.Server, wsDefault.WebSocketServer, wsDefault.WebSocket]).toEqual([Server, Server, WebSocket])
+})
+
+test.each<[string, ServerOptions]>([
+  ['server', { server: createServer() }],
+  ['noServer', { noServer: true }],
+  ['autoPong', { port: 0, autoPong: false }],
+  ['backlog', { port: 0, backlog: 5 }],
+  ['skipUTF8Validation', { port: 0, skipUTF8Validation: true }],
+  ['WebSocket', { port: 0, WebSocket: class extends WebSocket {} }],
+])('the option %s throws NotSupportedError, and says what to do', (name, options) => {
+  expect(() => new WebSocketServer(options)).toThrow(NotSupportedError)
+  expect(() => new WebSocketServer(options)).toThrow(expect.objectContaining({ member: `the option ${name} of WebSocketServer` }))
+})
+
+test('a server without a port is a TypeError', () => {
+  expect(() => new WebSocketServer({})).toThrow(TypeError)
+})
+
+describeEngines('a WebSocketServer of the face of ws', (engine) => {
+  test('says where it listens, calls back, and tracks its clients', async () => {
+    const called = new Deferred()
+    const server = new WebSocketServer({ engine, host: '127.0.0.1', port: 0 }, () => called.resolve())
+    expect(server.address()).toBe(null)
+    await within(called.promise, 'the callback')
+    const { port = 0 } = server.address() ?? {}
+    expect(server.address()).toEqual({ address: '127.0.0.1', family: 'IPv4', port })
+    const sockets = new Queue<WebSocket>()
+    server.on('connection', (socket) => void sockets.push(socket))
+    const clients = [await Client.open(addressOf(port)), await Client.open(addressOf(port))]
+    expect([...server.clients]).toEqual(await sockets.take(2, 'two sockets'))
+    const closed = new Promise<unknown>((resolve) => server.close(resolve))
+    await expect(RawClient.connect(addressOf(port))).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    for (const client of clients) client.socket.close()
+    expect(await within(closed, 'close')).toBeUndefined()
+    expect(server.clients.size).toBe(0)
+    expect(await within(new Promise((resolve) => server.close(resolve)), 'the second close')).toMatchObject({
+      message: 'The server is not running',
+    })
+  })
+
+  test('emits an error for a port that is taken', async () => {
+    const { address } = await listening(engine)
+    const server = new WebSocketServer({ engine, host: '127.0.0.1', port: address.port })
+    const [error] = await within(
+      once(server, 'error').catch((reason) => [reason]),
+      'error',
+    )
+    expect(error).toMatchObject({ code: 'EADDRINUSE' })
+    await within(new Promise<void>((resolve) => server.close(() => resolve())), 'close')
+  })
+
+  test('may be closed at once', async () => {
+    const server = new WebSocketServer({ engine, host: '127.0.0.1', port: 0 })
+    await within(new Promise<void>((resolve) => server.close(() => resolve())), 'close')
+  })
+
+  test('gives the request as node:http would', async () => {
+    const { server, address } = await listening(engine)
+    const requests = new Queue<IncomingMessage>()
+    server.on('connection', (_socket, request) => void requests.push(request))
+    await Client.open(address, '/a%20b?x=1', { headers: { 'X-Own': 'mine', cookie: 'a=1' } })
+    const request = await requests.next('a request')
+    expect(request).toMatchObject({ method: 'GET', url: '/a%20b?x=1', httpVersion: '1.1' })
+    expect(request.headers).toMatchObject({ 'x-own': 'mine', cookie: 'a=1', upgrade: 'websocket' })
+    expect(request.socket).toMatchObject({ remoteAddress: '127.0.0.1', localPort: address.port })
+    expect(request.socket.remotePort).toBeGreaterThan(0)
+    expect('encrypted' in request.socket && request.socket.encrypted).toBe(false)
+  })
+
+  test('serves TLS by an option of its own, and tells verifyClient that it is secure', async () => {
+    const infos = new Queue<boolean>()
+    const { address } = await listening(engine, {
+      tls: localhostCertificate(),
+      verifyClient: ({ secure }: { secure: boolean }) => {
+        infos.push(secure)
+        return true
+      },
+    })
+    await Client.open(address)
+    expect(await infos.next('verifyClient')).toBe(true)
+  })
+
+  test('serves one path alone, if told so', async () => {
+    const { address } = await listening(engine, { path: '/ws' })
+    await Client.open(address, '/ws?with=query')
+    expect(await refusal(address, '/other')).toBe(400)
+  })
+
+  test('asks verifyClient, in both of its forms', async () => {
+    const sync = await listening(engine, { verifyClient: ({ origin }: { origin: string }) => origin === 'https://good.example' })
+    await Client.open(sync.address, '/', { origin: 'https://good.example' })
+    expect(await refusal(sync.address, '/', { origin: 'https://bad.example' })).toBe(401)
+    const async = await listening(engine, {
+      verifyClient: ({ req }, callback) => {
+        setImmediate(() => callback(req.url === '/good', 403, 'not you', { 'X-Why': 'because' }))
+      },
+    })
+    await Client.open(async.address, '/good')
+    expect(await refusal(async.address, '/bad')).toBe(403)
+    const answer = await RawClient.connect(async.address)
+    answer.write(
+      'GET /bad HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+    )
+    const response = await answer.response()
+    expect([response.status, response.header('x-why'), response.body.toString()]).toEqual([403, 'because', 'not you'])
+  })
+
+  test('takes the first subprotocol, or what handleProtocols chooses', async () => {
+    const first = await listening(engine)
+    const client = await Client.open(first.address, '/', {})
+    expect(client.socket.protocol).toBe('')
+    const choosing = await listening(engine, { handleProtocols: (protocols) => [...protocols].at(-1) ?? false })
+    for (const [address, expected] of [
+      [first.address, 'a'],
+      [choosing.address, 'b'],
+    ] as const) {
+      const { WebSocket: WsClient } = await import('ws')
+      const socket = new WsClient(address.wsUrl('/'), ['a', 'b'])
+      onTestFinished(() => socket.terminate())
+      await within(once(socket, 'open'), 'open')
+      expect(socket.protocol).toBe(expected)
+    }
+  })
+
+  test('lets listeners add headers', async () => {
+    const { server, address } = await listening(engine)
+    server.on('headers', (headers) => void headers.push('Set-Cookie: a=1', 'X-Own: 2'))
+    const { WebSocket: WsClient } = await import('ws')
+    const socket = new WsClient(address.wsUrl('/'))
+    onTestFinished(() => socket.terminate())
+    const [response] = await within(once(socket, 'upgrade'), 'upgrade')
+    expect(response.headers).toMatchObject({ 'set-cookie': ['a=1'], 'x-own': '2' })
+  })
+
+  test('limits messages by maxPayload, and tracks nobody when told so', async () => {
+    const { server, address } = await listening(engine, { maxPayload: 10, clientTracking: false })
+    expect(server.clients).toBeUndefined()
+    const sockets = new Queue<WebSocket>()
+    const codes = new Queue<number>()
+    server.on('connection', (socket) => {
+      sockets.push(socket)
+      socket.on('close', (code) => codes.push(code))
+    })
+    const client = await Client.open(address)
+    client.send('x'.repeat(11))
+    expect(await codes.next('close')).toBe(1009)
+    expect(await client.closed()).toMatchObject({ code: 1009 })
+  })
+
+  test('cannot take over a connection yet, and says so', async () => {
+    const { server } = await listening(engine)
+    expect(() => server.handleUpgrade()).toThrow(NotSupportedError)
+  })
+})

@@ -1,0 +1,296 @@
+/** `WebSocket` of the face of `ws`, at the moments at which programs trip. */
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { expect, onTestFinished, test } from 'vitest'
+import { createWebSocketStream, type ServerOptions, WebSocket, WebSocketServer } from '../../../src/faces/ws.js'
+import { NotSupportedError } from '../../../src/index.js'
+import { Client } from '../../support/client.js'
+import { type Address, addressOf, describeEngines, type EngineName } from '../../support/engines.js'
+import { closeCode, closeFrame, OPCODE, RawClient, text } from '../../support/raw-client.js'
+import { Queue, within } from '../../support/waiting.js'
+
+interface Face extends Address {
+  readonly server: WebSocketServer
+  readonly sockets: Queue<WebSocket>
+  readonly requests: Queue<IncomingMessage>
+}
+
+async function face(engine: EngineName, options: ServerOptions = {}, onConnection?: (socket: WebSocket) => void): Promise<Face> {
+  const server = new WebSocketServer({ engine, host: '127.0.0.1', port: 0, ...options })
+  const sockets = new Queue<WebSocket>()
+  const requests = new Queue<IncomingMessage>()
+  server.on('connection', (socket, request) => {
+    onConnection?.(socket)
+    sockets.push(socket)
+    requests.push(request)
+  })
+  onTestFinished(async () => {
+    for (const socket of server.clients ?? []) socket.terminate()
+    await within(new Promise<void>((resolve) => server.close(() => resolve())), 'the face to close')
+  })
+  await within(once(server, 'listening'), 'the face to listen')
+  return { server, sockets, requests, ...addressOf(server.address()?.port ?? 0) }
+}
+
+/** What the next uncaught exception is. Vitest's own listeners wait meanwhile. */
+function nextUncaught(): Promise<unknown> {
+  const own = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  return new Promise((resolve) => {
+    process.once('uncaughtException', (error) => {
+      for (const listener of own) process.on('uncaughtException', listener)
+      resolve(error)
+    })
+  })
+}
+
+describeEngines('a WebSocket of the face of ws', (engine) => {
+  test('brings text as a Buffer and binary in its binaryType', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    const seen = new Queue<unknown[]>()
+    socket.on('message', (...message) => void seen.push(message))
+    client.send('größer')
+    expect(await seen.next('text')).toEqual([Buffer.from('größer'), false])
+    for (const [type, expected] of [
+      ['nodebuffer', Buffer.from([1, 2])],
+      ['arraybuffer', new Uint8Array([1, 2]).buffer],
+      ['fragments', [Buffer.from([1, 2])]],
+    ] as const) {
+      socket.binaryType = type
+      client.send(Buffer.from([1, 2]))
+      expect(await seen.next(type)).toEqual([expected, true])
+      client.send('text')
+      expect(await seen.next('text again')).toEqual([Buffer.from('text'), false])
+    }
+    // The cast lets through what TypeScript would refuse and JavaScript would not.
+    socket.binaryType = 'nonsense' as 'nodebuffer'
+    expect(socket.binaryType).toBe('fragments')
+    expect(() => {
+      socket.binaryType = 'blob' as 'nodebuffer'
+    }).toThrow(NotSupportedError)
+  })
+
+  test('sends what `ws` sends, empty and huge, and calls back in order', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    const done: (number | Error)[] = []
+    const sent = new Promise<void>((resolve) => {
+      const callback = (index: number) => (error?: Error) => {
+        done.push(error ?? index)
+        if (done.length === 9) resolve()
+      }
+      socket.send('', callback(0))
+      socket.send(Buffer.alloc(0), callback(1))
+      socket.send(42, callback(2))
+      socket.send('as binary', { binary: true }, callback(3))
+      socket.send(Buffer.from('as text'), { binary: false, compress: true }, callback(4))
+      socket.send(new Uint16Array([1]), callback(5))
+      socket.send(new Uint8Array([7]).buffer, callback(6))
+      socket.send('x'.repeat(20 * 1024 * 1024), callback(7))
+      socket.send([1, 2, 3], callback(8))
+    })
+    const messages: (string | Buffer)[] = []
+    while (messages.length < 9) messages.push(await client.next())
+    await within(sent, 'the callbacks')
+    expect(done).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
+    expect(messages.map((message) => (message.length > 100 ? message.length : message))).toEqual([
+      '',
+      Buffer.alloc(0),
+      '42',
+      Buffer.from('as binary'),
+      'as text',
+      Buffer.from([1, 0]),
+      Buffer.from([7]),
+      20 * 1024 * 1024,
+      Buffer.from([1, 2, 3]),
+    ])
+  })
+
+  test('calls back with an error after the close, and counts the bytes', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    const ended = once(socket, 'close')
+    socket.close(4001, 'enough')
+    const closing = new Promise((resolve) => socket.send('late', resolve))
+    expect(await within(closing, 'the callback')).toMatchObject({ message: 'WebSocket is not open: readyState 2 (CLOSING)' })
+    expect(await client.closed()).toEqual({ code: 4001, reason: 'enough' })
+    expect(await within(ended, 'close')).toEqual(
+      [4001, Buffer.from('enough')].map((value) => (typeof value === 'number' ? value : expect.any(Buffer))),
+    )
+    const closed = new Promise((resolve) => socket.ping('late', false, resolve))
+    expect(await within(closed, 'the callback')).toMatchObject({ message: 'WebSocket is not open: readyState 3 (CLOSED)' })
+    expect(socket.bufferedAmount).toBe(8)
+    socket.send('without a callback')
+    socket.close()
+    socket.terminate()
+    socket.pause()
+    socket.resume()
+    expect(socket.isPaused).toBe(false)
+  })
+
+  test('fails the callbacks of messages that wait when the client goes', async () => {
+    const served = await face(engine)
+    const client = await RawClient.open(served)
+    client.pause()
+    const socket = await served.sockets.next('a socket')
+    const results: (Error | undefined)[] = []
+    const count = 40
+    const all = new Promise<void>((resolve) => {
+      for (let n = 0; n < count; n++) {
+        socket.send(Buffer.alloc(1024 * 1024), (error) => {
+          results.push(error)
+          if (results.length === count) resolve()
+        })
+      }
+    })
+    client.vanish()
+    await within(all, 'every callback')
+    expect(results.at(-1)).toBeInstanceOf(Error)
+  })
+
+  test('may be terminated, and closed, in the listener for its connection', async () => {
+    for (const end of ['terminate', 'close'] as const) {
+      const ends = new Queue<number>()
+      const served = await face(engine, {}, (socket) => {
+        socket.on('close', (code) => ends.push(code))
+        socket[end]()
+      })
+      const client = await RawClient.open(served)
+      if (end === 'close') {
+        expect(closeCode(await client.frame())).toBe(1005)
+        client.write(closeFrame())
+      }
+      await client.closed()
+      expect(await ends.next('close')).toBe(end === 'close' ? 1005 : 1006)
+      expect(served.server.clients.size).toBe(0)
+    }
+  })
+
+  test('may be closed in the callback of a message, and in that of its close', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    socket.on('message', () => socket.send('answer', () => socket.close(1000)))
+    socket.on('close', () => socket.close())
+    client.send('question')
+    expect(await client.next()).toBe('answer')
+    expect(await client.closed()).toMatchObject({ code: 1000 })
+  })
+
+  test('makes what its listeners throw uncaught, and goes on', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    socket.once('message', () => {
+      throw new Error('by the listener')
+    })
+    const uncaught = nextUncaught()
+    client.send('first')
+    expect(await within(uncaught, 'the exception')).toMatchObject({ message: 'by the listener' })
+    socket.on('message', (data) => socket.send(data.toString()))
+    client.send('second')
+    expect(await client.next()).toBe('second')
+  })
+
+  test('has events for addEventListener and the on… properties', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    const seen = new Queue<unknown>()
+    const listener = (event: { data: unknown }) => seen.push(event.data)
+    socket.addEventListener('message', listener)
+    socket.addEventListener('message', listener)
+    socket.addEventListener('message', { handleEvent: ({ data }) => void seen.push(['once', data]) }, { once: true })
+    socket.onmessage = ({ data, target, type }) => void seen.push([data, target === socket, type])
+    client.send('a')
+    expect(await seen.take(3, 'three')).toEqual(['a', ['once', 'a'], ['a', true, 'message']])
+    socket.removeEventListener('message', listener)
+    socket.onmessage = null
+    expect(socket.onmessage).toBe(null)
+    client.send('unheard')
+    socket.on('close', () => seen.push('closed'))
+    socket.onclose = ({ code, reason, wasClean }) => void seen.push({ code, reason, wasClean })
+    client.socket.close(3001, 'bye')
+    expect(await seen.take(2, 'the end')).toEqual(['closed', { code: 3001, reason: 'bye', wasClean: true }])
+  })
+
+  test('hears Pings and Pongs, and pings', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    const pinged = once(socket, 'ping')
+    client.socket.ping('from the client')
+    expect(await within(pinged, 'ping')).toEqual([Buffer.from('from the client')])
+    const ponged = once(socket, 'pong')
+    await within(new Promise((resolve) => socket.ping('from the server', resolve)), 'the callback')
+    expect(await within(ponged, 'pong')).toEqual([Buffer.from('from the server')])
+    expect(() => socket.ping('x'.repeat(126))).toThrow(RangeError)
+    expect(() => socket.pong()).toThrow(NotSupportedError)
+  })
+
+  test('pauses and resumes', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    const seen = new Queue<string>()
+    socket.on('message', (data) => void seen.push(data.toString()))
+    socket.pause()
+    expect(socket.isPaused).toBe(true)
+    client.send('waits')
+    client.socket.ping()
+    await served.sockets.size
+    expect(seen.size).toBe(0)
+    socket.resume()
+    expect(await seen.next('the message')).toBe('waits')
+  })
+
+  test('takes what a client sends before it half-closes, and ends', async () => {
+    const served = await face(engine, {}, (socket) => socket.on('message', (data) => socket.send(data.toString())))
+    const client = await RawClient.open(served)
+    const socket = await served.sockets.next('a socket')
+    const ended = once(socket, 'close')
+    client.write(text('last words'))
+    expect(await client.frame()).toMatchObject({ opcode: OPCODE.TEXT, payload: Buffer.from('last words') })
+    client.end()
+    expect((await within(ended, 'close'))[0]).toBe(1006)
+  })
+
+  test('refuses codes and reasons as `ws` does', async () => {
+    const served = await face(engine)
+    await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    expect(() => socket.close(1005)).toThrow(TypeError)
+    expect(() => socket.close(1000, 'x'.repeat(124))).toThrow(RangeError)
+    expect(socket.readyState).toBe(WebSocket.OPEN)
+    expect(() => socket.send(undefined)).toThrow(TypeError)
+    expect(() => socket.send('part', { fin: false })).toThrow(NotSupportedError)
+    expect(() => new WebSocket('ws://127.0.0.1')).toThrow(NotSupportedError)
+  })
+
+  test('tells what was agreed on', async () => {
+    const served = await face(engine, { perMessageDeflate: true })
+    const client = await Client.open(served, '/', { perMessageDeflate: true })
+    const socket = await served.sockets.next('a socket')
+    expect(socket).toMatchObject({ extensions: 'permessage-deflate', protocol: '', readyState: 1, url: '' })
+    socket.send('x'.repeat(5000))
+    expect(await client.next()).toBe('x'.repeat(5000))
+  })
+
+  test('is a stream, by createWebSocketStream', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const stream = createWebSocketStream(await served.sockets.next('a socket'))
+    stream.pipe(stream)
+    for (const word of ['once', 'twice', 'x'.repeat(200_000)]) {
+      client.send(word)
+      expect(await client.next()).toEqual(Buffer.from(word))
+    }
+    const closed = once(stream, 'close')
+    client.socket.close(1000)
+    await within(closed, 'the end of the stream')
+  })
+})

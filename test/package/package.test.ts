@@ -53,6 +53,7 @@ describe('the package', () => {
     const named = [
       ...Object.values(exports['.']),
       ...Object.values(exports['./ws']),
+      ...Object.values(exports['./crossws']),
       exports['./package.json'],
       ...Object.values(bin),
       types,

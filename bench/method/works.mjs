@@ -70,6 +70,13 @@ export const WORKS = [
     const title = `${scheme}, 1 KiB JSON with permessage-deflate, 200 connections`
     return /** @type {Work} */ ({ ...echo(`${scheme}-1k-json-deflate`, title, tls, KIB, 200, more), serverMode: 'echo-deflate' })
   }),
+  ...[false, true].flatMap((tls) =>
+    [1000, 5000, 20_000, 50_000].map((rate) => {
+      const scheme = tls ? 'wss' : 'ws'
+      const title = `${scheme}, 20 B binary, 200 connections, ${rate.toLocaleString('en')} messages a second`
+      return echo(`${scheme}-20-at-${rate}`, title, tls, 20, 200, ['--rate', String(rate)])
+    }),
+  ),
   ...[false, true].map((tls) => {
     const scheme = tls ? 'wss' : 'ws'
     const title = `${scheme}, 20 B binary, 200 connections, at half of the rate that the first can do`

@@ -6,11 +6,17 @@ export type SendCallback = (error?: Error) => void
 export class SendCallbacks {
   /** Those of messages that wait behind bytes that the client has not read. */
   #waiting: SendCallback[] = []
+  #isCut = false
 
   /** The message was taken; `waits` says whether it waits behind earlier ones. */
   taken(callback: SendCallback, waits: boolean): void {
     if (waits || this.#waiting.length > 0) this.#waiting.push(callback)
-    else process.nextTick(callback)
+    else process.nextTick(() => (this.#isCut ? callback(unwritten()) : callback()))
+  }
+
+  /** The connection is cut: what was not written is lost. */
+  cut(): void {
+    this.#isCut = true
   }
 
   /** Nothing waits any more. */
@@ -18,9 +24,9 @@ export class SendCallbacks {
     this.#settle(undefined)
   }
 
-  /** What waits will not be written. */
-  failed(error: Error): void {
-    this.#settle(error)
+  /** The connection has ended: what waits will not be written. */
+  failed(): void {
+    this.#settle(unwritten())
   }
 
   #settle(error: Error | undefined): void {
@@ -29,4 +35,8 @@ export class SendCallbacks {
     // Each by itself: one that throws, which is an uncaught exception, keeps no other from being called.
     for (const callback of settled) process.nextTick(callback, ...(error === undefined ? [] : [error]))
   }
+}
+
+function unwritten(): Error {
+  return new Error('The socket was closed before the data was written')
 }

@@ -61,6 +61,9 @@ export interface ServerOptions {
   engine?: OwnServerOptions['engine']
 }
 
+/** In the words of `ws`, which programs and tests compare. */
+const NO_PORT = 'One and only one of the "port", "server", or "noServer" options must be specified'
+
 const UNTIL_ADOPTED = 'give `port`, and `path` where several servers share one; a server of `node:http` cannot be shared yet'
 
 /** Options that mean something which this face cannot do, when they are given as the predicate says. */
@@ -86,7 +89,7 @@ export function checkServerOptions(options: ServerOptions, own: typeof WebSocket
   if (options.WebSocket !== undefined && options.WebSocket !== own) {
     throw new NotSupportedError('the option WebSocket of WebSocketServer', "add to each socket in 'connection' instead")
   }
-  if (options.port === undefined || options.port === null) throw new TypeError('The option "port" must be specified')
+  if (options.port === undefined || options.port === null) throw new TypeError(NO_PORT)
 }
 
 /** For window bits of 8 to 15, the smallest size with a window that is not smaller. */

@@ -50,7 +50,7 @@ export class WebSocketServer extends EventEmitter<Events> {
   #state: 'running' | 'closing' | 'closed' = 'running'
 
   /** Throws NotSupportedError for options that this face cannot serve, TypeError where there is no port. */
-  constructor(options: ServerOptions, callback?: () => void) {
+  constructor(options: ServerOptions = {}, callback?: () => void) {
     super()
     checkServerOptions(options, WebSocket)
     this.options = options
@@ -80,6 +80,7 @@ export class WebSocketServer extends EventEmitter<Events> {
       sendPings: false,
       compression: compressionOf(perMessageDeflate),
     })
+    this.#server.any('/*', () => new Response(STATUS_CODES[426] ?? null, { status: 426, headers: { upgrade: 'websocket' } }))
     if (callback !== undefined) this.on('listening', callback)
     void this.#listen()
   }
@@ -93,11 +94,12 @@ export class WebSocketServer extends EventEmitter<Events> {
 
   /**
    * Stops accepting. `close` is emitted, and `callback` called, when all sockets have ended: close them, or
-   * `terminate` them. A second call calls back with an error.
+   * `terminate` them. Once closed, it calls back with an error.
    */
   close(callback?: (error?: Error) => void): void {
     if (this.#state === 'closed') {
       if (callback !== undefined) process.nextTick(callback, new Error('The server is not running'))
+      process.nextTick(() => this.emit('close'))
       return
     }
     if (callback !== undefined) this.once('close', callback)

@@ -220,6 +220,8 @@ export class WebSocket extends EventEmitter<Events> {
   }
 
   terminate(): void {
+    // What was taken in this turn may not have been written.
+    this.#callbacks.cut()
     this.#socket.terminate()
   }
 
@@ -256,7 +258,7 @@ export class WebSocket extends EventEmitter<Events> {
       // No message is dropped in silence: `ws` would have kept it.
       dropped: (socket) => socket.#overflow(),
       closed: (socket, code, reason) => {
-        socket.#callbacks.failed(new Error('The socket was closed before the data was written'))
+        socket.#callbacks.failed()
         socket.#tell('close', code, Buffer.from(reason))
       },
     }
@@ -333,9 +335,13 @@ export function socketFor(socket: EngineSocket<unknown>): WebSocket {
   return new WebSocket({ [kSocket]: socket })
 }
 
-/** What `ws` takes: strings, bytes, numbers as text, and anything that Buffer.from can make bytes of. */
+/**
+ * What `ws` takes: strings, bytes, numbers as text, nothing as no bytes, and anything that Buffer.from can
+ * make bytes of.
+ */
 function payloadOf(data: unknown): string | Uint8Array {
   if (typeof data === 'string') return data
+  if (data === undefined || data === null || data === false) return Buffer.alloc(0)
   if (typeof data === 'number') return String(data)
   if (data instanceof Uint8Array) return data
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)

@@ -69,6 +69,16 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     })
   })
 
+  test('emits close for each call of close that comes after the end, and answers HTTP with 426', async () => {
+    const { server, address } = await listening(engine)
+    const response = await fetch(address.httpUrl())
+    expect([response.status, await response.text()]).toEqual([426, 'Upgrade Required'])
+    await within(new Promise<void>((resolve) => server.close(() => resolve())), 'close')
+    const again = once(server, 'close')
+    server.close()
+    await within(again, 'close once more')
+  })
+
   test('emits an error for a port that is taken', async () => {
     const { address } = await listening(engine)
     const server = new WebSocketServer({ engine, host: '127.0.0.1', port: address.port })

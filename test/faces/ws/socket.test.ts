@@ -170,6 +170,20 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     }
   })
 
+  test('calls back with an error for what was sent before it is terminated, and sends nothing as no bytes', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    socket.send(undefined)
+    socket.send(null)
+    expect(await client.next()).toEqual(Buffer.alloc(0))
+    expect(await client.next()).toEqual(Buffer.alloc(0))
+    const result = new Promise((resolve) => socket.send('lost', resolve))
+    socket.terminate()
+    expect(await within(result, 'the callback')).toBeInstanceOf(Error)
+    expect(await client.closed()).toMatchObject({ code: 1006 })
+  })
+
   test('may be closed in the callback of a message, and in that of its close', async () => {
     const served = await face(engine)
     const client = await Client.open(served)
@@ -266,7 +280,7 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     expect(() => socket.close(1005)).toThrow(TypeError)
     expect(() => socket.close(1000, 'x'.repeat(124))).toThrow(RangeError)
     expect(socket.readyState).toBe(WebSocket.OPEN)
-    expect(() => socket.send(undefined)).toThrow(TypeError)
+    expect(() => socket.send({})).toThrow(TypeError)
     expect(() => socket.send('part', { fin: false })).toThrow(NotSupportedError)
     expect(() => new WebSocket('ws://127.0.0.1')).toThrow(NotSupportedError)
   })

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import type { WebSocketServer } from '../../src/index.js'
 import { describeEngines, serve } from '../support/engines.js'
 import { RawClient } from '../support/raw-client.js'
-import { turns } from '../support/waiting.js'
+import { Queue, turns } from '../support/waiting.js'
 
 const HANDSHAKE = [
   'Upgrade: websocket',
@@ -178,5 +178,42 @@ describeEngines('a request that asks for another protocol than WebSocket', (engi
     for (const client of [atOnce, byteByByte]) {
       for (const body of [answer, answer, 'second']) expect((await client.response()).body.toString()).toBe(body)
     }
+  })
+
+  test.each([
+    ['bytes that are no request', '\x81\x82garbage'],
+    ['a field that is none', 'GET /second HTTP/1.1\r\nHost: a\r\nno field\r\n\r\n'],
+    ['a length that is no number', 'POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n'],
+    ['a head that is too long', `GET /second HTTP/1.1\r\nHost: a\r\nA: ${'a'.repeat(100_000)}`],
+  ])('is served, and refused is what follows it: %s', async (_what, rest) => {
+    const served = await serve(engine, {}, { path: '/socket', routes: (server) => server.get('/', () => new Response('served')) })
+    const first = `GET / HTTP/1.1\r\n${h2c}\r\n\r\n`
+    for (const isTogether of [true, false]) {
+      const client = await RawClient.connect(served)
+      client.write(Buffer.from(isTogether ? first + rest : first, 'latin1'))
+      expect((await client.response()).body.toString()).toBe('served')
+      if (!isTogether) client.write(Buffer.from(rest, 'latin1'))
+      expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 (400|431|501|505) /)
+    }
+  })
+
+  test('is refused when its body is malformed', async () => {
+    const errors = new Queue<unknown>()
+    const served = await serve(
+      engine,
+      {},
+      {
+        path: '/socket',
+        routes: (server) =>
+          server.post('/', async (request) => {
+            await request.text().catch((error: unknown) => errors.push(error))
+            return new Response()
+          }),
+      },
+    )
+    const client = await RawClient.connect(served)
+    client.write(`POST / HTTP/1.1\r\n${h2c}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n`, 'no chunk\r\n')
+    expect((await client.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 400 /)
+    expect(await errors.next('the error')).toBeInstanceOf(Error)
   })
 })

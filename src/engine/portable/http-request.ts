@@ -22,6 +22,11 @@ export class PortableRequest extends IncomingMessage {
   set upgrade(value: boolean | null) {
     this.asksForUpgrade = value
   }
+
+  /** Whether Node takes the request for an upgrade, and it is none. */
+  get asksForAnotherProtocol(): boolean {
+    return this.asksForUpgrade === true && !this.upgrade
+  }
 }
 
 function asksForWebSocket(upgrade = ''): boolean {

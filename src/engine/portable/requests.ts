@@ -5,6 +5,7 @@
 import type { Buffer } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
+import { PortableRequest } from './http-request.js'
 import type { InputReader, PacedInput } from './input.js'
 import { RequestEnds } from './request-ends.js'
 import { RequestLine } from './request-line.js'
@@ -20,11 +21,16 @@ export class RequestReader implements InputReader {
   readonly #line = new RequestLine()
   readonly #ends = new RequestEnds()
   #last: IncomingMessage | undefined
+  /**
+   * Whether Node's parser keeps errors for itself: from a request for another protocol until the next head,
+   * for what follows would be no HTTP.
+   */
+  #hidesErrors = false
   #begun = 0
 
   /**
    * Node's parser reads the stream. `mayBegin` says whether a further request may begin on the connection;
-   * `refuse` ends the connection when a request line is malformed.
+   * `refuse` ends the connection when a request is malformed, and Node's parser does not say so.
    */
   constructor(stream: NetSocket, input: PacedInput, mayBegin: () => boolean, refuse: () => void) {
     this.#stream = stream
@@ -42,6 +48,7 @@ export class RequestReader implements InputReader {
   began(request: IncomingMessage): void {
     const { headers } = request
     this.#last = request
+    this.#hidesErrors = request instanceof PortableRequest && request.asksForAnotherProtocol
     this.#begun += 1
     this.#line.expect()
     if (headers['transfer-encoding'] !== undefined) this.#ends.expectChunks()
@@ -66,9 +73,38 @@ export class RequestReader implements InputReader {
       this.#refuse()
       return length
     }
-    this.#input.give(piece)
+    if (this.#hidesErrors) this.#giveChecked(piece)
+    else this.#input.give(piece)
     budget.events += events
     budget.requests += this.#begun
     return length
   }
+
+  /** Gives a piece, and refuses what the parser does not take. Node offers no other way to learn of that. */
+  #giveChecked(piece: Buffer): void {
+    const { parser } = this.#stream as { parser?: Parser | null }
+    if (!parser) {
+      this.#input.give(piece)
+      return
+    }
+    let isTaken = true
+    const execute = parser.execute.bind(parser)
+    parser.execute = (bytes) => {
+      const result = execute(bytes)
+      isTaken = typeof result !== 'number' || result === bytes.length
+      return result
+    }
+    try {
+      this.#input.give(piece)
+    } finally {
+      // Parsers are used again, for other connections.
+      Reflect.deleteProperty(parser, 'execute')
+    }
+    if (!isTaken) this.#refuse()
+  }
+}
+
+/** Node's parser: an error, or how many bytes it has taken. */
+interface Parser {
+  execute(bytes: Buffer): unknown
 }

@@ -1,9 +1,11 @@
 /** A connection of the portable engine while it speaks HTTP. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { ExchangeId } from '../contract.js'
 import { PacedInput } from './input.js'
 import { RequestReader } from './requests.js'
+import { tlsWatch } from './tls-watch.js'
 import { MAX_REQUESTS_PER_TURN, MAX_UNREAD_RESPONSE_BYTES } from './turn-budget.js'
 
 /** Lasts until the response is whole and the request's body has come. */
@@ -44,6 +46,7 @@ export class HttpConnection {
     this.input = new PacedInput(stream)
     this.requests = new RequestReader(stream, this.input, () => this.mayBegin, refuse)
     this.input.reader = this.requests
+    if (stream instanceof TLSSocket) tlsWatch.add(stream, this.input)
   }
 
   /**

@@ -64,6 +64,7 @@ export class PacedInput implements Waiting {
   #hasEnded = false
   #hasGivenEnd = false
   #onDrained: (() => void) | undefined
+  #reads = 0
 
   /**
    * Takes a stream that was not read yet; bytes that are in the stream already come first. Until there is a
@@ -85,6 +86,11 @@ export class PacedInput implements Waiting {
     // The stream may have asked for more before it was paused, and then does not ask again.
     stream.on('resume', () => this.proceed())
     stream.once('close', () => turns.forget(this))
+  }
+
+  /** How often bytes have come; over TLS, how many records with data. */
+  get reads(): number {
+    return this.#reads
   }
 
   get isPaused(): boolean {
@@ -197,6 +203,7 @@ export class PacedInput implements Waiting {
       this.proceed()
       return false
     }
+    this.#reads += 1
     this.#held.append(chunk)
     this.proceed()
     this.#budget.renew()

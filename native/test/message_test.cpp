@@ -78,6 +78,19 @@ TEST("a paused connection stays so while it is written to, has no idle timeout, 
   });
 }
 
+TEST("a reset is noticed during a pause: what was read is delivered, and what was not is thrown away") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    auto &connection = fixture.only_connection();
+    connection.owner()->pause(connection.socket);
+    client->send_frame(1, "unread");
+    client->reset();
+    fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the close");
+    CHECK(fixture.events.closes[0].first == 1006);
+    CHECK(fixture.events.messages == 0);
+  });
+}
+
 TEST("a short queue is reported once, to who asked for it") {
   for_plain_and_tls([](Fixture &fixture) {
     auto client = fixture.connect_websocket();

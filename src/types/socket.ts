@@ -85,9 +85,9 @@ export interface Socket<T = undefined> {
    * Stops reading from this client, so that the client must wait: no message, ping or pong reaches a handler
    * until `resume`. Messages that had been read already are kept, no more than one read of the network
    * brings. During the pause the server hears nothing from the client: silence is no reason to drop the
-   * client (`idleTimeout`), and the server learns that the client has closed or gone only after `resume`, or
-   * when a write fails. If the connection ends meanwhile, the kept messages are delivered first. `close` and
-   * `terminate` end the pause.
+   * client (`idleTimeout`), and the server learns only after `resume` that the client has closed or ended the
+   * connection. It learns of a reset at once, or within a second. If the connection ends meanwhile, the kept
+   * messages are delivered first. `close` and `terminate` end the pause.
    */
   pause(): void
   /**

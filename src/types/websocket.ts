@@ -95,10 +95,10 @@ export interface RateLimit {
    *
    * `'pause'`: the client has to wait, as by `Socket.pause`, until the next window. No message is lost, and
    * the order stays. A message that is longer than `bytes` is delivered at the beginning of a window, and
-   * uses up as many windows as it needs. During the pause the server hears nothing from the client: it learns
-   * that the client has closed or gone when the pause is over, or when a write fails; messages that had been
-   * read already are then delivered at once. A `pause` of yours goes on beyond the limit's pause, and
-   * `resume` does not shorten the limit's.
+   * uses up as many windows as it needs. During the pause the server hears nothing from the client but a
+   * reset: it learns that the client has closed or ended the connection when the pause is over. Messages that
+   * had been read before a reset are delivered at once. A `pause` of yours goes on beyond the limit's pause,
+   * and `resume` does not shorten the limit's.
    *
    * `'close'`: the connection is closed with 1008 and `rate limit exceeded`, in place of the first message
    * too many. Messages before that one are delivered; a message longer than `bytes` is always too much. While

@@ -1,8 +1,9 @@
 /** `pause()` and `resume()`: a client that is made to wait. */
+import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import type { Socket, WebSocketHandlers } from '../../src/index.js'
 import { describeEngines, type EngineName, type ServeOptions, serve } from '../support/engines.js'
-import { closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { binary, type ConnectOptions, closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const KiB = 1024
@@ -20,6 +21,7 @@ async function connection(
   engine: EngineName,
   handlers: WebSocketHandlers<undefined> = {},
   options: ServeOptions = {},
+  connect: ConnectOptions = {},
 ): Promise<Connection> {
   const sockets = new Queue<Socket>()
   const events = new Queue<string>()
@@ -42,7 +44,7 @@ async function connection(
     },
     options,
   )
-  const client = await RawClient.open(served)
+  const client = await RawClient.open(served, {}, connect)
   return { client, socket: await sockets.next('open'), events, closed }
 }
 
@@ -166,6 +168,17 @@ for (const tls of [false, true]) {
       expect(await events.next('the message')).toBe('message unheard')
     })
 
+    test('is closed soon after its client has reset the connection, with unread messages or without', async () => {
+      for (const unread of [[], [text('unread')]]) {
+        const { client, socket, closed } = await connection(engine, {}, options)
+        socket.pause()
+        client.write(...unread)
+        await client.flushed()
+        client.reset()
+        expect(await within(closed.promise, 'the close')).toBe('1006 ')
+      }
+    })
+
     test('answers the Close frame of its client after resume, and messages before it first', async () => {
       const { client, socket, events, closed } = await connection(
         engine,
@@ -239,6 +252,35 @@ describeEngines('a paused socket', (engine) => {
     }
     await within(done.promise, 'the close')
     expect(log).toEqual(['message first', 'message second', 'message third', 'close 1006'])
+  })
+
+  test('whose client has reset the connection is closed soon, gets what was read, and not what was not', async () => {
+    const { client, socket, events, closed } = await connection(engine, {
+      message(socket, message) {
+        if (message === 'first') socket.pause()
+        events.push(`message ${message}`)
+      },
+    })
+    client.write(text('first'), text('second'))
+    expect(await events.next('the first message')).toBe('message first')
+    // More than either engine reads ahead: the kernel has the rest.
+    const unread = binary(Buffer.alloc(MiB))
+    client.write(unread)
+    await turns(20)
+    client.reset()
+    expect(await within(closed.promise, 'the close')).toBe('1006 ')
+    expect(await events.take(2, 'what was kept, and the close')).toEqual(['message second', 'close 1006'])
+    expect(socket.readyState).toBe(3)
+  })
+
+  test('whose client has ended its side, and then reset the connection, is closed soon', async () => {
+    const { client, socket, closed } = await connection(engine, {}, {}, { allowHalfOpen: true })
+    socket.pause()
+    client.write(text('never heard'))
+    client.end()
+    await within(once(client.socket, 'finish'), 'the client to end its side')
+    client.reset()
+    expect(await within(closed.promise, 'the close')).toBe('1006 ')
   })
 
   test('whose client has gone finds out after resume at the latest', async () => {

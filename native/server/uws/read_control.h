@@ -10,18 +10,24 @@
 #include <libusockets.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <uv.h>
 
+#include <limits>
+
+#include "server/uws/socket_dispatch.h"
+#include "server/uws/socket_set.h"
 #include "server/uws/timeouts.h"
 
 namespace nws {
 
 class ReadControl {
  public:
-  /// The peer is not read, and its silence does not count. `writes`: bytes wait for the peer.
+  /// The peer is not read, and its silence does not count. On Linux, the context's on_end is told of a reset,
+  /// once for each call of this. `writes`: bytes wait for the peer.
   static void stop(bool ssl, void *socket, bool writes) {
     auto *s = static_cast<us_socket_t *>(socket);
-    change(ssl, s, writes ? UV_WRITABLE : 0);
+    change(ssl, s, SocketSet::reset_only | (writes ? UV_WRITABLE : 0));
     Timeouts::set(ssl, s, 0);
   }
   /// Likewise, but the context's on_end is told when the peer has sent FIN behind what is not read, once for
@@ -60,6 +66,13 @@ class ReadControl {
     return ::ioctl(us_poll_fd(static_cast<us_poll_t *>(socket)), FIONREAD, &length) == 0 && length > 0;
   }
 
+  /// Throws away what the kernel has of a connection that has been reset.
+  static void drop_unread(void *socket) {
+#ifdef __linux__
+    ::recv(us_poll_fd(static_cast<us_poll_t *>(socket)), nullptr, std::numeric_limits<int>::max(), MSG_TRUNC | MSG_DONTWAIT);
+#endif
+  }
+
   /// Whether the connection has been reset. Then it counts as writable, over and over; and where a write was
   /// told of the reset, reading finds no error but an end.
   static bool is_reset(void *socket) {
@@ -70,7 +83,7 @@ class ReadControl {
  private:
   static void change(bool ssl, us_socket_t *s, int events) {
     if (!us_socket_is_closed(ssl, s)) {
-      us_poll_change(reinterpret_cast<us_poll_t *>(s), us_socket_context_loop(ssl, us_socket_context(ssl, s)), events);
+      change_poll(s, events);
     }
   }
 };

@@ -49,8 +49,8 @@ std::size_t read_ready(us_socket_t *socket) {
   return 0;
 }
 
-/// The peer's FIN, behind input that is not read. It is reported once, until the poll is changed to wait for
-/// it again.
+/// The peer's FIN, or a reset, behind input that is not read. It is reported once, until the poll is changed
+/// to wait for it again.
 void end_seen(us_socket_t *socket) {
   int events = us_poll_events(&socket->p);
   if (events & LIBUS_SOCKET_READABLE) {
@@ -79,6 +79,14 @@ std::size_t dispatch_socket(uv_poll_t *poll, int status, int events) {
     end_seen(socket);
   }
   return 0;
+}
+
+void change_poll(us_socket_t *socket, int events) {
+  if (us_poll_events(&socket->p) != events) {
+    us_poll_change(&socket->p, socket->context->loop, events);
+  } else if (SocketSet::current()) {
+    SocketSet::change(socket->p.uv_p, events);
+  }
 }
 
 }  // namespace nws

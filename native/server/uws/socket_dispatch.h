@@ -9,13 +9,14 @@
 //     again; µSockets keeps such sockets in a list of their own, the newest first, so that a stream of new
 //     clients starves those that came before;
 //   - what came before an error is read before the error is;
-//   - a socket that is not read can wait for its peer's FIN (UV_DISCONNECT), which its context's on_end is
-//     told.
+//   - a socket that is not read can wait for its peer's FIN (UV_DISCONNECT), or for a reset alone
+//     (SocketSet::reset_only), which its context's on_end is told.
 //
 // At the next release: what loop.c does for a connected socket that is writable or readable; nothing but
 // is_low_prio puts a socket into the list of low priority.
 #pragma once
 
+#include <libusockets.h>
 #include <uv.h>
 
 #include <cstddef>
@@ -25,5 +26,9 @@ namespace nws {
 /// The parameters are those of a libuv poll callback; `poll->data` is µSockets' us_poll_t. Of a connected
 /// socket, on its loop's thread. Returns how many bytes were read.
 std::size_t dispatch_socket(uv_poll_t *poll, int status, int events);
+
+/// us_poll_change, which compares with all that the socket waits for: µSockets knows neither UV_DISCONNECT
+/// nor SocketSet::reset_only, and would leave them where nothing else changes.
+void change_poll(us_socket_t *socket, int events);
 
 }  // namespace nws

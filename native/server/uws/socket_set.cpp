@@ -72,6 +72,7 @@ void *&resting_number(uv_poll_t *poll) { return poll->u.reserved[0]; }
 void *&last_round(uv_poll_t *poll) { return poll->u.reserved[1]; }
 void *as_pointer(std::uint32_t number) { return reinterpret_cast<void *>(static_cast<std::uintptr_t>(number)); }
 
+int keeping_alive(int events) { return events & ~SocketSet::reset_only; }
 int wanted(const uv_poll_t *poll) { return static_cast<int>(poll->io_watcher.pevents); }
 /// What the poll waits for at the moment, of these events.
 int interest(uv_poll_t *poll, int events) { return resting_number(poll) ? events & ~UV_READABLE : events; }
@@ -87,9 +88,10 @@ int SocketSet::watch(uv_poll_t *poll, int events) {
     return error;
   }
   poll->io_watcher.pevents = static_cast<unsigned>(events);
-  if (before == 0 && active_++ == 0) {
+  bool kept_alive = keeping_alive(before) != 0, keeps_alive = keeping_alive(events) != 0;
+  if (keeps_alive && !kept_alive && active_++ == 0) {
     uv_ref(reinterpret_cast<uv_handle_t *>(&handle_->poll));
-  } else if (events == 0 && --active_ == 0) {
+  } else if (kept_alive && !keeps_alive && --active_ == 0) {
     uv_unref(reinterpret_cast<uv_handle_t *>(&handle_->poll));
   }
   return 0;
@@ -111,7 +113,7 @@ int SocketSet::poll_for(uv_poll_t *poll, int before, int events) {
   wanted.events =
       (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u) | (events & UV_DISCONNECT ? EPOLLRDHUP : 0u);
   wanted.data.ptr = poll;
-  // An error or a hang-up is reported even to who waits for nothing.
+  // An error or a hang-up is reported to whatever is in the set, also where no event is asked for.
   int operation = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
   return epoll_ctl(descriptor_, operation, poll->io_watcher.fd, &wanted) && events != 0 ? -errno : 0;
 }
@@ -194,6 +196,10 @@ void SocketSet::dispatch() {
 }
 
 void SocketSet::dispatch(uv_poll_t *poll, std::uint32_t seen) {
+  if ((wanted(poll) & reset_only) && (seen & (EPOLLERR | EPOLLHUP))) {
+    dispatch_socket(poll, 0, UV_DISCONNECT);
+    return;
+  }
   if (seen & EPOLLERR) {
     // What came before the error can still be read, and then the error is.
     dispatch_socket(poll, wanted(poll) & UV_READABLE ? 0 : UV_EBADF, UV_READABLE);
@@ -230,7 +236,7 @@ int SocketSet::change(uv_poll_t *poll, int events) {
     dispatch_socket(ready, status, seen);
     hand_over_if_due();
   };
-  return current() ? current()->watch(poll, events) : uv_poll_start(poll, events, callback);
+  return current() ? current()->watch(poll, events) : uv_poll_start(poll, events & ~reset_only, callback);
 }
 
 }  // namespace nws

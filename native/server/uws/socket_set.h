@@ -42,6 +42,10 @@ class SocketSet final : private TurnTaker {
   SocketSet(const SocketSet &) = delete;
   SocketSet &operator=(const SocketSet &) = delete;
 
+  /// Beside what libuv knows: the poll waits for a reset, which comes as UV_DISCONNECT, and does not keep the
+  /// loop alive by that. Where there is no set, it waits for nothing.
+  static constexpr int reset_only = UV_PRIORITIZED;
+
   /// A combination of uv_poll_event, 0 for none. While it waits for anything, a poll keeps the loop alive. 0,
   /// or an error as libuv's.
   int watch(uv_poll_t *poll, int events);

@@ -242,8 +242,12 @@ class WebSocketConnections final : public ConnectionOwner {
     sending_.drained(ws);
   }
 
-  /// What the kernel still has is read, then the end is met with.
-  void reset(void *socket) override { resume(socket); }
+  /// What was read is delivered, then the end is met with. What was not is of a client that is not there any
+  /// more, and would come past the limit for which it was made to wait.
+  void reset(void *socket) override {
+    ReadControl::drop_unread(socket);
+    resume(socket);
+  }
 
   void ending(void *socket) override { events_.on_ending(*static_cast<WebSocket *>(socket)->getUserData()); }
 

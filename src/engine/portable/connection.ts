@@ -349,7 +349,7 @@ export class PortableConnection {
 
   /** Called every second or so, with the time. */
   check(now: number): void {
-    if (this.#compresses) this.#input.probe()
+    if (this.#compresses || this.#input.isPaused) this.#input.probe()
     this.#checkSilence(now)
   }
 

@@ -22,7 +22,7 @@ const MAX_EXCESS_PER_SECOND = 1024
 
 /**
  * Milliseconds between two looks at the connections: while the loop has little to do, once in SLOW_INTERVAL.
- * To look at one takes about half a microsecond.
+ * To read Node's two counters of a connection takes 0.1 µs.
  */
 const FAST_INTERVAL = 100
 const SLOW_INTERVAL = 1000

@@ -9,21 +9,10 @@ import { connect } from 'node:tls'
 import { expect, test } from 'vitest'
 import { localhostCertificate } from '../support/certificates.js'
 import { deflateMessage, RSV1 } from '../support/deflate.js'
-import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
+import { describeEngines, serve } from '../support/engines.js'
+import { chunked, counting, EVENTS, empty, GET, post, REQUESTS, repeated, TURNS, WITNESS } from '../support/floods.js'
 import { binary, closeFrame, frame, handshake, OPCODE, RawClient, text } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
-
-/** What one connection gets in a turn: the numbers of src/engine/portable/turn-budget.ts. */
-const REQUESTS = 16
-const EVENTS = 256
-/** Turns that may pass until a request is read, answered, and its answer seen. */
-const TURNS = 4
-
-const GET = 'GET /flood HTTP/1.1\r\nHost: a\r\n\r\n'
-const empty = (opcode: number, fin = true) => frame({ opcode, fin })
-const post = (body: string, ...fields: string[]) =>
-  `POST /flood HTTP/1.1\r\n${['Host: a', ...fields].join('\r\n')}\r\n\r\n${body}`
-const chunked = (body: string) => post(body, 'Transfer-Encoding: chunked')
 
 interface Flood {
   readonly name: string
@@ -34,11 +23,6 @@ interface Flood {
   readonly atMost: number
   /** So many come in the end. */
   readonly total: number
-}
-
-const repeated = (piece: string | Buffer, times: number): Buffer => {
-  const bytes = Buffer.from(piece)
-  return Buffer.concat(Array.from({ length: times }, () => bytes))
 }
 
 /** Eight empty blocks, each with codes of its own (RFC 1951, section 3.2.7): work, and nothing comes out. */
@@ -125,54 +109,6 @@ const FLOODS: readonly Flood[] = [
     total: 300,
   },
 ]
-
-interface Counted extends Served {
-  readonly seen: { count: number }
-  /** Resolves when so many have been seen. */
-  until(count: number): Promise<void>
-}
-
-/**
- * Counts what comes on `/flood` and on WebSockets, and answers `/witness` with how much that was so far.
- * Calls `work` for each.
- */
-async function counting(engine: EngineName, options: ServeOptions['server'] = {}, work = () => {}): Promise<Counted> {
-  const seen = { count: 0 }
-  let [awaited, reached] = [Number.POSITIVE_INFINITY, () => {}]
-  const count = (number = 1) => {
-    seen.count += number
-    work()
-    if (seen.count >= awaited) reached()
-  }
-  const served = await serve(
-    engine,
-    { compression: {}, message: () => count(), ping: () => count(), pong: () => count() },
-    {
-      path: '/socket',
-      server: options,
-      routes: (server) =>
-        server
-          .get('/witness', () => new Response(String(seen.count)))
-          .any('/flood', async ({ body, headers }) => {
-            if (headers.has('content-length') || body === null) count()
-            else for await (const bytes of body) count(bytes.length)
-            return new Response('ok')
-          }),
-    },
-  )
-  const until = (target: number) =>
-    within(
-      new Promise<void>((resolve) => {
-        ;[awaited, reached] = [target, resolve]
-        if (seen.count >= target) resolve()
-      }),
-      `all that was sent (${seen.count} came)`,
-      60_000,
-    )
-  return { ...served, seen, until }
-}
-
-const WITNESS = 'GET /witness HTTP/1.1\r\nHost: a\r\n\r\n'
 
 describeEngines('another client is answered in the middle of', (engine) => {
   test.each(FLOODS)('$name', async ({ bytes, opens, atMost, total }) => {

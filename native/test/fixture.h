@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -251,6 +252,28 @@ inline void expect_close(RawClient &client, int code) {
   Frame frame = client.read_frame();
   CHECK(frame.op_code == 8);
   CHECK(frame.close_code() == code);
+}
+
+/// Short texts, each of which is its number.
+inline std::string numbered_frames(int count) {
+  std::string bytes;
+  for (int i = 0; i < count; i++) {
+    bytes += RawClient::frame(1, std::to_string(i));
+  }
+  return bytes;
+}
+
+/// Runs the loop until so many messages have come, and gives the most that came in one iteration.
+inline int most_messages_at_once(Fixture &fixture, int count) {
+  int most = 0;
+  fixture.wait(
+      [&, before = fixture.events.messages]() mutable {
+        most = std::max(most, fixture.events.messages - before);
+        before = fixture.events.messages;
+        return fixture.events.messages == count;
+      },
+      "all messages");
+  return most;
 }
 
 /// Sends to the only connection until the kernel takes no more; gives how many messages that took.

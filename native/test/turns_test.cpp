@@ -10,35 +10,16 @@ using test::Fixture;
 using test::for_plain_and_tls;
 using test::Frame;
 using test::limits;
+using test::most_messages_at_once;
+using test::numbered_frames;
 using test::RawClient;
-
-std::string numbered_frames(int count) {
-  std::string bytes;
-  for (int i = 0; i < count; i++) {
-    bytes += RawClient::frame(1, std::to_string(i));
-  }
-  return bytes;
-}
-
-/// Runs the loop until so many messages have come, and gives the most that came in one iteration.
-int most_at_once(Fixture &fixture, int count) {
-  int most = 0;
-  fixture.wait(
-      [&, before = fixture.events.messages]() mutable {
-        most = std::max(most, fixture.events.messages - before);
-        before = fixture.events.messages;
-        return fixture.events.messages == count;
-      },
-      "all messages");
-  return most;
-}
 
 TEST("a client that sends many messages at once has its share of them in each turn, and gets all answers in order") {
   for_plain_and_tls([](Fixture &fixture) {
     auto client = fixture.connect_websocket();
     client->send(numbered_frames(3000));
     // A connection has one share in each of the two passes of an iteration.
-    CHECK(most_at_once(fixture, 3000) <= static_cast<int>(2 * Turns::max_events));
+    CHECK(most_messages_at_once(fixture, 3000) <= static_cast<int>(2 * Turns::max_events));
     for (int i = 0; i < 3000; i++) {
       CHECK(client->read_frame().payload == std::to_string(i));
     }
@@ -53,72 +34,6 @@ TEST("another client is answered before a flood is") {
     witness->send_frame(1, "me too");
     CHECK(witness->read_frame().payload == "me too");
     CHECK(fixture.events.messages <= static_cast<int>(6 * Turns::max_events));
-  });
-}
-
-/// What handlers take of a pass is all of it.
-void hand_over_slowly(Fixture &fixture) {
-  fixture.event_loop->turns().set_hand_over([&fixture] {
-    uv_sleep(static_cast<unsigned>(Turns::max_pass_time / 1'000'000 + 1));
-    fixture.answer();
-  });
-}
-
-TEST("messages whose handlers take long are handed over between two clients, and end the pass") {
-  for_plain_and_tls([](Fixture &fixture) {
-    std::vector<std::unique_ptr<RawClient>> clients;
-    for (int i = 0; i < 20; i++) {
-      clients.push_back(fixture.connect_websocket());
-    }
-    hand_over_slowly(fixture);
-    for (auto &client : clients) {
-      client->send(numbered_frames(Turns::max_events + 1));
-    }
-    // Each of the two passes of an iteration ends with the first share.
-    CHECK(most_at_once(fixture, 600) <= static_cast<int>(2 * Turns::max_events));
-    // From now on, less is handed over at a time.
-    fixture.wait(
-        [&, before = fixture.events.messages]() mutable {
-          CHECK(fixture.events.messages - before <= static_cast<int>(Turns::max_events / 2));
-          before = fixture.events.messages;
-          return fixture.events.messages >= 800;
-        },
-        "messages in smaller numbers");
-    fixture.event_loop->turns().set_hand_over([&fixture] { fixture.answer(); });
-    for (auto &client : clients) {
-      for (std::uint32_t i = 0; i <= Turns::max_events; i++) {
-        CHECK(client->read_frame().payload == std::to_string(i));
-      }
-    }
-  });
-}
-
-TEST("requests whose handlers take long are handed over between two clients, and end the pass") {
-  for_plain_and_tls([](Fixture &fixture) {
-    constexpr int count = 100;
-    std::vector<std::unique_ptr<RawClient>> clients;
-    for (int i = 0; i < count; i++) {
-      clients.push_back(fixture.connect());
-      clients.back()->send("GET /warm HTTP/1.1\r\nHost: a\r\n\r\n");
-      clients.back()->read_until("\r\n\r\n/warm");
-    }
-    hand_over_slowly(fixture);
-    for (auto &client : clients) {
-      client->send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-    }
-    int most = 0;
-    fixture.wait(
-        [&, before = fixture.events.requests]() mutable {
-          most = std::max(most, fixture.events.requests - before);
-          before = fixture.events.requests;
-          return before >= 2 * count;
-        },
-        "requests");
-    CHECK(most <= static_cast<int>(2 * Turns::max_batch / Turns::events_of_request));
-    for (auto &client : clients) {
-      client->read_until("\r\n\r\n/slow");
-      client->read_until("\r\n\r\n/slow");
-    }
   });
 }
 
@@ -243,7 +158,7 @@ TEST("a connection that waits for its turn may be paused, resumed, and end in ev
         }
         CHECK(fixture.events.messages == before);
         connection.owner()->resume(connection.socket);
-        CHECK(most_at_once(fixture, count) <= static_cast<int>(2 * Turns::max_events));
+        CHECK(most_messages_at_once(fixture, count) <= static_cast<int>(2 * Turns::max_events));
         client->close();
       } else if (std::string_view(what) == "close") {
         connection.owner()->close(connection.socket, 1000, "");

@@ -203,7 +203,7 @@ class Fixture {
     for (auto &[exchange, upgrade, url] :
          hold_requests ? std::vector<EchoEvents::Waiting>() : std::exchange(events.waiting, {})) {
       if (upgrade) {
-        server->http().accept(exchange, 0, "", {});
+        server->http().accept(exchange, 0, "", {}, compression);
       } else {
         server->http().respond(exchange, {.status = "200 OK", .headers = {}, .content_length = url.size(), .body = url});
       }
@@ -238,6 +238,8 @@ class Fixture {
   std::optional<nws::EventLoop> event_loop;
   std::unique_ptr<nws::WebSocketServer> server;
   bool hold_requests = false;
+  /// What upgrades agree on.
+  std::optional<nws::CompressionAgreement> compression;
 };
 
 inline void for_plain_and_tls(const std::function<void(Fixture &)> &run) {

@@ -110,6 +110,8 @@ std::string RawClient::read_until(std::string_view end) {
   return text;
 }
 
+bool RawClient::has_received() { return !pump() || !received_.empty(); }
+
 void RawClient::wait_for_end() {
   wait_until(
       loop_, [this] { return !pump(); }, "the end of the connection");

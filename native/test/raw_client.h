@@ -41,6 +41,8 @@ class RawClient {
   /// Everything up to and including `end`.
   std::string read_until(std::string_view end);
   Frame read_frame();
+  /// Whether anything has come that was not read, or the end. Does not turn the loop.
+  bool has_received();
   void wait_for_end();
   /// Half-closes: no more bytes from this side.
   void finish();

@@ -15,8 +15,6 @@ namespace {
 
 /// Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn.
 constexpr int backlog = 4096;
-/// Accepted in one go, before those who are connected get their turn.
-constexpr int accept_budget = 64;
 /// Between two attempts while descriptors are short.
 constexpr std::uint64_t retry_milliseconds = 250;
 
@@ -176,7 +174,7 @@ void Listener::pause() {
 }
 
 void Listener::accept_pending() {
-  for (int i = 0; i < accept_budget; i++) {
+  for (int i = 0; i < max_accepted; i++) {
     sockaddr_storage address;
     socklen_t length = sizeof address;
     address.ss_family = AF_UNSPEC;

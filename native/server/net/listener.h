@@ -36,6 +36,9 @@ struct ListenResult {
 /// phase.
 class Listener {
  public:
+  /// Accepted in one go, before those who are connected get their turn.
+  static constexpr int max_accepted = 64;
+
   struct Callbacks {
     /// Takes over the descriptor. `remote` is the peer.
     std::function<void(int descriptor, Endpoint remote)> accepted;

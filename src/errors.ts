@@ -69,7 +69,8 @@ export type ListenTarget = { readonly host: string; readonly port: number } | { 
  * This advice is for workers of node:cluster above all, where Node's own servers share a port without being
  * told to.
  */
-const SHARING_ADVICE = ' Processes and threads that are to share it must each listen with reusePort: true.'
+const SHARING_ADVICE =
+  ' Processes and threads that are to share it must each listen with reusePort: true, for which the portable engine needs Node.js 22.12.'
 
 /** `listen` failed. `code` is the system's error code where there is one. */
 export class ListenError extends WebSocketServerError {

@@ -105,7 +105,7 @@ describeEngines('a command that cannot start', (engine) => {
   test('says that the port is taken', async () => {
     const port = await takenPort()
     expect(await cannotStart(['--no-tls', '--host', '127.0.0.1', '--port', `${port}`])).toBe(
-      `cannot listen on 127.0.0.1:${port}: The port is taken by another socket, or the path of the unix socket exists. Processes and threads that are to share it must each listen with reusePort: true. (EADDRINUSE); stop the other program, or choose another port with --port`,
+      `cannot listen on 127.0.0.1:${port}: The port is taken by another socket, or the path of the unix socket exists. Processes and threads that are to share it must each listen with reusePort: true, for which the portable engine needs Node.js 22.12. (EADDRINUSE); stop the other program, or choose another port with --port`,
     )
   })
 

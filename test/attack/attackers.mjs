@@ -25,10 +25,10 @@ const PAUSE = 5
 
 const results = kinds.map(({ name, connections }) => ({ name, connections, attempts: 0, connected: 0, bytes: 0, problems: [] }))
 
-async function keepAttacking(kind, result, target, random) {
+async function keepAttacking(kind, result, server, random) {
   while (!stop.signal.aborted) {
     result.attempts += 1
-    const attempt = new Attempt(random, target, stop.signal, (bytes) => {
+    const attempt = new Attempt(random, server, stop.signal, (bytes) => {
       result.bytes += bytes
     })
     try {
@@ -39,6 +39,7 @@ async function keepAttacking(kind, result, target, random) {
       await attempt.wait(1000)
     } finally {
       result.connected += attempt.connected
+      for (const problem of attempt.problems) if (result.problems.length < 3) result.problems.push(`${kind.name}: ${problem}`)
       attempt.end()
     }
     await attempt.wait(PAUSE)
@@ -50,7 +51,7 @@ process.on('message', async ({ id, command, target, engine }) => {
   if (command === 'start') {
     let next = Number(seed)
     attackers = kinds.flatMap((kind, index) =>
-      Array.from({ length: kind.connections }, () => keepAttacking(kind, results[index], target, new Random(next++))),
+      Array.from({ length: kind.connections }, () => keepAttacking(kind, results[index], { target, engine }, new Random(next++))),
     )
     // What all of them together may make the server hold.
     const bytes = kinds.reduce((sum, { connections, memory }) => sum + connections * memory(engine), ALLOWANCE)

@@ -14,6 +14,10 @@ const SOURCES = process.platform === 'linux' ? 200 : 0
 export class Attempt {
   random
   target
+  /** The server's. */
+  engine
+  /** What the server must not have done. */
+  problems = []
   /** Connections that came about. */
   connected = 0
   #signal
@@ -27,9 +31,10 @@ export class Attempt {
   }
 
   /** `count` is told of bytes that were written. `signal` aborts when the time is up. */
-  constructor(random, target, signal, count) {
+  constructor(random, { target, engine }, signal, count) {
     this.random = random
     this.target = target
+    this.engine = engine
     this.#signal = signal
     this.#count = count
     signal.addEventListener('abort', this.#stop)
@@ -48,6 +53,16 @@ export class Attempt {
         resolve()
       })
     })
+  }
+
+  /** What an attacker may demand of the server: the attack fails with `problem` where it is not so. */
+  expect(isSo, problem) {
+    if (!isSo) this.problems.push(problem)
+  }
+
+  /** The promise's value; undefined when the time is up. */
+  within(promise) {
+    return Promise.race([promise, this.#stopped()])
   }
 
   /** Calls `step` over and over, for so long, while the connection lasts. */
@@ -161,6 +176,19 @@ export class Connection {
       }
       this.socket.on('data', onData)
       void this.#closed.then(() => resolve(undefined))
+    })
+  }
+
+  /** The status and body of a response that ends with the connection; undefined where that has no head. */
+  response() {
+    return new Promise((resolve) => {
+      const received = []
+      this.socket.on('data', (data) => received.push(data))
+      void this.#closed.then(() => {
+        const [head, body = ''] = Buffer.concat(received).toString('latin1').split('\r\n\r\n')
+        const status = /^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1]
+        resolve(status === undefined ? undefined : { status: Number(status), body })
+      })
     })
   }
 

@@ -150,6 +150,13 @@ function makeServer(options) {
         return Response.json({ length, hash: hash.digest('hex') })
       }),
     )
+  // What each reading of a target makes of its path.
+  for (const route of ['/target/admin/*', '/target/public/:name', '/*']) {
+    server.get(
+      route,
+      counting(({ path, url }) => Response.json({ route, path, urlPath: new URL(url).pathname })),
+    )
+  }
   return server
 }
 

@@ -1,11 +1,12 @@
 /** Pings, pongs, and what becomes of silent clients. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Socket, WebSocketServer } from '../../src/index.js'
 import { Client } from '../support/client.js'
+import { takeTheClock } from '../support/clock.js'
 import { type Address, type Cleanup, describeEngines, serve } from '../support/engines.js'
 import { closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
-import { Deferred, Queue, within } from '../support/waiting.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
 
@@ -284,5 +285,26 @@ describeEngines('silent clients', (engine) => {
     let answer = await slow.frame()
     while (answer.opcode === OPCODE.PING) answer = await slow.frame()
     expect(answer.payload.toString()).toBe('x'.repeat(40))
+  })
+})
+
+// The steps of the native engine are counted in native/test/timeouts_test.cpp: that clock is not
+// JavaScript's.
+describe('silent clients, on the portable engine', () => {
+  test('are dropped at the first look at them after their time, and are looked at each second', async () => {
+    takeTheClock({ intervals: true })
+    onTestFinished(() => void vi.useRealTimers())
+    const closes = new Queue<number>()
+    const served = await serve('portable', { idleTimeout: 8, sendPings: false, close: (_, code) => closes.push(code) })
+    for (const phase of [0, 1, 400, 999]) {
+      vi.advanceTimersByTime(phase)
+      const client = await RawClient.open(served)
+      vi.advanceTimersByTime(7999)
+      await turns(20)
+      expect(closes.size, `before its time, at ${phase} ms`).toBe(0)
+      vi.advanceTimersByTime(1001)
+      expect(await closes.next('close')).toBe(1006)
+      await client.closed()
+    }
   })
 })

@@ -3,7 +3,8 @@
  * marks in wrong places.
  */
 import { randomBytes } from 'node:crypto'
-import { expect, test } from 'vitest'
+import { createInflateRaw } from 'node:zlib'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { CompressionOptions, Socket } from '../../src/index.js'
 import { compressedText, deflateMessage, deflaterWithMemory, RSV1, textOf } from '../support/deflate.js'
 import { describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
@@ -212,6 +213,20 @@ describeEngines('permessage-deflate: what is odd about compressed messages, and 
       part(empty, { fin: true }),
     )
     expect(textOf(await client.frame())).toBe(WORDS)
+  })
+
+  test('fragments of one byte that come together are inflated together', async () => {
+    const { served, received } = await echoServer(engine, MiB)
+    const words = randomBytes(4000).toString('hex')
+    const stream = inFragments(deflateMessage(words), 1)
+    const client = await RawClient.open(served, OFFER)
+    const flush = vi.spyOn(Object.getPrototypeOf(createInflateRaw()), 'flush')
+    onTestFinished(() => flush.mockRestore())
+    client.write(stream)
+    expect((await client.frame()).payload.toString()).toBe(words)
+    expect(received).toEqual([words])
+    // Once for each 256 of more than 4,000 bytes, and once for each read.
+    expect(flush.mock.calls.length).toBeLessThan(200)
   })
 
   test('bytes that come one at a time', async () => {

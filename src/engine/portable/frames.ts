@@ -34,6 +34,12 @@ export interface FrameEvents {
   onFailure(code: number): void
 }
 
+/**
+ * Bytes of compressed fragments that have come together, from which on they are inflated. Each way to zlib
+ * and back takes some 100 µs, for a fragment of one byte as well.
+ */
+const MIN_INFLATED = 256
+
 export class FrameReader implements InputReader {
   readonly forgetsRest = false
   readonly #input: PacedInput
@@ -68,6 +74,8 @@ export class FrameReader implements InputReader {
   #message: MessageBuffer | undefined
   #isCompressed = false
   #announced = 0
+  /** Short compressed fragments of one message that have come together, and are inflated together. */
+  readonly #fragments = new GrowingBuffer()
 
   /** `maxLength` is `EngineRoute.maxPayloadLength`. */
   constructor(input: PacedInput, maxLength: number, compression: CompressionAgreement | undefined, events: FrameEvents) {
@@ -104,6 +112,9 @@ export class FrameReader implements InputReader {
       at = end
       if (this.#isInPayload) break
     }
+    // Nothing more has come that could be inflated with them.
+    const hasNoMore = at === bytes.length && !this.isBusy && !this.#hasEnded
+    if (hasNoMore && this.#fragments.length > 0 && this.#message) this.#startInflating(false, this.#message)
     return at
   }
 
@@ -229,13 +240,19 @@ export class FrameReader implements InputReader {
   #inflate(payload: Buffer, message: MessageBuffer): void {
     // An empty fragment changes nothing, except at the end of a message.
     if (payload.length === 0 && !this.#isLast) return
+    this.#fragments.append(payload)
+    if (this.#isLast || this.#fragments.length >= MIN_INFLATED) this.#startInflating(this.#isLast, message)
+  }
+
+  /** `isLast`: the message ends with these fragments. A frame behind them may have begun to come. */
+  #startInflating(isLast: boolean, message: MessageBuffer): void {
     this.#isInflating = true
-    this.#inflater?.inflate(payload, this.#isLast, (error) => {
+    this.#inflater?.inflate(this.#fragments.take(), isLast, (error) => {
       this.#isInflating = false
       // Messages of many connections may have been inflated in the same turn.
       this.#due = (budget) => {
         if (error !== undefined) this.#fail(closeCodeOf(error) ?? CLOSE_CODE.PROTOCOL_ERROR)
-        else if (this.#isLast) this.#endMessage(message, budget)
+        else if (isLast) this.#endMessage(message, budget)
       }
       this.#input.proceed()
     })

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process'
 import process from 'node:process'
 import { expect, test } from 'vitest'
 import { describeEngines } from '../support/engines.js'
-import { chunked, counting, EVENTS, empty, GET, REQUESTS, repeated, TURNS, WITNESS } from '../support/floods.js'
+import { chunked, counting, EVENTS, empty, GET, openFlooder, REQUESTS, repeated, TURNS, WITNESS } from '../support/floods.js'
 import { OPCODE, RawClient } from '../support/raw-client.js'
 
 /** Bytes that are read from one connection in a pass; a turn of the native engine has two passes. */
@@ -94,17 +94,10 @@ describeEngines('another client is answered in the middle of', (engine) => {
   const flood = async ({ clients, opens, secure, bytes, each, atMost }: Flood) => {
     const served = await counting(engine, secure ? { tls: true } : {})
     const witness = await RawClient.connect(served)
-    const open = async () => {
-      if (opens) return RawClient.open(served, { path: '/socket' })
-      const client = await RawClient.connect(served)
-      client.write(WITNESS)
-      await client.response() // the server has accepted it
-      return client
-    }
     const flooders: RawClient[] = []
     while (flooders.length < clients) {
       const more = Math.min(50, clients - flooders.length)
-      flooders.push(...(await Promise.all(Array.from({ length: more }, open))))
+      flooders.push(...(await Promise.all(Array.from({ length: more }, () => openFlooder(served, opens)))))
     }
     for (const flooder of flooders) flooder.write(bytes)
     witness.write(WITNESS)

@@ -10,7 +10,19 @@ import { expect, test } from 'vitest'
 import { localhostCertificate } from '../support/certificates.js'
 import { deflateMessage, RSV1 } from '../support/deflate.js'
 import { describeEngines, serve } from '../support/engines.js'
-import { chunked, counting, EVENTS, empty, GET, post, REQUESTS, repeated, TURNS, WITNESS } from '../support/floods.js'
+import {
+  chunked,
+  counting,
+  EVENTS,
+  empty,
+  GET,
+  openFlooder,
+  post,
+  REQUESTS,
+  repeated,
+  TURNS,
+  WITNESS,
+} from '../support/floods.js'
 import { binary, closeFrame, frame, handshake, OPCODE, RawClient, text } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
@@ -196,14 +208,7 @@ describeEngines('another client is answered in the middle of', (engine) => {
       for (const end = performance.now() + work; performance.now() < end; );
     })
     const witness = await RawClient.connect(served)
-    const open = async () => {
-      if (opens) return RawClient.open(served, { path: '/socket' })
-      const client = await RawClient.connect(served)
-      client.write(WITNESS)
-      await client.response() // the server has accepted it
-      return client
-    }
-    const flooders = await Promise.all(Array.from({ length: clients }, open))
+    const flooders = await Promise.all(Array.from({ length: clients }, () => openFlooder(served, opens)))
     awaken = () => {
       witness.write(WITNESS)
       awaken = () => {}

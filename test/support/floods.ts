@@ -3,7 +3,7 @@
  * order, not time: how much of a flood has come when another client is answered.
  */
 import { type EngineName, type Served, type ServeOptions, serve } from './engines.js'
-import { frame } from './raw-client.js'
+import { frame, RawClient } from './raw-client.js'
 import { within } from './waiting.js'
 
 /** What one connection gets in a turn: the numbers of src/engine/portable/turn-budget.ts. */
@@ -70,3 +70,12 @@ export async function counting(engine: EngineName, options: ServeOptions['server
 }
 
 export const WITNESS = 'GET /witness HTTP/1.1\r\nHost: a\r\n\r\n'
+
+/** A client whose connection the server has accepted: a WebSocket, or one of HTTP alone. */
+export async function openFlooder(served: Counted, isWebSocket = false): Promise<RawClient> {
+  if (isWebSocket) return RawClient.open(served, { path: '/socket' })
+  const client = await RawClient.connect(served)
+  client.write(WITNESS)
+  await client.response()
+  return client
+}

@@ -144,8 +144,9 @@ describeEngines('bytes sent as text', (engine) => {
     )
     client.socket.pause()
     while (socket.send(Buffer.alloc(1024 * 1024, 'x')) !== 0);
-    expect((await drops.next('an event'))[1]).toBe(true)
+    // In the same turn: in a later one the kernel may have taken what was held, and this would be sent.
     socket.send(Buffer.from('näher'), { binary: false })
+    expect((await drops.next('an event'))[1]).toBe(true)
     expect(await drops.next('an event')).toEqual(['näher', false])
     socket.subscribe('news')
     // The socket that publishes is left out.

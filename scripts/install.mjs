@@ -7,11 +7,15 @@
  * NATIVE_WEBSOCKET_SERVER_ENGINE decides otherwise: `native` makes anything missing a failure, `portable`
  * skips the native build.
  *
+ * Where the platform package of this system is installed, and Node loads its addon, nothing is built:
+ * NATIVE_WEBSOCKET_SERVER_BUILD=source builds all the same, with this system's OpenSSL.
+ *
  * `--native` builds the native engine and nothing else, and fails when that cannot be done.
  */
 import process from 'node:process'
 import { buildNative, isUpToDate, removeAddon } from './install/native.mjs'
 import { tryAgain } from './install/paths.mjs'
+import { BUILD_VARIABLE, usePlatformPackage } from './install/platform-package.mjs'
 import { forgetReason, keepReason, paragraphs, say, sentence } from './install/report.mjs'
 import { findSources } from './install/sources.mjs'
 import { checkTools } from './install/tools.mjs'
@@ -25,17 +29,26 @@ const wanted = onlyNative ? 'native' : (process.env[ENGINE_VARIABLE] ?? '')
 if (!['', 'native', 'portable'].includes(wanted)) {
   fail(`${ENGINE_VARIABLE} must be "native" or "portable", or unset, got ${JSON.stringify(wanted)}.`)
 }
-installNative()
+const built = process.env[BUILD_VARIABLE] ?? ''
+if (!['', 'source'].includes(built)) fail(`${BUILD_VARIABLE} must be "source", or unset, got ${JSON.stringify(built)}.`)
+await installNative()
 if (!onlyNative) {
   const { done, problem } = compileTypeScript()
   if (problem) fail(problem)
   if (done) say(done)
 }
 
-function installNative() {
+async function installNative() {
   if (wanted === 'portable') return usePortable(`The native build was skipped, because ${ENGINE_VARIABLE}=portable was set.`)
   if (process.platform === 'win32') return doWithout('On Windows there is no native engine yet.')
 
+  const done = onlyNative ? undefined : await usePlatformPackage()
+  if (done) {
+    removeAddon()
+    forgetReason()
+    say(done)
+    return
+  }
   const sources = findSources()
   if (sources.note) say(sources.note)
   if (sources.directory && isUpToDate(sources.directory)) {

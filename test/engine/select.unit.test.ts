@@ -1,5 +1,6 @@
 /** Which engine is chosen, and what is said of it. */
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { setEnvironmentData } from 'node:worker_threads'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Engine } from '../../src/engine/contract.js'
 import * as native from '../../src/engine/native/engine.js'
 import { selectEngine } from '../../src/engine/select.js'
@@ -8,6 +9,7 @@ import { EngineError, OptionError } from '../../src/errors.js'
 vi.mock('../../src/engine/native/engine.js')
 
 const VARIABLE = 'NATIVE_WEBSOCKET_SERVER_ENGINE'
+const WARNING = 'NATIVE_WEBSOCKET_SERVER_FALLBACK'
 const nativeEngine: Engine = {
   name: 'native',
   createServer() {
@@ -26,6 +28,13 @@ function given(variable: string | undefined, addon: 'built' | 'absent' | 'broken
   })
 }
 
+/** Of this process; a test that chooses portable for want of native has to say so. */
+const warned = vi.spyOn(process, 'emitWarning')
+
+beforeEach(() => {
+  warned.mockImplementation(() => {})
+  setEnvironmentData(WARNING, undefined)
+})
 afterEach(() => {
   vi.unstubAllEnvs()
   vi.resetAllMocks()
@@ -60,6 +69,30 @@ describe('the engine is', () => {
     given('portable', 'built')
     expect(selectEngine(undefined)).toMatchObject({ engine: { name: 'portable' }, reason: `asked for by ${VARIABLE}=portable` })
     expect(native.loadNative).not.toHaveBeenCalled()
+  })
+})
+
+describe('a process warning', () => {
+  test('comes with the first fallback to portable, and with no other', () => {
+    given(undefined, 'absent')
+    selectEngine(undefined)
+    selectEngine(undefined)
+    expect(warned).toHaveBeenCalledTimes(1)
+    expect(warned).toHaveBeenCalledWith('the portable engine serves: the native addon is not built: no compiler', {
+      type: 'EngineWarning',
+      code: WARNING,
+      detail: expect.stringContaining("engine: 'portable'"),
+    })
+  })
+
+  test('does not come where portable was asked for, or native loads', () => {
+    given('portable', 'absent')
+    selectEngine(undefined)
+    given(undefined, 'absent')
+    selectEngine('portable')
+    given(undefined, 'built')
+    selectEngine(undefined)
+    expect(warned).not.toHaveBeenCalled()
   })
 })
 

@@ -90,7 +90,7 @@ describe('the package', () => {
 const { engine, engineReason } = new WebSocketServer()
 console.log(engine, engineReason)`,
     )
-    expect(stdout).toMatch(/^portable the native addon is not built \(.*\.node\): .*"npm rebuild native-websocket-server /)
+    expect(stdout).toMatch(/^portable the native addon is not built \(.*\.node\); .*"npm rebuild native-websocket-server /)
   })
 
   test('needs no compiler of TypeScript to install', () => {

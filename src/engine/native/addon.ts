@@ -21,6 +21,9 @@ import type {
   TlsSource,
 } from '../contract.js'
 import type { Compress } from './channel-layout.js'
+import { ownManifest, ROOT } from './package-root.js'
+import { ADDON_FILE, findPlatformAddon } from './platform-package.js'
+import { remedy } from './remedy.js'
 import type { ChannelAddon } from './shared-channel.js'
 
 /**
@@ -95,36 +98,62 @@ const TLS_FAILURES: Readonly<Record<string, TlsFailureKind>> = {
 }
 const OTHER_TLS_FAILURE: TlsFailureKind = { code: 'ERR_TLS_CONTEXT', sourceIn: ({ settings }) => settings }
 
-/** Throws EngineError. */
-export function loadAddon(): Addon {
-  // The variable names another build of the addon: the one with the sanitizers, for example.
-  const named = process.env.NATIVE_WEBSOCKET_SERVER_ADDON
-  const file = named ?? fileURLToPath(new URL('build/Release/native_websocket_server.node', ROOT))
+/** Where an addon was loaded from. */
+export interface LoadedAddon {
+  readonly addon: Addon
+  readonly file: string
+  /** `'variable'`: named by NATIVE_WEBSOCKET_SERVER_ADDON. `'build'`: built here. Else a package's name. */
+  readonly source: string
+}
+
+/** Names an addon, and no other is then tried: another build, or one beside a bundle. */
+const ADDON_VARIABLE = 'NATIVE_WEBSOCKET_SERVER_ADDON'
+
+/**
+ * Loads the addon that the variable names; else the one that was built in this package's own folder; else
+ * that of the platform package. Throws EngineError, with all that was tried and with what to do.
+ */
+export function loadAddon(): LoadedAddon {
+  const named = process.env[ADDON_VARIABLE] || undefined
+  if (named !== undefined) {
+    const { addon, problem, cause } = load(named)
+    if (addon !== undefined) return { addon, file: named, source: 'variable' }
+    throw new EngineError(`${problem}; ${ADDON_VARIABLE} names it`, { cause })
+  }
+
+  const built = fileURLToPath(new URL(`build/Release/${ADDON_FILE}`, ROOT))
+  const own = load(built)
+  if (own.addon !== undefined) return { addon: own.addon, file: built, source: 'build' }
+  const platform = findPlatformAddon()
+  const theirs = platform.file === undefined ? { problem: platform.problem } : load(platform.file)
+  if (theirs.addon !== undefined && platform.file !== undefined && platform.name !== undefined)
+    return { addon: theirs.addon, file: platform.file, source: platform.name }
+
+  const [why, ...details] = existsSync(built) ? [] : installReason().split('\n')
+  const leftOut = platform.name !== undefined && ownManifest().optional.includes(platform.name)
+  const reason = [own.problem, theirs.problem, why, remedy(leftOut && platform.file === undefined)].filter(Boolean)
+  throw new EngineError([reason.join('; '), ...details].join('\n').trimEnd(), { cause: theirs.cause ?? own.cause })
+}
+
+/** The addon in a file, or what keeps it from being loaded, in one line. */
+function load(file: string): { addon?: Addon; problem?: string; cause?: unknown } {
+  if (!existsSync(file)) return { problem: `the native addon is not built (${file})` }
   try {
     // A .node file can only be loaded by require; its shape is that of native/binding/addon.cpp.
-    return createRequire(import.meta.url)(file) as Addon
+    return { addon: createRequire(ROOT)(file) as Addon }
   } catch (cause) {
-    const isThere = existsSync(file)
-    const said = String(cause instanceof Error ? cause.message : cause)
-    const why = installReason() ?? (isThere || named !== undefined ? said : NEVER_INSTALLED)
-    throw new EngineError(`the native addon ${isThere ? 'cannot be loaded' : 'is not built'} (${file}): ${why}`, { cause })
+    const [said] = String(cause instanceof Error ? cause.message : cause).split('\n', 1)
+    return { problem: `the native addon cannot be loaded (${file}): ${said}`, cause }
   }
 }
 
-/** The package's own folder. */
-const ROOT = new URL('../../../', import.meta.url)
-
 /**
- * An install step that builds nothing leaves its reason in a file. Without that file the step never ran: npm
- * can be told to run no install scripts.
+ * Why the install step has built no addon; empty where it has left no reason. Without the file the step has
+ * not run: package managers can be told to run no install scripts.
  */
-const NEVER_INSTALLED =
-  'the package\'s install script has not run; "npm rebuild native-websocket-server --ignore-scripts=false" runs it (in a clone: "npm run build")'
-
-/** Why the install step has built no addon. */
-function installReason(): string | undefined {
+function installReason(): string {
   const file = new URL('build/install-reason.txt', ROOT)
-  return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : 'the install script of this package has not run'
 }
 
 /** What the addon adds to the error for bad TLS material. */

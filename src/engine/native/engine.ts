@@ -22,7 +22,7 @@ import type { ServerRecords } from './shared-channel.js'
 
 /** Loads the addon, once for each thread. Throws EngineError: what was tried, and why none was built. */
 export function loadNative(): Engine {
-  const addon = loadAddon()
+  const { addon } = loadAddon()
   addon[ENGINE] ??= new NativeEngine(addon)
   return addon[ENGINE]
 }

@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   ENOENT: 'The folder of the unix socket does not exist.',
   ENAMETOOLONG: 'The path of the unix socket is longer than the system allows (107 bytes on Linux, 103 on macOS).',
   EMFILE: 'The process has no file descriptor left, to listen with or for another connection.',
+  ERR_ADOPT: 'A connection cannot be taken over from another server; the message says why, and what to do.',
   ERR_BACKPLANE: 'The backplane has thrown or rejected; the message says in which call, and `cause` is what it was.',
   ERR_TLS_FILE: 'A key or certificate file is missing or cannot be read.',
   ERR_TLS_KEY:
@@ -130,6 +131,16 @@ export class ContentLengthError extends WebSocketServerError {
 export class EngineError extends WebSocketServerError {
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_ENGINE_UNAVAILABLE', message, options)
+  }
+}
+
+/**
+ * `adopt` cannot take a connection over. The socket is still the caller's. `code` is `ERR_ADOPT`, or `EMFILE`
+ * when the process has no file descriptor left.
+ */
+export class AdoptError extends WebSocketServerError {
+  constructor(message: string, code: 'ERR_ADOPT' | 'EMFILE' = 'ERR_ADOPT', options?: ErrorOptions) {
+    super(code, `the connection cannot be adopted: ${message}`, options)
   }
 }
 

@@ -6,6 +6,7 @@
 
 export type { EngineName } from './engine/contract.js'
 export {
+  AdoptError,
   ClosedError,
   ContentLengthError,
   EngineError,

@@ -6,15 +6,18 @@
  * `#shutDown` would take the private state with them: each sets what the methods around it ask.
  */
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneLink } from './backplane/backplane.js'
+import { adopt } from './core/adoption.js'
 import { healthHandler } from './core/health.js'
 import { listenOn } from './core/listen.js'
 import { toMetrics } from './core/metrics.js'
 import { ServerRuntime } from './core/runtime.js'
-import type { EngineCounters, EngineName, EngineTls, ListenAddress } from './engine/contract.js'
+import type { EngineCounters, EngineName, EngineServer, EngineTls, ListenAddress } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/select.js'
-import { ClosedError, OptionError, WebSocketServerError } from './errors.js'
+import { AdoptError, ClosedError, OptionError, WebSocketServerError } from './errors.js'
 import { ANY_METHOD } from './http/routes.js'
 import { checkTopic, toMessage } from './options/arguments.js'
 import { checkFunction, checkPath } from './options/checks.js'
@@ -67,6 +70,8 @@ export class WebSocketServer implements AsyncDisposable {
    */
   #listening: symbol | undefined
   #keepsProcessAlive = true
+  /** Connections that were adopted go on when an attempt to listen fails. */
+  #hasAdopted = false
   #closing: Promise<void> | undefined
   /** What the engine had counted when the server disposed of it. */
   #lastCounters: EngineCounters | undefined
@@ -196,6 +201,38 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
+   * Takes over a connection that a server of `node:http` has accepted, in a listener of its `upgrade` event:
+   * `http.on('upgrade', (request, socket, head) => server.adopt(request, socket, head))`. From there on the
+   * connection is this server's, with routes, checks, limits and `close`, as if it had come through `listen`,
+   * which need not have been called: the first of the two calls fixes the routes. A refused request gets its
+   * response, and the connection ends; a request that asks for another protocol is served as HTTP.
+   *
+   * Returns false, and destroys the socket, when the client has left already. Throws OptionError for
+   * arguments of other kinds, ClosedError after `close`, and AdoptError when the connection cannot be taken
+   * over: the socket is still yours then. That is so for a socket that was adopted before, for one to which
+   * bytes wait to be written, and on a server with the option `tls`; on the native engine also for
+   * connections of `node:https`, which the portable engine takes.
+   *
+   * The socket is not to be used any more. The native engine destroys it: its `close` event is not the end of
+   * the connection, and the HTTP server does not count the connection. On the portable engine the HTTP
+   * server's own `close` waits for it.
+   */
+  adopt(request: IncomingMessage, socket: Duplex, head: Uint8Array): boolean {
+    if (this.#closing) throw new ClosedError()
+    if (this.#tls !== undefined) {
+      throw new AdoptError('this server encrypts by itself: make one without the option `tls` to adopt connections')
+    }
+    return adopt(request, socket, head, (connection) => {
+      const engine = this.#runtime.engine ?? this.#makeEngine()
+      engine.adopt(connection)
+      if (this.#hasAdopted) return
+      this.#hasAdopted = true
+      // Nobody waits for it: until it has started, topics are those of this server.
+      this.#runtime.backplane?.start().catch((error: unknown) => this.#closing ?? this.#runtime.report(error))
+    })
+  }
+
+  /**
    * New connections get these certificates and settings; open connections stay as they are, and no TLS
    * session from before is resumed. Before `listen`, these settings take the place of the option `tls`. Files
    * are read before `reloadTls` returns. Throws OptionError (also when the server was made without `tls`) or
@@ -306,7 +343,22 @@ export class WebSocketServer implements AsyncDisposable {
   async #bind(address: ListenAddress, attempt: symbol): Promise<number> {
     if (this.#closing) throw new ClosedError()
     if (this.#listening !== attempt) throw new ClosedError('stopListening was called')
-    if (this.#runtime.engine !== undefined) return await this.#runtime.engine.listen(address)
+    if (this.#runtime.engine !== undefined) return this.#addHealthRoute(await this.#runtime.engine.listen(address))
+    const server = this.#makeEngine()
+    try {
+      return this.#addHealthRoute(await server.listen(address))
+    } catch (error) {
+      // Unless stopListening ended this attempt, and another one has begun with the same engine.
+      const isLast = this.#listening === attempt || this.#listening === undefined
+      if (isLast && !this.#hasAdopted) {
+        this.#runtime.engine = undefined
+        server.dispose()
+      }
+      throw error
+    }
+  }
+
+  #makeEngine(): EngineServer {
     const { proxyProtocol, requestTimeout } = this.#options
     const server = this.#engine.engine.createServer(
       { tls: this.#engineTls, proxyProtocol, requestTimeout, routes: this.#runtime.routes },
@@ -314,28 +366,21 @@ export class WebSocketServer implements AsyncDisposable {
     )
     this.#runtime.engine = server
     if (!this.#keepsProcessAlive) server.unref()
-    try {
-      const port = await server.listen(address)
-      const { health } = this.#options
-      // A route of the user's own on this path replaces the health route.
-      if (health !== undefined) {
-        const runtime = this.#runtime
-        const handler = healthHandler(
-          health,
-          () => runtime.isClosing,
-          (error) => runtime.report(error),
-        )
-        runtime.httpRoutes.addUnlessTaken('GET', health.path, handler)
-      }
-      return port
-    } catch (error) {
-      // Unless stopListening ended this attempt, and another one has begun with the same engine.
-      if (this.#listening === attempt || this.#listening === undefined) {
-        this.#runtime.engine = undefined
-        server.dispose()
-      }
-      throw error
-    }
+    return server
+  }
+
+  /** Once, for the first port: a route of the user's own on this path replaces the health route. */
+  #addHealthRoute(port: number): number {
+    const { health } = this.#options
+    if (health === undefined) return port
+    const runtime = this.#runtime
+    const handler = healthHandler(
+      health,
+      () => runtime.isClosing,
+      (error) => runtime.report(error),
+    )
+    runtime.httpRoutes.addUnlessTaken('GET', health.path, handler)
+    return port
   }
 
   async #shutDown({ code, reason, timeout }: Required<CloseOptions>): Promise<void> {

@@ -10,6 +10,12 @@ namespace {
 /// The shape is not what src/engine/native/engine.ts sends.
 void refuse(Napi::Env env, const char *what) { Napi::TypeError::New(env, what).ThrowAsJavaScriptException(); }
 
+void throw_system_error(Napi::Env env, int error) {
+  Napi::Error thrown = Napi::Error::New(env, uv_strerror(-error));
+  thrown.Set("code", Napi::String::New(env, uv_err_name(-error)));
+  thrown.ThrowAsJavaScriptException();
+}
+
 const char *failure_name(TlsFailure::What what) {
   switch (what) {
     case TlsFailure::What::key:
@@ -58,6 +64,7 @@ Napi::Function ServerWrap::define(Napi::Env env) {
   return DefineClass(env, "WebSocketServer",
                      {
                          InstanceMethod<&ServerWrap::listen>("listen"),
+                         InstanceMethod<&ServerWrap::adopt>("adopt"),
                          InstanceMethod<&ServerWrap::stop_listening>("stopListening"),
                          InstanceMethod<&ServerWrap::reload_tls>("reloadTls"),
                          InstanceMethod<&ServerWrap::ref>("ref"),
@@ -115,12 +122,22 @@ Napi::Value ServerWrap::listen(const Napi::CallbackInfo &info) {
   ListenResult result = server && info[0].IsObject() ? server->server->listen(listen_address(info[0].As<Napi::Object>()))
                                                      : ListenResult{.error = EINVAL};
   if (!result) {
-    Napi::Error error = Napi::Error::New(info.Env(), uv_strerror(-result.error));
-    error.Set("code", Napi::String::New(info.Env(), uv_err_name(-result.error)));
-    error.ThrowAsJavaScriptException();
+    throw_system_error(info.Env(), result.error);
     return info.Env().Undefined();
   }
   return Napi::Number::New(info.Env(), result.port);
+}
+
+Napi::Value ServerWrap::adopt(const Napi::CallbackInfo &info) {
+  HostedServer *server = hosted();
+  using Adoption = WebSocketServer::Adoption;
+  Adoption adoption = server && info[0].IsNumber() ? server->server->take_over(static_cast<int>(number(info[0])), bytes(info[1]))
+                                                   : Adoption{.error = EINVAL};
+  if (adoption.error != 0) {
+    throw_system_error(info.Env(), adoption.error);
+    return info.Env().Undefined();
+  }
+  return Napi::Number::New(info.Env(), adoption.exchange);
 }
 
 void ServerWrap::stop_listening(const Napi::CallbackInfo &) {

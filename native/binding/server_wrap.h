@@ -20,6 +20,8 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
  private:
   /// () => port. Throws an Error whose `code` is the system's.
   Napi::Value listen(const Napi::CallbackInfo &info);
+  /// (descriptor, input: Uint8Array) => exchange, 0 when the request was refused. Throws likewise.
+  Napi::Value adopt(const Napi::CallbackInfo &info);
   void stop_listening(const Napi::CallbackInfo &info);
   /// (tls: EngineTls[]). Throws like the constructor an Error with `tlsFailure`.
   void reload_tls(const Napi::CallbackInfo &info);

@@ -3,10 +3,12 @@
 
 #include "server/websocket_server.h"
 
+#include <cerrno>
 #include <unordered_map>
 #include <utility>
 
 #include "server/http/http_connections.h"
+#include "server/net/descriptor.h"
 #include "server/net/proxy_protocol.h"
 #include "server/net/tls_entries.h"
 #include "server/uws/upstream.h"
@@ -57,6 +59,11 @@ class ServerOf final : public WebSocketServer {
   void adopt(int descriptor, Endpoint remote, std::string_view proxied_address) override {
     exchanges_.reading().announce(std::move(remote), Endpoint::local(descriptor), proxied_address);
     app_.adoptSocket(descriptor);
+  }
+
+  ExchangeId adopt_with_request(int descriptor, std::string_view input) override {
+    adopt(descriptor, Endpoint::remote(descriptor), {});
+    return exchanges_.reading().receive_adopted(input);
   }
 
   void started_listening() override { exchanges_.start_listening(); }
@@ -159,6 +166,18 @@ ListenResult WebSocketServer::listen(const ListenAddress &address) {
     started_listening();
   }
   return result;
+}
+
+WebSocketServer::Adoption WebSocketServer::take_over(int descriptor, std::string_view input) {
+  if (tls_ || tls_failure_) {
+    return {.error = EINVAL};
+  }
+  int own = duplicate_descriptor(descriptor);
+  if (own < 0) {
+    return {.error = errno};
+  }
+  counters_.tcp_connections++;
+  return {.exchange = adopt_with_request(own, input)};
 }
 
 std::optional<TlsFailure> WebSocketServer::reload_tls(const std::vector<TlsOptions> &entries) {

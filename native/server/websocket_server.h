@@ -124,6 +124,18 @@ class WebSocketServer {
   /// Whether the listening socket keeps the loop alive.
   void ref(bool keep_alive);
 
+  /// What has become of a connection that was handed over.
+  struct Adoption {
+    /// Of the request that it came with, whose on_request has been raised; 0 when the request was refused.
+    ExchangeId exchange = 0;
+    /// The errno that says why the connection stays where it was; 0 when it was taken over.
+    int error = 0;
+  };
+  /// Takes over a connection that was accepted elsewhere, by a descriptor of its own: the caller closes the
+  /// other one. `input` was read from the connection: a request's head, and what has come behind it. The
+  /// connection ends with the response to that request, unless it becomes a WebSocket. Without TLS only.
+  Adoption take_over(int descriptor, std::string_view input);
+
   /// What is done with its requests.
   ExchangeOwner &http() { return *http_; }
   /// What is done with its topics. With its WebSockets: see ConnectionTable.
@@ -141,6 +153,8 @@ class WebSocketServer {
   virtual void started_listening() = 0;
   /// A connection was accepted.
   virtual void adopt(int descriptor, Endpoint remote, std::string_view proxied_address) = 0;
+  /// A connection was handed over, with the head of a request.
+  virtual ExchangeId adopt_with_request(int descriptor, std::string_view input) = 0;
 
   Counters counters_;
   /// Null while the server does not listen.

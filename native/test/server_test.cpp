@@ -1,5 +1,6 @@
 // WebSocketServer from listening to its destruction, on a libuv loop of its own, with no Node in sight.
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -120,6 +121,99 @@ TEST("a server is destroyed with connections in every state") {
     }
     fixture.server = nws::WebSocketServer::create(*fixture.event_loop, fixture.table, Fixture::plain(), fixture.events);
   }
+}
+
+/// The two ends of a connection: `ours` is handed over, and `theirs` is the client's.
+struct ConnectedPair {
+  int ours = -1, theirs = -1;
+  ConnectedPair() {
+    int ends[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    ours = ends[0];
+    theirs = ends[1];
+  }
+  ~ConnectedPair() {
+    close_ours();
+    ::close(theirs);
+  }
+  void close_ours() {
+    if (ours >= 0) {
+      ::close(std::exchange(ours, -1));
+    }
+  }
+  /// What has come, and whether the server has ended its side.
+  std::pair<std::string, bool> received;
+  void receive() {
+    char bytes[4096];
+    ssize_t length = recv(theirs, bytes, sizeof bytes, MSG_DONTWAIT);
+    received.first.append(bytes, length > 0 ? static_cast<std::size_t>(length) : 0);
+    received.second = received.second || length == 0;
+  }
+};
+
+const std::string upgrade_head =
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+TEST("a connection is taken over by a descriptor of its own, with what was read from it, by a server that never listened") {
+  Fixture fixture;
+  ConnectedPair pair;
+  auto adoption = fixture.server->take_over(pair.ours, upgrade_head + RawClient::frame(1, "early"));
+  CHECK(adoption.error == 0 && adoption.exchange == fixture.events.waiting.back().exchange);
+  pair.close_ours();
+  auto echoed = [&](std::string_view text) {
+    return [&pair, text] {
+      pair.receive();
+      return pair.received.first.ends_with(text);
+    };
+  };
+  fixture.wait(echoed("early"), "the echo of what came with the request");
+  CHECK(pair.received.first.starts_with("HTTP/1.1 101"));
+  std::string later = RawClient::frame(1, "later");
+  CHECK(send(pair.theirs, later.data(), later.size(), 0) == static_cast<ssize_t>(later.size()));
+  fixture.wait(echoed("later"), "the echo of what came afterwards");
+  CHECK(fixture.server->counters().tcp_connections == 1);
+}
+
+TEST("a connection that was taken over ends with the response to its request, whatever came behind") {
+  for (std::string head : {"GET /here HTTP/1.1\r\nHost: a\r\n\r\n", "no request\r\n\r\n"}) {
+    Fixture fixture;
+    ConnectedPair pair;
+    auto adoption = fixture.server->take_over(pair.ours, head + "GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(adoption.error == 0 && (adoption.exchange != 0) == head.starts_with("GET"));
+    pair.close_ours();
+    fixture.wait(
+        [&] {
+          pair.receive();
+          return pair.received.second;
+        },
+        "the end of the connection");
+    CHECK(pair.received.first.starts_with("HTTP/1.1 "));
+    CHECK(pair.received.first.find("HTTP/1.1 ", 1) == std::string::npos);
+    CHECK(fixture.events.requests == (head.starts_with("GET") ? 1 : 0));
+  }
+}
+
+TEST("a connection stays where it is when it cannot be taken over") {
+  ConnectedPair pair;
+  Fixture secure(Fixture::tls());
+  CHECK(secure.server->take_over(pair.ours, upgrade_head).error == EINVAL);
+  Fixture plain;
+  CHECK(plain.server->take_over(-1, upgrade_head).error == EBADF);
+  CHECK(plain.server->counters().tcp_connections == 0);
+  CHECK(send(pair.ours, "x", 1, 0) == 1);
+}
+
+TEST("a server is destroyed with a connection that it has taken over, and whose request waits") {
+  ConnectedPair pair;
+  {
+    Fixture fixture;
+    fixture.hold_requests = true;
+    CHECK(fixture.server->take_over(pair.ours, upgrade_head).exchange != 0);
+    pair.close_ours();
+  }
+  pair.receive();
+  CHECK(pair.received.second);
 }
 
 TEST("without descriptors the server waits, says so once, serves who is connected, and accepts again") {

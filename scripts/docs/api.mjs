@@ -46,6 +46,7 @@ const CHAPTERS = [
       'EngineError',
       'ClosedError',
       'NotSupportedError',
+      'AdoptError',
       'ErrorCode',
       'ERROR_CODES',
     ],

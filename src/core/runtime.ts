@@ -3,7 +3,9 @@
  * and failures.
  */
 import type { Buffer } from 'node:buffer'
+import type { IncomingMessage } from 'node:http'
 import process from 'node:process'
+import { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
 import type { BackplaneLink } from '../backplane/backplane.js'
 import type {
@@ -88,7 +90,7 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
   }
 
   request(exchange: ExchangeId, head: RequestHead): void {
-    const target = readTarget(head, this.#scheme)
+    const target = readTarget(head, head.incoming === undefined ? this.#scheme : schemeOf(head.incoming))
     if (isWebSocketUpgrade(head)) {
       this.#upgrades.request(exchange, head, target)
       return
@@ -173,4 +175,9 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
   settled(): void {
     if (this.sockets.size === 0 && this.#router.isIdle && this.#upgrades.isIdle) this.#onIdle?.()
   }
+}
+
+/** Of an adopted connection: whether it is encrypted is the other server's choice. */
+function schemeOf({ socket }: IncomingMessage): 'http' | 'https' {
+  return socket instanceof TLSSocket ? 'https' : 'http'
 }

@@ -15,6 +15,8 @@
  * Long because it is one interface, and every sentence in it binds two engines.
  */
 import type { Buffer } from 'node:buffer'
+import type { IncomingMessage } from 'node:http'
+import type { Socket as NetSocket } from 'node:net'
 
 /** Names one open connection of one engine; never 0. */
 export type ConnectionId = number
@@ -170,6 +172,18 @@ export interface RequestHead {
    * `proxyProtocol`.
    */
   readonly proxiedAddress: string
+  /** What `adopt` was given, on a connection that was taken over. */
+  readonly incoming?: IncomingMessage
+}
+
+/** A connection that another server of this process has accepted, with one request on it. */
+export interface ForeignConnection {
+  /** A connected socket. Its streams are empty, and nobody else reads or writes them any more. */
+  readonly socket: NetSocket
+  /** What was read from it: the head of the request, whole, and whatever came behind the head. */
+  readonly input: Buffer
+  /** Comes back in the request's head. */
+  readonly incoming: IncomingMessage
 }
 
 /** Receives what happens to one connection. The engine calls nothing after `onClose`. */
@@ -276,7 +290,7 @@ export interface UnixAddress {
  * nowhere.
  */
 export interface EngineCounters {
-  /** TCP connections accepted, whatever became of them. */
+  /** Connections accepted or adopted, whatever became of them. */
   readonly tcpConnections: number
   readonly messagesReceived: number
   readonly bytesReceived: number
@@ -429,6 +443,12 @@ export interface EngineServer {
    * with its next response. Idempotent.
    */
   stopListening(): void
+  /**
+   * Takes a connection over, also while the server does not listen. Unless it becomes a WebSocket, it ends
+   * with the response to its request. Throws AdoptError, and then has done nothing. Not for a server that was
+   * made with TLS.
+   */
+  adopt(connection: ForeignConnection): void
   /**
    * Serves new connections with these entries in place of those before; no session of before is resumed. Only
    * for a server that was made with TLS. Throws TlsError when the material is refused, and then nothing has

@@ -6,7 +6,7 @@
  * without the heads of WebSocket frames.
  */
 export type Metrics = {
-  /** TCP connections accepted, for WebSocket and HTTP, also those that ended before a request. */
+  /** TCP connections accepted or adopted, for WebSocket and HTTP, also those that ended before a request. */
   readonly tcpConnections: number
   /** WebSocket connections accepted: handshakes completed. */
   readonly connectionsAccepted: number

@@ -1,5 +1,6 @@
 /** WebSocket routes: how they accept, compress, limit, and tell their handlers. */
 import type { Buffer } from 'node:buffer'
+import type { IncomingMessage } from 'node:http'
 import type { Awaitable } from './common.js'
 import type { ServerRequest } from './http.js'
 import type { Socket } from './socket.js'
@@ -14,6 +15,8 @@ export interface UpgradeRequest<P extends string = string> extends ServerRequest
    * subprotocol twice, is 400 (RFC 6455, section 4.1).
    */
   readonly protocols: readonly string[]
+  /** The request as `adopt` was given it, with what middleware has added. Only on adopted connections. */
+  readonly incoming?: IncomingMessage
 }
 
 /** What an `upgrade` handler returns to accept a client. It may have no other members. */

@@ -146,7 +146,10 @@ describe('a head', () => {
     type Incoming = Parameters<typeof headOf>[0]
     // As much of a request of Node's as is read of it.
     const portable = (rawHeaders: string[]) =>
-      headerOf(headOf({ method: 'GET', url: '/', rawHeaders, socket: {} } as unknown as Incoming, false, ''), 'host')
+      headerOf(
+        headOf({ method: 'GET', url: '/', rawHeaders, socket: {} } as unknown as Incoming, false, { proxiedAddress: '' }),
+        'host',
+      )
     expect(growth(raw, portable)).toBeLessThan(MOST)
   })
 })

@@ -108,6 +108,8 @@ class HttpConnectionState {
     bool expects_continue = false;
     /// The connection ends with the response to this request.
     bool is_last = false;
+    /// It was taken over from another server with one request, which that server had its pace for.
+    bool is_adopted = false;
     /// It has got its last response, and the client is to end the connection: whatever it still sends is
     /// thrown away.
     bool is_lingering = false;

@@ -59,6 +59,7 @@ class HttpReceiver final : private TurnTaker {
     app.filter([this](HttpResponse *http, int change) {
       if (change > 0) {
         Connection &connection = connections_.try_emplace(http).first->second;
+        newest_ = http;
         connection.number = ++last_connection_;
         connection.remote = std::exchange(announced_remote_, {});
         connection.local = std::exchange(announced_local_, {});
@@ -125,6 +126,16 @@ class HttpReceiver final : private TurnTaker {
     keep_paused(reinterpret_cast<HttpResponse *>(socket));
     watch_deadline(socket, found->second);
     return socket;
+  }
+
+  /// What another server has read of the connection that was opened last: the head of a request, and what
+  /// came behind it. Returns the exchange; 0 when the request was refused.
+  ExchangeId receive_adopted(std::string_view input) {
+    connections_.at(newest_).is_adopted = true;
+    Padded bytes(input);
+    receive(static_cast<us_socket_t *>(newest_), bytes.data(), input.size());
+    auto found = connections_.find(newest_);
+    return found == connections_.end() ? 0 : found->second.exchange;
   }
 
   void take_turn(void *socket, std::uint32_t number) override {
@@ -328,7 +339,7 @@ class HttpReceiver final : private TurnTaker {
     if (!has_room(socket)) {
       return false;
     }
-    if (turns_.take_request(connection.share)) {
+    if (connection.is_adopted || turns_.take_request(connection.share)) {
       return true;
     }
     connection.waits = true;
@@ -567,8 +578,8 @@ class HttpReceiver final : private TurnTaker {
     }
     Connection &connection = connections_.at(http);
     connection.exchange = id;
-    // "close", as HttpContext.h reads it.
-    connection.is_last = request->getHeader("connection").length() == 5;
+    // "close", as HttpContext.h reads it. Who accepted an adopted connection expects no more requests here.
+    connection.is_last = connection.is_adopted || request->getHeader("connection").length() == 5;
     // It must be there; `closed` tells who has gone.
     http->onAborted([] {});
     headers_.clear();
@@ -593,6 +604,7 @@ class HttpReceiver final : private TurnTaker {
   std::unordered_map<ExchangeId, Exchange> exchanges_;
   /// Every connection that is not a WebSocket yet.
   std::unordered_map<void *, Connection> connections_;
+  void *newest_ = nullptr;
   std::vector<Header> headers_;
   Endpoint announced_remote_;
   Endpoint announced_local_;

@@ -37,6 +37,8 @@ export interface AddonServer
   extends Omit<EngineHttp, 'respond' | 'beginResponse'>,
     Pick<EngineServer, 'stopListening' | 'reloadTls' | 'subscribers' | 'counters' | 'dispose'> {
   listen(address: ListenAddress): number
+  /** Gives 0 where the request was refused. Throws an Error with the system's code. */
+  adopt(descriptor: number, input: Uint8Array): ExchangeId
   ref(keepAlive: boolean): void
   respondWith(
     exchange: ExchangeId,

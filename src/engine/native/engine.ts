@@ -1,4 +1,5 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
+import type { IncomingMessage } from 'node:http'
 import { ClosedError, ListenError } from '../../errors.js'
 import type {
   CompressionAgreement,
@@ -10,11 +11,13 @@ import type {
   EngineServerOptions,
   EngineTls,
   ExchangeId,
+  ForeignConnection,
   ListenAddress,
   Payload,
   ServerEvents,
 } from '../contract.js'
 import { type Addon, ENGINE, loadAddon, translateTlsFailure } from './addon.js'
+import { adoptionError, descriptorOf } from './adoption.js'
 import { compressChoice } from './channel-layout.js'
 import { NativeConnections } from './connections.js'
 import { httpClassOf, type NativeHttp } from './http.js'
@@ -64,6 +67,8 @@ class NativeServer implements EngineServer, ServerRecords {
   /** What C++ had counted when the server was disposed of; undefined until then. */
   #lastCounters: EngineCounters | undefined
   #isListening = false
+  /** Of exchanges on connections that were taken over, until their requests are reported. */
+  readonly adopted = new Map<ExchangeId, IncomingMessage>()
 
   constructor(engine: NativeEngine, number: number, options: EngineServerOptions, events: ServerEvents) {
     this.#engine = engine
@@ -90,6 +95,18 @@ class NativeServer implements EngineServer, ServerRecords {
   stopListening(): void {
     this.#isListening = false
     this.http.stopListening()
+  }
+
+  adopt({ socket, input, incoming }: ForeignConnection): void {
+    const descriptor = descriptorOf(socket)
+    try {
+      const exchange = this.http.adopt(descriptor, input)
+      if (exchange !== 0) this.adopted.set(exchange, incoming)
+    } catch (error) {
+      throw adoptionError(error)
+    }
+    // C++ has a descriptor of its own. To close the other one sends nothing to the client.
+    socket.destroy()
   }
 
   reloadTls(tls: readonly EngineTls[]): void {

@@ -7,8 +7,9 @@
  * and the addon. What both call is split off: layout (`channel-layout.ts`) and bytes (`channel-memory.ts`).
  */
 import { Buffer } from 'node:buffer'
+import type { IncomingMessage } from 'node:http'
 import { byteLengthOf } from '../../util/bytes.js'
-import type { ConnectionEvents, ConnectionId, Payload, ServerEvents } from '../contract.js'
+import type { ConnectionEvents, ConnectionId, ExchangeId, Payload, ServerEvents } from '../contract.js'
 import { BACKPRESSURE, DrainOwed, hasRoom, NOT_TAKEN, takenStatus } from '../send-quota.js'
 import {
   CLOSING,
@@ -49,6 +50,8 @@ export interface ChannelAddon {
 /** A server, as its own records (as opposed to a connection's) find it. */
 export interface ServerRecords {
   readonly events: ServerEvents
+  /** The requests that came with adopted connections, until they are reported. */
+  readonly adopted: Map<ExchangeId, IncomingMessage>
   /** The last record after `dispose`. */
   closed(): void
 }
@@ -341,9 +344,13 @@ export class SharedChannel {
   #dispatchToServer(id: number, kind: number, event: Event, start: number, length: number): void {
     const server = this.#servers.get(kind >>> 8)
     if (server === undefined) return
-    const { events } = server
-    if (event === Event.request) events.request(id, requestHeadOf(this.#inbox.toString('latin1', start, start + length)))
-    else if (event === Event.body || event === Event.bodyEnd) {
+    const { events, adopted } = server
+    if (event === Event.request) {
+      const head = requestHeadOf(this.#inbox.toString('latin1', start, start + length))
+      const incoming = adopted.get(id)
+      if (incoming !== undefined) adopted.delete(id)
+      events.request(id, incoming === undefined ? head : { ...head, incoming })
+    } else if (event === Event.body || event === Event.bodyEnd) {
       events.body(id, readBytes(this.#inbox, start, length), event === Event.bodyEnd)
     } else if (event === Event.bodyAttached) {
       // C++ attaches nothing but a Buffer to this kind.

@@ -16,6 +16,7 @@ import {
   type EngineServerOptions,
   type EngineTls,
   type ExchangeId,
+  type ForeignConnection,
   type ListenAddress,
   NO_COUNTERS,
   type Payload,
@@ -73,8 +74,19 @@ class PortableServer implements EngineServer {
     if (this.#listener.isListening) throw new ListenError('ERR_LISTENING', address)
     const port = await this.#listener.listen(address, (error) => this.#noteDescriptors(!isShortage(error)))
     this.http.isStopped = false
-    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
+    this.#startSweeping()
     return port
+  }
+
+  adopt({ socket, input, incoming }: ForeignConnection): void {
+    this.#startSweeping()
+    this.#listener.adopt(socket)
+    // Node's servers destroy a socket after an error, and then tell; from here on 'close' tells.
+    socket.on('error', () => {})
+    socket.unshift(input)
+    this.http.serve(socket, '', incoming)
+    // It may have been paused, which Node's parser does not undo.
+    socket.resume()
   }
 
   stopListening(): void {
@@ -155,6 +167,10 @@ class PortableServer implements EngineServer {
     clearInterval(this.#sweeper)
     this.http.close()
     this.#listener.cut()
+  }
+
+  #startSweeping(): void {
+    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref()
   }
 
   #nextId(): number {

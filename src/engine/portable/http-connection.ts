@@ -24,6 +24,8 @@ export class HttpConnection {
   readonly stream: NetSocket
   /** The client's address as the proxy has told; empty without a proxy. */
   readonly proxiedAddress: string
+  /** The request that the connection was adopted with: the only one that is expected on it. */
+  readonly incoming: IncomingMessage | undefined
   readonly input: PacedInput
   readonly requests: RequestReader
   /**
@@ -40,8 +42,9 @@ export class HttpConnection {
   isLingering = false
 
   /** `refuse` ends the connection with the response to a malformed request. */
-  constructor(stream: NetSocket, proxiedAddress: string, refuse: () => void) {
+  constructor(stream: NetSocket, proxiedAddress: string, refuse: () => void, incoming?: IncomingMessage) {
     this.stream = stream
+    this.incoming = incoming
     this.proxiedAddress = proxiedAddress
     this.input = new PacedInput(stream)
     this.requests = new RequestReader(stream, this.input, () => this.mayBegin, refuse)

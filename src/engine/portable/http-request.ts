@@ -72,7 +72,7 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 export function headOf(
   { method = '', url = '', rawHeaders, socket }: IncomingMessage,
   hasBody: boolean,
-  proxiedAddress: string,
+  { proxiedAddress, incoming }: { readonly proxiedAddress: string; readonly incoming?: IncomingMessage | undefined },
 ): RequestHead {
   return {
     method,
@@ -82,6 +82,7 @@ export function headOf(
     remoteAddress: withoutMapping(socket.remoteAddress ?? ''),
     endpoints: `${socket.remotePort ?? 0} ${withoutMapping(socket.localAddress ?? '')} ${socket.localPort ?? 0}`,
     proxiedAddress,
+    ...(incoming !== undefined && { incoming }),
   }
 }
 

@@ -46,9 +46,9 @@ export class PortableHttp implements EngineHttp {
     this.#server.on('upgrade', (request, stream) => this.#receiveUpgrade(request, stream as NetSocket))
   }
 
-  /** Serves a connection. `proxiedAddress` is empty where no proxy has told one. */
-  serve(stream: NetSocket, proxiedAddress: string): void {
-    const connection = new HttpConnection(stream, proxiedAddress, () => this.#refuse(stream))
+  /** Serves a connection. As HttpConnection: `proxiedAddress`, `incoming`. */
+  serve(stream: NetSocket, proxiedAddress: string, incoming?: IncomingMessage): void {
+    const connection = new HttpConnection(stream, proxiedAddress, () => this.#refuse(stream), incoming)
     this.#connections.set(stream, connection)
     endAfterInput(connection)
     stream.once('close', () => this.#abandon(connection))
@@ -188,7 +188,7 @@ export class PortableHttp implements EngineHttp {
     const { connection, request, isBodyPending } = exchange
     this.#exchanges.set(id, exchange)
     connection.exchanges.set(id, exchange)
-    this.#events.request(id, headOf(request, isBodyPending, connection.proxiedAddress))
+    this.#events.request(id, headOf(request, isBodyPending, connection))
     return id
   }
 
@@ -260,7 +260,7 @@ export class PortableHttp implements EngineHttp {
     exchange.response ??= responseTo(exchange.request, connection.stream)
     const all = [...headers]
     if (contentLength !== undefined) all.push('Content-Length', String(contentLength))
-    if (closes || this.isStopped || isUpgrade) all.push('Connection', 'close')
+    if (closes || this.isStopped || isUpgrade || connection.incoming !== undefined) all.push('Connection', 'close')
     return exchange.response.writeHead(status, statusText, all)
   }
 

@@ -93,10 +93,15 @@ export class PortableListener {
     this.#server?.unref()
   }
 
-  #accept(socket: NetSocket): void {
+  /** Takes a connection over that has got past PROXY headers and TLS. */
+  adopt(stream: NetSocket): void {
     this.accepted += 1
-    this.#streams.add(socket)
-    socket.once('close', () => this.#streams.delete(socket))
+    this.#streams.add(stream)
+    stream.once('close', () => this.#streams.delete(stream))
+  }
+
+  #accept(socket: NetSocket): void {
+    this.adopt(socket)
     if (!this.#readsProxyHeader) {
       this.#secure(socket, '')
       return

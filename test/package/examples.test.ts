@@ -126,6 +126,16 @@ describeEngines('the example', (engine) => {
     expect(readFileSync(path).equals(file)).toBe(true)
   })
 
+  test('beside: serves WebSockets on the port of node:http, to those whom its middleware knows', async () => {
+    const { address } = await start(engine, 'beside.mjs')
+    expect(await refusal(address, '/visits')).toBe(401)
+    expect(await refusal(address, '/elsewhere?name=Ada')).toBe(404)
+    const client = await Client.open(address, '/visits?name=Ada')
+    expect(await client.next()).toBe('hello Ada, 0 visits so far')
+    expect(await (await fetch(address.httpUrl('/'))).text()).toBe('visit 1\n')
+    expect(await client.next()).toBe('1')
+  })
+
   test('hono: answers over HTTP, and tells over WebSocket', async () => {
     const { address } = await start(engine, 'hono.mjs')
     const watcher = await Client.open(address, '/live')

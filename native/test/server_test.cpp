@@ -196,8 +196,10 @@ TEST("a connection that was taken over ends with the response to its request, wh
 
 TEST("a connection stays where it is when it cannot be taken over") {
   ConnectedPair pair;
-  Fixture secure(Fixture::tls());
-  CHECK(secure.server->take_over(pair.ours, upgrade_head).error == EINVAL);
+  {
+    Fixture secure(Fixture::tls());
+    CHECK(secure.server->take_over(pair.ours, upgrade_head).error == EINVAL);
+  }
   Fixture plain;
   CHECK(plain.server->take_over(-1, upgrade_head).error == EBADF);
   CHECK(plain.server->counters().tcp_connections == 0);

@@ -83,6 +83,7 @@ bool Environment::attach(Napi::Object shared) {
       inbox.size() < protocol::record_words(protocol::max_request)) {
     return false;
   }
+  waits_in_socket_set_ = shared.Get("waitsInSocketSet").ToBoolean();
   deliver_ = Napi::Persistent(deliver.As<Napi::Function>());
   attachments_ = Napi::Persistent(attachments.As<Napi::Object>());
   for (std::size_t i = 0; i < std::size(buffers); i++) {
@@ -117,6 +118,9 @@ bool Environment::start() {
   uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->check));
   loop_->turns().set_hand_over([this] { flush(); });
+  if (waits_in_socket_set_) {
+    loop_->wait_in_socket_set();
+  }
   return true;
 }
 

@@ -122,6 +122,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::size_t overflow_read_ = 0;
 
   std::unique_ptr<Hooks> hooks_;
+  /// JavaScript has said so, for EventLoop::wait_in_socket_set.
+  bool waits_in_socket_set_ = false;
   bool flushing_ = false;
   bool ended_ = false;
 };

@@ -22,6 +22,10 @@ class EventLoop {
   EventLoop(const EventLoop &) = delete;
   EventLoop &operator=(const EventLoop &) = delete;
 
+  /// The thread waits in the sockets' own set, wherever it can. Only for a loop that libuv runs until nothing
+  /// keeps it alive. See SocketWait.
+  void wait_in_socket_set();
+
   uv_loop_t *uv() const { return uv_; }
   Turns &turns() { return turns_; }
 

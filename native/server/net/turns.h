@@ -90,6 +90,12 @@ class Turns {
   /// Between two connections: hands over when as much has come as handlers are given at once, which is less
   /// where they take long. So 256 requests for long responses are not one turn of two seconds.
   void hand_over_if_due();
+  /// Likewise, but in any case.
+  void hand_over() {
+    if (hand_over_) {
+      hand_over_();
+    }
+  }
 
   /// The loop does not block while a ticket waits. `spent`: the connection has had a share in this pass, and
   /// lets those go first that have not.

@@ -10,6 +10,8 @@
 
 #include <array>
 #include <cerrno>
+#include <span>
+#include <utility>
 #endif
 
 namespace nws {
@@ -28,36 +30,29 @@ SocketSet *SocketSet::current() { return current_set; }
 
 #ifdef __linux__
 
-struct SocketSet::Handle {
-  uv_poll_t poll{};
-};
-
 std::unique_ptr<SocketSet> SocketSet::create(uv_loop_t *loop) {
   int descriptor = epoll_create1(EPOLL_CLOEXEC);
   if (descriptor < 0) {
     return nullptr;
   }
-  auto handle = std::make_unique<Handle>();
-  if (uv_poll_init(loop, &handle->poll, descriptor)) {
-    close(descriptor);
-    return nullptr;
-  }
-  return std::unique_ptr<SocketSet>(new SocketSet(std::move(handle), descriptor));
+  std::unique_ptr<SocketSet> set(new SocketSet(loop, descriptor));
+  return set->wait_ ? std::move(set) : nullptr;
 }
 
-SocketSet::SocketSet(std::unique_ptr<Handle> handle, int descriptor) : handle_(handle.release()), descriptor_(descriptor) {
-  handle_->poll.data = this;
-  uv_poll_start(&handle_->poll, UV_READABLE, [](uv_poll_t *poll, int, int) { static_cast<SocketSet *>(poll->data)->dispatch(); });
-  uv_unref(reinterpret_cast<uv_handle_t *>(&handle_->poll));
+SocketSet::SocketSet(uv_loop_t *loop, int descriptor)
+    : loop_(loop),
+      descriptor_(descriptor),
+      wait_(SocketWait::create(loop, descriptor, [this](int timeout, LoopIdleTime *idle) { return dispatch(timeout, idle); })) {
   current_set = this;
 }
 
 SocketSet::~SocketSet() {
   current_set = nullptr;
-  handle_->poll.data = handle_;
-  uv_close(reinterpret_cast<uv_handle_t *>(&handle_->poll), [](uv_handle_t *poll) { delete static_cast<Handle *>(poll->data); });
+  wait_.reset();
   close(descriptor_);
 }
+
+void SocketSet::wait_in_set(std::function<void()> end_turn) { wait_->wait_in_set(std::move(end_turn)); }
 
 namespace {
 
@@ -90,9 +85,9 @@ int SocketSet::watch(uv_poll_t *poll, int events) {
   poll->io_watcher.pevents = static_cast<unsigned>(events);
   bool kept_alive = keeping_alive(before) != 0, keeps_alive = keeping_alive(events) != 0;
   if (keeps_alive && !kept_alive && active_++ == 0) {
-    uv_ref(reinterpret_cast<uv_handle_t *>(&handle_->poll));
+    wait_->keep_alive(true);
   } else if (kept_alive && !keeps_alive && --active_ == 0) {
-    uv_unref(reinterpret_cast<uv_handle_t *>(&handle_->poll));
+    wait_->keep_alive(false);
   }
   return 0;
 }
@@ -158,10 +153,24 @@ void SocketSet::go_on(uv_poll_t *poll) {
   }
 }
 
-void SocketSet::dispatch() {
+int SocketSet::wait(std::span<epoll_event> ready, int timeout, LoopIdleTime *idle) {
+  if (timeout == 0) {
+    return epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), 0);
+  }
+  int count;
+  {
+    LoopIdleTime::Waiting waiting(*idle);
+    count = epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), timeout);
+  }
+  uv_update_time(loop_);
+  return count;
+}
+
+Readiness SocketSet::dispatch(int timeout, LoopIdleTime *idle) {
   // In all as many as µSockets asks for. Those beyond keep the set readable, and come in the next iteration.
   constexpr std::size_t most = 1024;
   std::array<epoll_event, most_at_once> ready;
+  Readiness found;
   round_++;
   bool has_come_round = false;
   for (std::size_t total = 0; total < most && !has_come_round;) {
@@ -170,14 +179,19 @@ void SocketSet::dispatch() {
     std::size_t at_once = Turns::current() ? Turns::current()->reads_left(LIBUS_RECV_BUFFER_LENGTH) : most_at_once;
     is_behind_ = at_once == 0;
     if (is_behind_) {
-      return;
+      return found;
     }
-    int count = epoll_wait(descriptor_, ready.data(), static_cast<int>(at_once), 0);
+    int count = wait(std::span(ready).first(at_once), std::exchange(timeout, 0), idle);
     for (int i = 0; i < count; i++) {
       // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still
       // there.
       auto &[seen, data] = ready[static_cast<std::size_t>(i)];
       auto *poll = static_cast<uv_poll_t *>(data.ptr);
+      if (!poll) {
+        found.libuv = true;
+        continue;
+      }
+      found.sockets = true;
       if (last_round(poll) == as_pointer(round_)) {
         has_come_round = true;
         continue;
@@ -189,10 +203,11 @@ void SocketSet::dispatch() {
       }
     }
     if (count < static_cast<int>(at_once)) {
-      return;
+      return found;
     }
     total += at_once;
   }
+  return found;
 }
 
 void SocketSet::dispatch(uv_poll_t *poll, std::uint32_t seen) {
@@ -222,9 +237,9 @@ void SocketSet::dispatch(uv_poll_t *poll, std::uint32_t seen) {
 
 #else
 
-struct SocketSet::Handle {};
 std::unique_ptr<SocketSet> SocketSet::create(uv_loop_t *) { return nullptr; }
 SocketSet::~SocketSet() = default;
+void SocketSet::wait_in_set(std::function<void()>) {}
 int SocketSet::watch(uv_poll_t *, int) { return 0; }
 void SocketSet::stop(uv_poll_t *) {}
 void SocketSet::take_turn(void *, std::uint32_t) {}

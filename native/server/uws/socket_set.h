@@ -12,15 +12,20 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <span>
 #include <unordered_map>
 
 #include "server/net/turns.h"
+#include "server/uws/socket_wait.h"
+
+struct epoll_event;
 
 namespace nws {
 
-/// An epoll set of a thread's own for the sockets of µSockets, which libuv waits for as for one descriptor.
-/// Each iteration of the loop costs one system call more, however many sockets are ready.
+/// An epoll set of a thread's own for the sockets of µSockets, in which the thread waits where it can
+/// (socket_wait.h).
 ///
 /// µSockets is compiled to call the functions at the end of socket_set.cpp instead of libuv's for its polls
 /// (CMakeLists.txt). They behave as libuv's do; where there is no set, because the system has no epoll or no
@@ -37,10 +42,13 @@ class SocketSet final : private TurnTaker {
   /// Null where there is none.
   static SocketSet *current();
 
-  /// After the last poll has been stopped. Only asks libuv to close its handle: the loop must run once more.
+  /// After the last poll has been stopped. Only asks libuv to close its handles: the loop must run once more.
   ~SocketSet();
   SocketSet(const SocketSet &) = delete;
   SocketSet &operator=(const SocketSet &) = delete;
+
+  /// See SocketWait.
+  void wait_in_set(std::function<void()> end_turn);
 
   /// Beside what libuv knows: the poll waits for a reset, which comes as UV_DISCONNECT, and does not keep the
   /// loop alive by that. Where there is no set, it waits for nothing.
@@ -56,18 +64,19 @@ class SocketSet final : private TurnTaker {
   void stop(uv_poll_t *poll);
 
  private:
-  struct Handle;
-
-  SocketSet(std::unique_ptr<Handle> handle, int descriptor);
-  void dispatch();
+  SocketSet(uv_loop_t *loop, int descriptor);
+  int wait(std::span<epoll_event> ready, int timeout, LoopIdleTime *idle);
+  /// See SocketWait::Look.
+  Readiness dispatch(int timeout, LoopIdleTime *idle);
   void dispatch(uv_poll_t *poll, std::uint32_t seen);
   void rest(uv_poll_t *poll);
   void take_turn(void *, std::uint32_t) override;
   void go_on(uv_poll_t *poll);
   int poll_for(uv_poll_t *poll, int before, int events);
 
-  Handle *handle_;  // libuv's, which gives it back to be deleted
-  int descriptor_;
+  uv_loop_t *loop_ = nullptr;
+  int descriptor_ = -1;
+  std::unique_ptr<SocketWait> wait_;
   /// Polls that wait for something.
   unsigned active_ = 0;
   /// Polls that rest, by numbers that are not used again soon. None of them has been stopped.

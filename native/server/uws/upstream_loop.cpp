@@ -12,6 +12,11 @@ UpstreamLoop::~UpstreamLoop() {
   reinterpret_cast<uWS::Loop *>(sockets_)->free();
 }
 
+void end_turn_of(us_loop_t *loop) {
+  us_internal_loop_post(loop);
+  us_internal_loop_pre(loop);
+}
+
 std::uint64_t iteration_of(us_loop_t *loop) { return static_cast<std::uint64_t>(us_loop_iteration_number(loop)); }
 
 }  // namespace nws

@@ -8,6 +8,7 @@
  */
 import { Buffer } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
+import process from 'node:process'
 import { byteLengthOf } from '../../util/bytes.js'
 import type { ConnectionEvents, ConnectionId, ExchangeId, Payload, ServerEvents } from '../contract.js'
 import { BACKPRESSURE, DrainOwed, hasRoom, NOT_TAKEN, takenStatus } from '../send-quota.js'
@@ -33,6 +34,11 @@ import {
 import { at, memoryOf, newMemory, readBytes, readText, sizeOf, wordsOf, writeBytes, writeText } from './channel-memory.js'
 import { requestHeadOf } from './request.js'
 
+/**
+ * Whether Node runs libuv's loop to its end. Electron and NW.js run it in steps that must not wait.
+ */
+const nodeRunsTheLoop = process.versions.electron === undefined && process.versions.nw === undefined
+
 /** What the addon offers to this file. */
 export interface ChannelAddon {
   attach(shared: {
@@ -42,6 +48,8 @@ export interface ChannelAddon {
     outbox: ArrayBuffer
     attachments: unknown[]
     deliver: () => void
+    /** Whether the thread may wait in the epoll set of its sockets. */
+    waitsInSocketSet: boolean
   }): void
   drain(): void
   send(id: ConnectionId, data: Payload, compress: Compress, isText: boolean): void
@@ -88,6 +96,7 @@ export class SharedChannel {
       outbox: memoryOf(this.#outbox),
       attachments: this.#attachments,
       deliver: () => this.#deliver(),
+      waitsInSocketSet: nodeRunsTheLoop,
     })
   }
 

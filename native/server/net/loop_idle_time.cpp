@@ -1,0 +1,66 @@
+#include "server/net/loop_idle_time.h"
+
+#include <utility>
+
+namespace nws {
+
+/// uv__loop_internal_fields_s, as far as it is used here.
+struct LoopIdleTime::Fields {
+  unsigned flags;
+  uv_metrics_t metrics;
+  /// When libuv began to wait, by uv_hrtime; 0 while it does not.
+  std::uint64_t entry_time;
+  std::uint64_t idle_time;
+  uv_mutex_t lock;
+};
+
+namespace {
+
+/// 1.45.0, the first with these structures.
+constexpr unsigned oldest_version = 1 << 16 | 45 << 8;
+/// The next major release may have anything.
+constexpr unsigned next_major_version = 2 << 16;
+
+}  // namespace
+
+bool LoopIdleTime::is_known() {
+  if (is_checked_) {
+    return true;
+  }
+  auto *fields = static_cast<Fields *>(loop_->internal_fields);
+  if (uv_version() < oldest_version || uv_version() >= next_major_version || !fields) {
+    return false;
+  }
+  if ((fields->flags & UV_METRICS_IDLE_TIME) == 0) {
+    is_checked_ = uv_metrics_idle_time(loop_) == 0;
+    return is_checked_;
+  }
+  // In nanoseconds: no other number is the same by chance.
+  std::uint64_t idle_time = uv_metrics_idle_time(loop_);
+  if (idle_time == 0 || fields->entry_time != 0 || fields->idle_time != idle_time) {
+    return false;
+  }
+  fields_ = fields;
+  is_checked_ = true;
+  return true;
+}
+
+LoopIdleTime::Waiting::Waiting(LoopIdleTime &time) : time_(time) {
+  if (Fields *fields = time_.fields_) {
+    // Other threads read both under the lock: worker.performance.eventLoopUtilization.
+    uv_mutex_lock(&fields->lock);
+    fields->entry_time = uv_hrtime();
+    uv_mutex_unlock(&fields->lock);
+  }
+}
+
+LoopIdleTime::Waiting::~Waiting() {
+  if (Fields *fields = time_.fields_) {
+    std::uint64_t now = uv_hrtime();
+    uv_mutex_lock(&fields->lock);
+    fields->idle_time += now - std::exchange(fields->entry_time, 0);
+    uv_mutex_unlock(&fields->lock);
+  }
+}
+
+}  // namespace nws

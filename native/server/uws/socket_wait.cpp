@@ -1,0 +1,155 @@
+#include "server/uws/socket_wait.h"
+
+#ifdef __linux__
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+namespace nws {
+
+namespace {
+
+/// Milliseconds after which libuv gets a turn when JavaScript has run.
+constexpr int longest_behind = 10;
+
+/// Handles of libuv's phases that may be active while the thread waits in the set: those of SocketWait,
+/// µSockets and Environment; and what Node checks for immediates with.
+constexpr int own_prepare_handles = 3;
+constexpr int known_check_handles = 3;
+
+/// A queue of libuv's is a ring of pairs of pointers, next and previous (uv.h).
+template <typename Queue>
+bool has_more_than(const Queue &queue, int count) {
+  static_assert(sizeof queue == 2 * sizeof(void *));
+  const void *head = &queue;
+  const void *next = *static_cast<const void *const *>(head);
+  while (next != head && count-- >= 0) {
+    next = *static_cast<const void *const *>(next);
+  }
+  return next != head;
+}
+
+template <typename Handle>
+uv_handle_t *as_handle(Handle &handle) {
+  return reinterpret_cast<uv_handle_t *>(&handle);
+}
+
+}  // namespace
+
+struct SocketWait::Handles {
+  /// Waits for the set, where the thread waits in libuv.
+  uv_poll_t set{};
+  /// Keeps the loop alive, and is where the thread waits in the set.
+  uv_prepare_t prepare{};
+  /// Active while the thread waits in the set: libuv does not wait then.
+  uv_idle_t no_wait{};
+};
+
+std::unique_ptr<SocketWait> SocketWait::create(uv_loop_t *loop, int set, Look look) {
+  auto handles = std::make_unique<Handles>();
+  if (uv_poll_init(loop, &handles->set, set)) {
+    return nullptr;
+  }
+  return std::unique_ptr<SocketWait>(new SocketWait(std::move(handles), set, std::move(look)));
+}
+
+SocketWait::SocketWait(std::unique_ptr<Handles> handles, int set, Look look)
+    : handles_(handles.release()), loop_(handles_->set.loop), set_(set), look_(std::move(look)), idle_(loop_) {
+  uv_prepare_init(loop_, &handles_->prepare);
+  uv_idle_init(loop_, &handles_->no_wait);
+  handles_->set.data = handles_->prepare.data = this;
+  wait_in_libuv();
+  uv_prepare_start(&handles_->prepare, [](uv_prepare_t *prepare) { static_cast<SocketWait *>(prepare->data)->prepare(); });
+  uv_unref(as_handle(handles_->set));
+  uv_unref(as_handle(handles_->prepare));
+  uv_unref(as_handle(handles_->no_wait));
+}
+
+SocketWait::~SocketWait() {
+  if (in_set_) {
+    epoll_ctl(set_, EPOLL_CTL_DEL, uv_backend_fd(loop_), nullptr);
+  }
+  // libuv calls the callback of the handle that was closed first behind those of the others.
+  handles_->set.data = handles_;
+  uv_close(as_handle(handles_->set), [](uv_handle_t *set) { delete static_cast<Handles *>(set->data); });
+  uv_close(as_handle(handles_->prepare), nullptr);
+  uv_close(as_handle(handles_->no_wait), nullptr);
+}
+
+void SocketWait::keep_alive(bool keeps) {
+  if (keeps) {
+    uv_ref(as_handle(handles_->prepare));
+  } else {
+    uv_unref(as_handle(handles_->prepare));
+  }
+}
+
+void SocketWait::wait_in_set(std::function<void()> end_turn) { end_turn_ = std::move(end_turn); }
+
+void SocketWait::prepare() {
+  if (end_turn_ && waits_in_set()) {
+    wait();
+  }
+}
+
+bool SocketWait::waits_in_set() {
+  bool may = idle_.is_known() && !has_more_than(loop_->prepare_handles, own_prepare_handles) &&
+             !has_more_than(loop_->check_handles, known_check_handles);
+  if (may == in_set_) {
+    return may;
+  }
+  // Of the two descriptors one can be in the other: the kernel refuses rings.
+  if (may) {
+    uv_poll_stop(&handles_->set);
+    epoll_event wanted{};
+    wanted.events = EPOLLIN;  // with no data, which tells it from sockets
+    may = epoll_ctl(set_, EPOLL_CTL_ADD, uv_backend_fd(loop_), &wanted) == 0;
+  } else {
+    epoll_ctl(set_, EPOLL_CTL_DEL, uv_backend_fd(loop_), nullptr);
+  }
+  in_set_ = may;
+  if (in_set_) {
+    uv_idle_start(&handles_->no_wait, [](uv_idle_t *) {});
+  } else {
+    uv_idle_stop(&handles_->no_wait);
+    wait_in_libuv();
+  }
+  return in_set_;
+}
+
+void SocketWait::wait_in_libuv() {
+  uv_poll_start(&handles_->set, UV_READABLE,
+                [](uv_poll_t *set, int, int) { static_cast<SocketWait *>(set->data)->look_(0, nullptr); });
+}
+
+int SocketWait::libuv_timeout() {
+  uv_idle_stop(&handles_->no_wait);
+  int timeout = uv_backend_timeout(loop_);
+  uv_idle_start(&handles_->no_wait, [](uv_idle_t *) {});
+  return timeout;
+}
+
+void SocketWait::wait() {
+  int timeout = libuv_timeout();
+  while (true) {
+    Readiness ready = look_(timeout, &idle_);
+    // libuv's turn ends with what `end_turn_` does.
+    if (!ready.sockets || ready.libuv || timeout == 0) {
+      return;
+    }
+    end_turn_();
+    uv_update_time(loop_);
+    timeout = libuv_timeout();
+    if (timeout == 0 || !waits_in_set()) {
+      return;
+    }
+    timeout = timeout < 0 ? longest_behind : std::min(timeout, longest_behind);
+  }
+}
+
+}  // namespace nws
+
+#endif

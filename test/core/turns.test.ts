@@ -7,6 +7,7 @@
 import { Duplex } from 'node:stream'
 import { connect } from 'node:tls'
 import { expect, test } from 'vitest'
+import type { Socket } from '../../src/index.js'
 import { localhostCertificate } from '../support/certificates.js'
 import { deflateMessage, RSV1 } from '../support/deflate.js'
 import { describeEngines, serve } from '../support/engines.js'
@@ -259,6 +260,70 @@ describeEngines('another client is answered in the middle of', (engine) => {
     expect(Number((await witness.response()).body)).toBeLessThanOrEqual(4)
     if (total > 0) await served.until(total + 1)
     else await Promise.all(ends)
+  })
+
+  test('what waits for a client is written while its compressed message waits behind those of others', async () => {
+    const sockets = new Queue<Socket>()
+    const waitingAtMessage = new Map<Socket, number>()
+    const delivered = new Queue<Socket>()
+    const served = await serve(
+      engine,
+      {
+        compression: {},
+        maxBackpressure: 2 ** 26,
+        open: (socket) => sockets.push(socket),
+        message(socket) {
+          waitingAtMessage.set(socket, socket.bufferedAmount)
+          delivered.push(socket)
+        },
+      },
+      { path: '/socket' },
+    )
+    const open = () => RawClient.open(served, { path: '/socket', headers: ['Sec-WebSocket-Extensions: permessage-deflate'] })
+    const reader = await open()
+    const socket = await sockets.next('the socket of the client that reads')
+    reader.pause()
+    socket.send(Buffer.alloc(2 ** 25 - 1), false)
+    while (socket.bufferedAmount === 0) await turns(1)
+    const flooders = await Promise.all(Array.from({ length: 24 }, open))
+    const long = frame({ opcode: OPCODE.BINARY, payload: deflateMessage(Buffer.alloc(2 ** 24)), reserved: RSV1 })
+    for (const flooder of flooders) flooder.write(long)
+    await Promise.all(flooders.map((flooder) => flooder.flushed()))
+    reader.write(long)
+    await reader.flushed()
+    const waiting = socket.bufferedAmount
+    reader.resume()
+    while ((await delivered.next('the message of the client that reads')) !== socket);
+    expect(waitingAtMessage.get(socket)).toBeLessThan(waiting)
+  })
+
+  test('a client that resets its connection while it waits so, and bytes wait for it, loses none of its messages', async () => {
+    const messages = new Queue<number>()
+    const closes = new Queue<number>()
+    const sockets = new Queue<Socket>()
+    const served = await serve(
+      engine,
+      {
+        maxBackpressure: 2 ** 26,
+        open: (socket) => sockets.push(socket),
+        message: (_socket, message) => messages.push(message.length),
+        close: (_socket, code) => closes.push(code),
+      },
+      { path: '/socket' },
+    )
+    const client = await RawClient.open(served, { path: '/socket' })
+    const socket = await sockets.next('the socket')
+    client.pause()
+    socket.send(Buffer.alloc(2 ** 24))
+    const count = 20 * EVENTS
+    client.write(repeated(text('x'), count))
+    await client.flushed()
+    await messages.next('the first message')
+    client.socket.resetAndDestroy()
+    expect(await closes.next('the end')).toBe(1006)
+    const delivered = messages.size + 1
+    // What the reset overtook was never read: on native it is one read at the most that had come.
+    expect(delivered % EVENTS === 0 || delivered === count, String(delivered)).toBe(true)
   })
 
   test('a storm of handshakes whose clients leave at once', async () => {

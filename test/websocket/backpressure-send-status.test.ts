@@ -149,6 +149,25 @@ for (const tls of [false, true]) {
       expect(last).toBe(0)
     })
 
+    test('a drain follows when the queue is empty for a -1, also behind one for the 0 after it', async () => {
+      const { socket, client, drains } = await stuckConnection(engine, 8 * MiB, options)
+      const answers = await fill(socket, 64 * KiB)
+      expect(answers).toContain(SendStatus.BACKPRESSURE)
+      await turns()
+      while (drains.size > 0) await drains.next('drain')
+      client.resume()
+      await readNumbers(client, answers.length - 1, 64 * KiB)
+      while ((await drains.next('the drain for the empty queue')) > 0);
+    })
+
+    test('answers with the bytes of a message that nothing waits before, though the system takes only a part of it', async () => {
+      const { socket } = await stuckConnection(engine, MiB, options)
+      expect(socket.send(Buffer.alloc(16 * MiB))).toBe(16 * MiB)
+      await turns()
+      expect(socket.bufferedAmount).toBeGreaterThan(MiB)
+      expect(socket.send(Buffer.alloc(16 * MiB))).toBe(SendStatus.DROPPED)
+    })
+
     test('a writer driven by drain gets 40 MiB through a queue of 1 MiB', async () => {
       const total = 640
       const size = 64 * KiB

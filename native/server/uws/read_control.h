@@ -37,11 +37,13 @@ class ReadControl {
     change(ssl, s, UV_DISCONNECT | (writes ? UV_WRITABLE : 0));
     Timeouts::set(ssl, s, 0);
   }
-  /// The socket is not polled at all, until it has its turn: not even its reset is noticed, so that what came
-  /// before is not lost by it. FrameReader looks for a reset itself where the client compresses.
-  static void park(bool ssl, void *socket) {
+  /// The peer is not read until the connection has its turn. `writes`: bytes wait for the peer; without such
+  /// bytes the socket is not polled at all, not even for its reset, so that what came before is not lost by
+  /// it. With them, the context's on_end is told of a reset, on Linux. FrameReader looks for a reset itself
+  /// where the client compresses.
+  static void park(bool ssl, void *socket, bool writes) {
     auto *s = static_cast<us_socket_t *>(socket);
-    change(ssl, s, 0);
+    change(ssl, s, writes ? SocketSet::reset_only | UV_WRITABLE : 0);
     Timeouts::set(ssl, s, 0);
   }
   /// `writes`: bytes wait for the peer. The timeout stays what it is.

@@ -16,7 +16,7 @@ int TlsWriteDeferral::write(int ssl, us_socket_t *socket, const char *data, int 
   if ((socket != guarded() && !is_full) || us_socket_is_shut_down(ssl, socket)) {
     return us_socket_write(ssl, socket, data, length, more);
   }
-  // One that is not polled at all waits for a turn, after which it is (ReadControl::unpark).
+  // One that is not polled at all has been reset, and waits for a turn.
   if (events != 0) {
     us_poll_change(poll, us_socket_context_loop(ssl, us_socket_context(ssl, socket)), events | UV_WRITABLE);
   }

@@ -22,7 +22,7 @@ namespace nws {
 class TlsWriteDeferral {
  public:
   /// `needed`: whether there is a reason; it does nothing else. TLS that is being read is one, and so is a
-  /// socket that waits for its turn to be parsed, since it is not polled (ReadControl::park).
+  /// socket that waits for its turn to be parsed, which may be polled for nothing (ReadControl::park).
   TlsWriteDeferral(bool needed, us_socket_t *socket) : before_(std::exchange(guarded(), needed ? socket : guarded())) {}
   ~TlsWriteDeferral() { guarded() = before_; }
   TlsWriteDeferral(const TlsWriteDeferral &) = delete;

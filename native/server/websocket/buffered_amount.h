@@ -21,7 +21,7 @@ void poll_as_allowed(frames::WebSocket<SSL> *ws, const SocketData *data) {
   if (data->paused) {
     ReadControl::stop(SSL, ws, ws->getBufferedAmount() > 0);
   } else if (data->waits) {
-    ReadControl::park(SSL, ws);
+    ReadControl::park(SSL, ws, ws->getBufferedAmount() > 0);
   } else {
     return;
   }

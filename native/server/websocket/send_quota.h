@@ -43,6 +43,8 @@ struct SendQuota {
     bool has_room = (drain_owed & drain_when_room) && buffered < limit;
     return drain_owed && (buffered == 0 || has_room);
   }
+  /// `drain` is raised. What was promised for an empty queue is still owed while bytes wait.
+  void drain_is_raised() { drain_owed = buffered == 0 ? 0 : drain_owed & ~drain_when_room; }
 
   /// In `id`, which has 31 bits.
   static constexpr std::uint32_t closing = 1u << 31;

@@ -148,7 +148,7 @@ class Sending {
       events_.on_buffered_amount_low(*data);
     }
     if (quota.drain_is_due()) {
-      quota.drain_owed = 0;
+      quota.drain_is_raised();
       events_.on_drain(*data);
     }
   }

@@ -39,12 +39,17 @@ us_socket_t *write_websocket(us_socket_t *socket) {
 /// Behind the peer's Close frame, or its error, what waits for it is still written, and then our Close frame:
 /// until the deadline of frames::finish.
 ///
-/// A paused connection is told of a reset here.
+/// A paused connection is told of a reset here, and one that waits for its turn while bytes wait for its
+/// client: what came before the reset has its turn.
 template <bool SSL>
 us_socket_t *end_websocket(us_socket_t *socket) {
   auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
   if (frames::is_alive<SSL>(ws) && ws->getUserData()->paused && ReadControl::is_reset(socket)) {
     ws->getUserData()->route->owner->reset(ws);
+    return socket;
+  }
+  if (frames::is_alive<SSL>(ws) && ws->getUserData()->waits) {
+    ReadControl::park(SSL, ws, false);
     return socket;
   }
   bool can_write = !ReadControl::is_reset(socket) && (!SSL || can_write_tls(socket));

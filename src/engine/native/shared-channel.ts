@@ -228,7 +228,9 @@ export class SharedChannel {
     words[end + 2] = length
     this.#control[Control.outboxEnd] = end + HEADER_WORDS + ((length + 3) >>> 2)
     quotas[quota + SendQuota.pending] = at(quotas, quota + SendQuota.pending) + length
-    return (kind & KIND_MASK) > Command.sendPing ? takenStatus(length, false) : this.#taken(quota, length)
+    return (kind & KIND_MASK) > Command.sendPing
+      ? takenStatus(length, false)
+      : this.#taken(quota, length, quotas[quota + SendQuota.buffered] !== 0)
   }
 
   /** A long message: C++ takes it from the caller's memory, after what is pending. */
@@ -243,8 +245,9 @@ export class SharedChannel {
       if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     }
     if (!this.#hasRoom(quota, length)) return this.#refuse(quota)
+    const earlierBytesWait = quotas[quota + SendQuota.buffered] !== 0
     this.#addon.send(id, data, choice, isText)
-    return this.#taken(quota, length)
+    return this.#taken(quota, length, earlierBytesWait)
   }
 
   #hasRoom(quota: number, length: number): boolean {
@@ -253,10 +256,10 @@ export class SharedChannel {
     return hasRoom(waiting, length, at(quotas, quota + SendQuota.limit))
   }
 
-  /** Returns the status of a message that was taken: bytes in the hands of C++ have waited before it. */
-  #taken(quota: number, length: number): number {
+  /** Returns the status of a message that was taken: whether bytes in the hands of C++ waited before it. */
+  #taken(quota: number, length: number, earlierBytesWait: boolean): number {
     const quotas = this.#quotas
-    const status = takenStatus(length, quotas[quota + SendQuota.buffered] !== 0)
+    const status = takenStatus(length, earlierBytesWait)
     if (status === BACKPRESSURE) {
       quotas[quota + SendQuota.drainOwed] = at(quotas, quota + SendQuota.drainOwed) | DrainOwed.whenEmpty
     }

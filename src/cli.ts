@@ -5,6 +5,7 @@ import { constants } from 'node:os'
 import { parseArgs } from 'node:util'
 import { ensureCertificate, VALIDITY_DAYS } from './app/certificate.js'
 import { descriptorAdvice, remainingDescriptors } from './app/descriptors.js'
+import { diagnose } from './app/doctor.js'
 import { bannerLines, createEchoServer } from './app/echo.js'
 import { escapeControls, firstLine } from './app/log-text.js'
 import { outputFlushed, printLine } from './app/output.js'
@@ -23,8 +24,10 @@ const DEFAULT_CERT = 'certs/cert.pem'
 const ONE_KEYPRESS = 50
 
 const HELP = `Usage: ${NAME} [options]
+       ${NAME} doctor
 
 A WebSocket server that greets every client and echoes what it sends. GET /health says that it is up.
+"doctor" tells what is installed, which engine serves and why, and what to do; it exits with 1 when there is something to do.
 
 Options:
   --port <number>   port to listen on, 0 to 65535; 0 picks a free one (default: PORT or ${DEFAULT_PORT})
@@ -69,6 +72,8 @@ async function main(): Promise<void> {
   // The reader of the output may go away (`| head`): the server goes on serving.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   try {
+    const [first, ...others] = process.argv.slice(2)
+    if (first === 'doctor') return await runDoctor(others)
     const request = readArguments(process.argv.slice(2), process.env)
     if (typeof request === 'string') process.stdout.write(request)
     else await run(request)
@@ -76,6 +81,13 @@ async function main(): Promise<void> {
     process.stderr.write(`${NAME}: ${describeFailure(error)}\n`)
     process.exitCode = 1
   }
+}
+
+async function runDoctor(args: readonly string[]): Promise<void> {
+  if (args.length > 0) throw new UsageError(`doctor takes no arguments, got ${JSON.stringify(args[0])}`)
+  const { lines, healthy } = await diagnose()
+  for (const line of lines) printLine(line)
+  process.exitCode = healthy ? 0 : 1
 }
 
 async function run(settings: Settings): Promise<void> {

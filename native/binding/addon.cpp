@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "environment.h"
+#include "server/net/openssl_build.h"
 #include "server_wrap.h"
 #include "values.h"
 
@@ -102,6 +103,15 @@ Napi::Value topics(const Napi::CallbackInfo &info) {
   return names;
 }
 
+/// { version, builtOn }
+Napi::Object openssl(Napi::Env env) {
+  nws::OpensslBuild build = nws::openssl_build();
+  auto result = Napi::Object::New(env);
+  result.Set("version", Napi::String::New(env, build.version));
+  result.Set("builtOn", Napi::String::New(env, build.built_on));
+  return result;
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   if (!Environment::create(env)) {
     Napi::Error::New(env, "the environment takes no clean-up hook").ThrowAsJavaScriptException();
@@ -120,6 +130,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("unsubscribe", Napi::Function::New<on_topic<&ConnectionOwner::unsubscribe>>(env, "unsubscribe"));
   exports.Set("isSubscribed", Napi::Function::New<on_topic<&ConnectionOwner::is_subscribed>>(env, "isSubscribed"));
   exports.Set("topics", Napi::Function::New<topics>(env, "topics"));
+  exports.Set("openssl", openssl(env));
   exports.Set("WebSocketServer", nws::ServerWrap::define(env));
   return exports;
 }

@@ -25,6 +25,12 @@ export function checkEngineName(option: string, value: string): EngineName {
   throw new OptionError(option, value, "'native' or 'portable'")
 }
 
+/** The engine that the environment asks for, if any. Throws OptionError when it names none. */
+export function engineOfEnvironment(): EngineName | undefined {
+  const named = process.env[ENGINE_VARIABLE] || undefined
+  return named === undefined ? undefined : checkEngineName(ENGINE_VARIABLE, named)
+}
+
 /**
  * The engine asked for by the option, else by the environment, else native where it loads, else portable:
  * then with a process warning, once, with what brings the native one.
@@ -32,8 +38,7 @@ export function checkEngineName(option: string, value: string): EngineName {
  * engine.
  */
 export function selectEngine(option: EngineName | undefined): SelectedEngine {
-  const fromEnvironment = process.env[ENGINE_VARIABLE] || undefined
-  const wanted = option ?? (fromEnvironment && checkEngineName(ENGINE_VARIABLE, fromEnvironment))
+  const wanted = option ?? engineOfEnvironment()
   if (wanted === 'portable') {
     return {
       engine: portableEngine,

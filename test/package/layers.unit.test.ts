@@ -36,6 +36,11 @@ const LAYERS: readonly Layer[] = [
     mayUse: /^(node:|src\/(util\/|errors\.ts$)|src\/engine\/((contract|send-quota)\.ts$|native\/))/,
   },
   { name: 'the choice of the engine', files: /^src\/engine\//, mayUse: /^(node:|src\/errors\.ts$|src\/engine\/)/ },
+  {
+    name: 'the doctor',
+    files: /^src\/app\/doctor\.ts$/,
+    mayUse: /^(node:|src\/app\/|src\/index\.ts$|src\/engine\/report\.ts$)/,
+  },
   { name: 'the application and its command', files: /^src\/(app\/|cli\.ts$)/, mayUse: /^(node:|src\/app\/|src\/index\.ts$)/ },
   { name: 'the faces of other packages', files: /^src\/faces\//, mayUse: /^(node:|src\/faces\/|src\/index\.ts$)/ },
   {

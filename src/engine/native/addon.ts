@@ -81,6 +81,11 @@ type ConnectionCalls = Pick<
 
 export interface Addon extends ChannelAddon, ConnectionCalls {
   WebSocketServer: new (number: number, options: EngineServerOptions) => AddonServer
+  /**
+   * Which OpenSSL is compiled in; `builtOn` is empty where OpenSSL does not tell when it was compiled. An
+   * older addon, which the variable may name, does not have this.
+   */
+  readonly openssl?: { readonly version: string; readonly builtOn: string }
   sendFragment(id: ConnectionId, data: Uint8Array, isBinary: boolean, isFirst: boolean, isLast: boolean, compress: number): void
   [ENGINE]?: Engine
 }

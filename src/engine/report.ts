@@ -1,0 +1,50 @@
+/** What is installed, and what came of it: for `doctor`, which tells a person. */
+import { EngineError, OptionError } from '../errors.js'
+import type { EngineName } from './contract.js'
+import { loadAddon } from './native/addon.js'
+import { ownManifest } from './native/package-root.js'
+import { platformPackageOf, thisSystem } from './native/platform-package.js'
+import { engineOfEnvironment } from './select.js'
+
+/** The addon that a server here would load. */
+export interface AddonReport {
+  readonly file: string
+  /** `'variable'`, `'build'`, or the name of a platform package. */
+  readonly source: string
+  readonly openssl: undefined | { readonly version: string; readonly builtOn: string }
+}
+
+export interface EngineReport {
+  /** This package's version. */
+  readonly version: string
+  /** The platform package that fits this system; undefined where none is made. */
+  readonly platformPackage: string | undefined
+  /** What the environment asks for. */
+  readonly asked: EngineName | undefined
+  /** Why the environment cannot be followed; undefined where it can. */
+  readonly problem: string | undefined
+  /** The addon, or what keeps it from being loaded, with what to do. */
+  readonly addon: AddonReport | string
+}
+
+/** Loads the addon, whatever engine is asked for. */
+export function reportEngine(): EngineReport {
+  const system = thisSystem()
+  const common = { version: ownManifest().version, platformPackage: system && platformPackageOf(system), addon: reportAddon() }
+  try {
+    return { ...common, asked: engineOfEnvironment(), problem: undefined }
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error
+    return { ...common, asked: undefined, problem: error.message }
+  }
+}
+
+function reportAddon(): AddonReport | string {
+  try {
+    const { addon, file, source } = loadAddon()
+    return { file, source, openssl: addon.openssl }
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error
+    return error.message
+  }
+}

@@ -1,6 +1,7 @@
 /** Options of the face's WebSocketServer, and what they come to here. */
 import type { Server as HttpServer, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
+import { Server as SecureServer } from 'node:tls'
 import {
   type CompressionOptions,
   type CompressorSize,
@@ -57,19 +58,21 @@ export interface ServerOptions {
   WebSocket?: typeof WebSocket | undefined
   /** Not of `ws`: serves `wss:`, in place of a server of `node:https`. */
   tls?: OwnServerOptions['tls']
-  /** Not of `ws`: which engine serves. */
+  /**
+   * Not of `ws`: which engine serves. Left out, the portable one takes the connections of `node:https`, and
+   * the native one, where there is one, all others.
+   */
   engine?: OwnServerOptions['engine']
 }
 
 /** In the words of `ws`, which programs and tests compare. */
 const NO_PORT = 'One and only one of the "port", "server", or "noServer" options must be specified'
 
-const UNTIL_ADOPTED = 'give `port`, and `path` where several servers share one; a server of `node:http` cannot be shared yet'
+const SECURE_ON_NATIVE =
+  "the native engine cannot go on with Node's TLS: leave `engine` out, or give `port` and `tls`, which the native engine serves"
 
 /** Options that mean something which this face cannot do, when they are given as the predicate says. */
 const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown) => boolean, instead: string][] = [
-  ['server', (value) => value !== undefined && value !== null, UNTIL_ADOPTED],
-  ['noServer', (value) => value === true, UNTIL_ADOPTED],
   ['backlog', isGiven, 'the listening socket has the largest backlog that the system allows'],
   ['autoPong', (value) => value === false, 'the engine answers every Ping; listen for `ping` beside that'],
   ['skipUTF8Validation', (value) => value === true, 'text is always checked'],
@@ -89,7 +92,15 @@ export function checkServerOptions(options: ServerOptions, own: typeof WebSocket
   if (options.WebSocket !== undefined && options.WebSocket !== own) {
     throw new NotSupportedError('the option WebSocket of WebSocketServer', "add to each socket in 'connection' instead")
   }
-  if (options.port === undefined || options.port === null) throw new TypeError(NO_PORT)
+  const hasPort = options.port !== undefined && options.port !== null
+  if (Number(hasPort) + Number(Boolean(options.server)) + Number(Boolean(options.noServer)) !== 1) throw new TypeError(NO_PORT)
+  if (options.tls !== undefined && !hasPort) throw new TypeError('The "tls" option goes with "port"')
+  if (options.engine === 'native' && options.server instanceof SecureServer) throw notOnNative()
+}
+
+/** For connections of `node:https`, where the native engine was asked for. */
+export function notOnNative(): NotSupportedError {
+  return new NotSupportedError("engine: 'native' with connections of node:https", SECURE_ON_NATIVE)
 }
 
 /** For window bits of 8 to 15, the smallest size with a window that is not smaller. */

@@ -1,18 +1,37 @@
-/** `WebSocketServer` of the `ws` package. */
+/**
+ * `WebSocketServer` of the `ws` package.
+ *
+ * Long because each member and event of that class is here, for a port of its own and for servers of Node's;
+ * handshakes, options, requests and sockets are files of their own.
+ */
 import type { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
-import { type IncomingMessage, type OutgoingHttpHeaders, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import process from 'node:process'
+import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import {
   type Accept,
   ClosedError,
   WebSocketServer as EngineServer,
   type Socket as EngineSocket,
-  NotSupportedError,
   type TcpListenResult,
   type UpgradeRequest,
 } from '../../index.js'
-import { checkServerOptions, compressionOf, type ServerOptions, type VerifyClientInfo } from './options.js'
+import {
+  abortHandshake,
+  attach,
+  destroyAfterError,
+  faultOf,
+  INVALID_PROTOCOL,
+  protocolFor,
+  protocolsOf,
+  type Refusal,
+  refusal,
+  responseLines,
+  verify,
+} from './handshake.js'
+import { checkServerOptions, compressionOf, notOnNative, type ServerOptions } from './options.js'
 import { incomingMessageOf } from './request.js'
 import { socketEvents, socketFor, WebSocket } from './socket.js'
 
@@ -23,21 +42,30 @@ const NO_LIMIT = 2 ** 31 - 1
 /** Milliseconds for HTTP connections that are left when the last socket has gone. */
 const PATIENCE = 1000
 
+/** In the words of `ws`. */
+const CALLED_TWICE = 'server.handleUpgrade() was called more than once with the same socket, possibly due to a misconfiguration'
+
+/** The sockets of `node:http` that servers of this face have taken over. */
+const handedOver = new WeakSet<Duplex>()
+
 interface Events {
   listening: []
   connection: [socket: WebSocket, request: IncomingMessage]
   headers: [headers: string[], request: IncomingMessage]
   close: []
   error: [error: Error]
+  wsClientError: [error: Error, socket: Duplex, request: IncomingMessage]
 }
 
 /** What a connection carries. */
 interface Carried {
   readonly request: IncomingMessage
   socket: WebSocket | undefined
+  /** What `handleUpgrade` was given; undefined on the server's own port. */
+  readonly callback: ((client: WebSocket, request: IncomingMessage) => void) | undefined
 }
 
-/** As `ws` has it, with a port of its own: docs/compatibility.md lists the members. */
+/** As `ws` has it: docs/compatibility.md lists the members. */
 export class WebSocketServer extends EventEmitter<Events> {
   readonly options: ServerOptions
   /** The option, or empty. */
@@ -45,9 +73,14 @@ export class WebSocketServer extends EventEmitter<Events> {
   /** The open sockets, unless the option `clientTracking` is false. */
   readonly clients!: Set<WebSocket>
   readonly #server: EngineServer
+  /** For connections of `node:https`, where `#server` is native. From the first of them on. */
+  #secureServer: EngineServer | undefined
+  /** Of connections that were handed over, until the engine asks. */
+  readonly #prepared = new WeakMap<IncomingMessage, Accept<Carried>>()
   #open = 0
   #address: TcpListenResult | undefined
   #state: 'running' | 'closing' | 'closed' = 'running'
+  #removeListeners: (() => void) | undefined
 
   /** Throws NotSupportedError for options that this face cannot serve, TypeError where there is no port. */
   constructor(options: ServerOptions = {}, callback?: () => void) {
@@ -56,14 +89,93 @@ export class WebSocketServer extends EventEmitter<Events> {
     this.options = options
     this.path = options.path ?? ''
     if (options.clientTracking !== false) this.clients = new Set()
-    const { engine, tls, maxPayload = MAX_PAYLOAD, perMessageDeflate = false } = options
-    this.#server = new EngineServer({
+    this.#server = this.#makeServer(options.engine)
+    if (options.server) {
+      this.#removeListeners = this.#attach(options.server)
+    } else if (!options.noServer) {
+      if (callback !== undefined) this.on('listening', callback)
+      void this.#listen()
+    }
+  }
+
+  /** Where the server listens; null before `listening` and after `close`. Throws with `noServer`. */
+  address(): { address: string; family: string; port: number } | string | null {
+    if (this.options.noServer) throw new Error('The server is operating in "noServer" mode')
+    if (this.options.server) return this.#removeListeners === undefined ? null : this.options.server.address()
+    if (this.#address === undefined) return null
+    const { host, port } = this.#address
+    return { address: host, family: host.includes(':') ? 'IPv6' : 'IPv4', port }
+  }
+
+  /**
+   * Stops accepting. `close` is emitted, and `callback` called, when all sockets have ended: close them, or
+   * `terminate` them. Once closed, it calls back with an error. A server that was given goes on.
+   */
+  close(callback?: (error?: Error) => void): void {
+    if (this.#state === 'closed') {
+      if (callback !== undefined) process.nextTick(callback, new Error('The server is not running'))
+      process.nextTick(() => this.emit('close'))
+      return
+    }
+    if (callback !== undefined) this.once('close', callback)
+    if (this.#state === 'closing') return
+    this.#state = 'closing'
+    this.#address = undefined
+    this.#removeListeners?.()
+    this.#removeListeners = undefined
+    this.#server.stopListening()
+    if (this.#open === 0) this.#finish()
+    // As `ws`, which does not know who is left.
+    else if (this.options.port === undefined && this.clients === undefined) process.nextTick(() => this.#closed())
+  }
+
+  /** Whether the server takes the request: by the option `path`. To be overridden. */
+  shouldHandle(request: IncomingMessage): boolean | Promise<boolean> {
+    const { path } = this.options
+    return !path || request.url?.split('?', 1)[0] === path
+  }
+
+  /**
+   * Takes over a connection of `node:http`, in a listener for its `upgrade` event. Calls back when the
+   * handshake is done, which, other than in `ws`, is after this has returned. Throws when it is called twice
+   * for a socket, and AdoptError where the connection cannot be taken over.
+   */
+  handleUpgrade(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    callback: (client: WebSocket, request: IncomingMessage) => void,
+  ): void {
+    socket.on('error', destroyAfterError)
+    const fault = faultOf(request)
+    if (fault !== undefined) {
+      this.#refuseFault(request, socket, fault)
+      return
+    }
+    const go = (handles: boolean) => {
+      const protocols = protocolsOf(request)
+      if (!handles) abortHandshake(socket, { code: 400 })
+      else if (protocols === undefined) this.#refuseFault(request, socket, INVALID_PROTOCOL)
+      else
+        verify(this.options, request, (refused) => {
+          if (refused === undefined) this.#adopt(request, socket, head, protocols, callback)
+          else abortHandshake(socket, refused)
+        })
+    }
+    const handles = this.shouldHandle(request)
+    if (typeof handles === 'object') void handles.then(go)
+    else go(handles)
+  }
+
+  #makeServer(engine: ServerOptions['engine']): EngineServer {
+    const { tls, maxPayload = MAX_PAYLOAD, perMessageDeflate = false } = this.options
+    const server = new EngineServer({
       health: false,
       onError: (error) => this.#fail(error),
       ...(engine !== undefined && { engine }),
       ...(tls !== undefined && { tls }),
     })
-    this.#server.ws<Carried>('/*', {
+    server.ws<Carried>('/*', {
       upgrade: (request) => this.#upgrade(request),
       open: (socket) => this.#opened(socket),
       // Text comes as bytes on this route.
@@ -80,48 +192,17 @@ export class WebSocketServer extends EventEmitter<Events> {
       sendPings: false,
       compression: compressionOf(perMessageDeflate),
     })
-    this.#server.any('/*', () => new Response(STATUS_CODES[426] ?? null, { status: 426, headers: { upgrade: 'websocket' } }))
-    if (callback !== undefined) this.on('listening', callback)
-    void this.#listen()
+    server.any('/*', () => new Response(STATUS_CODES[426] ?? null, { status: 426, headers: { upgrade: 'websocket' } }))
+    return server
   }
 
-  /** Where the server listens; null before `listening` and after `close`. */
-  address(): { address: string; family: string; port: number } | null {
-    if (this.#address === undefined) return null
-    const { host, port } = this.#address
-    return { address: host, family: host.includes(':') ? 'IPv6' : 'IPv4', port }
-  }
-
-  /**
-   * Stops accepting. `close` is emitted, and `callback` called, when all sockets have ended: close them, or
-   * `terminate` them. Once closed, it calls back with an error.
-   */
-  close(callback?: (error?: Error) => void): void {
-    if (this.#state === 'closed') {
-      if (callback !== undefined) process.nextTick(callback, new Error('The server is not running'))
-      process.nextTick(() => this.emit('close'))
-      return
-    }
-    if (callback !== undefined) this.once('close', callback)
-    if (this.#state === 'closing') return
-    this.#state = 'closing'
-    this.#address = undefined
-    this.#server.stopListening()
-    if (this.#open === 0) this.#finish()
-  }
-
-  /** Whether the server takes the request: by the option `path`. To be overridden. */
-  shouldHandle(request: IncomingMessage): boolean | Promise<boolean> {
-    const { path } = this.options
-    return !path || request.url?.split('?', 1)[0] === path
-  }
-
-  /** Throws NotSupportedError. */
-  handleUpgrade(..._arguments: unknown[]): void {
-    throw new NotSupportedError(
-      'WebSocketServer.handleUpgrade',
-      'give a port: a connection that node:http has accepted cannot be taken over yet',
-    )
+  #attach(server: NonNullable<ServerOptions['server']>): () => void {
+    return attach(server, {
+      listening: () => this.emit('listening'),
+      error: (error) => this.emit('error', error),
+      upgrade: (request, socket, head) =>
+        this.handleUpgrade(request, socket, head, (client) => this.emit('connection', client, request)),
+    })
   }
 
   async #listen(): Promise<void> {
@@ -140,48 +221,65 @@ export class WebSocketServer extends EventEmitter<Events> {
     process.nextTick(() => this.emit('error', error instanceof Error ? error : new Error(String(error))))
   }
 
+  /** What a client has done wrong goes to listeners for `wsClientError`, where there are any. */
+  #refuseFault(request: IncomingMessage, socket: Duplex, fault: Refusal & { readonly message: string }): void {
+    if (!this.emit('wsClientError', new Error(fault.message), socket, request)) abortHandshake(socket, fault)
+  }
+
+  #adopt(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    protocols: ReadonlySet<string>,
+    callback: (client: WebSocket, request: IncomingMessage) => void,
+  ): void {
+    if (handedOver.has(socket)) throw new Error(CALLED_TWICE)
+    if (!socket.readable || !socket.writable) {
+      socket.destroy()
+      return
+    }
+    if (this.#state !== 'running') {
+      abortHandshake(socket, { code: 503 })
+      return
+    }
+    const protocol = protocolFor(this.options, protocols, request)
+    this.#prepared.set(request, {
+      data: { request, socket: undefined, callback },
+      headers: this.#headersOf(request, protocol),
+      ...(protocol && { protocol }),
+    })
+    this.#serverFor(socket).adopt(request, socket, head)
+    handedOver.add(socket)
+    socket.off('error', destroyAfterError)
+  }
+
+  #serverFor(socket: Duplex): EngineServer {
+    if (!(socket instanceof TLSSocket) || this.#server.engine === 'portable') return this.#server
+    if (this.options.engine === 'native') throw notOnNative()
+    this.#secureServer ??= this.#makeServer('portable')
+    return this.#secureServer
+  }
+
   async #upgrade(upgrade: UpgradeRequest): Promise<Accept<Carried> | Response> {
+    const prepared = upgrade.incoming && this.#prepared.get(upgrade.incoming)
+    if (prepared !== undefined) return prepared
     const request = incomingMessageOf(upgrade)
-    if (!(await this.shouldHandle(request))) return refusal(400)
-    if (this.#state !== 'running') return refusal(503)
-    const refused = await this.#verify(upgrade, request)
-    if (refused !== undefined) return refused
-    const protocol = this.#protocolOf(upgrade, request)
+    if (!(await this.shouldHandle(request))) return refusal({ code: 400 })
+    if (this.#state !== 'running') return refusal({ code: 503 })
+    const refused = await new Promise<Refusal | undefined>((resolve) => verify(this.options, request, resolve))
+    if (refused !== undefined) return refusal(refused)
+    const protocol = protocolFor(this.options, new Set(upgrade.protocols), request)
     return {
-      data: { request, socket: undefined },
+      data: { request, socket: undefined, callback: undefined },
       headers: this.#headersOf(request, protocol),
       ...(protocol && { protocol }),
     }
   }
 
-  #verify(upgrade: UpgradeRequest, request: IncomingMessage): Promise<Response | undefined> | Response | undefined {
-    const { verifyClient } = this.options
-    if (!verifyClient) return undefined
-    const info: VerifyClientInfo = {
-      origin: upgrade.origin ?? String(request.headers['sec-websocket-origin'] ?? ''),
-      secure: upgrade.url.startsWith('https:'),
-      req: request,
-    }
-    // As `ws` tells one form from the other.
-    if (verifyClient.length < 2) return (verifyClient as (given: VerifyClientInfo) => unknown)(info) ? undefined : refusal(401)
-    return new Promise((resolve) => {
-      verifyClient(info, (accepts, code = 401, message, headers) => {
-        resolve(accepts ? undefined : refusal(code, message, headers))
-      })
-    })
-  }
-
-  /** Undefined or false for none. */
-  #protocolOf({ protocols }: UpgradeRequest, request: IncomingMessage): string | false | undefined {
-    const { handleProtocols } = this.options
-    if (protocols.length === 0 || handleProtocols === undefined) return protocols[0]
-    return handleProtocols(new Set(protocols), request)
-  }
-
   /** What listeners for `headers` add. */
   #headersOf(request: IncomingMessage, protocol: string | false | undefined): [name: string, value: string][] {
-    const lines = ['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade']
-    if (protocol) lines.push(`Sec-WebSocket-Protocol: ${protocol}`)
+    if (this.listenerCount('headers') === 0) return []
+    const lines = responseLines(request, protocol)
     const own = lines.length
     this.emit('headers', lines, request)
     return lines.slice(own).map((line) => {
@@ -192,11 +290,13 @@ export class WebSocketServer extends EventEmitter<Events> {
 
   #opened(connection: EngineSocket<Carried>): void {
     const socket = socketFor(connection)
-    connection.data.socket = socket
+    const { data } = connection
+    data.socket = socket
     this.#open += 1
     this.clients?.add(socket)
     try {
-      this.emit('connection', socket, connection.data.request)
+      if (data.callback === undefined) this.emit('connection', socket, data.request)
+      else data.callback(socket, data.request)
     } catch (error) {
       // As with `ws`, what a listener throws is an uncaught exception.
       process.nextTick(() => {
@@ -210,22 +310,17 @@ export class WebSocketServer extends EventEmitter<Events> {
     this.#open -= 1
     this.clients?.delete(data.socket)
     socketEvents.closed(data.socket, code, reason)
-    if (this.#state === 'closing' && this.#open === 0) this.#finish()
+    if (this.#state !== 'running' && this.#open === 0) this.#finish()
   }
 
   #finish(): void {
-    void this.#server.close({ timeout: PATIENCE }).then(() => {
-      this.#state = 'closed'
-      this.emit('close')
-    })
+    const closing = [this.#server, this.#secureServer].map((server) => server?.close({ timeout: PATIENCE }))
+    void Promise.all(closing).then(() => this.#closed())
   }
-}
 
-/** As `ws` refuses: the status, and its name for a body unless another message is given. */
-function refusal(status: number, message = STATUS_CODES[status] ?? '', headers: OutgoingHttpHeaders = {}): Response {
-  const fields = new Headers({ 'content-type': 'text/html' })
-  for (const [name, values] of Object.entries(headers)) {
-    for (const value of Array.isArray(values) ? values : [values]) if (value !== undefined) fields.append(name, String(value))
+  #closed(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.emit('close')
   }
-  return new Response(message, { status, headers: fields })
 }

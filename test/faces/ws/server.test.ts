@@ -10,6 +10,12 @@ import { type Address, addressOf, describeEngines, type EngineName } from '../..
 import { RawClient } from '../../support/raw-client.js'
 import { Deferred, Queue, within } from '../../support/waiting.js'
 
+/** Of a server that listens on a port of its own. */
+function portOf(server: WebSocketServer): number {
+  const address = server.address()
+  return typeof address === 'object' ? (address?.port ?? 0) : 0
+}
+
 async function listening(
   engine: EngineName,
   options: ServerOptions = {},
@@ -20,7 +26,7 @@ async function listening(
     await within(new Promise<void>((resolve) => server.close(() => resolve())), 'the face to close')
   })
   await within(once(server, 'listening'), 'the face to listen')
-  return { server, address: addressOf(server.address()?.port ?? 0, '127.0.0.1', options.tls !== undefined) }
+  return { server, address: addressOf(portOf(server), '127.0.0.1', options.tls !== undefined) }
 }
 
 test('the module has the names of `ws`', () => {
@@ -32,8 +38,6 @@ test('the module has the names of `ws`', () => {
 })
 
 test.each<[string, ServerOptions]>([
-  ['server', { server: createServer() }],
-  ['noServer', { noServer: true }],
   ['autoPong', { port: 0, autoPong: false }],
   ['backlog', { port: 0, backlog: 5 }],
   ['skipUTF8Validation', { port: 0, skipUTF8Validation: true }],
@@ -43,8 +47,12 @@ test.each<[string, ServerOptions]>([
   expect(() => new WebSocketServer(options)).toThrow(expect.objectContaining({ member: `the option ${name} of WebSocketServer` }))
 })
 
-test('a server without a port is a TypeError', () => {
-  expect(() => new WebSocketServer({})).toThrow(TypeError)
+test('a server needs one of `port`, `server` and `noServer`, else it is a TypeError', () => {
+  const server = createServer()
+  for (const options of [{}, { port: 0, server }, { port: 0, noServer: true }, { server, noServer: true }]) {
+    expect(() => new WebSocketServer(options)).toThrow(TypeError)
+  }
+  expect(() => new WebSocketServer({ noServer: true, tls: localhostCertificate() })).toThrow(TypeError)
 })
 
 describeEngines('a WebSocketServer of the face of ws', (engine) => {
@@ -53,7 +61,7 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     const server = new WebSocketServer({ engine, host: '127.0.0.1', port: 0 }, () => called.resolve())
     expect(server.address()).toBe(null)
     await within(called.promise, 'the callback')
-    const { port = 0 } = server.address() ?? {}
+    const port = portOf(server)
     expect(server.address()).toEqual({ address: '127.0.0.1', family: 'IPv4', port })
     const sockets = new Queue<WebSocket>()
     server.on('connection', (socket) => void sockets.push(socket))
@@ -187,10 +195,5 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     client.send('x'.repeat(11))
     expect(await codes.next('close')).toBe(1009)
     expect(await client.closed()).toMatchObject({ code: 1009 })
-  })
-
-  test('cannot take over a connection yet, and says so', async () => {
-    const { server } = await listening(engine)
-    expect(() => server.handleUpgrade()).toThrow(NotSupportedError)
   })
 })

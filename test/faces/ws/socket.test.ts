@@ -1,6 +1,7 @@
 /** `WebSocket` of the face of `ws`, at the moments at which programs trip. */
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { createWebSocketStream, type ServerOptions, WebSocket, WebSocketServer } from '../../../src/faces/ws.js'
 import { NotSupportedError } from '../../../src/index.js'
@@ -29,7 +30,7 @@ async function face(engine: EngineName, options: ServerOptions = {}, onConnectio
     await within(new Promise<void>((resolve) => server.close(() => resolve())), 'the face to close')
   })
   await within(once(server, 'listening'), 'the face to listen')
-  return { server, sockets, requests, ...addressOf(server.address()?.port ?? 0) }
+  return { server, sockets, requests, ...addressOf((server.address() as AddressInfo).port) }
 }
 
 /** What the next uncaught exception is. Vitest's own listeners wait meanwhile. */

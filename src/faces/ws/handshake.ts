@@ -1,0 +1,134 @@
+/** Handshakes on connections of `node:http`, judged and refused as `ws` does. */
+import { Buffer } from 'node:buffer'
+import { createHash } from 'node:crypto'
+import { type IncomingMessage, type OutgoingHttpHeaders, STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { ServerOptions, VerifyClientInfo } from './options.js'
+
+export interface Refusal {
+  readonly code: number
+  /** The body. Default: the status's name. */
+  readonly message?: string | undefined
+  readonly headers?: OutgoingHttpHeaders | undefined
+}
+
+export const INVALID_PROTOCOL = { code: 400, message: 'Invalid Sec-WebSocket-Protocol header' }
+
+/** RFC 6455, section 4.2.2. */
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+/** 16 bytes in Base64. */
+const KEY = /^[+/0-9A-Za-z]{22}==$/
+/** RFC 9110, section 5.6.2. */
+const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
+
+/** What is wrong with a handshake, in the words of `ws`; undefined when nothing is. */
+export function faultOf({ method, headers }: IncomingMessage): (Refusal & { readonly message: string }) | undefined {
+  if (method !== 'GET') return { code: 405, message: 'Invalid HTTP method' }
+  if (headers.upgrade?.toLowerCase() !== 'websocket') return { code: 400, message: 'Invalid Upgrade header' }
+  if (!KEY.test(headers['sec-websocket-key'] ?? '')) {
+    return { code: 400, message: 'Missing or invalid Sec-WebSocket-Key header' }
+  }
+  // `ws` takes version 8 as well, which no client has spoken for years.
+  if (Number(headers['sec-websocket-version']) !== 13) {
+    const message = 'Missing or invalid Sec-WebSocket-Version header'
+    return { code: 400, message, headers: { 'Sec-WebSocket-Version': '13' } }
+  }
+  return undefined
+}
+
+/** The subprotocols that the client offers; undefined when the field is malformed, or names one twice. */
+export function protocolsOf({ headers }: IncomingMessage): Set<string> | undefined {
+  const field = headers['sec-websocket-protocol']
+  if (field === undefined) return new Set()
+  const names = field.split(',').map((name) => name.replace(/^[ \t]+|[ \t]+$/g, ''))
+  const protocols = new Set(names)
+  return protocols.size === names.length && names.every((name) => TOKEN.test(name)) ? protocols : undefined
+}
+
+/** The lines of the 101 response as listeners for 'headers' get them, who may add to them. */
+export function responseLines({ headers }: IncomingMessage, protocol: string | false | undefined): string[] {
+  const accept = createHash('sha1').update(`${headers['sec-websocket-key']}${GUID}`).digest('base64')
+  const lines = [
+    'HTTP/1.1 101 Switching Protocols',
+    'Upgrade: websocket',
+    'Connection: Upgrade',
+    `Sec-WebSocket-Accept: ${accept}`,
+  ]
+  if (protocol) lines.push(`Sec-WebSocket-Protocol: ${protocol}`)
+  return lines
+}
+
+/** Responds on the socket itself, and ends the connection. */
+export function abortHandshake(socket: Duplex, { code, message = STATUS_CODES[code] ?? '', headers }: Refusal): void {
+  const fields: OutgoingHttpHeaders = {
+    Connection: 'close',
+    'Content-Type': 'text/html',
+    'Content-Length': Buffer.byteLength(message),
+    ...headers,
+  }
+  const lines = [`HTTP/1.1 ${code} ${STATUS_CODES[code] ?? ''}`]
+  for (const [name, value] of Object.entries(fields)) lines.push(`${name}: ${String(value)}`)
+  socket.once('finish', () => socket.destroy())
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${message}`)
+}
+
+/** The same on the server's own port. */
+export function refusal({ code: status, message = STATUS_CODES[status] ?? '', headers = {} }: Refusal): Response {
+  const fields = new Headers({ 'content-type': 'text/html' })
+  for (const [name, values] of Object.entries(headers)) {
+    for (const value of Array.isArray(values) ? values : [values]) if (value !== undefined) fields.append(name, String(value))
+  }
+  return new Response(message, { status, headers: fields })
+}
+
+/** Asks the option `verifyClient`, and calls back with what it says, perhaps later. */
+export function verify(
+  { verifyClient }: ServerOptions,
+  request: IncomingMessage,
+  decided: (refused: Refusal | undefined) => void,
+): void {
+  if (!verifyClient) {
+    decided(undefined)
+    return
+  }
+  const { headers, socket } = request
+  const info: VerifyClientInfo = {
+    origin: headers.origin ?? String(headers['sec-websocket-origin'] ?? ''),
+    secure: 'encrypted' in socket && socket.encrypted === true,
+    req: request,
+  }
+  // As `ws` tells one form from the other.
+  if (verifyClient.length < 2) {
+    decided((verifyClient as (given: VerifyClientInfo) => unknown)(info) ? undefined : { code: 401 })
+    return
+  }
+  verifyClient(info, (accepts, code = 401, message, given) => decided(accepts ? undefined : { code, message, headers: given }))
+}
+
+/** The subprotocol for a client that offers these; undefined or false for none. */
+export function protocolFor(
+  { handleProtocols }: ServerOptions,
+  protocols: ReadonlySet<string>,
+  request: IncomingMessage,
+): string | false | undefined {
+  const [first] = protocols
+  return first === undefined || handleProtocols === undefined ? first : handleProtocols(new Set(protocols), request)
+}
+
+interface ServerListeners {
+  listening(): void
+  error(error: Error): void
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+}
+
+/** Adds the listeners to a server of Node's, and returns what takes them away. */
+export function attach(server: NonNullable<ServerOptions['server']>, listeners: ServerListeners): () => void {
+  const { listening, error, upgrade } = listeners
+  server.on('listening', listening).on('error', error).on('upgrade', upgrade)
+  return () => void server.off('listening', listening).off('error', error).off('upgrade', upgrade)
+}
+
+/** A listener for errors of sockets whose handshake is under way. */
+export function destroyAfterError(this: Duplex): void {
+  this.destroy()
+}

@@ -3,6 +3,7 @@
  * where one ends and the next begins must never be in doubt, or one client's body becomes another's request.
  */
 import { expect, test } from 'vitest'
+import type { WebSocketServer } from '../../src/index.js'
 import { describeEngines, type EngineName, type Served, type ServeOptions, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { closeFrame, handshake, RawClient, text } from '../support/raw-client.js'
@@ -397,6 +398,76 @@ describeEngines('the last request of a connection', (engine) => {
         await client.rest()
       },
     )
+  }
+})
+
+describeEngines('a client that sends something when it has been sent its last response', (engine) => {
+  const LENGTH = 2 ** 20
+  const body = () => 'x'.repeat(LENGTH)
+  const streamed = () =>
+    new ReadableStream({
+      pull(controller) {
+        controller.enqueue(Buffer.from(body()))
+        controller.close()
+      },
+    })
+  const lasts: [what: string, response: () => Response, request: string, then: (server: WebSocketServer) => void][] = [
+    ['with "Connection: close"', () => new Response(body()), request('GET', '/last', 'Connection: close'), () => {}],
+    [
+      'with "Connection: close", streamed',
+      () => new Response(streamed(), { headers: { 'content-length': String(LENGTH) } }),
+      request('GET', '/last', 'Connection: close'),
+      () => {},
+    ],
+    [
+      'behind which the server has stopped to listen',
+      () => new Response(body()),
+      get('/last'),
+      (server) => server.stopListening(),
+    ],
+    // Node does not tell what a client's system has acknowledged.
+    ...(engine === 'native' && process.platform === 'linux'
+      ? ([
+          [
+            'behind which the server closes (only native, on Linux, knows what has arrived)',
+            () => new Response(body()),
+            get('/last'),
+            (server) => void server.close({ timeout: 60_000 }),
+          ],
+        ] satisfies typeof lasts)
+      : []),
+  ]
+  for (const secure of [false, true]) {
+    test.each(lasts)(`${secure ? 'over TLS ' : ''}gets that response whole: one %s`, async (_what, response, bytes, then) => {
+      const responded = new Deferred()
+      const served = await serve(
+        engine,
+        {},
+        {
+          path: '/socket',
+          server: secure ? { tls: true } : {},
+          routes: (server) =>
+            server.get('/last', () => {
+              setImmediate(responded.resolve)
+              return response()
+            }),
+        },
+      )
+      const client = await RawClient.connect(served)
+      client.pause()
+      client.write(bytes)
+      await responded.promise
+      await turns()
+      then(served.server)
+      for (let n = 0; n < 3; n++) {
+        client.write(get('/late'))
+        await client.flushed()
+        await turns()
+      }
+      client.resume()
+      expect((await client.response()).body.length).toBe(LENGTH)
+      await client.rest()
+    })
   }
 })
 

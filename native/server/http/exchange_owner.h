@@ -64,7 +64,7 @@ class ExchangeOwner {
   /// where there is none, and when the exchange has ended.
   virtual std::string peer_certificate(ExchangeId exchange) = 0;
 
-  /// Whether the kernel has taken every response.
+  /// Whether the clients have every response, or, where the system tells, their systems have.
   virtual bool is_flushed() = 0;
 
  protected:

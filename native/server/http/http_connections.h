@@ -54,12 +54,12 @@ class HttpConnections final : public ExchangeOwner {
     if (closes && !body_is_complete) {
       Writer::whole_but_open(http, response);
       if (response.closes) {
-        reading_.end(http, true);
+        reading_.end(http);
       }
     } else {
       Writer::whole(http, response, closes);
       if (closes) {
-        reading_.end(http, false);
+        reading_.end(http);
       }
     }
     reading_.keep_paused(http);
@@ -126,7 +126,7 @@ class HttpConnections final : public ExchangeOwner {
     if (!closes) {
       reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
     } else if (body_is_complete || discards) {
-      reading_.end(http, !body_is_complete);
+      reading_.end(http);
     }
   }
 

@@ -90,9 +90,11 @@ class HttpReceiver final : private TurnTaker {
     }
   }
 
+  /// Whether the clients have all that was sent to them, or their systems have.
   bool is_flushed() {
-    return std::all_of(connections_.begin(), connections_.end(),
-                       [](const auto &entry) { return frames::Corkable<SSL>::of(entry.first)->getBufferedAmount() == 0; });
+    return std::all_of(connections_.begin(), connections_.end(), [](const auto &entry) {
+      return frames::Corkable<SSL>::of(entry.first)->getBufferedAmount() == 0 && !ReadControl::has_unacknowledged(entry.first);
+    });
   }
 
   /// Data on an HTTP connection: see HttpConnectionState.
@@ -187,25 +189,24 @@ class HttpReceiver final : private TurnTaker {
     exchanges_.erase(id);
   }
 
-  /// The connection has got its last response. As soon as that is written, the server's side ends, and the
-  /// connection with it. Where the client has sent more, or `may_send_more`, the connection stays until the
-  /// client ends it, for a while: to close it would reset it, and a reset can overtake what is on its way to
-  /// the client (RFC 9112, section 9.6). What still comes is thrown away.
-  void end(HttpResponse *http, bool may_send_more) {
+  /// The connection has got its last response. As soon as that is written, the server's side ends. The
+  /// connection stays until the client has ended its side too, for a while: once it were closed, whatever the
+  /// client sends would reset it, and lose what is on its way to the client (RFC 9112, section 9.6). What
+  /// still comes is thrown away.
+  void end(HttpResponse *http) {
     auto *socket = reinterpret_cast<us_socket_t *>(http);
     Connection &connection = connections_.at(http);
-    may_send_more = may_send_more || waiting(connection) > 0;
     connection.forget_input();
     connection.is_lingering = true;
     ReadControl::start(SSL, socket, Writer::write_timeout);
     if (Writer::buffered(http) == 0) {
-      end_written(socket, may_send_more);
+      end_written(socket);
       return;
     }
-    http->onWritable([this, http, may_send_more](std::uintmax_t) {
+    http->onWritable([this, http](std::uintmax_t) {
       Writer::drain(http);
       if (Writer::buffered(http) == 0) {
-        end_written(reinterpret_cast<us_socket_t *>(http), may_send_more);
+        end_written(reinterpret_cast<us_socket_t *>(http));
       }
       return true;
     });
@@ -238,7 +239,7 @@ class HttpReceiver final : private TurnTaker {
     }
     connection.has_ended = !ReadControl::has_unread(socket);
     if (connection.has_ended && buffered(socket) == 0) {
-      end_written(socket, false);
+      end_written(socket);
       return socket;
     }
     if (!connection.is_lingering && !awaits_room(socket, connection)) {
@@ -305,9 +306,9 @@ class HttpReceiver final : private TurnTaker {
 
   static std::size_t buffered(us_socket_t *socket) { return Writer::buffered(reinterpret_cast<HttpResponse *>(socket)); }
 
-  void end_written(us_socket_t *socket, bool may_send_more) {
+  void end_written(us_socket_t *socket) {
     us_socket_shutdown(SSL, socket);
-    if ((may_send_more && !connections_.at(socket).has_ended) || ReadControl::has_unread(socket)) {
+    if (!connections_.at(socket).has_ended || ReadControl::has_unread(socket)) {
       Timeouts::set(SSL, socket, Writer::write_timeout);
     } else {
       us_socket_close(SSL, socket, 0, nullptr);
@@ -322,7 +323,7 @@ class HttpReceiver final : private TurnTaker {
     if (!status.empty()) {
       Writer::refusal(http, status);
     }
-    end(http, true);
+    end(http);
     if (exchanges_.erase(exchange)) {
       events_.on_abort(exchange);
     }
@@ -540,7 +541,7 @@ class HttpReceiver final : private TurnTaker {
         exchanges_.erase(exchange);
       }
       if (is_answered && connection.is_last) {
-        end(reinterpret_cast<HttpResponse *>(socket), progress.consumed < size);
+        end(reinterpret_cast<HttpResponse *>(socket));
         return size;
       }
     }

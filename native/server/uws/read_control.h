@@ -13,6 +13,10 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#ifdef __linux__
+#include <linux/sockios.h>
+#endif
+
 #include <limits>
 
 #include "server/uws/socket_dispatch.h"
@@ -66,6 +70,18 @@ class ReadControl {
   static bool has_unread(void *socket) {
     int length = 0;
     return ::ioctl(us_poll_fd(static_cast<us_poll_t *>(socket)), FIONREAD, &length) == 0 && length > 0;
+  }
+
+  /// Whether the kernel has something for the peer that the peer's system has not acknowledged. False where
+  /// the system does not tell.
+  static bool has_unacknowledged(void *socket) {
+#ifdef __linux__
+    int length = 0;
+    return ::ioctl(us_poll_fd(static_cast<us_poll_t *>(socket)), SIOCOUTQ, &length) == 0 && length > 0;
+#else
+    static_cast<void>(socket);
+    return false;
+#endif
   }
 
   /// Throws away what the kernel has of a connection that has been reset.

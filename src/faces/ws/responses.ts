@@ -1,0 +1,67 @@
+/**
+ * Responses to handshakes, of what the program says and `ws` would write as it is. What cannot be sent here
+ * concerns one client: it is never an error of the server.
+ */
+import { Buffer } from 'node:buffer'
+import { STATUS_CODES, validateHeaderName } from 'node:http'
+import type { Refusal } from './handshake.js'
+
+/** Fields that the engine writes itself, or that would contradict what it writes. */
+const ENGINE_FIELDS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding', 'upgrade'])
+
+/** Statuses whose response has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
+const BODILESS = new Set([204, 205, 304])
+
+/**
+ * From the lines that listeners for `headers` have added, without those that the engine writes itself.
+ * Returns what is wrong with a line that cannot be sent.
+ */
+export function addedFields(lines: readonly unknown[]): [name: string, value: string][] | string {
+  const fields: [string, string][] = []
+  for (const line of lines.map(String)) {
+    const at = line.indexOf(':')
+    const [name, value] = [line.slice(0, Math.max(at, 0)), line.slice(at + 1).trim()]
+    const lower = name.toLowerCase()
+    if (ENGINE_FIELDS.has(lower) || lower.startsWith('sec-websocket-')) continue
+    if (!isName(name) || !/^[\t\x20-\x7e]*$/.test(value)) {
+      // Without the value, which may be a secret.
+      return `a listener for headers has added a line that is not "name: value" in printable ASCII (${JSON.stringify(name)})`
+    }
+    fields.push([name, value])
+  }
+  return fields
+}
+
+/**
+ * As `abortHandshake`, on the server's own port. A status that no response can have, and fields that cannot
+ * be sent, become 500.
+ */
+export function refusal({ code: status, message, headers = {} }: Refusal): Response {
+  const code = Number(status) // programs give strings, too
+  const fields = new Headers({ 'content-type': 'text/html' })
+  try {
+    for (const [name, values] of Object.entries(headers)) {
+      if (ENGINE_FIELDS.has(name.toLowerCase())) continue
+      if (name.toLowerCase() === 'content-type') fields.delete(name)
+      for (const value of Array.isArray(values) ? values : [values]) if (value !== undefined) fields.append(name, bytesOf(value))
+    }
+    const body = BODILESS.has(code) ? null : String(message || (STATUS_CODES[code] ?? ''))
+    return new Response(body, { status: code, headers: fields })
+  } catch {
+    return new Response(STATUS_CODES[500], { status: 500, headers: { 'content-type': 'text/html' } })
+  }
+}
+
+/** `ws` sends UTF-8; a character of these values is a byte. */
+function bytesOf(value: string | number): string {
+  return Buffer.from(String(value)).toString('latin1')
+}
+
+function isName(name: string): boolean {
+  try {
+    validateHeaderName(name)
+    return true
+  } catch {
+    return false
+  }
+}

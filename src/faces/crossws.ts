@@ -120,7 +120,16 @@ function handlersOf(options: CrosswsOptions, peers: Map<string, Set<Peer>>): Web
       if (group?.size === 0) peers.delete(namespace)
       return call(socket, (hooks, of) => hooks.close?.(of, { code, reason }))
     },
-    error: (error, socket) => call(socket, (hooks, peer) => hooks.error?.(peer, toError(error))),
+    async error(error, socket) {
+      let isHandled = false
+      await call(socket, (hooks, peer) => {
+        if (hooks.error === undefined) return undefined
+        isHandled = true
+        return hooks.error(peer, toError(error))
+      })
+      // The server reports what this handler throws, as it does for a route without an `error` handler.
+      if (!isHandled) throw error
+    },
   }
 }
 

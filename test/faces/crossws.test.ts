@@ -3,13 +3,17 @@ import { expect, test } from 'vitest'
 import crossws, { type CrosswsAdapter, type CrosswsOptions, type Peer } from '../../src/faces/crossws.js'
 import { NotSupportedError } from '../../src/index.js'
 import { Client, refusal } from '../support/client.js'
-import { type Address, addressOf, describeEngines, type EngineName, makeServer } from '../support/engines.js'
+import { type Address, addressOf, describeEngines, type EngineName, makeServer, type ServeOptions } from '../support/engines.js'
 import { handshake, RawClient } from '../support/raw-client.js'
 import { Queue, within } from '../support/waiting.js'
 
-async function mounted(engine: EngineName, options: CrosswsOptions): Promise<{ ws: CrosswsAdapter; address: Address }> {
+async function mounted(
+  engine: EngineName,
+  options: CrosswsOptions,
+  serverOptions: ServeOptions['server'] = {},
+): Promise<{ ws: CrosswsAdapter; address: Address }> {
   const ws = crossws(options)
-  const server = makeServer(engine)
+  const server = makeServer(engine, { server: serverOptions })
   ws.mount(server)
   const { port } = await server.listen({ port: 0, host: '127.0.0.1' })
   return { ws, address: addressOf(port) }
@@ -142,7 +146,30 @@ describeEngines("crossws' adapter", (engine) => {
     expect(await client.closed()).toMatchObject({ code: 1011 })
   })
 
-  test('hears Pings, Pongs and drains, and closes everybody', async () => {
+  test('reports what a hook throws, or rejects with, where no hook error takes it', async () => {
+    const errors = new Queue<Error>()
+    const hooks: CrosswsOptions['hooks'] = {
+      message(_peer, message) {
+        if (message.text() === 'throw') throw new Error('thrown')
+        return Promise.reject(new Error('rejected'))
+      },
+    }
+    for (const options of [{ hooks }, { resolve: async () => hooks }]) {
+      const { address } = await mounted(engine, options, { onError: (error) => errors.push(error) })
+      for (const [how, message] of [
+        ['throw', 'thrown'],
+        ['reject', 'rejected'],
+      ] as const) {
+        const client = await Client.open(address)
+        client.send(how)
+        expect(await errors.next('onError')).toMatchObject({ message })
+        expect(await client.closed()).toMatchObject({ code: 1011 })
+      }
+    }
+    expect(errors.size).toBe(0)
+  })
+
+  test('hears Pings, Pongs and drains, and closes every peer', async () => {
     const heard = new Queue<string>()
     const { ws, address } = await mounted(engine, {
       hooks: {

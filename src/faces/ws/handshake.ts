@@ -59,7 +59,8 @@ export function responseLines({ headers }: IncomingMessage, protocol: string | f
 }
 
 /** Responds on the socket itself, and ends the connection. */
-export function abortHandshake(socket: Duplex, { code, message = STATUS_CODES[code] ?? '', headers }: Refusal): void {
+export function abortHandshake(socket: Duplex, { code, message: given, headers }: Refusal): void {
+  const message = String(given || (STATUS_CODES[code] ?? ''))
   const fields: OutgoingHttpHeaders = {
     Connection: 'close',
     'Content-Type': 'text/html',
@@ -72,15 +73,6 @@ export function abortHandshake(socket: Duplex, { code, message = STATUS_CODES[co
   socket.end(`${lines.join('\r\n')}\r\n\r\n${message}`)
 }
 
-/** The same on the server's own port. */
-export function refusal({ code: status, message = STATUS_CODES[status] ?? '', headers = {} }: Refusal): Response {
-  const fields = new Headers({ 'content-type': 'text/html' })
-  for (const [name, values] of Object.entries(headers)) {
-    for (const value of Array.isArray(values) ? values : [values]) if (value !== undefined) fields.append(name, String(value))
-  }
-  return new Response(message, { status, headers: fields })
-}
-
 /** Asks the option `verifyClient`, and calls back with what it says, perhaps later. */
 export function verify(
   { verifyClient }: ServerOptions,
@@ -91,9 +83,9 @@ export function verify(
     decided(undefined)
     return
   }
-  const { headers, socket } = request
+  const { socket } = request
   const info: VerifyClientInfo = {
-    origin: headers.origin ?? String(headers['sec-websocket-origin'] ?? ''),
+    origin: request.headers.origin ?? String(request.headers['sec-websocket-origin'] ?? ''),
     secure: 'encrypted' in socket && socket.encrypted === true,
     req: request,
   }
@@ -102,7 +94,7 @@ export function verify(
     decided((verifyClient as (given: VerifyClientInfo) => unknown)(info) ? undefined : { code: 401 })
     return
   }
-  verifyClient(info, (accepts, code = 401, message, given) => decided(accepts ? undefined : { code, message, headers: given }))
+  verifyClient(info, (accepts, code, message, headers) => decided(accepts ? undefined : { code: code || 401, message, headers }))
 }
 
 /** The subprotocol for a client that offers these; undefined or false for none. */

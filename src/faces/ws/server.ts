@@ -17,6 +17,7 @@ import {
   type Socket as EngineSocket,
   type TcpListenResult,
   type UpgradeRequest,
+  WebSocketServerError,
 } from '../../index.js'
 import {
   abortHandshake,
@@ -27,12 +28,12 @@ import {
   protocolFor,
   protocolsOf,
   type Refusal,
-  refusal,
   responseLines,
   verify,
 } from './handshake.js'
 import { checkServerOptions, compressionOf, notOnNative, type ServerOptions } from './options.js'
 import { incomingMessageOf } from './request.js'
+import { addedFields, refusal } from './responses.js'
 import { socketEvents, socketFor, WebSocket } from './socket.js'
 
 /** Of `ws`: bytes of one received message. */
@@ -81,6 +82,7 @@ export class WebSocketServer extends EventEmitter<Events> {
   #address: TcpListenResult | undefined
   #state: 'running' | 'closing' | 'closed' = 'running'
   #removeListeners: (() => void) | undefined
+  #hasWarned = false
 
   /** Throws NotSupportedError for options that this face cannot serve, TypeError where there is no port. */
   constructor(options: ServerOptions = {}, callback?: () => void) {
@@ -171,7 +173,7 @@ export class WebSocketServer extends EventEmitter<Events> {
     const { tls, maxPayload = MAX_PAYLOAD, perMessageDeflate = false } = this.options
     const server = new EngineServer({
       health: false,
-      onError: (error) => this.#fail(error),
+      onError: (error) => this.#report(error),
       ...(engine !== undefined && { engine }),
       ...(tls !== undefined && { tls }),
     })
@@ -216,6 +218,12 @@ export class WebSocketServer extends EventEmitter<Events> {
     }
   }
 
+  /** Clients can exhaust the file descriptors, and must not end the process by that: `ws` is silent there. */
+  #report(error: Error): void {
+    if (error instanceof WebSocketServerError && error.code === 'EMFILE') process.emitWarning(error)
+    else this.#fail(error)
+  }
+
   #fail(error: unknown): void {
     // Without a listener it is an uncaught exception, rather than a rejection.
     process.nextTick(() => this.emit('error', error instanceof Error ? error : new Error(String(error))))
@@ -242,12 +250,12 @@ export class WebSocketServer extends EventEmitter<Events> {
       abortHandshake(socket, { code: 503 })
       return
     }
-    const protocol = protocolFor(this.options, protocols, request)
-    this.#prepared.set(request, {
-      data: { request, socket: undefined, callback },
-      headers: this.#headersOf(request, protocol),
-      ...(protocol && { protocol }),
-    })
+    const acceptance = this.#acceptanceOf(request, protocols, callback)
+    if ('code' in acceptance) {
+      abortHandshake(socket, acceptance)
+      return
+    }
+    this.#prepared.set(request, acceptance)
     this.#serverFor(socket).adopt(request, socket, head)
     handedOver.add(socket)
     socket.off('error', destroyAfterError)
@@ -268,24 +276,44 @@ export class WebSocketServer extends EventEmitter<Events> {
     if (this.#state !== 'running') return refusal({ code: 503 })
     const refused = await new Promise<Refusal | undefined>((resolve) => verify(this.options, request, resolve))
     if (refused !== undefined) return refusal(refused)
-    const protocol = protocolFor(this.options, new Set(upgrade.protocols), request)
-    return {
-      data: { request, socket: undefined, callback: undefined },
-      headers: this.#headersOf(request, protocol),
-      ...(protocol && { protocol }),
-    }
+    const acceptance = this.#acceptanceOf(request, new Set(upgrade.protocols), undefined)
+    return 'code' in acceptance ? refusal(acceptance) : acceptance
   }
 
-  /** What listeners for `headers` add. */
-  #headersOf(request: IncomingMessage, protocol: string | false | undefined): [name: string, value: string][] {
+  /** What the 101 response says, as the program would have it; where that cannot be sent, what refuses. */
+  #acceptanceOf(
+    request: IncomingMessage,
+    offered: ReadonlySet<string>,
+    callback: Carried['callback'],
+  ): Accept<Carried> | Refusal {
+    const protocol = protocolFor(this.options, offered, request)
+    // `ws` would send it, and the client would end the connection (RFC 6455, section 4.1).
+    if (protocol && !offered.has(protocol)) {
+      return this.#unusable('handleProtocols has returned a subprotocol that the client did not offer')
+    }
+    const headers = this.#headersOf(request, protocol)
+    if (typeof headers === 'string') return this.#unusable(headers)
+    return { data: { request, socket: undefined, callback }, headers, ...(protocol && { protocol }) }
+  }
+
+  /**
+   * Refuses a client whose handshake the program has made impossible. The response says why, and so does a
+   * process warning, the first time. No `error` is emitted: without a listener, one client could end the
+   * process.
+   */
+  #unusable(reason: string): Refusal {
+    if (!this.#hasWarned) process.emitWarning(`a WebSocket handshake was refused: ${reason}`)
+    this.#hasWarned = true
+    return { code: 500, message: reason }
+  }
+
+  /** What listeners for `headers` add; what is wrong with it where it cannot be sent. */
+  #headersOf(request: IncomingMessage, protocol: string | false | undefined): [name: string, value: string][] | string {
     if (this.listenerCount('headers') === 0) return []
     const lines = responseLines(request, protocol)
     const own = lines.length
     this.emit('headers', lines, request)
-    return lines.slice(own).map((line) => {
-      const at = line.indexOf(':')
-      return [line.slice(0, at), line.slice(at + 1).trim()]
-    })
+    return addedFields(lines.slice(own))
   }
 
   #opened(connection: EngineSocket<Carried>): void {

@@ -46,6 +46,19 @@ async function answer(address: Address, bytes: string) {
 }
 
 describeEngines('the option `server` of the face of ws', (engine) => {
+  test.each<[what: string, options: ServerOptions, line: string]>([
+    ['handleProtocols chooses what was not offered', { handleProtocols: () => 'chat' }, 'X-Own: 1'],
+    ['a listener adds a value that is not ASCII', {}, 'Set-Cookie: a=€'],
+  ])('fails no more than the handshake of a client where %s', async (_what, options, line) => {
+    const { server, address } = await beside(engine, options)
+    // Without a listener for `error`: there, an error would end the process.
+    server.on('headers', (headers) => void headers.push(line))
+    for (let n = 0; n < 2; n++) {
+      const { status, body } = await answer(address, handshake({ headers: ['Sec-WebSocket-Protocol: other'] }))
+      expect([status, body]).toEqual([500, expect.stringMatching(/^(handleProtocols|a listener for headers) has /)])
+    }
+  })
+
   test('serves WebSockets beside pages, and gives the request of node:http', async () => {
     const { server, address, node } = await beside(engine)
     const requests = new Queue<[WebSocket, IncomingMessage]>()

@@ -7,7 +7,7 @@ import { NotSupportedError } from '../../../src/index.js'
 import { localhostCertificate } from '../../support/certificates.js'
 import { Client, refusal } from '../../support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from '../../support/engines.js'
-import { RawClient } from '../../support/raw-client.js'
+import { handshake, RawClient } from '../../support/raw-client.js'
 import { Deferred, Queue, within } from '../../support/waiting.js'
 
 /** Of a server that listens on a port of its own. */
@@ -182,7 +182,59 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     expect(response.headers).toMatchObject({ 'set-cookie': ['a=1'], 'x-own': '2' })
   })
 
-  test('limits messages by maxPayload, and tracks nobody when told so', async () => {
+  test.each<[what: string, options: ServerOptions, line: string | undefined, status: number, warns: boolean]>([
+    ['handleProtocols chooses what was not offered', { handleProtocols: () => 'chat' }, undefined, 500, true],
+    ['a listener adds a value that is not ASCII', {}, 'Set-Cookie: a=€', 500, true],
+    ['a listener adds a line that is no field', {}, 'no field', 500, true],
+    ['a listener adds a line break', {}, 'X-Own: 1\r\nX-Other: 2', 500, true],
+    ['a listener adds what the engine writes itself', {}, 'Date: now', 101, false],
+    ['verifyClient refuses with 204', { verifyClient: (_info, callback) => callback(false, 204, 'no') }, undefined, 204, false],
+    ['verifyClient refuses with 1001', { verifyClient: (_info, callback) => callback(false, 1001, 'no') }, undefined, 500, false],
+    ['verifyClient refuses with 101', { verifyClient: (_info, callback) => callback(false, 101) }, undefined, 500, false],
+    [
+      'verifyClient gives a false length',
+      { verifyClient: (_info, callback) => callback(false, 403, 'no', { 'Content-Length': 5 }) },
+      undefined,
+      403,
+      false,
+    ],
+    [
+      'verifyClient gives a field that cannot be sent',
+      { verifyClient: (_info, callback) => callback(false, 403, 'no', { 'X-Own': 'a\r\nb' }) },
+      undefined,
+      500,
+      false,
+    ],
+  ])('fails no more than the handshake of a client where %s', async (_what, options, line, status, warns) => {
+    const { server, address } = await listening(engine, options)
+    // Without a listener for `error`: there, an error would end the process.
+    if (line !== undefined) server.on('headers', (headers) => void headers.push(line))
+    const warnings: Error[] = []
+    const warned = (warning: Error) => void warnings.push(warning)
+    process.on('warning', warned)
+    onTestFinished(() => void process.off('warning', warned))
+    for (let n = 0; n < 2; n++) {
+      const client = await RawClient.connect(address)
+      client.write(handshake({ headers: ['Sec-WebSocket-Protocol: other'] }))
+      const response = await client.response()
+      expect([response.status, response.header('x-other')]).toEqual([status, undefined])
+    }
+    expect(warnings.length).toBe(warns ? 1 : 0)
+    expect(String(warnings)).toMatch(warns ? /a WebSocket handshake was refused: (handleProtocols|a listener for headers)/ : /^$/)
+  })
+
+  test('sends fields of a refusal as UTF-8, as ws does', async () => {
+    const { address } = await listening(engine, {
+      verifyClient: (_info, callback) => callback(false, 403, '', { 'X-Why': 'zu groß: 5 €' }),
+    })
+    const client = await RawClient.connect(address)
+    client.write(handshake())
+    const response = await client.response()
+    expect([response.status, response.body.toString()]).toEqual([403, 'Forbidden'])
+    expect(Buffer.from(response.header('x-why') ?? '', 'latin1').toString()).toBe('zu groß: 5 €')
+  })
+
+  test('limits messages by maxPayload, and tracks no client when told so', async () => {
     const { server, address } = await listening(engine, { maxPayload: 10, clientTracking: false })
     expect(server.clients).toBeUndefined()
     const sockets = new Queue<WebSocket>()

@@ -355,7 +355,10 @@ export interface EngineHttp {
    * none, when it is not valid or of no authority in `ca`, and when the exchange has ended.
    */
   peerCertificate(exchange: ExchangeId): Buffer | undefined
-  /** Whether the kernel has taken every response and, where it tells, the clients have acknowledged all bytes. */
+  /**
+   * Whether the kernel has taken every response and, where it tells, the clients' systems have acknowledged
+   * all bytes.
+   */
   isFlushed(): boolean
 }
 

@@ -219,6 +219,14 @@ describeEngines('the request of an adopted connection', (engine) => {
     expect(await fast.closed()).toMatchObject({ code: 1008 })
   })
 
+  test('is bound by the idle timeout of its route, also where the server never listens', async () => {
+    const served = await beside(engine, { idleTimeout: 8, sendPings: false })
+    const client = await RawClient.open(served)
+    const begin = performance.now()
+    await client.rest('the end of a silent client', 20_000)
+    expect(performance.now() - begin).toBeGreaterThan(7900)
+  }, 25_000)
+
   test('is aborted when its client leaves before the decision', async () => {
     const signals = new Queue<AbortSignal>()
     const served = await beside(engine, {

@@ -50,10 +50,13 @@ export interface ServerOptions {
   allowSynchronousEvents?: boolean | undefined
   autoPong?: boolean | undefined
   backlog?: number | undefined
+  closeTimeout?: number | undefined
   server?: HttpServer | HttpsServer | undefined
   noServer?: boolean | undefined
   skipUTF8Validation?: boolean | undefined
+  /** Without effect: what a client can make the server hold is bounded by `maxPayload` (docs/limits.md). */
   maxBufferedChunks?: number | undefined
+  /** Likewise. */
   maxFragments?: number | undefined
   WebSocket?: typeof WebSocket | undefined
   /** Not of `ws`: serves `wss:`, in place of a server of `node:https`. */
@@ -74,10 +77,9 @@ const SECURE_ON_NATIVE =
 /** Options that mean something which this face cannot do, when they are given as the predicate says. */
 const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown) => boolean, instead: string][] = [
   ['backlog', isGiven, 'the listening socket has the largest backlog that the system allows'],
+  ['closeTimeout', isGiven, 'a client that does not answer the Close frame is cut after 30 seconds, or by `terminate`'],
   ['autoPong', (value) => value === false, 'the engine answers every Ping; listen for `ping` beside that'],
   ['skipUTF8Validation', (value) => value === true, 'text is always checked'],
-  ['maxBufferedChunks', isGiven, 'what a client can make the server hold is bounded by `maxPayload` (docs/limits.md)'],
-  ['maxFragments', isGiven, 'what a client can make the server hold is bounded by `maxPayload` (docs/limits.md)'],
 ]
 
 function isGiven(value: unknown): boolean {

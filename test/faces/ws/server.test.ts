@@ -40,6 +40,7 @@ test('the module has the names of `ws`', () => {
 test.each<[string, ServerOptions]>([
   ['autoPong', { port: 0, autoPong: false }],
   ['backlog', { port: 0, backlog: 5 }],
+  ['closeTimeout', { noServer: true, closeTimeout: 1000 }],
   ['skipUTF8Validation', { port: 0, skipUTF8Validation: true }],
   ['WebSocket', { port: 0, WebSocket: class extends WebSocket {} }],
 ])('the option %s throws NotSupportedError, and says what to do', (name, options) => {

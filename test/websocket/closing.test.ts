@@ -2,9 +2,11 @@
 import { expect, test } from 'vitest'
 import { ClosedError, OptionError, type Socket, type WebSocketServer } from '../../src/index.js'
 import { Client } from '../support/client.js'
+import { RSV1 } from '../support/deflate.js'
 import { addressOf, describeEngines, makeServer, serve } from '../support/engines.js'
+import { repeated } from '../support/floods.js'
 import { http } from '../support/http.js'
-import { binary, closeCode, closeFrame, OPCODE, RawClient, text } from '../support/raw-client.js'
+import { binary, closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const MiB = 1024 * 1024
@@ -428,6 +430,26 @@ describeEngines('closing the server', (engine) => {
     while (socket.send(Buffer.alloc(100_000)) !== 0);
     await within(served.server.close({ timeout: 200 }), 'close')
     expect(await ends.next('close')).toMatchObject({ code: 1006 })
+  })
+
+  test('inflates nothing more once its timeout has cut the clients, and tells the close handlers of all of them', async () => {
+    const [ends, clients] = [new Queue<number>(), 60]
+    let receivedAtFirstEnd = 0
+    const served = await serve(engine, {
+      compression: {},
+      close: (_socket, code) => {
+        if (ends.size === 0) receivedAtFirstEnd = served.server.metrics().messagesReceived
+        ends.push(code)
+      },
+    })
+    const headers = ['Sec-WebSocket-Extensions: permessage-deflate']
+    const flooders = await Promise.all(Array.from({ length: clients }, () => RawClient.open(served, { headers })))
+    const flood = repeated(frame({ opcode: OPCODE.BINARY, payload: Buffer.alloc(1), reserved: RSV1 }), 20_000)
+    for (const flooder of flooders) flooder.write(flood)
+    while (served.server.metrics().messagesReceived === 0) await turns(1)
+    await within(served.server.close({ timeout: 100 }), 'close')
+    expect(await ends.take(clients, 'the close events')).toEqual(Array(clients).fill(1006))
+    expect(served.server.metrics()).toMatchObject({ connectionsOpen: 0, messagesReceived: receivedAtFirstEnd })
   })
 
   test('twice gives the same end twice', async () => {

@@ -66,6 +66,8 @@ export class PortableConnection {
   #waitingAtCork: number | undefined
   #errorCode: number | undefined
   #isRefused = false
+  /** Whether the server has begun to close the connection. */
+  #hasClosed = false
   readonly #silence: IdleTracker
   #hasPinged = false
   /** Pongs that ws or Node still has. */
@@ -104,8 +106,9 @@ export class PortableConnection {
       this.#errorCode ??= closeCodeOf(error)
     })
     socket.on('close', (code, reason) => {
-      // A short compressed message may inflate to a long one, for a client that has gone.
-      if (this.#compresses && wasReset(stream)) {
+      // A short compressed message may inflate to a long one, for a client that has gone. And a server that
+      // has closed the connection hears no message any more.
+      if (this.#hasClosed || (this.#compresses && wasReset(stream))) {
         this.#frames.close()
         input.discard()
       }
@@ -335,6 +338,7 @@ export class PortableConnection {
   }
 
   close(code: number, reason: string): void {
+    this.#hasClosed = true
     // The client's Close frame must be read.
     if (this.#input.isPaused) this.#input.resume()
     if (code === CLOSE_CODE.NO_STATUS_RECEIVED) this.#socket.close()

@@ -166,6 +166,8 @@ class PortableServer implements EngineServer {
     this.stopListening()
     clearInterval(this.#sweeper)
     this.http.close()
+    // Their ends come at once, and not behind what they hold.
+    for (const connection of this.connections) connection.terminate()
     this.#listener.cut()
   }
 

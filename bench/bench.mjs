@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { toSvg } from './method/chart.mjs'
 import { toComparison } from './method/comparison.mjs'
 import { addBaseline, CONTENDERS, contenderNamed, versionOf } from './method/contenders.mjs'
+import { toLoadSvg } from './method/load-chart.mjs'
 import { describeMachine } from './method/machine.mjs'
 import { measure } from './method/measure.mjs'
 import { resultsDirectory } from './method/places.mjs'
@@ -19,7 +20,7 @@ const HELP = `usage: npm run bench -- [option ...]
   --contenders A,B    of ${CONTENDERS.map((contender) => contender.id).join(', ')}; the first is what the others are compared with
   --rounds N          rounds that count, after one that does not (15; quick: 3)
   --seconds S         length of a round (1; quick: 0.5)
-  --out NAME          results/NAME.json, .md and .svg (latest)
+  --out NAME          results/NAME.json, .md and .svg, and of given rates .load.svg (latest)
   --baseline DIR      add another checkout of this project, installed there, as the contender "baseline"
   --compare FILE      show what has changed since another run's JSON file
 `
@@ -76,6 +77,8 @@ async function main() {
     writeFileSync(file('json'), `${JSON.stringify(results, null, 1)}\n`)
     writeFileSync(file('md'), `${toMarkdown(results)}\n`)
     writeFileSync(file('svg'), toSvg(results))
+    const load = toLoadSvg(results)
+    if (load) writeFileSync(file('load.svg'), load)
   }
   console.log(toMarkdown(results))
   if (before) console.log(`\n${toComparison(before, results)}`)

@@ -13,7 +13,7 @@ class FanOutLoad final : public Load {
 
   Figures run() override {
     Figures figures;
-    figures.unit = "deliveries";
+    figures.unit = options_.whole ? "publications" : "deliveries";
     // The publisher connects last: by then all others have subscribed.
     std::string subscribe = upgrade_request(options_, "/subscribe"), publish = upgrade_request(options_, "/publish");
     open_all(options_.connections, [&](std::uint32_t) -> const std::string & { return subscribe; });
@@ -56,10 +56,11 @@ class FanOutLoad final : public Load {
       return false;
     }
     Publication &publication = publications_[channel.next_received++ % options_.depth];
-    if (measuring_) {
+    bool is_last = ++publication.delivered == options_.connections;
+    if (measuring_ && (is_last || !options_.whole)) {
       latency_.record(now() - publication.at);
     }
-    if (++publication.delivered == options_.connections) {
+    if (is_last) {
       completed_++;
       if (!finishing_) {
         publish_next();

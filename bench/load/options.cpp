@@ -18,6 +18,7 @@ const char *const usage =
     "  --json             JSON messages, as text\n"
     "  --deflate          messages compressed, both ways (echo, fan-out)\n"
     "  --socket-io        text messages as events of socket.io (echo)\n"
+    "  --whole            counts publications that have reached all (fan-out)\n"
     "  --depth N          messages on their way for each connection, with fan-out in all (1)\n"
     "  --warm-up SECONDS  before the measurement (0.3)\n"
     "  --seconds SECONDS  length of the measurement (1)\n"
@@ -70,6 +71,10 @@ Options parse_options(int count, char **arguments) {
     if (name == "--socket-io") {
       options.socket_io = true;
       options.content = Content::text;
+      continue;
+    }
+    if (name == "--whole") {
+      options.whole = true;
       continue;
     }
     if (name == "--deflate") {

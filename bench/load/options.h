@@ -52,6 +52,8 @@ struct Options {
   /// Messages each second in all, sent when they are due whatever the server does; 0: as soon as the last one
   /// is back. Echo only.
   double rate = 0;
+  /// Counts publications that have reached every subscriber, rather than deliveries. fan_out only.
+  bool whole = false;
   /// The process whose CPU time is taken at the start and the end of what is measured; 0: none.
   int watched_process = 0;
 };

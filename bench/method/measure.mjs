@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { contenderNamed, Server } from './contenders.mjs'
 import { GENERATOR_CORE, generator } from './places.mjs'
 import { spread } from './statistics.mjs'
+import { canCount, MOST_COUNTED, systemCallsPerMessage } from './system-calls.mjs'
 
 /**
  * @typedef {object} Load what the generator prints
@@ -47,6 +48,7 @@ import { spread } from './statistics.mjs'
  * @property {import('./statistics.mjs').Spread} [cpuRatio] the same of server CPU, where the figure is
  *   something else
  * @property {number} [peakMemory] bytes
+ * @property {number} [systemCalls] for a unit, where they can be counted
  * @property {string} [failure] why there are no figures, or no more of them
  */
 /**
@@ -106,6 +108,8 @@ async function measureRounds(work, settings, outcomes, say) {
       }
       say(`  round ${round} of ${settings.rounds}`)
     }
+    if (work.rate !== undefined && work.rate <= MOST_COUNTED && canCount())
+      for (const outcome of outcomes) await withServer(outcome, (server) => countSystemCalls(work, server, outcome, say))
   } finally {
     for (const server of servers.values()) await server.stop()
   }
@@ -129,6 +133,26 @@ async function measureRounds(work, settings, outcomes, say) {
     }
     return Math.max(1, Math.round(spread(saturations.slice(-3)).median / 2) || 1)
   }
+}
+
+/**
+ * In a load of its own, which strace makes slow. Without a figure where strace is not allowed to look into the
+ * server.
+ * @param {import('./works.mjs').Work} work @param {Server} server @param {Outcome} outcome
+ * @param {(line: string) => void} say
+ */
+async function countSystemCalls(work, server, outcome, say) {
+  // Long enough for strace, which comes when the connections are open.
+  const child = startGenerator(work, server, outcome.tls, ['--warm-up', '1', '--seconds', '4'])
+  child.stdout.resume()
+  const ended = once(child, 'close')
+  try {
+    await delay(1000)
+    outcome.systemCalls = await systemCallsPerMessage(server.pid, work.rate ?? Number.NaN)
+  } catch (error) {
+    say(`  system calls of ${outcome.contender} were not counted: ${error instanceof Error ? error.message : error}`)
+  }
+  await ended
 }
 
 /**

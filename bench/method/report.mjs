@@ -5,7 +5,13 @@ import { spread } from './statistics.mjs'
 import { workNamed } from './works.mjs'
 
 /** @type {Record<import('./works.mjs').Unit, string>} */
-const PLURALS = { message: 'messages', delivery: 'deliveries', handshake: 'handshakes', connection: 'connections' }
+const PLURALS = {
+  message: 'messages',
+  delivery: 'deliveries',
+  publication: 'publications',
+  handshake: 'handshakes',
+  connection: 'connections',
+}
 
 /**
  * @typedef {object} Results the contents of a results file
@@ -120,6 +126,14 @@ function timeColumns(work, outcomes) {
       cell: (outcome) =>
         `${percent(median(outcome, (round) => round.serverBusy))} / ${percent(median(outcome, (round) => round.generatorBusy))}`,
     },
+    ...(outcomes.some(({ systemCalls }) => systemCalls !== undefined)
+      ? [
+          {
+            title: 'system calls',
+            cell: (/** @type {import('./measure.mjs').Outcome} */ { systemCalls }) => systemCalls?.toFixed(1) ?? '',
+          },
+        ]
+      : []),
     {
       title: 'generator CPU µs',
       cell: (outcome) => median(outcome, (round) => round.generatorCpuMicroseconds).toFixed(2),

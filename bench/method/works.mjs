@@ -1,6 +1,6 @@
 /** What is measured. */
 
-/** @typedef {'message' | 'delivery' | 'handshake' | 'connection'} Unit */
+/** @typedef {'message' | 'delivery' | 'publication' | 'handshake' | 'connection'} Unit */
 /** @typedef {'echo' | 'echo-deflate' | 'fan-out'} ServerMode */
 /**
  * @typedef {object} Entry one contender in one work
@@ -21,10 +21,14 @@
  * @property {readonly string[]} arguments further ones, for the generator
  * @property {ServerMode} serverMode what the contender is asked to do
  * @property {readonly Entry[]} [entries] which contenders take part, when not all do
+ * @property {number} [rate] messages a second that are due, where they are few enough to count system calls of
  * @property {boolean} [quick] part of quick runs too
  */
 
 const KIB = 1024
+
+/** Messages a second, of works at given rates. */
+export const RATES = [1000, 5000, 20_000, 50_000]
 
 /**
  * @param {string} id
@@ -51,6 +55,14 @@ function echo(id, title, tls, size, connections, more = []) {
 
 /** @type {readonly Work[]} */
 export const WORKS = [
+  // The ordinary load comes first: most servers have little to do most of the time.
+  ...[false, true].flatMap((tls) =>
+    RATES.map((rate) => {
+      const scheme = tls ? 'wss' : 'ws'
+      const title = `${scheme}, 20 B binary, 200 connections, ${rate.toLocaleString('en')} messages a second`
+      return { ...echo(`${scheme}-20-at-${rate}`, title, tls, 20, 200, ['--rate', String(rate)]), rate }
+    }),
+  ),
   { ...echo('ws-20-binary', 'ws, 20 B binary, 200 connections', false, 20, 200), quick: true },
   echo('ws-20-text', 'ws, 20 B text, 200 connections', false, 20, 200, ['--text']),
   { ...echo('wss-20-binary', 'wss, 20 B binary, 200 connections', true, 20, 200), quick: true },
@@ -70,13 +82,6 @@ export const WORKS = [
     const title = `${scheme}, 1 KiB JSON with permessage-deflate, 200 connections`
     return /** @type {Work} */ ({ ...echo(`${scheme}-1k-json-deflate`, title, tls, KIB, 200, more), serverMode: 'echo-deflate' })
   }),
-  ...[false, true].flatMap((tls) =>
-    [1000, 5000, 20_000, 50_000].map((rate) => {
-      const scheme = tls ? 'wss' : 'ws'
-      const title = `${scheme}, 20 B binary, 200 connections, ${rate.toLocaleString('en')} messages a second`
-      return echo(`${scheme}-20-at-${rate}`, title, tls, 20, 200, ['--rate', String(rate)])
-    }),
-  ),
   ...[false, true].map((tls) => {
     const scheme = tls ? 'wss' : 'ws'
     const title = `${scheme}, 20 B binary, 200 connections, at half of the rate that the first can do`
@@ -96,6 +101,17 @@ export const WORKS = [
         arguments: ['--size', '20'],
       }),
   ),
+  {
+    id: 'ws-burst',
+    title: 'ws, one publisher, 10,000 subscribers, 20 B binary: until the last one has it',
+    mode: 'fan-out',
+    serverMode: 'fan-out',
+    figure: 'cpu',
+    unit: 'publication',
+    tls: false,
+    connections: 10_000,
+    arguments: ['--size', '20', '--whole'],
+  },
   ...[false, true].map(
     (tls) =>
       /** @type {Work} */ ({

@@ -136,8 +136,8 @@ async function measureRounds(work, settings, outcomes, say) {
 }
 
 /**
- * In a load of its own, which strace makes slow. Without a figure where strace is not allowed to look into the
- * server.
+ * In a load of its own, which strace makes slow. Without a figure where strace may not look into the server.
+ *
  * @param {import('./works.mjs').Work} work @param {Server} server @param {Outcome} outcome
  * @param {(line: string) => void} say
  */

@@ -21,7 +21,7 @@
  * @property {readonly string[]} arguments further ones, for the generator
  * @property {ServerMode} serverMode what the contender is asked to do
  * @property {readonly Entry[]} [entries] which contenders take part, when not all do
- * @property {number} [rate] messages a second that are due, where they are few enough to count system calls of
+ * @property {number} [rate] messages a second that are due, of works at given rates
  * @property {boolean} [quick] part of quick runs too
  */
 

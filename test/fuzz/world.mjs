@@ -1,6 +1,8 @@
 // What is there at a moment: servers of every age, their sockets and requests, and what must hold for all of
 // them.
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -51,7 +53,18 @@ export class World {
   sockets = []
   requests = []
   failures = []
-  counts = { calls: 0, refused: 0, servers: 0, opened: 0, messages: 0, requests: 0, errors: 0, deliveries: 0, unix: 0 }
+  counts = {
+    calls: 0,
+    refused: 0,
+    servers: 0,
+    opened: 0,
+    messages: 0,
+    requests: 0,
+    errors: 0,
+    deliveries: 0,
+    unix: 0,
+    adopted: 0,
+  }
   #depth = 0
   #options
   #routeOptions
@@ -345,10 +358,36 @@ export class World {
     }
   }
 
+  /** A server of node:http that hands its upgrades over, each in its time. The server itself need not listen. */
+  async #beside(state) {
+    const { random } = this
+    const or = (value) => (random.chance(0.02) ? random.junk() : value)
+    const http = createServer((_request, response) => response.end('beside'))
+    http.on('upgrade', async (request, socket, head) => {
+      socket.on('error', () => {})
+      if (random.chance(0.1)) socket.pause()
+      if (random.chance(0.4)) for (let turns = random.int(5); turns > 0; turns--) await turn()
+      if (random.chance(0.02)) random.chance(0.5) ? socket.write('HTTP/1.1 100 Continue\r\n\r\n') : socket.end()
+      try {
+        for (let calls = random.chance(0.05) ? 2 : 1; calls > 0; calls--) {
+          this.counts.adopted += state.server.adopt(or(request), or(socket), or(head)) ? 1 : 0
+        }
+      } catch (error) {
+        this.check(error, 'adopt')
+        socket.destroy()
+      }
+    })
+    http.listen(0, '127.0.0.1')
+    await once(http, 'listening')
+    state.beside = http
+    return { port: http.address().port, host: '127.0.0.1', secure: false, proxied: false }
+  }
+
   /** Listens somewhere; undefined when that was refused, as it may be. */
   async listen(state) {
     const { random } = this
     const { secure, proxied } = state
+    if (!secure && random.chance(0.25)) return await this.#beside(state)
     try {
       if (random.chance(0.2)) {
         this.counts.unix += 1
@@ -372,6 +411,8 @@ export class World {
     const closed = server.close({ timeout: this.random.int(500) }).catch((error) => this.check(error, 'close'))
     if ((await Promise.race([closed, late])) === 'late') this.fail('close', `has not ended after ${CLOSE_PATIENCE} ms`)
     clearTimeout(timer)
+    state.beside?.close()
+    state.beside?.closeAllConnections()
     const { connectionsOpen, connectionsAccepted, connectionsClosed } = server.metrics()
     if (server.connections !== 0 || connectionsOpen !== 0) this.fail('a closed server', `has ${server.connections} connections`)
     if (state.opened !== state.closed) this.fail('a closed server', `${state.opened} sockets opened and ${state.closed} closed`)

@@ -20,6 +20,7 @@ interface HttpSocket extends NetSocket {
 
 /** A target as it stands in a request line: what middleware may have made of it must not be another line. */
 const TARGET = /^[!-\xff]+$/
+const LINE_BREAK = /[\r\n]/
 
 /** All that were adopted, by any server. */
 const adopted = new WeakSet<NetSocket>()
@@ -35,6 +36,9 @@ export function adopt(request: unknown, socket: unknown, head: unknown, take: (c
   if (!(head instanceof Uint8Array)) throw new OptionError('head', head, 'a Buffer')
   if (request.headers.upgrade === undefined) throw new OptionError('request', request, 'one that asks for an upgrade')
   if (!TARGET.test(request.url ?? '')) throw new OptionError('request.url', request.url, 'a request target')
+  if (request.rawHeaders.some((text) => LINE_BREAK.test(text))) {
+    throw new OptionError('request.rawHeaders', request.rawHeaders, 'without line breaks')
+  }
   if (adopted.has(socket)) throw new AdoptError('it was adopted already')
   // As HttpSocket says: Node has no public way to ask.
   const { parser, _httpMessage: response, _readableState: state } = socket as HttpSocket

@@ -358,7 +358,7 @@ export class World {
     }
   }
 
-  /** A server of node:http that hands its upgrades over, each in its time. The server itself need not listen. */
+  /** A server of node:http that hands its upgrades over, in its time; the server itself does not listen. */
   async #beside(state) {
     const { random } = this
     const or = (value) => (random.chance(0.02) ? random.junk() : value)

@@ -413,14 +413,19 @@ describeEngines('adopt', (engine) => {
       request.url = '/a\r\nX-Smuggled: 1'
       const smuggling = thrownBy(() => server.adopt(request, socket, head))
       request.url = '/'
+      request.rawHeaders.push('X-Own', 'a\r\nX-Smuggled: 1')
+      const folded = thrownBy(() => server.adopt(request, socket, head))
+      request.rawHeaders.splice(-2)
       return [
         smuggling,
+        folded,
         thrownBy(() => server.adopt({} as IncomingMessage, socket, head)),
         thrownBy(() => server.adopt(request, new PassThrough(), head)),
         thrownBy(() => server.adopt(request, socket, 'head' as unknown as Buffer)),
       ]
     })
-    expect(result).toEqual(['request.url', 'request', 'socket', 'head'].map((option) => expect.objectContaining({ option })))
+    const options = ['request.url', 'request.rawHeaders', 'request', 'socket', 'head']
+    expect(result).toEqual(options.map((option) => expect.objectContaining({ option })))
     for (const error of result) expect(error).toBeInstanceOf(OptionError)
   })
 

@@ -61,8 +61,9 @@ export class AddressLimit<H> {
    * Undefined for a client without an address, which is not limited: on a unix socket, or behind a proxy that
    * names no address.
    */
-  groupOf({ remoteAddress, proxiedAddress }: RequestHead): string | undefined {
-    const address = this.#isProxied ? proxiedAddress : remoteAddress
+  groupOf({ remoteAddress, proxiedAddress, incoming }: RequestHead): string | undefined {
+    // An adopted connection has come past no proxy that this server knows.
+    const address = this.#isProxied && incoming === undefined ? proxiedAddress : remoteAddress
     return address === '' ? undefined : addressGroup(address)
   }
 

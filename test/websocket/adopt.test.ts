@@ -207,6 +207,13 @@ describeEngines('the request of an adopted connection', (engine) => {
     await client.closed()
   })
 
+  test('needs no PROXY header, and counts for the address that it has', async () => {
+    const served = await beside(engine, echo, { server: { proxyProtocol: true, maxConnectionsPerAddress: 1 } })
+    const client = await Client.open(served)
+    expect(await client.ask('hello')).toBe('hello')
+    expect(await refusal(served, '/')).toBe(503)
+  })
+
   test('is bound by the limits of its route: messages, rates, Pings', async () => {
     const limits = { maxPayloadLength: 100, rateLimit: { messages: 1, seconds: 60, action: 'close' as const } }
     const served = await beside(engine, { ...limits, sendPings: { interval: 1 } })

@@ -21,7 +21,7 @@ const COUNT = Number(process.env.WORKERS ?? availableParallelism())
 
 async function serve() {
   const server = new WebSocketServer().ws('/*', {
-    open: (socket) => void socket.send(`served by process ${process.pid}, thread ${threadId}`),
+    open: (socket) => socket.send(`served by process ${process.pid}, thread ${threadId}`),
   })
   const { port } = await server.listen({ port: Number(process.env.PORT ?? 7000), reusePort: true })
   return port

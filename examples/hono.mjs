@@ -24,7 +24,7 @@ const app = new Hono()
   })
 
 const server = new WebSocketServer()
-  .ws('/live', { open: (socket) => void socket.subscribe('notes') })
+  .ws('/live', { open: (socket) => socket.subscribe('notes') })
   .any('/*', (request) => app.fetch(request))
 
 const { port } = await server.listen({ port: Number(process.env.PORT ?? 7000) })

@@ -30,13 +30,13 @@ server
   // People type: a client that says more than 20 things in 10 seconds is a program, and may go.
   .ws('/chat', {
     rateLimit: { messages: 20, seconds: 10, action: 'close' },
-    open: (socket) => void socket.subscribe('chat'),
-    message: (_socket, message) => void server.publish('chat', message),
+    open: (socket) => socket.subscribe('chat'),
+    message: (_socket, message) => server.publish('chat', message),
   })
   // Uploads may take as long as they like: 1 MiB a second of each client, and the rest waits on its side.
   .ws('/upload', {
     rateLimit: { bytes: 1024 * 1024, seconds: 1, action: 'pause' },
-    message: (socket, message) => void socket.send(`${message.length} taken`),
+    message: (socket, message) => socket.send(`${message.length} taken`),
   })
   .get('/metrics', () => Response.json(server.metrics()))
 

@@ -51,7 +51,7 @@ const FLUSH_INTERVAL = 20
  *
  * ```ts
  * const server = new WebSocketServer()
- * server.ws('/*', { message: (socket, message) => void socket.send(message) })
+ * server.ws('/*', { message: (socket, message) => socket.send(message) })
  * await server.listen({ port: 7000 })
  * ```
  */

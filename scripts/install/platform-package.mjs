@@ -19,7 +19,7 @@ export async function usePlatformPackage() {
   if (isClone || !existsSync(loader) || process.env[BUILD_VARIABLE] === 'source') return undefined
   /** @type {typeof import('../../src/engine/native/platform-package.js')} */
   const { findPlatformAddon } = await import(pathToFileURL(loader).href)
-  const { name, file } = findPlatformAddon()
+  const { name, file } = findPlatformAddon(root)
   if (file === undefined) return undefined
   // In a process of its own: an addon for another C library can end the one that loads it.
   const { ok } = run([process.execPath, '-e', 'require(process.argv[1])', file])

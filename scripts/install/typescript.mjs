@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
+import { finishCommonJs } from './commonjs.mjs'
 import { isClone, root } from './paths.mjs'
 import { run } from './processes.mjs'
 
@@ -22,6 +23,11 @@ export function compileTypeScript() {
         'TypeScript is not installed, so that src/ cannot be compiled: run "npm install" with the development dependencies.',
     }
   }
-  const { ok, output } = run([process.execPath, compiler, '-p', 'tsconfig.build.json'], { cwd: root })
-  return ok ? { done: 'The TypeScript was compiled.' } : { problem: `The TypeScript does not compile.\n\n${output}` }
+  const projects = ['tsconfig.build.json', 'tsconfig.cjs.json'].filter((project) => existsSync(join(root, project)))
+  for (const project of projects) {
+    const { ok, output } = run([process.execPath, compiler, '-p', project], { cwd: root })
+    if (!ok) return { problem: `The TypeScript does not compile.\n\n${output}` }
+  }
+  if (projects.length > 1) finishCommonJs()
+  return { done: 'The TypeScript was compiled.' }
 }

@@ -32,6 +32,7 @@ export function packPlatform(name, system, built) {
     description: text,
     license: main.license,
     ...(main.repository !== undefined && { repository: main.repository }),
+    type: 'commonjs',
     engines: main.engines,
     os: [system.os],
     cpu: [system.cpu],

@@ -1,8 +1,10 @@
 /** What is installed, and what came of it: for `doctor`, which tells a person. */
+
+import { join } from 'node:path'
 import { EngineError, OptionError } from '../errors.js'
 import type { EngineName } from './contract.js'
 import { loadAddon } from './native/addon.js'
-import { ownManifest } from './native/package-root.js'
+import { packageRoot, readManifest } from './native/package-root.js'
 import { platformPackageOf, thisSystem } from './native/platform-package.js'
 import { engineOfEnvironment } from './select.js'
 
@@ -30,7 +32,9 @@ export interface EngineReport {
 /** Loads the addon, whatever engine is asked for. */
 export function reportEngine(): EngineReport {
   const system = thisSystem()
-  const common = { version: ownManifest().version, platformPackage: system && platformPackageOf(system), addon: reportAddon() }
+  const root = packageRoot()
+  const version = root === undefined ? 'unknown' : readManifest(join(root, 'package.json')).version
+  const common = { version, platformPackage: system && platformPackageOf(system), addon: reportAddon() }
   try {
     return { ...common, asked: engineOfEnvironment(), problem: undefined }
   } catch (error) {

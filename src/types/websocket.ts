@@ -114,7 +114,8 @@ export interface RateLimit {
 
 /**
  * The handlers and limits of one WebSocket route. When a handler throws or rejects, `error` gets the error,
- * and the socket is closed with 1011; no other socket is affected.
+ * and the socket is closed with 1011; no other socket is affected. Handlers other than `upgrade` may return
+ * anything: only a promise is looked at, for its rejection.
  */
 export interface WebSocketHandlers<T, P extends string = string> {
   /**
@@ -133,11 +134,11 @@ export interface WebSocketHandlers<T, P extends string = string> {
    */
   upgrade?(request: UpgradeRequest<P>): Awaitable<Accept<T> | Response>
   /** The handshake is done: from here on `socket` can send and subscribe. */
-  open?(socket: Socket<T>): Awaitable<void>
+  open?(socket: Socket<T>): unknown
   /** A whole message: text as `text` says, binary as a Buffer that may be kept. */
-  message?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
+  message?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): unknown
   /** Called after `send` returned -1, when the queue is empty; after 0, when the queue has room again. */
-  drain?(socket: Socket<T>): Awaitable<void>
+  drain?(socket: Socket<T>): unknown
   /**
    * A message to this client, sent or published, that was not taken because its queue would have exceeded
    * `maxBackpressure`. Called in a later turn of the event loop, unless the connection has ended by then. A
@@ -145,11 +146,11 @@ export interface WebSocketHandlers<T, P extends string = string> {
    * change it. To send the message again from here would most likely have it dropped again: `drain` is called
    * when there is room.
    */
-  dropped?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): Awaitable<void>
+  dropped?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): unknown
   /** The client sent a Ping; the Pong is sent for you. */
-  ping?(socket: Socket<T>, data: Buffer): Awaitable<void>
+  ping?(socket: Socket<T>, data: Buffer): unknown
   /** The client sent a Pong: the answer to a Ping of yours or of `sendPings`, or an unsolicited Pong. */
-  pong?(socket: Socket<T>, data: Buffer): Awaitable<void>
+  pong?(socket: Socket<T>, data: Buffer): unknown
   /**
    * The socket subscribes to a topic, or no longer does: called before `subscribe` or `unsubscribe` returns,
    * and with each topic that the socket leaves by `close`, `terminate` or the end of the connection, before
@@ -158,14 +159,14 @@ export interface WebSocketHandlers<T, P extends string = string> {
    * has left; within the handler, `WebSocketServer.subscribers` says the same. This handler costs nothing on
    * a server on which no route has it.
    */
-  subscription?(socket: Socket<T>, topic: string, subscribers: number, before: number): Awaitable<void>
+  subscription?(socket: Socket<T>, topic: string, subscribers: number, before: number): unknown
   /**
    * The connection has ended: with the code and reason of the peer's Close frame (1005 when it had none),
    * with the code of the error (1002, 1007, 1009), or with 1006 when there was no closing handshake.
    */
-  close?(socket: Socket<T>, code: number, reason: string): Awaitable<void>
+  close?(socket: Socket<T>, code: number, reason: string): unknown
   /** Called with the error that a handler threw or rejected with. Default: the server's `onError`. */
-  error?(error: unknown, socket: Socket<T>): void
+  error?(error: unknown, socket: Socket<T>): unknown
 
   /**
    * How the `message` handler, and the adapters, get text: as a string, or as a Buffer with its UTF-8, for

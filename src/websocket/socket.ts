@@ -456,8 +456,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
       this.#home.owner.report(error)
     } else {
       try {
-        // Typed as void, but a program may give an async function.
-        const result: unknown = this.#home.handlers.error(error, this)
+        const result = this.#home.handlers.error(error, this)
         if (isThenable(result)) Promise.resolve(result).catch((second: unknown) => this.#home.owner.report(second))
       } catch (second) {
         this.#home.owner.report(second)

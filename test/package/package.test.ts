@@ -27,10 +27,12 @@ const env = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(npm_.*|NODE_OPTIONS|NODE_ENV|NATIVE_WEBSOCKET_SERVER_.*)$/i.test(name)),
 )
 
+let archive = ''
+
 beforeAll(() => {
   // `prepack` would remove the dist/ that other test files are using. It has just been compiled.
   const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', project]
-  const archive = execFileSync('npm', pack, { cwd: root, env, encoding: 'utf8' }).trim()
+  archive = execFileSync('npm', pack, { cwd: root, env, encoding: 'utf8' }).trim()
   mkdirSync(installed, { recursive: true })
   execFileSync('tar', ['-xzf', join(project, archive), '-C', installed, '--strip-components=1'])
   for (const name of ['ws', '@types/node', 'undici-types']) {
@@ -41,23 +43,23 @@ beforeAll(() => {
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 /** Runs a program of the project's. */
-function runProgram(name: string, source: string): { code: number | null; stdout: string; stderr: string } {
+function runProgram(
+  name: string,
+  source: string,
+  flags: readonly string[] = [],
+): { code: number | null; stdout: string; stderr: string } {
   writeFileSync(join(project, name), source)
-  const { status, stdout, stderr } = spawnSync(process.execPath, [name], { cwd: project, env, encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...flags, name], { cwd: project, env, encoding: 'utf8' })
   return { code: status, stdout, stderr }
 }
 
 describe('the package', () => {
   test('carries what it names, and no tests', () => {
     const { exports, bin, types } = manifest()
-    const named = [
-      ...Object.values(exports['.']),
-      ...Object.values(exports['./ws']),
-      ...Object.values(exports['./crossws']),
-      exports['./package.json'],
-      ...Object.values(bin),
-      types,
-    ]
+    const filesIn = (value: unknown): unknown[] =>
+      typeof value === 'string' ? [value] : Object.values(Object(value)).flatMap(filesIn)
+    const named = [...filesIn(exports), ...Object.values(bin), types]
+    expect(named.length).toBeGreaterThan(20)
     for (const file of named) expect(files()).toContain(posix.normalize(String(file)))
     expect(files()).toEqual(expect.arrayContaining(['LICENSE', 'NOTICE', 'README.md', 'CMakeLists.txt', 'scripts/install.mjs']))
     expect(files().filter((file) => /\btest\b|\.test\.|^\.|tsconfig|bench/.test(file) && !file.startsWith('external/'))).toEqual(
@@ -112,26 +114,45 @@ server.listen({ host: '127.0.0.1' }).then(async ({ port }) => {
   console.log(await (await fetch('http://127.0.0.1:' + port)).text())
   await server.close()
 })`
-  const canRequire = Boolean(process.features.require_module)
-  const cannot = canRequire ? '' : ' (skipped: this Node.js cannot require ES modules)'
+  /** As Node.js was before 20.19 and 22.12, and as it is, if it can `require` ES modules. */
+  const ways: [name: string, flags: string[]][] = [['without requiring ES modules', ['--no-experimental-require-module']]]
+  if (process.features.require_module) ways.push(['with requiring ES modules', []])
 
-  test('imports it', () => {
-    const { code, stdout, stderr } = runProgram('user.mjs', `import { WebSocketServer } from '${NAME}'\n${USE}`)
-    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'here\n', stderr: '' })
-  })
+  describe.each(ways)('%s', (_name, flags) => {
+    test('imports it', () => {
+      const { code, stdout, stderr } = runProgram('user.mjs', `import { WebSocketServer } from '${NAME}'\n${USE}`, flags)
+      expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'here\n', stderr: '' })
+    })
 
-  test.runIf(canRequire)(`requires it${cannot}`, () => {
-    const { code, stdout, stderr } = runProgram('user.cjs', `const { WebSocketServer } = require('${NAME}')\n${USE}`)
-    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'here\n', stderr: '' })
-  })
+    test('requires it', () => {
+      const { code, stdout, stderr } = runProgram('user.cjs', `const { WebSocketServer } = require('${NAME}')\n${USE}`, flags)
+      expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'here\n', stderr: '' })
+    })
 
-  test.runIf(canRequire)(`gets one and the same module both ways${cannot}`, () => {
-    const source = `const required = require('${NAME}')
-import('${NAME}').then((imported) => {
-  const names = Object.keys(imported)
-  console.log(names.length > 5 && names.every((name) => imported[name] === required[name]))
+    test.each([NAME, `${NAME}/ws`, `${NAME}/crossws`])('gets one and the same %s both ways', (entry) => {
+      const source = `const required = require('${entry}')
+import('${entry}').then((imported) => {
+  const names = Object.keys(imported).filter((name) => name !== 'module.exports')
+  console.log(names.length > 0 && names.every((name) => imported[name] === required[name]))
 })`
-    expect(runProgram('both.cjs', source).stdout).toBe('true\n')
+      expect(runProgram('both.cjs', source, flags)).toMatchObject({ stdout: 'true\n', stderr: '' })
+    })
+  })
+})
+
+describe('linters of packages', () => {
+  const lint = (program: string, ...args: string[]) =>
+    spawnSync(process.execPath, [join(root, 'node_modules', program), ...args], { cwd: project, env, encoding: 'utf8' })
+
+  test('attw finds the types of each entry, for ES modules, CommonJS and bundlers', () => {
+    const { status, stdout } = lint('@arethetypeswrong/cli/dist/index.js', archive, '--profile', 'node16', '--format', 'ascii')
+    expect({ status, stdout }).toMatchObject({ status: 0 })
+    expect(stdout.match(/node16 \(from CJS\): 🟢 \(CJS\)/g)).toHaveLength(3)
+  })
+
+  test('publint has nothing to say', () => {
+    const { status, stdout } = lint('publint/src/cli.js', archive, '--strict')
+    expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining('All good!') })
   })
 })
 
@@ -141,7 +162,7 @@ describe('TypeScript', () => {
     open(socket: Socket<{ name: string }>) {
       socket.data = { name: 'Ada' }
     },
-    message: (socket, message) => void socket.send(message),
+    message: (socket, message) => socket.send(message),
   })
   .get('/hello/:name', ({ params }) => new Response(params.name satisfies string))
 export const answer: Promise<{ port: number }> = server.listen()
@@ -168,6 +189,8 @@ export const code: ErrorCode = 'ERR_NOBODY'
   test.each<[who: string, file: string, source: string, settings: Record<string, unknown>]>([
     ['an ES module of Node', 'user.mts', IMPORT + USE, { module: 'nodenext' }],
     ['a CommonJS module of Node', 'user.cts', IMPORT + USE, { module: 'nodenext' }],
+    ['an ES module of an older Node', 'user.mts', IMPORT + USE, { module: 'node16' }],
+    ['a CommonJS module of an older Node', 'user.cts', IMPORT + USE, { module: 'node16' }],
     ['a bundler', 'user.ts', IMPORT + USE, { module: 'esnext', moduleResolution: 'bundler' }],
     ['an ES module that takes types only', 'types.mts', TYPES_ONLY, { module: 'nodenext', verbatimModuleSyntax: true }],
     ['a CommonJS module that takes types only', 'types.cts', TYPES_ONLY, { module: 'nodenext' }],

@@ -56,7 +56,7 @@ function install(names: readonly string[], ...flags: string[]): { folder: string
 /** An echo on whatever engine there is, and what the server says of that engine. */
 const ECHO = `import { WebSocketServer } from '${NAME}'
 import { WebSocket } from 'ws'
-const server = new WebSocketServer().ws('/*', { message: (socket, message) => void socket.send(message) })
+const server = new WebSocketServer().ws('/*', { message: (socket, message) => socket.send(message) })
 const { port } = await server.listen({ host: '127.0.0.1' })
 const client = new WebSocket('ws://127.0.0.1:' + port)
 client.on('open', () => client.send('over the platform package'))

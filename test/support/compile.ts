@@ -12,8 +12,5 @@ export function setup(): void {
   const root = fileURLToPath(new URL('../..', import.meta.url))
   // What is left of sources that are gone would be tested, and packed, as if it were there.
   rmSync(join(root, 'dist'), { recursive: true, force: true })
-  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
-    cwd: root,
-    stdio: 'inherit',
-  })
+  execFileSync(process.execPath, ['scripts/compile.mjs'], { cwd: root, stdio: 'inherit' })
 }

@@ -3,8 +3,7 @@
  * mean.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { join, resolve } from 'node:path'
 import { EngineError, type ErrorCode, TlsError } from '../../errors.js'
 import type {
   CompressionAgreement,
@@ -21,9 +20,10 @@ import type {
   TlsSource,
 } from '../contract.js'
 import type { Compress } from './channel-layout.js'
-import { ownManifest, ROOT } from './package-root.js'
+import { packageRoot } from './package-root.js'
 import { ADDON_FILE, findPlatformAddon } from './platform-package.js'
-import { remedy } from './remedy.js'
+import { installedBy, remedy } from './remedy.js'
+import { requireFrom } from './require.js'
 import type { ChannelAddon } from './shared-channel.js'
 
 /**
@@ -128,26 +128,32 @@ export function loadAddon(): LoadedAddon {
     throw new EngineError(`${problem}; ${ADDON_VARIABLE} names it`, { cause })
   }
 
-  const built = fileURLToPath(new URL(`build/Release/${ADDON_FILE}`, ROOT))
+  const root = packageRoot()
+  if (root === undefined) throw new EngineError(`the native addon cannot be found: ${BUNDLED}`)
+  const built = join(root, 'build', 'Release', ADDON_FILE)
   const own = load(built)
   if (own.addon !== undefined) return { addon: own.addon, file: built, source: 'build' }
-  const platform = findPlatformAddon()
+  const platform = findPlatformAddon(root)
   const theirs = platform.file === undefined ? { problem: platform.problem } : load(platform.file)
-  if (theirs.addon !== undefined && platform.file !== undefined && platform.name !== undefined)
+  if (theirs.addon !== undefined && platform.file !== undefined)
     return { addon: theirs.addon, file: platform.file, source: platform.name }
 
-  const [why, ...details] = existsSync(built) ? [] : installReason().split('\n')
-  const leftOut = platform.name !== undefined && ownManifest().optional.includes(platform.name)
-  const reason = [own.problem, theirs.problem, why, remedy(leftOut && platform.file === undefined)].filter(Boolean)
+  const [why, ...details] = existsSync(built) ? [] : installReason(root).split('\n')
+  const isLeftOut = platform.file === undefined && platform.isLeftOut === true
+  const reason = [own.problem, theirs.problem, why, remedy(isLeftOut, installedBy(root))].filter(Boolean)
   throw new EngineError([reason.join('; '), ...details].join('\n').trimEnd(), { cause: theirs.cause ?? own.cause })
 }
+
+/** What to do about a bundle that was taken away from the package. */
+const BUNDLED = `this program is a bundle, and the package native-websocket-server is not installed beside it; \
+mark it as external for the bundler and install it there, or let ${ADDON_VARIABLE} name the file of the addon`
 
 /** The addon in a file, or what keeps it from being loaded, in one line. */
 function load(file: string): { addon?: Addon; problem?: string; cause?: unknown } {
   if (!existsSync(file)) return { problem: `the native addon is not built (${file})` }
   try {
     // A .node file can only be loaded by require; its shape is that of native/binding/addon.cpp.
-    return { addon: createRequire(ROOT)(file) as Addon }
+    return { addon: requireFrom(resolve(file))(resolve(file)) as Addon }
   } catch (cause) {
     const [said] = String(cause instanceof Error ? cause.message : cause).split('\n', 1)
     return { problem: `the native addon cannot be loaded (${file}): ${said}`, cause }
@@ -158,8 +164,8 @@ function load(file: string): { addon?: Addon; problem?: string; cause?: unknown 
  * Why the install step has built no addon; empty where it has left no reason. Without the file the step has
  * not run: package managers can be told to run no install scripts.
  */
-function installReason(): string {
-  const file = new URL('build/install-reason.txt', ROOT)
+function installReason(root: string): string {
+  const file = join(root, 'build', 'install-reason.txt')
   return existsSync(file) ? readFileSync(file, 'utf8').trim() : 'the install script of this package has not run'
 }
 

@@ -4,9 +4,9 @@
  * and a package manager installs the one whose `os`, `cpu` and `libc` fit.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { ownManifest, ROOT, readManifest } from './package-root.js'
+import { readManifest } from './package-root.js'
+import { requireFrom } from './require.js'
 
 const PACKAGE = 'native-websocket-server'
 
@@ -38,19 +38,20 @@ export function platformPackageOf({ os, cpu, libc }: System): string {
 /** What was found of the platform package: the addon's file, or why there is none. */
 export type PlatformAddon =
   | { readonly name: string; readonly file: string }
-  | { readonly name: string | undefined; readonly file?: undefined; readonly problem: string }
+  | { readonly name: string | undefined; readonly file?: undefined; readonly problem: string; readonly isLeftOut?: boolean }
 
-/** Looks for the platform package of this system, where this package may import it from. */
-export function findPlatformAddon(): PlatformAddon {
+/** Looks for the platform package of this system, where the package in `root` may import it from. */
+export function findPlatformAddon(root: string): PlatformAddon {
   const system = thisSystem()
   if (system === undefined)
     return { name: undefined, problem: `there is no package with a built one for ${process.platform} on ${process.arch}` }
   const name = platformPackageOf(system)
-  const { version, optional } = ownManifest()
-  const manifest = resolve(`${name}/package.json`)
+  const { version, optional } = readManifest(join(root, 'package.json'))
+  const manifest = resolve(root, `${name}/package.json`)
   if (manifest === undefined) {
-    const why = optional.includes(name) ? ': the package manager has left it out' : ''
-    return { name, problem: `the package with a built one for this system, ${name}, is not installed${why}` }
+    const isLeftOut = optional.includes(name)
+    const why = isLeftOut ? ': the package manager has left it out' : ''
+    return { name, isLeftOut, problem: `the package with a built one for this system, ${name}, is not installed${why}` }
   }
   const theirs = readManifest(manifest).version
   // What the addon and the TypeScript share in memory changes without notice.
@@ -58,9 +59,9 @@ export function findPlatformAddon(): PlatformAddon {
   return { name, file: join(dirname(manifest), ADDON_FILE) }
 }
 
-function resolve(specifier: string): string | undefined {
+function resolve(root: string, specifier: string): string | undefined {
   try {
-    return createRequire(ROOT).resolve(specifier)
+    return requireFrom(join(root, 'package.json')).resolve(specifier)
   } catch {
     return undefined
   }

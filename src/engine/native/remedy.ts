@@ -4,8 +4,6 @@
  */
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { ROOT } from './package-root.js'
 
 const PACKAGE = 'native-websocket-server'
 
@@ -34,7 +32,7 @@ const COMPLETES: Readonly<Record<PackageManager, string>> = {
 }
 
 /** How the addon can be had: `leftOut` when its platform package was named, but not installed. */
-export function remedy(leftOut: boolean, manager = installedBy(fileURLToPath(ROOT))): string {
+export function remedy(leftOut: boolean, manager: PackageManager): string {
   return (leftOut ? COMPLETES : BUILDS)[manager]
 }
 

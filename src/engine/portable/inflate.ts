@@ -36,8 +36,9 @@ export class Inflater {
   #zlib: InflateRaw | undefined
   #task: Task | undefined
   #hasBegun = false
-  /** Whether the task may have to stop for others: not when all of its output has come. */
-  #mayStop = false
+  /** Whether zlib has a task: until all of its output has come. */
+  #isWorking = false
+  #isClosed = false
   /** Bytes that have come out since the task was given its place. */
   #length = 0
 
@@ -61,9 +62,17 @@ export class Inflater {
     else if (this.#task !== undefined) this.#begin(this.#task)
   }
 
-  /** Calls nothing back from here on. */
+  /**
+   * Calls nothing back from here on. While the thread pool inflates a piece, the inflater keeps its place:
+   * zlib would go on with that piece after it was closed.
+   */
   close(): void {
     this.#task = undefined
+    this.#isClosed = true
+    if (!this.#isWorking || this.#zlib?.isPaused()) this.#drop()
+  }
+
+  #drop(): void {
     this.#zlib?.close()
     this.#zlib = undefined
     places.leave(this)
@@ -71,14 +80,18 @@ export class Inflater {
 
   #begin({ bytes, isLast }: Task): void {
     this.#hasBegun = true
-    this.#mayStop = true
+    this.#isWorking = true
     this.#zlib ??= this.#make()
     const zlib = this.#zlib
     zlib.write(bytes)
     if (isLast) zlib.write(TRAILER)
     zlib.flush(() => {
       if (this.#zlib !== zlib) return
-      this.#mayStop = false
+      this.#isWorking = false
+      if (this.#isClosed) {
+        this.#drop()
+        return
+      }
       if (!zlib.isPaused()) {
         this.#finish(zlib, isLast)
         return
@@ -114,8 +127,12 @@ export class Inflater {
     const zlib = createInflateRaw(options)
     zlib.on('data', (bytes: Buffer) => {
       if (this.#zlib !== zlib) return
+      if (this.#isClosed) {
+        this.#drop()
+        return
+      }
       this.#length += bytes.length
-      if (this.#mayStop && this.#length >= MAX_BYTES_AT_ONCE && places.areWanted) {
+      if (this.#isWorking && this.#length >= MAX_BYTES_AT_ONCE && places.areWanted) {
         zlib.pause()
         places.giveBack(this)
       }
@@ -124,6 +141,7 @@ export class Inflater {
     zlib.on('error', (error) => {
       if (this.#zlib !== zlib) return
       this.#zlib = undefined // it has closed itself
+      this.#isWorking = false
       this.#end(error)
     })
     return zlib

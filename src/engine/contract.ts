@@ -178,7 +178,7 @@ export interface RequestHead {
 
 /** A connection that another server of this process has accepted, with one request on it. */
 export interface ForeignConnection {
-  /** A connected socket. Its streams are empty, and nobody else reads or writes them any more. */
+  /** A connected socket. Its streams are empty, and no other code reads or writes them any more. */
   readonly socket: NetSocket
   /** What was read from it: the head of the request, whole, and whatever came behind the head. */
   readonly input: Buffer
@@ -191,7 +191,9 @@ export interface ConnectionEvents {
   /** A whole message: text as a string, unless `textAsBytes`; bytes as a Buffer that may be kept. */
   onMessage(data: string | Buffer, isBinary: boolean): void
   /**
-   * After a status of -1: the queue is empty. After 0: the queue is below `maxBackpressure` again.
+   * After a status of -1: the queue is empty. After 0: the queue is below `maxBackpressure` again. Of a
+   * connection that is closing, from either side, whatever a status has promised: the last of the bytes that
+   * waited have been given to the kernel.
    */
   onDrain(): void
   onPing(data: Buffer): void

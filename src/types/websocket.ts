@@ -137,7 +137,10 @@ export interface WebSocketHandlers<T, P extends string = string> {
   open?(socket: Socket<T>): unknown
   /** A whole message: text as `text` says, binary as a Buffer that may be kept. */
   message?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): unknown
-  /** Called after `send` returned -1, when the queue is empty; after 0, when the queue has room again. */
+  /**
+   * Called after `send` returned -1, when the queue is empty; after 0, when the queue has room again. Also
+   * when the last of what waits for a socket that is closing has been given to the kernel.
+   */
   drain?(socket: Socket<T>): unknown
   /**
    * A message to this client, sent or published, that was not taken because its queue would have exceeded

@@ -292,7 +292,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   onDrain(): void {
-    if (this.#readyState !== OPEN) return
+    if (this.#readyState === CLOSED) return
     try {
       this.#watch(this.#home.handlers.drain?.(this))
     } catch (error) {

@@ -370,6 +370,30 @@ describeEngines('a server that closes a socket', (engine) => {
     expect(last.payload.subarray(2).toString()).toBe('all said')
   })
 
+  test('hears drain when the last of what waits before the Close frame is written, and not if it never is', async () => {
+    const drains = new Queue<number>()
+    const { handlers, sockets, ends } = recorder()
+    const served = await serve(engine, { ...handlers, drain: (socket) => void drains.push(socket.bufferedAmount) })
+    for (const reads of [true, false]) {
+      const client = await RawClient.open(served)
+      client.pause()
+      const socket = await sockets.next('open')
+      // Of the first, a part waits for the client, and the rest behind it.
+      while (socket.send(Buffer.alloc(8 * MiB)) > 0);
+      socket.close(1000)
+      await turns(20)
+      expect(drains.size).toBe(0)
+      if (reads) {
+        client.resume()
+        expect(await drains.next('drain')).toBe(0)
+        expect(ends.size).toBe(0)
+      }
+      client.reset()
+      expect(await ends.next('close')).toMatchObject({ code: 1006 })
+      expect(drains.size).toBe(0)
+    }
+  })
+
   test('whose queue is full still sends the Close frame', async () => {
     const { handlers, sockets } = recorder()
     const client = await RawClient.open(await serve(engine, { ...handlers, maxBackpressure: MiB }))

@@ -108,6 +108,16 @@ class Sending {
     emit_drain_if_due(data);
   }
 
+  /// Some of what waited has been written, for a connection that sends no more: its sender is told when the
+  /// last of it has left, whatever a status has promised.
+  void drained_at_end(SocketData *data) {
+    SendQuota &quota = connections_.quota(data->id);
+    if (quota.buffered == 0) {
+      quota.drain_owed = 0;
+      events_.on_drain(*data);
+    }
+  }
+
  private:
   /// Sends what waits behind a message in fragments that has ended, up to the next of that kind.
   void next_message(WebSocket *ws, SocketData *data) {

@@ -236,6 +236,7 @@ class WebSocketConnections final : public ConnectionOwner {
     SocketData *data = ws->getUserData();
     note_buffered(ws, data);
     if (data->has_sent_close()) {
+      sending_.drained_at_end(data);
       ws->end();
       return;
     }
@@ -253,6 +254,9 @@ class WebSocketConnections final : public ConnectionOwner {
 
   void closed(WebSocket *ws) {
     SocketData *data = ws->getUserData();
+    if (std::exchange(connections_.quota(data->id).buffered, buffered_amount<SSL>(ws, data)) > 0) {
+      sending_.drained_at_end(data);  // if the last of it left with our Close frame
+    }
     data->subscriber.reset();
     reader_.forget(*data);
     connections_.close(data->id);

@@ -268,10 +268,12 @@ export class PortableConnection {
   }
 
   /** Gives a frame to ws. */
-  #write(size: number, give: (done: () => void) => void): void {
+  #write(size: number, give: (done: (error?: Error | null) => void) => void): void {
     this.#taken += size
     const end = this.#taken
-    give(() => {
+    give((error) => {
+      // What was cut was not given to the kernel; Node does not say so of every write.
+      if (error || this.#stream.destroyed) return
       if (end > this.#flushed) this.#flushed = end
       this.#settleDrain()
       if (this.#isRefused) this.#endWhenSent()
@@ -300,7 +302,7 @@ export class PortableConnection {
     }
     if (!isDrainDue(this.#drainOwed, waiting, this.#limit)) return
     this.#drainOwed = waiting === 0 ? DrainOwed.none : this.#drainOwed & ~DrainOwed.whenRoom
-    if (this.isOpen) this.#events.onDrain()
+    if (this.isOpen || waiting === 0) this.#events.onDrain()
   }
 
   #receive(bytes: Buffer, isBinary: boolean): void {
@@ -313,6 +315,7 @@ export class PortableConnection {
 
   /** Has `ws` conclude the closing handshake: `ws` gets no other frames. */
   #concludeWith(payload: Buffer): void {
+    this.#oweLastDrain()
     const frame = Buffer.from([...CLOSE_HEAD, ...payload])
     frame.writeUInt8(0x80 | payload.length, 1)
     this.#input.give(frame)
@@ -337,8 +340,14 @@ export class PortableConnection {
     if (this.#socket.bufferedAmount === this.#stream.writableLength) this.#stream.end()
   }
 
+  /** Nothing more is sent: the sender is told when what waits has left, whatever a status has promised. */
+  #oweLastDrain(): void {
+    if (this.bufferedAmount > 0) this.#drainOwed |= DrainOwed.whenEmpty
+  }
+
   close(code: number, reason: string): void {
     this.#hasClosed = true
+    this.#oweLastDrain()
     // The client's Close frame must be read.
     if (this.#input.isPaused) this.#input.resume()
     if (code === CLOSE_CODE.NO_STATUS_RECEIVED) this.#socket.close()

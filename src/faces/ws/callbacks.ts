@@ -1,17 +1,35 @@
 /** Calls back, in order, when messages have been written: `ws` calls back when a write is done. */
 import process from 'node:process'
+import type { Socket } from '../../index.js'
 
 export type SendCallback = (error?: Error) => void
 
 export class SendCallbacks {
-  /** Those of messages that wait behind bytes that the client has not read. */
-  #waiting: SendCallback[] = []
+  readonly #socket: Pick<Socket<unknown>, 'drained'>
+  /** Those of messages that wait for the client to read, and that `drained` was asked for. */
+  #watched: SendCallback[] = []
+  /** Those of later messages: they may wait still when `drained` resolves. */
+  #later: SendCallback[] = []
   #isCut = false
 
-  /** The message was taken; `waits` says whether it waits behind earlier ones. */
+  constructor(socket: Pick<Socket<unknown>, 'drained'>) {
+    this.#socket = socket
+  }
+
+  get areWaiting(): boolean {
+    return this.#watched.length > 0
+  }
+
+  /** The message was taken; `waits` says whether it, or a part of it, waits for the client to read. */
   taken(callback: SendCallback, waits: boolean): void {
-    if (waits || this.#waiting.length > 0) this.#waiting.push(callback)
-    else process.nextTick(() => (this.#isCut ? callback(unwritten()) : callback()))
+    if (this.areWaiting) {
+      this.#later.push(callback)
+    } else if (waits) {
+      this.#watched.push(callback)
+      this.#watch()
+    } else {
+      process.nextTick(() => (this.#isCut ? callback(unwritten()) : callback()))
+    }
   }
 
   /** The connection is cut: what was not written is lost. */
@@ -19,7 +37,7 @@ export class SendCallbacks {
     this.#isCut = true
   }
 
-  /** Nothing waits any more. */
+  /** No message waits any more. */
   drained(): void {
     this.#settle(undefined)
   }
@@ -30,11 +48,32 @@ export class SendCallbacks {
   }
 
   #settle(error: Error | undefined): void {
-    const settled = this.#waiting
-    this.#waiting = []
-    // Each by itself: one that throws, which is an uncaught exception, keeps no other from being called.
-    for (const callback of settled) process.nextTick(callback, ...(error === undefined ? [] : [error]))
+    const settled = [...this.#watched, ...this.#later]
+    this.#watched = []
+    this.#later = []
+    callBack(settled, error)
   }
+
+  /** Asks `drained` once for all that wait, since each call may cost a look at the whole queue. */
+  #watch(): void {
+    const watched = this.#watched
+    this.#socket.drained().then(
+      () => {
+        if (this.#watched !== watched) return // they have been settled
+        this.#watched = this.#later
+        this.#later = []
+        callBack(watched, undefined)
+        if (this.areWaiting) this.#watch()
+      },
+      // The socket is closing, or has closed: then the server calls `drained` or `failed`.
+      () => {},
+    )
+  }
+}
+
+function callBack(callbacks: readonly SendCallback[], error: Error | undefined): void {
+  // Each by itself: one that throws, which is an uncaught exception, keeps no other from being called.
+  for (const callback of callbacks) process.nextTick(callback, ...(error === undefined ? [] : [error]))
 }
 
 function unwritten(): Error {

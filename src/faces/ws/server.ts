@@ -334,11 +334,13 @@ export class WebSocketServer extends EventEmitter<Events> {
   }
 
   #ended({ data }: EngineSocket<Carried>, code: number, reason: string): void {
-    if (data.socket === undefined) return
-    this.#open -= 1
-    this.clients?.delete(data.socket)
-    socketEvents.closed(data.socket, code, reason)
-    if (this.#state !== 'running' && this.#open === 0) this.#finish()
+    const { socket } = data
+    if (socket === undefined) return
+    socketEvents.closed(socket, code, reason, () => {
+      this.#open -= 1
+      this.clients?.delete(socket)
+      if (this.#state !== 'running' && this.#open === 0) this.#finish()
+    })
   }
 
   #finish(): void {

@@ -52,7 +52,13 @@ const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3] as const
 const STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const
 const BINARY_TYPES: readonly unknown[] = ['nodebuffer', 'arraybuffer', 'fragments']
 
-/** Nobody else makes a WebSocket. */
+/**
+ * Bytes of a message up to which an engine may hold it until the end of the turn, to write it together with
+ * others. Of a longer message, `bufferedAmount` is what the kernel had no room for.
+ */
+const MAX_GATHERED = 16 * 1024
+
+/** Only `socketFor` makes a WebSocket. */
 const kSocket = Symbol('socket')
 
 /** What the server of a socket tells it. */
@@ -62,7 +68,10 @@ interface SocketEvents {
   pong(socket: WebSocket, data: Buffer): void
   drained(socket: WebSocket): void
   dropped(socket: WebSocket): void
-  closed(socket: WebSocket, code: number, reason: string): void
+  /** `beforeClose` is called before `close` is emitted, both after this has returned. */
+  closed(socket: WebSocket, code: number, reason: string, beforeClose: () => void): void
+  /** Has `listener` called when everything is written and the connection has ended, a tick before `close`. */
+  onceEnded(socket: WebSocket, listener: () => void): void
 }
 
 /** Set by the class, whose private members it reaches. */
@@ -86,7 +95,9 @@ export class WebSocket extends EventEmitter<Events> {
   readonly CLOSED = CLOSED
 
   readonly #socket: EngineSocket<unknown>
-  readonly #callbacks = new SendCallbacks()
+  readonly #callbacks: SendCallbacks
+  /** Called before `close` is emitted. */
+  #endings: (() => void)[] = []
   readonly #listening: Listening[] = []
   /** What was assigned to `onmessage` and the like. */
   readonly #handlers = new Map<EventName, (event: never) => void>()
@@ -106,6 +117,7 @@ export class WebSocket extends EventEmitter<Events> {
     super()
     // Only socketFor makes an object with this member.
     this.#socket = address[kSocket] as EngineSocket<unknown>
+    this.#callbacks = new SendCallbacks(this.#socket)
   }
 
   get binaryType(): BinaryType {
@@ -174,6 +186,7 @@ export class WebSocket extends EventEmitter<Events> {
     if (this.readyState !== OPEN) return
     const reason = data === undefined ? '' : data.toString()
     if (Buffer.byteLength(reason) > 123) throw new RangeError('The message must not be greater than 123 bytes')
+    if (this.#callbacks.areWaiting) this.#settleWritten()
     try {
       // A reason without a code is not sent.
       if (code === undefined) this.#socket.close()
@@ -254,14 +267,37 @@ export class WebSocket extends EventEmitter<Events> {
       message: (socket, data, isBinary) => socket.#tell('message', isBinary ? socket.#inBinaryType(data) : data, isBinary),
       ping: (socket, data) => socket.#tell('ping', data),
       pong: (socket, data) => socket.#tell('pong', data),
-      drained: (socket) => socket.#callbacks.drained(),
+      drained: (socket) => {
+        // Listeners of this turn may have sent since the queue was empty.
+        if (socket.#socket.bufferedAmount === 0 || socket.readyState !== OPEN) socket.#callbacks.drained()
+      },
       // No message is dropped in silence: `ws` would have kept it.
       dropped: (socket) => socket.#overflow(),
-      closed: (socket, code, reason) => {
-        socket.#callbacks.failed()
-        socket.#tell('close', code, Buffer.from(reason))
+      closed(socket, code, reason, beforeClose) {
+        const end = () => socket.#end(code, Buffer.from(reason), beforeClose)
+        // In this turn `drained` may have said of what waits that it was written.
+        if (socket.#callbacks.areWaiting) setImmediate(end)
+        else end()
       },
+      onceEnded: (socket, listener) => void socket.#endings.push(listener),
     }
+  }
+
+  /** As in `ws`, callbacks come before `close`. */
+  #end(code: number, reason: Buffer, beforeClose: () => void): void {
+    this.#callbacks.failed()
+    for (const listener of this.#endings.splice(0)) listener()
+    process.nextTick(() => {
+      beforeClose()
+      this.#tell('close', code, reason)
+    })
+  }
+
+  /** Calls back for messages that are written, of which the engine has not told yet. */
+  #settleWritten(): void {
+    // Has the engine write what it holds.
+    void this.#socket.drained().catch(() => {})
+    if (this.#socket.bufferedAmount === 0) this.#callbacks.drained()
   }
 
   #tell<K extends keyof Events>(event: K, ...emitted: Events[K]): void {
@@ -289,7 +325,7 @@ export class WebSocket extends EventEmitter<Events> {
   #settle(status: number, callback: SendCallback | undefined): void {
     if (callback === undefined) return
     if (status === 0) process.nextTick(callback, notOpen(CLOSING))
-    else this.#callbacks.taken(callback, status === -1)
+    else this.#callbacks.taken(callback, status === -1 || (status > MAX_GATHERED && this.#socket.bufferedAmount > 0))
   }
 
   /** As `ws` does after the close. */

@@ -1,7 +1,7 @@
 /** `createWebSocketStream` of the `ws` package. */
 import process from 'node:process'
 import { Duplex, type DuplexOptions } from 'node:stream'
-import type { RawData, WebSocket } from './socket.js'
+import { type RawData, socketEvents, type WebSocket } from './socket.js'
 
 const CLOSED = 3
 
@@ -25,32 +25,41 @@ export function createWebSocketStream(socket: WebSocket, options: DuplexOptions 
     },
     final(callback) {
       if (socket.readyState === CLOSED) {
-        finish()
-        return
-      }
-      socket.once('close', finish)
-      socket.close()
-
-      function finish(): void {
         callback()
         if (stream.readableEnded) stream.destroy()
-      }
-    },
-    destroy(error, callback) {
-      const end = () => {
-        callback(error)
-        process.nextTick(() => stream.emit('close'))
-      }
-      if (socket.readyState === CLOSED) {
-        end()
         return
       }
-      socket.once('close', end)
+      // The end of the readable side, which comes with `close`, destroys the stream.
+      socketEvents.onceEnded(socket, callback)
+      socket.close()
+    },
+    destroy(error, callback) {
+      const emitClose = () => void process.nextTick(() => stream.emit('close'))
+      if (socket.readyState === CLOSED) {
+        callback(error)
+        emitClose()
+        return
+      }
+      let isDone = false
+      socket.once('error', (second) => {
+        isDone = true
+        callback(second)
+      })
+      socket.once('close', () => {
+        if (!isDone) callback(error)
+        emitClose()
+      })
       if (terminates) socket.terminate()
     },
   })
   stream.on('end', () => {
-    if (stream.writableFinished) stream.destroy()
+    if (!stream.destroyed && stream.writableFinished) stream.destroy()
+  })
+  // A message that could not be sent.
+  stream.once('error', (error) => {
+    stream.destroy()
+    // Where no other listener takes it, it is an uncaught exception.
+    if (stream.listenerCount('error') === 0) stream.emit('error', error)
   })
   socket.on('message', (data: RawData, isBinary: boolean) => {
     const isText = !isBinary && stream.readableObjectMode

@@ -2,13 +2,16 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { expect, onTestFinished, test } from 'vitest'
+import { createWebSocketStream as createWsStream, WebSocket as WsClient, WebSocketServer as WsServer } from 'ws'
 import { createWebSocketStream, type ServerOptions, WebSocket, WebSocketServer } from '../../../src/faces/ws.js'
 import { NotSupportedError } from '../../../src/index.js'
+import { localhostCertificate } from '../../support/certificates.js'
 import { Client } from '../../support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from '../../support/engines.js'
 import { closeCode, closeFrame, OPCODE, RawClient, text } from '../../support/raw-client.js'
-import { Queue, within } from '../../support/waiting.js'
+import { Queue, turns, within } from '../../support/waiting.js'
 
 interface Face extends Address {
   readonly server: WebSocketServer
@@ -30,7 +33,12 @@ async function face(engine: EngineName, options: ServerOptions = {}, onConnectio
     await within(new Promise<void>((resolve) => server.close(() => resolve())), 'the face to close')
   })
   await within(once(server, 'listening'), 'the face to listen')
-  return { server, sockets, requests, ...addressOf((server.address() as AddressInfo).port) }
+  return {
+    server,
+    sockets,
+    requests,
+    ...addressOf((server.address() as AddressInfo).port, '127.0.0.1', options.tls !== undefined),
+  }
 }
 
 /** What the next uncaught exception is. Vitest's own listeners wait meanwhile. */
@@ -151,6 +159,51 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     client.vanish()
     await within(all, 'every callback')
     expect(results.at(-1)).toBeInstanceOf(Error)
+  })
+
+  for (const tls of [undefined, localhostCertificate()]) {
+    test.each<[what: string, end: (socket: WebSocket, client: RawClient) => void]>([
+      ['the server closes', (socket) => socket.close(1000)],
+      ['the client closes', (_socket, client) => client.write(closeFrame(1000))],
+    ])(`calls back, before close, for what the client has yet to read when %s${tls ? ', over TLS' : ''}`, async (_what, end) => {
+      const served = await face(engine, { ...(tls && { tls }) })
+      const client = await RawClient.open(served)
+      client.pause()
+      const socket = await served.sockets.next('a socket')
+      const seen = new Queue<unknown>()
+      socket.on('close', (code) => seen.push(code))
+      const [length, count] = [8 * 1024 * 1024, 3]
+      for (let n = 0; n < count; n++) socket.send(Buffer.alloc(length), (error) => seen.push(error ?? 'written'))
+      await turns(20)
+      expect(seen.size).toBe(0)
+      end(socket, client)
+      await turns(20)
+      expect(seen.size).toBe(0)
+      client.resume()
+      for (let n = 0; n < count; n++) expect((await client.frame()).payload.length).toBe(length)
+      expect(await seen.take(count, 'the callbacks')).toEqual(Array(count).fill('written'))
+      expect(closeCode(await client.frame())).toBe(1000)
+      client.write(closeFrame(1000))
+      expect(await seen.next('close')).toBe(1000)
+    })
+  }
+
+  test.each<[what: string, end: (socket: WebSocket, client: RawClient) => void]>([
+    ['the client goes', (_socket, client) => client.reset()],
+    ['the server terminates', (socket) => socket.terminate()],
+  ])('fails the callbacks of messages that wait behind the close when %s', async (_what, end) => {
+    const served = await face(engine)
+    const client = await RawClient.open(served)
+    client.pause()
+    const socket = await served.sockets.next('a socket')
+    const seen = new Queue<unknown>()
+    socket.on('close', (code) => seen.push(code))
+    for (let n = 0; n < 2; n++) socket.send(Buffer.alloc(16 * 1024 * 1024), (error) => seen.push(error ?? 'written'))
+    socket.close(1000)
+    await turns(20)
+    end(socket, client)
+    const unwritten = expect.objectContaining({ message: 'The socket was closed before the data was written' })
+    expect(await seen.take(3, 'two callbacks and close')).toEqual([unwritten, unwritten, 1006])
   })
 
   test('may be terminated, and closed, in the listener for its connection', async () => {
@@ -293,6 +346,58 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     expect(socket).toMatchObject({ extensions: 'permessage-deflate', protocol: '', readyState: 1, url: '' })
     socket.send('x'.repeat(5000))
     expect(await client.next()).toBe('x'.repeat(5000))
+  })
+
+  test.each<[what: string, onServer: (stream: Duplex) => void, onClient: (client: WsClient) => void]>([
+    ['the server ends it', (stream) => stream.end('bye'), () => {}],
+    ['the client closes', () => {}, (client) => client.close()],
+    [
+      'the client closes, and the server ends it then',
+      (stream) => stream.on('end', () => stream.end()),
+      (client) => client.close(),
+    ],
+    [
+      'the client closes when the server ends it',
+      (stream) => stream.end(),
+      (client) => client.on('message', () => client.close()),
+    ],
+    ['the server destroys it', (stream) => stream.destroy(), () => {}],
+    ['the server destroys it with an error', (stream) => stream.destroy(new Error('enough')), () => {}],
+    [
+      'the server writes when it has closed',
+      (stream) => stream.on('end', () => stream.write('late')),
+      (client) => client.close(),
+    ],
+  ])('is a stream with the events of `ws` where %s', async (_what, onServer, onClient) => {
+    const own = await face(engine)
+    const theirs = new WsServer({ host: '127.0.0.1', port: 0 })
+    onTestFinished(() => void theirs.close())
+    await within(once(theirs, 'listening'), 'ws to listen')
+    const events = async (server: WebSocketServer | WsServer, streamOf: (socket: never) => Duplex): Promise<string[]> => {
+      const seen: string[] = []
+      const ended = new Promise<void>((resolve) => {
+        server.once('connection', (socket: WebSocket | WsClient) => {
+          const stream = streamOf(socket as never)
+          for (const name of ['finish', 'end', 'close']) stream.on(name, () => void seen.push(name))
+          stream.on('error', (error) => void seen.push(`error ${error.message}`))
+          socket.on('close', () => {
+            seen.push('close of the socket')
+            resolve()
+          })
+          stream.resume()
+          onServer(stream)
+        })
+      })
+      const { port } = server.address() as AddressInfo
+      const client = new WsClient(`ws://127.0.0.1:${port}`)
+      onTestFinished(() => client.terminate())
+      client.on('open', () => onClient(client))
+      await within(ended, 'the end of the socket')
+      await turns()
+      return seen
+    }
+    const expected = await events(theirs, createWsStream)
+    expect(await events(own.server, createWebSocketStream)).toEqual(expected)
   })
 
   test('is a stream, by createWebSocketStream', async () => {

@@ -227,7 +227,7 @@ export class WebSocketServer implements AsyncDisposable {
       engine.adopt(connection)
       if (this.#hasAdopted) return
       this.#hasAdopted = true
-      // Nobody waits for it: until it has started, topics are those of this server.
+      // No call waits for it: until it has started, topics are those of this server.
       this.#runtime.backplane?.start().catch((error: unknown) => this.#closing ?? this.#runtime.report(error))
     })
   }

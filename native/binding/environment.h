@@ -33,8 +33,9 @@ using DroppedMessages = std::map<std::pair<std::uint32_t, std::uint32_t>, std::u
 /// never called again, every handle is closed, and only then may the environment go on. Lives on the
 /// environment's thread.
 ///
-/// JavaScript runs in one place: `flush`, at the end of a loop iteration and before the loop blocks. No
-/// µWebSockets frame is on the stack then, so whatever it calls back is safe; and nothing is ever written
+/// JavaScript runs in one place: `flush`, at the end of a loop iteration, before the loop blocks, and, where
+/// much has come, between two sockets of the idle and the poll phase (Turns::set_hand_over). No µWebSockets
+/// frame is on the stack then, so whatever it calls back is safe; and nothing is ever written
 /// while a socket is being read, which µSockets' TLS would punish with the loss of what it has not decrypted
 /// yet (openssl.c, us_internal_ssl_socket_write). What one iteration reads beyond the inbox is kept in
 /// `overflow_`, which the budgets of a turn bound (server/net/turns.h).

@@ -39,9 +39,10 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   /// (exchange): a call of the server that needs nothing else.
   template <void (ExchangeOwner::*call)(ExchangeId)>
   void on_exchange(const Napi::CallbackInfo &info);
+  /// (exchange) => Uint8Array | undefined: DER
+  Napi::Value peer_certificate(const Napi::CallbackInfo &info);
   /// (exchange, route, protocol, headers: string[], compression: CompressionAgreement | undefined) =>
   /// connection
-  Napi::Value peer_certificate(const Napi::CallbackInfo &info);
   Napi::Value accept(const Napi::CallbackInfo &info);
   /// (topic, payload: string | Uint8Array, except, compress: Compress) => boolean
   Napi::Value publish(const Napi::CallbackInfo &info);

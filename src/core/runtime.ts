@@ -117,7 +117,7 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
       'EMFILE',
       'no file descriptor is left for new connections: raise the limit (ulimit -n)',
     )
-    // Without `onError`, a report would end the process, and everybody who is connected is still served.
+    // Without `onError`, a report would end the process, which still serves the clients that are connected.
     if (this.#onError === undefined) process.emitWarning(error)
     else this.report(error)
   }

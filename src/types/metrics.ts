@@ -21,7 +21,10 @@ export type Metrics = {
   readonly upgradesRefused: number
   /** Of `upgradesRefused`: because of `allowedOrigins`. */
   readonly upgradesRefusedByOrigin: number
-  /** Of `upgradesRefused`: because of `maxConnections`. */
+  /**
+   * Of `upgradesRefused`: because of `maxConnections`. The native engine has places for 1,048,575 WebSocket
+   * connections of a thread; its 503 for want of a place counts in neither.
+   */
   readonly upgradesRefusedByLimit: number
   /** Of `upgradesRefused`: because of `maxConnectionsPerAddress`. */
   readonly upgradesRefusedByAddress: number

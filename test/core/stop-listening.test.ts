@@ -1,4 +1,4 @@
-/** `stopListening`, which closes nobody, and listening again. */
+/** `stopListening`, which closes no connection, and listening again. */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -92,7 +92,8 @@ class HttpConnectionState {
     std::string proxied_address;
     /// Of the request that was let through last.
     RequestBody body;
-    /// Of the same: until its response is whole and its body has come. 0 when there is none.
+    /// The exchange of the request that was let through last, until its response is whole and its body has
+    /// come; 0 if there is none.
     std::uint32_t exchange = 0;
     /// Tells this connection from an earlier one at the same address.
     std::uint32_t number = 0;

@@ -40,7 +40,7 @@ class TlsEntries {
   };
   struct Table {
     std::vector<Entry> entries;
-    /// Names in lower case; of several entries only, as the only one serves everybody.
+    /// Names in lower case; of several entries only, as the only one serves every client.
     std::unordered_map<std::string, std::size_t> by_name;
   };
 

@@ -12,7 +12,7 @@
 
 namespace nws {
 
-/// Compresses what is published once for everybody who shares a compressor, rather than once for each
+/// Compresses what is published once for all connections that share a compressor, rather than once for each
 /// subscriber.
 class CompressedPublishCache {
  public:

@@ -176,13 +176,13 @@ class Compression {
   bool wants(std::size_t length, Compress choice) const {
     return length > 0 && (choice == Compress::always || (choice == Compress::by_size && length >= options_.threshold));
   }
-  /// The window of the shared compressor, where the connection has none of its own: everybody who has the
-  /// same gets the same.
+  /// The window of the shared compressor, where the connection has none of its own: connections with the same
+  /// window can be sent the same bytes.
   std::optional<int> shared_window() const;
 
   /// A whole message. None where it would not become shorter, and may as well be sent as it is.
   std::optional<std::string_view> compress(std::string_view message);
-  /// A fragment of a message, which must be sent in this form: earlier fragments may be missing nothing.
+  /// A fragment of a message. Must be sent compressed: the message is one deflate stream.
   std::string_view compress_fragment(std::string_view data, bool last);
   /// The first step of a message; the last one, where that is whole or has failed, which it is where `share`
   /// is no_share_limit.

@@ -91,7 +91,7 @@ class Publishing final : public Topics {
     if (payload.length() < uWS::LoopData::CORK_BUFFER_SIZE) {
       return tree_->publish(sender, name, {std::string(payload), packed, false});
     }
-    // Too long to be copied for later: to everybody now, each after what was published to it before.
+    // Too long to be copied for later: to every subscriber now, each after what was published to it before.
     return tree_->publishBig(sender, name, {payload, packed, false},
                              [this](uWS::Subscriber *subscriber, uWS::TopicTreeBigMessage &message) {
                                order_.write_waiting(subscriber);
@@ -104,7 +104,7 @@ class Publishing final : public Topics {
     return topic ? topic->size() : 0;
   }
 
-  /// Writes what was published since the last time, to everybody.
+  /// Writes what was published since the last time, to every subscriber.
   void flush() override {
     order_.write_all();
     compressed_.clear();

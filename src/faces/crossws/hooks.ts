@@ -8,7 +8,7 @@ export interface UpgradeResult {
   headers?: ConstructorParameters<typeof Headers>[0]
   namespace?: string
   context?: Record<string, unknown>
-  /** Throws NotSupportedError: nobody else can take the connection. */
+  /** Throws NotSupportedError: the connection is this server's, and no other code can take it. */
   handled?: boolean
 }
 

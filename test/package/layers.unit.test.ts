@@ -14,7 +14,7 @@ interface Layer {
 }
 
 /** Headers of C++, of the system, and of the libraries that our native code uses beside µWebSockets. */
-const OTHER_HEADERS = String.raw`<(?:[a-z_]+|(?:fcntl|poll|unistd|uv|zlib)\.h|(?:arpa|netinet|openssl|sys)/\w+\.h)>`
+const OTHER_HEADERS = String.raw`<(?:[a-z_]+|(?:fcntl|poll|unistd|uv|zlib)\.h|(?:arpa|linux|netinet|openssl|sys)/\w+\.h)>`
 
 const LAYERS: readonly Layer[] = [
   {

@@ -40,7 +40,9 @@ export function faultOf({ method, headers }: IncomingMessage): (Refusal & { read
 export function protocolsOf({ headers }: IncomingMessage): Set<string> | undefined {
   const field = headers['sec-websocket-protocol']
   if (field === undefined) return new Set()
-  const names = field.split(',').map((name) => name.replace(/^[ \t]+|[ \t]+$/g, ''))
+  // Of other characters, `trim` would take more than the white space of a list (RFC 9110, section 5.6.1).
+  if (!/^[\t\x20-\x7e]*$/.test(field)) return undefined
+  const names = field.split(',').map((name) => name.trim())
   const protocols = new Set(names)
   return protocols.size === names.length && names.every((name) => TOKEN.test(name)) ? protocols : undefined
 }

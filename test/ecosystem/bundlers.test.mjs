@@ -76,7 +76,7 @@ const webpacks = (extra) => async (file) => {
   assert.deepEqual(stats.toJson({ all: false, errors: true }).errors, [])
 }
 
-/** `knows`: webpack writes the folder of each module into the bundle, so that it finds the package from anywhere. */
+/** `knows`: webpack writes each module's folder into the bundle, which finds the package from anywhere. */
 for (const { name, file, bundle, knows = false } of [
   { name: 'esbuild, ES modules', file: 'esbuild.mjs', bundle: esbuilds('esm', REQUIRE) },
   { name: 'esbuild, CommonJS', file: 'esbuild.cjs', bundle: esbuilds('cjs') },

@@ -45,9 +45,14 @@ export class BodySource {
     return this.#take(result)
   }
 
+  /** Called when the caller has waited for another turn: `nextNow` then means that one. */
+  beginTurn(): void {
+    this.#turn = undefined
+  }
+
   /**
-   * As `next`, but undefined also when the piece does not come within this turn of the event loop; the next
-   * call then gets that piece.
+   * As `next`, but undefined also when the piece does not come within the turn of the event loop in which
+   * `nextNow` was called first; the next call then gets that piece.
    */
   async nextNow(): Promise<Uint8Array | undefined> {
     this.#turn ??= new Promise((resolve) => setImmediate(resolve, LATE))

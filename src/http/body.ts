@@ -1,5 +1,6 @@
 /** The body of a request, from the engine's pieces to a web stream. */
 import type { Buffer } from 'node:buffer'
+import { TurnShare } from '../core/turn-share.js'
 import type { EngineHttp, ExchangeId } from '../engine/contract.js'
 import { WebSocketServerError } from '../errors.js'
 import { GrowingBuffer } from '../util/growing-buffer.js'
@@ -133,7 +134,14 @@ export class IncomingBody {
 
   #end(): void {
     this.#giveGathered()
-    this.#controller.close()
+    // With the end, a handler that has waited for the whole body has it joined and decoded.
+    const share = new TurnShare()
+    const close = () => {
+      share.spendBody(this.#received)
+      if (!this.#isDiscarded) this.#controller.close()
+    }
+    if (share.mustWait) void share.wait().then(close)
+    else close()
   }
 
   /** Called by the stream when a read finds no chunk. */

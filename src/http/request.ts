@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { RequestHead } from '../engine/contract.js'
 import type { Params, ServerRequest } from '../types/index.js'
+import { decodeUtf8 } from '../util/text.js'
 import type { IncomingBody } from './body.js'
 import { type Endpoints, endpointsOf } from './endpoints.js'
 import type { Target } from './target.js'
@@ -143,9 +144,8 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
     return super.formData()
   }
 
-  override text(): ReturnType<Request['text']> {
-    this.#collect()
-    return super.text()
+  override async text(): Promise<string> {
+    return decodeUtf8(await this.arrayBuffer())
   }
 
   async json<T = unknown>(): Promise<T> {

@@ -3,7 +3,7 @@
  * client reads.
  */
 
-import { SourceBudget } from '../core/source-budget.js'
+import { TurnShare } from '../core/turn-share.js'
 import type { EngineHttp, ExchangeId } from '../engine/contract.js'
 import { type StreamingResponse, wrongLength } from './response.js'
 
@@ -18,7 +18,7 @@ export class ResponseStream {
   readonly #exchange: ExchangeId
   readonly #response: StreamingResponse
   readonly #mustClose: () => boolean
-  readonly #budget = new SourceBudget()
+  readonly #share = new TurnShare()
   /** Bytes that the source has given. */
   #size = 0
   /** The last byte of a body with an announced length, until the source has ended. */
@@ -115,17 +115,19 @@ export class ResponseStream {
   }
 
   async #write(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.byteLength && !this.#isAborted; at += PIECE) {
+    // A source may give empty chunks for ever: they take their share, too.
+    let at = 0
+    do {
       const piece = chunk.subarray(at, at + PIECE)
-      if (!this.#engine.write(this.#exchange, piece)) {
+      at += PIECE
+      if (this.#share.mustWait) await this.#share.wait()
+      if (this.#isAborted) return
+      this.#share.spendChunk(piece.byteLength)
+      if (piece.byteLength > 0 && !this.#engine.write(this.#exchange, piece)) {
         await new Promise<void>((resolve) => {
           this.#goOn = resolve
         })
-        this.#budget.renew()
       }
-      if (this.#budget.spend(piece.byteLength)) await this.#budget.nextTurn()
-    }
-    // A source may give empty chunks for ever.
-    if (chunk.byteLength === 0 && this.#budget.spend(0)) await this.#budget.nextTurn()
+    } while (at < chunk.byteLength)
   }
 }

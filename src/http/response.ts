@@ -1,7 +1,7 @@
 /** Responses, from the web-standard Response to the form that engines take. */
 import { Buffer } from 'node:buffer'
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
-import { SourceBudget } from '../core/source-budget.js'
+import { TurnShare } from '../core/turn-share.js'
 import type { EngineResponse, ResponseHead } from '../engine/contract.js'
 import { ContentLengthError } from '../errors.js'
 import { BodySource } from './body-source.js'
@@ -56,6 +56,8 @@ const ENGINE_HEADERS: ReadonlySet<string> = new Set(['connection', 'keep-alive',
  * once.
  */
 const GATHERED = 64 * 1024
+/** And of at most so many pieces: more of them take long to gather, and are sent as they come. */
+const MAX_GATHERED_CHUNKS = 256
 
 /**
  * Takes a Response apart. A body that is there at once, in one piece or in few, is sent whole with its
@@ -109,19 +111,23 @@ export function cancelResponse(response: unknown, reason: unknown): void {
 }
 
 /**
- * Reads the pieces that come within this turn of the event loop, until the source has ended or has had its
- * share of the turn.
+ * Reads the pieces that are there at once, and no more of them than make a share, until the source has ended.
  */
 async function gather(source: BodySource): Promise<Uint8Array[]> {
-  const budget = new SourceBudget()
+  const share = new TurnShare()
   const chunks: Uint8Array[] = []
   let size = 0
-  while (chunks.length < 2 || size < GATHERED) {
+  while (chunks.length < 2 || (size < GATHERED && chunks.length < MAX_GATHERED_CHUNKS)) {
+    if (chunks.length > 1 && share.mustWait) {
+      await share.wait()
+      source.beginTurn()
+    }
     const chunk = await source.nextNow()
     if (chunk === undefined) break
     chunks.push(chunk)
     size += chunk.byteLength
-    if (budget.spend(0)) break // by their number alone: the bytes have their own limit
+    // By their number alone: the bytes have their own limit. The first chunk comes with its request.
+    if (chunks.length > 1) share.spendChunk(0)
   }
   return chunks
 }

@@ -2,7 +2,7 @@
 
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
-import { SourceBudget } from '../core/source-budget.js'
+import { TurnShare } from '../core/turn-share.js'
 import { ClosedError } from '../errors.js'
 import { SendStatus, type Socket } from '../types/index.js'
 import { CLOSE_CODE } from './close-codes.js'
@@ -41,7 +41,7 @@ export function duplex<T>(socket: Socket<T>): Duplex {
 class SocketDuplex extends Duplex implements Consumer {
   readonly #socket: ServerSocket<unknown>
   readonly #maxMessage: number
-  readonly #budget = new SourceBudget()
+  readonly #share = new TurnShare()
   /** How the connection has ended, once that is known. */
   #end: { readonly error: ClosedError | null } | undefined
   #onEnd: ((error: ClosedError | null) => void) | undefined
@@ -100,16 +100,22 @@ class SocketDuplex extends Duplex implements Consumer {
   }
 
   async #send(chunk: Buffer): Promise<void> {
-    for (let start = 0; start < chunk.length; start += this.#maxMessage) {
+    // An empty chunk sends no message, but takes its share: a source may give such chunks for ever.
+    let start = 0
+    do {
       const message = chunk.subarray(start, start + this.#maxMessage)
-      // The program may fill the queue, too. A message that would not be taken is not sent, since it would
-      // count as dropped.
-      const threshold = Math.min(MAX_WAITING, this.#maxMessage - message.length)
-      if (this.#socket.bufferedAmount > threshold) await this.#socket.drained({ threshold })
-      if (this.#socket.send(message) === SendStatus.DROPPED) throw new ClosedError('the socket has closed')
-    }
-    // A client may take all bytes as fast as they are written, and an empty chunk sends no message: without a
-    // budget, the loop would never end a turn.
-    if (this.#budget.spend(chunk.length)) await this.#budget.nextTurn()
+      start += this.#maxMessage
+      if (this.#share.mustWait) await this.#share.wait()
+      this.#share.spendChunk(message.length)
+      if (message.length > 0) await this.#sendMessage(message)
+    } while (start < chunk.length)
+  }
+
+  async #sendMessage(message: Buffer): Promise<void> {
+    // The program may fill the queue, too. A message that would not be taken is not sent, since it would
+    // count as dropped.
+    const threshold = Math.min(MAX_WAITING, this.#maxMessage - message.length)
+    if (this.#socket.bufferedAmount > threshold) await this.#socket.drained({ threshold })
+    if (this.#socket.send(message) === SendStatus.DROPPED) throw new ClosedError('the socket has closed')
   }
 }

@@ -4,7 +4,7 @@
  * the engine.
  */
 import { Readable } from 'node:stream'
-import { SourceBudget } from '../core/source-budget.js'
+import { TurnShare } from '../core/turn-share.js'
 import type { ConnectionId, EngineConnections } from '../engine/contract.js'
 import { ClosedError } from '../errors.js'
 import { toPayload } from '../options/arguments.js'
@@ -96,7 +96,7 @@ class MessageStream {
   /** Whether the source must be told to stop when the stream fails. */
   #isSourceOpen = true
   #isFirst = true
-  readonly #budget = new SourceBudget()
+  readonly #share = new TurnShare()
   #interruption: { readonly error: unknown } | undefined
   /** These settle the promise that `#run` waits for. */
   #reject: (error: unknown) => void = () => {}
@@ -182,29 +182,31 @@ class MessageStream {
       await this.#send(bytes.subarray(start, start + maxFragmentLength), false)
     }
     // A source may give empty chunks for ever.
-    if (bytes.length === 0) await this.#spend(0)
+    if (bytes.length > 0) return
+    if (this.#share.mustWait) await this.#awaitShare()
+    this.#share.spendChunk(0)
   }
 
   async #send(data: Uint8Array, isLast: boolean): Promise<void> {
     const { connections, connection } = this.#target
+    if (this.#share.mustWait) await this.#awaitShare()
+    this.#share.spendChunk(data.length)
     while (connections.isOpen(connection) && !connections.readyForFragment(connection)) {
       await this.#unlessInterrupted(
         new Promise<void>((resolve) => {
           this.#resolve = resolve
         }),
       )
-      this.#budget.renew()
     }
     // The connection is ending: no fragment would leave.
     if (!connections.isOpen(connection)) throw new ClosedError('the socket has closed')
     const { isBinary } = this.#encoder
     connections.sendFragment(connection, data, { isBinary, isFirst: this.#isFirst, isLast, compress: this.#settings.compress })
     this.#isFirst = false
-    if (!isLast) await this.#spend(data.length)
   }
 
-  async #spend(bytes: number): Promise<void> {
-    if (this.#budget.spend(bytes)) await this.#unlessInterrupted(this.#budget.nextTurn())
+  #awaitShare(): Promise<void> {
+    return this.#unlessInterrupted(this.#share.wait())
   }
 
   /**

@@ -17,6 +17,7 @@ import {
   EVENTS,
   empty,
   GET,
+  Meter,
   openFlooder,
   post,
   REQUESTS,
@@ -545,5 +546,51 @@ describeEngines('what waits for its turn', (engine) => {
     client.write(repeated(empty(OPCODE.TEXT), 5000))
     expect(await within(closed.promise, 'the close event')).toBe(1006)
     expect(count).toBe(1)
+  })
+})
+
+describeEngines('bodies of many requests that come to their end at once', (engine) => {
+  const SIZE = 2 ** 18
+  /** Bodies in one turn: src/core/turn-share.ts. */
+  const SHARE = 2 ** 20 / SIZE
+
+  test.each(['text', 'json', 'bytes', 'blob'] as const)('reach their handlers a few in a turn: by %s', async (way) => {
+    const read = new Meter()
+    const answered = new Queue<number>()
+    const served = await serve(
+      engine,
+      {},
+      {
+        path: '/socket',
+        routes: (server) =>
+          server
+            .get('/witness', () => new Response(String(read.count)))
+            .post('/body', async (request) => {
+              await request[way]()
+              read.add()
+              return new Response()
+            }),
+      },
+    )
+    const witness = await RawClient.connect(served)
+    const clients = await Promise.all(Array.from({ length: 40 }, () => RawClient.connect(served)))
+    const body = Buffer.from(`"${'é'.repeat(SIZE / 2 - 1)}"`)
+    for (const client of clients) {
+      client.write(post('', `Content-Length: ${body.length}`).replace('/flood', '/body'), body.subarray(0, -1))
+      await client.flushed()
+    }
+    // The kernel may still have some of it.
+    await turns(200)
+    read.reset()
+    for (const client of clients) {
+      client.write(body.subarray(-1))
+      void client.response().then(({ status }) => answered.push(status))
+    }
+    witness.write(WITNESS)
+    expect(Number((await witness.response()).body)).toBeLessThanOrEqual(TURNS * 2 * SHARE)
+    expect(await answered.take(clients.length, 'the responses')).toEqual(clients.map(() => 200))
+    read.stop()
+    // What a turn begins with, and what has waited for it, each have a budget.
+    expect(read.most).toBeLessThanOrEqual(2 * SHARE)
   })
 })

@@ -1,56 +1,23 @@
 /**
- * A source whose chunks are always ready, of a handler's own making, gives no more than its share in a turn
- * of the event loop. What is asserted are counts: how many chunks are taken between one turn and the next.
+ * Sources whose chunks are always ready, of handlers' own making, give no more than their share in a turn of
+ * the event loop, however many there are. What is asserted are counts: how many chunks are taken between one
+ * turn and the next.
  */
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { describe, expect, test } from 'vitest'
 import { duplex, messages, type Socket, type WebSocketServer } from '../../src/index.js'
 import { describeEngines, serve } from '../support/engines.js'
+import { Meter, TURNS } from '../support/floods.js'
 import { frame, OPCODE, RawClient } from '../support/raw-client.js'
 import { Deferred, turns, within } from '../support/waiting.js'
 
-/** Chunks of one source in a turn: src/core/source-budget.ts. */
+/** Chunks of all sources in a turn: src/core/turn-share.ts. */
 const SHARE = 256
 /** A response looks at its first chunks before it is begun; Node's streams take some ahead. */
 const AHEAD = SHARE + 64
 /** Enough to show a source that has no bound, and an end so that such a one does not hang the test. */
 const CHUNKS = 20_000
-
-/** Counts in each turn while it watches. */
-class Meter {
-  /** So many in the turn that had most. */
-  most = 0
-  #count = 0
-  #seen = 0
-  #isOver = false
-
-  constructor() {
-    const look = () => {
-      this.#look()
-      if (!this.#isOver) setImmediate(look)
-    }
-    look()
-  }
-
-  get count(): number {
-    return this.#count
-  }
-
-  add(): void {
-    this.#count += 1
-  }
-
-  stop(): void {
-    this.#look()
-    this.#isOver = true
-  }
-
-  #look(): void {
-    this.most = Math.max(this.most, this.#count - this.#seen)
-    this.#seen = this.#count
-  }
-}
 
 async function* chunks(meter: Meter, chunk: Buffer): AsyncGenerator<Buffer> {
   for (let n = 0; n < CHUNKS; n++) {
@@ -129,4 +96,98 @@ describeEngines('a source that is always ready gives way to others', (engine) =>
     meter.stop()
     expect(meter.most).toBeLessThanOrEqual(2 * SHARE)
   })
+})
+
+const MANY = 60
+/** Chunks that one source gives before another one that waits gives any. */
+const PART = 16
+
+/** Each client has an endless source of its own, which counts for all and for the client. */
+interface Sources {
+  readonly meter: Meter
+  readonly each: { count: number }[]
+  next(): AsyncGenerator<Buffer>
+}
+
+function sources(chunk: Buffer): Sources {
+  const meter = new Meter()
+  const each: { count: number }[] = []
+  return {
+    meter,
+    each,
+    async *next() {
+      const own = { count: 0 }
+      each.push(own)
+      for (;;) {
+        meter.add()
+        own.count += 1
+        yield chunk
+      }
+    },
+  }
+}
+
+describeEngines('sources of many clients that are always ready', (engine) => {
+  const [byte, some] = [Buffer.from('x'), Buffer.alloc(256)]
+  const ways = [
+    { name: 'bodies of Responses', chunk: byte, ahead: 1 },
+    { name: 'messages of sendStream', chunk: byte, ahead: 1 },
+    // Each time that they have come to their end, Node's streams take 16 chunks and these bytes ahead.
+    { name: 'chunks for a duplex', chunk: some, ahead: 16 + new PassThrough().writableHighWaterMark / some.length },
+  ]
+
+  test.each(ways)(
+    'share one turn, each gets its part, and another client is answered between: $name',
+    async ({ name, chunk, ahead }) => {
+      const { meter, each, next } = sources(chunk)
+      const ignore = () => {}
+      const served = await serve(
+        engine,
+        {
+          open: (socket) => {
+            if (name === 'messages of sendStream') socket.sendStream(next()).catch(ignore)
+            else if (name === 'chunks for a duplex') pipeline(Readable.from(next()), duplex(socket)).catch(ignore)
+          },
+        },
+        {
+          path: '/socket',
+          routes: (server) =>
+            void server
+              .get('/source', () => {
+                const source = next()
+                const pull = async (controller: ReadableStreamDefaultController) =>
+                  controller.enqueue((await source.next()).value)
+                return new Response(new ReadableStream({ pull }))
+              })
+              .get('/witness', () => new Response(String(meter.count))),
+        },
+      )
+      const clients = await Promise.all(
+        Array.from({ length: MANY }, async () => {
+          const isHttp = name === 'bodies of Responses'
+          const client = isHttp ? await RawClient.connect(served) : await RawClient.open(served, { path: '/socket' })
+          if (isHttp) client.write('GET /source HTTP/1.1\r\nHost: a\r\n\r\n')
+          return client
+        }),
+      )
+      while (each.length < MANY || meter.count < MANY * PART) await turns(1)
+      meter.reset()
+      const before = each.map(({ count }) => count)
+      for (let n = 0; n < 5; n++) {
+        const asked = meter.count
+        const witness = await RawClient.connect(served)
+        witness.write('GET /witness HTTP/1.1\r\nHost: a\r\n\r\n')
+        // One turn for its connection more.
+        expect(Number((await witness.response()).body) - asked).toBeLessThanOrEqual((TURNS + 1) * 2 * SHARE + MANY * ahead)
+      }
+      while (each.some(({ count }, n) => count - (before[n] ?? 0) < 10 * PART)) await turns(1)
+      const given = each.map(({ count }, n) => count - (before[n] ?? 0))
+      meter.stop()
+      for (const client of clients) client.vanish()
+      // What a turn begins with, and what has waited for it, each have a budget.
+      expect(meter.most).toBeLessThanOrEqual(2 * SHARE + MANY * ahead)
+      // Those wait less whose bytes leave sooner.
+      expect(Math.max(...given)).toBeLessThanOrEqual(5 * Math.min(...given) + ahead)
+    },
+  )
 })

@@ -47,7 +47,7 @@ const LAYERS: readonly Layer[] = [
     name: 'the adapters',
     files: /^src\/websocket\/(duplex|messages)\.ts$/,
     mayUse:
-      /^(node:|src\/(types|util)\/|src\/errors\.ts$|src\/core\/source-budget\.ts$|src\/websocket\/(close-codes|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
+      /^(node:|src\/(types|util)\/|src\/errors\.ts$|src\/core\/turn-share\.ts$|src\/websocket\/(close-codes|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
   },
   {
     name: 'the public API',

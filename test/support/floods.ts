@@ -79,3 +79,44 @@ export async function openFlooder(served: Counted, isWebSocket = false): Promise
   await client.response()
   return client
 }
+
+/** Counts in each turn while it watches. */
+export class Meter {
+  /** So many in the turn that had most. */
+  most = 0
+  #count = 0
+  #seen = 0
+  #isOver = false
+
+  constructor() {
+    const look = () => {
+      this.#look()
+      if (!this.#isOver) setImmediate(look)
+    }
+    look()
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  add(): void {
+    this.#count += 1
+  }
+
+  /** Forgets the turns until now. */
+  reset(): void {
+    this.#look()
+    this.most = 0
+  }
+
+  stop(): void {
+    this.#look()
+    this.#isOver = true
+  }
+
+  #look(): void {
+    this.most = Math.max(this.most, this.#count - this.#seen)
+    this.#seen = this.#count
+  }
+}

@@ -77,7 +77,10 @@ class Fed implements AsyncIterable<Data> {
   }
 
   throw(error: Error): void {
-    this.#at(this.#given++).reject(error)
+    const { promise, reject } = this.#at(this.#given++)
+    // The stream may ask for it in a later turn.
+    promise.catch(() => {})
+    reject(error)
   }
 
   finish(): void {

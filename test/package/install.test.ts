@@ -144,6 +144,16 @@ describe('without the tools', () => {
     expect(details.join('\n')).toContain(paragraphs[0])
   })
 
+  test.each([
+    ['npm/11.21.2 node/v20.20.2 linux x64 workspaces/false', 'npm rebuild native-websocket-server'],
+    ['pnpm/10.34.9 npm/? node/v20.20.2 linux x64', 'pnpm rebuild native-websocket-server'],
+    ['yarn/1.22.22 npm/? node/v20.20.2 linux x64', 'yarn install --force'],
+    ['yarn/4.18.1 npm/? node/v20.20.2 linux x64', 'yarn rebuild native-websocket-server'],
+  ])('what tries again is in the words of the package manager that installs: %s', (agent, command) => {
+    const { output } = project.install({ ...withoutTools(), npm_config_user_agent: agent })
+    expect(output).toContain(`"${command}" tries the native build again.`)
+  })
+
   test('NATIVE_WEBSOCKET_SERVER_ENGINE=native makes it a failed install', () => {
     const { code, output } = project.install({ ...withoutTools(), NATIVE_WEBSOCKET_SERVER_ENGINE: 'native' })
     expect(code).toBe(1)
@@ -359,6 +369,12 @@ describe('NATIVE_WEBSOCKET_SERVER_ENGINE', () => {
     expect(output).toContain('On Windows there is no native engine yet.')
     expect(project.reason()).toBe('On Windows there is no native engine yet.\n')
   })
+})
+
+test('NATIVE_WEBSOCKET_SERVER_BUILD with another value than "source" fails the install, with the value', () => {
+  const { code, output } = project.install({ NATIVE_WEBSOCKET_SERVER_BUILD: 'sauce' })
+  expect(code).toBe(1)
+  expect(output).toContain('NATIVE_WEBSOCKET_SERVER_BUILD must be "source", or unset, got "sauce"')
 })
 
 describe('the TypeScript', () => {

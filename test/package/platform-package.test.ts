@@ -107,6 +107,15 @@ describe.skipIf(absent !== '')(`the packages that are published${skipped}`, () =
     expect(took).toBeLessThan(1)
   })
 
+  test('build from source where that is asked for, or name what is missing for it', () => {
+    const { folder } = install([NAME, String(platform)], '--ignore-scripts')
+    const step = { cwd: join(folder, 'node_modules', NAME), env: { ...env, NATIVE_WEBSOCKET_SERVER_BUILD: 'source' } }
+    const output = execFileSync('node', ['scripts/install.mjs'], { ...step, encoding: 'utf8' })
+    expect(output).toContain('Missing: a C++20 compiler.')
+    // What the step leaves behind does not keep the platform package from being loaded.
+    expect(run(folder, ECHO)).toMatchObject({ stdout: 'native over the platform package \n', stderr: '' })
+  })
+
   test('say what is compiled in, and under which licence', () => {
     const listing = execFileSync('tar', ['-tzf', tarball(String(platform))], { encoding: 'utf8' })
     const files = listing.trim().split('\n').sort()

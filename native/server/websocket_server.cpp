@@ -36,7 +36,7 @@ class ServerOf final : public WebSocketServer {
     by_context()[http_context_] = this;
     app_.topicTree = websockets_.publishing().make_tree();  // the app deletes it
     websockets_.set_up(http_context_, app_.topicTree);
-    exchanges_.reading().set_up(app_);
+    exchanges_.receiver().set_up(app_);
     if constexpr (SSL) {
       tls_ = std::make_unique<TlsEntries>(static_cast<ssl_ctx_st *>(app_.getNativeHandle()));
       tls_failure_ = tls_->load(options.tls);
@@ -54,16 +54,16 @@ class ServerOf final : public WebSocketServer {
     return found == by_context().end() ? nullptr : found->second;
   }
 
-  HttpReceiver<SSL> &reading() { return exchanges_.reading(); }
+  HttpReceiver<SSL> &receiver() { return exchanges_.receiver(); }
 
   void adopt(int descriptor, Endpoint remote, std::string_view proxied_address) override {
-    exchanges_.reading().announce(std::move(remote), Endpoint::local(descriptor), proxied_address);
+    exchanges_.receiver().announce(std::move(remote), Endpoint::local(descriptor), proxied_address);
     app_.adoptSocket(descriptor);
   }
 
   ExchangeId adopt_with_request(int descriptor, std::string_view input) override {
     adopt(descriptor, Endpoint::remote(descriptor), {});
-    return exchanges_.reading().receive_adopted(input);
+    return exchanges_.receiver().receive_adopted(input);
   }
 
   void started_listening() override { exchanges_.start_listening(); }
@@ -79,7 +79,7 @@ class ServerOf final : public WebSocketServer {
     if (app_.constructorFailed()) {
       return;
     }
-    exchanges_.reading().close();
+    exchanges_.receiver().close();
     app_.close();
     websockets_.close();
   }
@@ -102,7 +102,7 @@ template <bool SSL>
 us_socket_t *receive_http(us_socket_t *socket, char *data, int length) {
   TlsWriteDeferral guard(SSL, socket);
   ServerOf<SSL> *server = ServerOf<SSL>::of(us_socket_context(SSL, socket));
-  return server ? server->reading().receive(socket, data, static_cast<std::size_t>(length))
+  return server ? server->receiver().receive(socket, data, static_cast<std::size_t>(length))
                 : us_socket_close(SSL, socket, 0, nullptr);
 }
 
@@ -111,14 +111,14 @@ us_socket_t *write_http(us_socket_t *socket) {
   WritableScope scope(socket);
   socket = ContextHandlers::of(SSL).http.writable(socket);
   ServerOf<SSL> *server = us_socket_is_closed(SSL, socket) ? nullptr : ServerOf<SSL>::of(us_socket_context(SSL, socket));
-  return server ? server->reading().written(socket) : socket;
+  return server ? server->receiver().written(socket) : socket;
 }
 
 template <bool SSL>
 us_socket_t *end_http(us_socket_t *socket) {
   bool can_write = !SSL || can_write_tls(socket);
   ServerOf<SSL> *server = can_write ? ServerOf<SSL>::of(us_socket_context(SSL, socket)) : nullptr;
-  return server ? server->reading().ended(socket) : us_socket_close(SSL, socket, 0, nullptr);
+  return server ? server->receiver().ended(socket) : us_socket_close(SSL, socket, 0, nullptr);
 }
 
 std::unique_ptr<WebSocketServer> WebSocketServer::create(EventLoop &loop, ConnectionTable &connections, ServerOptions options,

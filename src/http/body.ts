@@ -152,7 +152,7 @@ export class IncomingBody {
   }
 
   #giveUp(): void {
-    this.#fail(new TypeError('the request was answered before its body was read'))
+    this.#fail(new TypeError('the response was sent before the body of the request was read'))
     this.#discard()
   }
 

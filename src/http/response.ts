@@ -67,7 +67,7 @@ const MAX_GATHERED_CHUNKS = 256
  * with a ContentLengthError when its Content-Length is no length, or not that of the body.
  */
 export async function readResponse(response: Response, headOnly: boolean): Promise<EngineResponse | StreamingResponse> {
-  if (!isResponse(response)) throw new TypeError(`a route must answer with a Response, got ${describeType(response)}`)
+  if (!isResponse(response)) throw new TypeError(`a route must respond with a Response, got ${describeType(response)}`)
   const source = BodySource.of(response)
   try {
     const head = headOf(response)
@@ -136,7 +136,7 @@ function headOf(response: Response): ResponseHead {
   const { status } = response
   // Response.error() has status 0, and other implementations may let more through.
   const isFinal = Number.isInteger(status) && status >= 200 && status <= 599
-  if (!isFinal) throw new RangeError(`a route cannot answer with status ${status}`)
+  if (!isFinal) throw new RangeError(`a route cannot respond with status ${status}`)
   const untrue = isFetched(response) ? untrueFields(response.headers) : ENGINE_HEADERS
   const headers: string[] = []
   let contentLength: number | undefined

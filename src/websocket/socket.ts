@@ -104,7 +104,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   readonly remoteAddress: string
   readonly remotePort: number
   readonly #local: LocalEndpoint
-  readonly #home: RouteContext<T>
+  readonly #context: RouteContext<T>
   /** Milliseconds since EPOCH. */
   readonly #connectedAt = Date.now() - EPOCH
   #connection: ConnectionId = 0
@@ -112,22 +112,22 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   #readyState: 1 | 2 | 3 = OPEN
   #extras: Extras | undefined
 
-  constructor(home: RouteContext<T>, origin: HandshakeResult<T>) {
-    this.#home = home
-    this.data = origin.data
-    this.protocol = origin.protocol
-    this.extensions = origin.extensions
-    this.remoteAddress = origin.remoteAddress
-    this.remotePort = origin.remotePort
-    this.#local = origin.local
-    if (home.route.rateLimit !== undefined) this.#takeIn()
+  constructor(context: RouteContext<T>, handshake: HandshakeResult<T>) {
+    this.#context = context
+    this.data = handshake.data
+    this.protocol = handshake.protocol
+    this.extensions = handshake.extensions
+    this.remoteAddress = handshake.remoteAddress
+    this.remotePort = handshake.remotePort
+    this.#local = handshake.local
+    if (context.route.rateLimit !== undefined) this.#takeIn()
   }
 
   /** The handshake is done: from here on the engine knows this socket by this connection id. */
   opened(connection: ConnectionId): void {
     this.#connection = connection
     try {
-      this.#watch(this.#home.handlers.open?.(this))
+      this.#watch(this.#context.handlers.open?.(this))
     } catch (error) {
       this.#fail(error)
     }
@@ -165,11 +165,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   get bufferedAmount(): number {
-    return this.#readyState === CLOSED ? 0 : this.#home.connections.bufferedAmount(this.#connection)
+    return this.#readyState === CLOSED ? 0 : this.#context.connections.bufferedAmount(this.#connection)
   }
 
   get topics(): readonly string[] {
-    return this.#readyState === OPEN ? this.#home.connections.topics(this.#connection) : []
+    return this.#readyState === OPEN ? this.#context.connections.topics(this.#connection) : []
   }
 
   send(data: Data, options?: boolean | SendOptions): number {
@@ -181,7 +181,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   #send(payload: Payload, compress: boolean | undefined, isText: boolean): number {
     if (this.#readyState !== OPEN) return SendStatus.DROPPED
-    const status = this.#home.connections.send(this.#connection, payload, compress, isText)
+    const status = this.#context.connections.send(this.#connection, payload, compress, isText)
     if (status === SendStatus.DROPPED) this.#refused(payload, isText)
     return status
   }
@@ -196,9 +196,9 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     }
     const extras = this.#extend()
     extras.streams ??= new SendStreams({
-      connections: this.#home.connections,
+      connections: this.#context.connections,
       connection: this.#connection,
-      maxFragmentLength: this.#home.route.maxFragmentLength,
+      maxFragmentLength: this.#context.route.maxFragmentLength,
       fail: () => this.close(CLOSE_CODE.INTERNAL_ERROR),
     })
     await extras.streams.send(source, settings)
@@ -209,13 +209,13 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     signal?.throwIfAborted()
     if (this.#readyState !== OPEN) throw new ClosedError('the socket is closed')
     const extras = this.#extend()
-    extras.waiters ??= new DrainWaiters(this.#home.connections, this.#connection)
+    extras.waiters ??= new DrainWaiters(this.#context.connections, this.#connection)
     await extras.waiters.wait(threshold, signal)
   }
 
   cork<R>(callback: (socket: this) => R): R {
     checkFunction('callback', callback)
-    return this.#readyState === OPEN ? this.#home.connections.cork(this.#connection, () => callback(this)) : callback(this)
+    return this.#readyState === OPEN ? this.#context.connections.cork(this.#connection, () => callback(this)) : callback(this)
   }
 
   pause(): void {
@@ -230,7 +230,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   ping(data: Data = ''): number {
     const payload = toPayload(data)
     checkPingLength(payload)
-    return this.#readyState === OPEN ? this.#home.connections.ping(this.#connection, payload) : SendStatus.DROPPED
+    return this.#readyState === OPEN ? this.#context.connections.ping(this.#connection, payload) : SendStatus.DROPPED
   }
 
   close(code?: number, reason = ''): void {
@@ -239,40 +239,40 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     if (given !== undefined) checkCloseFrame(given, reason)
     if (this.#readyState !== OPEN) return
     this.#readyState = CLOSING
-    this.#home.connections.close(this.#connection, given ?? CLOSE_CODE.NO_STATUS_RECEIVED, reason)
+    this.#context.connections.close(this.#connection, given ?? CLOSE_CODE.NO_STATUS_RECEIVED, reason)
     this.#closing()
   }
 
   terminate(): void {
     if (this.#readyState === CLOSED) return
     this.#readyState = CLOSING
-    this.#home.connections.terminate(this.#connection)
+    this.#context.connections.terminate(this.#connection)
     this.#closing()
   }
 
   subscribe(topic: string): boolean {
     checkTopic(topic)
-    if (this.#readyState !== OPEN || !this.#home.connections.subscribe(this.#connection, topic)) return false
-    this.#home.owner.subscriptions?.add(this, topic)
+    if (this.#readyState !== OPEN || !this.#context.connections.subscribe(this.#connection, topic)) return false
+    this.#context.owner.subscriptions?.add(this, topic)
     return true
   }
 
   unsubscribe(topic: string): boolean {
     checkTopic(topic)
-    if (this.#readyState !== OPEN || !this.#home.connections.unsubscribe(this.#connection, topic)) return false
-    this.#home.owner.subscriptions?.remove(this, topic)
+    if (this.#readyState !== OPEN || !this.#context.connections.unsubscribe(this.#connection, topic)) return false
+    this.#context.owner.subscriptions?.remove(this, topic)
     return true
   }
 
   isSubscribed(topic: string): boolean {
     checkTopic(topic)
-    return this.#readyState === OPEN && this.#home.connections.isSubscribed(this.#connection, topic)
+    return this.#readyState === OPEN && this.#context.connections.isSubscribed(this.#connection, topic)
   }
 
   publish(topic: string, data: Data, options: boolean | SendOptions = {}): boolean {
     checkTopic(topic)
     const message = toMessage(data, options)
-    return this.#readyState === OPEN && this.#home.owner.publish(topic, message, this.#connection)
+    return this.#readyState === OPEN && this.#context.owner.publish(topic, message, this.#connection)
   }
 
   onMessage(message: string | Buffer, isBinary: boolean): void {
@@ -284,7 +284,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   handleMessage(message: string | Buffer, isBinary: boolean): void {
     try {
-      const result = this.#home.handlers.message?.(this, message, isBinary)
+      const result = this.#context.handlers.message?.(this, message, isBinary)
       if (result !== undefined) this.#watch(result)
     } catch (error) {
       this.#fail(error)
@@ -294,7 +294,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   onDrain(): void {
     if (this.#readyState === CLOSED) return
     try {
-      this.#watch(this.#home.handlers.drain?.(this))
+      this.#watch(this.#context.handlers.drain?.(this))
     } catch (error) {
       this.#fail(error)
     }
@@ -311,11 +311,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   onDropped(message: string | Buffer, isBinary: boolean): void {
     if (this.#readyState === CLOSED) return
     try {
-      this.#watch(this.#home.handlers.dropped?.(this, message, isBinary))
+      this.#watch(this.#context.handlers.dropped?.(this, message, isBinary))
     } catch (error) {
       this.#fail(error)
     }
-    if (this.#home.route.closeOnBackpressureLimit) this.terminate()
+    if (this.#context.route.closeOnBackpressureLimit) this.terminate()
   }
 
   onPing(data: Buffer): void {
@@ -327,7 +327,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   handlePing(data: Buffer): void {
     try {
-      this.#watch(this.#home.handlers.ping?.(this, data))
+      this.#watch(this.#context.handlers.ping?.(this, data))
     } catch (error) {
       this.#fail(error)
     }
@@ -342,7 +342,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   handlePong(data: Buffer): void {
     try {
-      this.#watch(this.#home.handlers.pong?.(this, data))
+      this.#watch(this.#context.handlers.pong?.(this, data))
     } catch (error) {
       this.#fail(error)
     }
@@ -356,9 +356,9 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
       this.#extras.inboundQueue.ended(code, reason)
       this.#extras.inboundQueue = undefined
     }
-    this.#home.owner.ended(this)
+    this.#context.owner.ended(this)
     try {
-      this.#watch(this.#home.handlers.close?.(this, code, reason))
+      this.#watch(this.#context.handlers.close?.(this, code, reason))
     } catch (error) {
       this.#fail(error)
     }
@@ -366,7 +366,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   onSubscription(topic: string, subscribers: number, before: number): void {
     try {
-      this.#watch(this.#home.handlers.subscription?.(this, topic, subscribers, before))
+      this.#watch(this.#context.handlers.subscription?.(this, topic, subscribers, before))
     } catch (error) {
       this.#fail(error)
     }
@@ -383,7 +383,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
    * fragments.
    */
   get maxSafeMessage(): number {
-    return Math.max(1, this.#home.route.maxBackpressure - this.#home.route.maxFragmentLength)
+    return Math.max(1, this.#context.route.maxBackpressure - this.#context.route.maxFragmentLength)
   }
 
   /** From now on the messages go to the consumer. Throws ERR_ATTACHED when another consumer has them. */
@@ -397,20 +397,20 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   stopReading(): void {
-    this.#home.connections.pause(this.#connection)
+    this.#context.connections.pause(this.#connection)
   }
 
   startReading(): void {
-    this.#home.connections.resume(this.#connection)
+    this.#context.connections.resume(this.#connection)
     if (this.#extras?.inboundQueue?.isIdle) this.#extras.inboundQueue = undefined
   }
 
   rateLimited(): void {
-    this.#home.owner.counters.rateLimitPauses += 1
+    this.#context.owner.counters.rateLimitPauses += 1
   }
 
   closeForRate(): void {
-    this.#home.owner.counters.rateLimitCloses += 1
+    this.#context.owner.counters.rateLimitCloses += 1
     this.close(CLOSE_CODE.POLICY_VIOLATION, RATE_CLOSE_REASON)
   }
 
@@ -421,13 +421,13 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   #takeIn(): InboundQueue {
     const extras = this.#extend()
-    extras.inboundQueue ??= new InboundQueue(this, this.#home.route.rateLimit)
+    extras.inboundQueue ??= new InboundQueue(this, this.#context.route.rateLimit)
     return extras.inboundQueue
   }
 
   /** From here on nothing is sent any more. */
   #closing(): void {
-    this.#home.owner.subscriptions?.leave(this)
+    this.#context.owner.subscriptions?.leave(this)
     this.#extras?.inboundQueue?.stop()
     this.#extras?.waiters?.end()
     this.#extras?.streams?.end()
@@ -435,9 +435,9 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   /** `send` has returned 0. */
   #refused(payload: Payload, isText: boolean): void {
-    if (!this.#home.connections.isOpen(this.#connection)) return
-    this.#home.owner.counters.sendsDropped += 1
-    if (!this.#home.route.reportDrops) return
+    if (!this.#context.connections.isOpen(this.#connection)) return
+    this.#context.owner.counters.sendsDropped += 1
+    if (!this.#context.route.reportDrops) return
     const isBinary = !isText && typeof payload !== 'string'
     const message = typeof payload === 'string' ? payload : isText ? bufferOver(payload).toString() : bufferOver(payload)
     // Not in this turn: a handler that sends once more must not keep the event loop from other work.
@@ -451,15 +451,15 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   #fail(error: unknown): void {
-    this.#home.owner.failed()
-    if (this.#home.handlers.error === undefined) {
-      this.#home.owner.report(error)
+    this.#context.owner.failed()
+    if (this.#context.handlers.error === undefined) {
+      this.#context.owner.report(error)
     } else {
       try {
-        const result = this.#home.handlers.error(error, this)
-        if (isThenable(result)) Promise.resolve(result).catch((second: unknown) => this.#home.owner.report(second))
+        const result = this.#context.handlers.error(error, this)
+        if (isThenable(result)) Promise.resolve(result).catch((second: unknown) => this.#context.owner.report(second))
       } catch (second) {
-        this.#home.owner.report(second)
+        this.#context.owner.report(second)
       }
     }
     this.close(CLOSE_CODE.INTERNAL_ERROR)

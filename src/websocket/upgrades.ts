@@ -56,7 +56,7 @@ interface Route {
   /** What comes due for its sockets, some time after they have opened: the end of their lifetime, Pings. */
   readonly dues: readonly DueQueue<ServerSocket<unknown>>[]
   /** From the first socket on. */
-  home: RouteContext<unknown> | undefined
+  context: RouteContext<unknown> | undefined
 }
 
 /** A correct request on a route, within the server's limits. */
@@ -105,7 +105,7 @@ export class Upgrades {
     // One table holds routes of all data types. What a route's handlers get is what its own `upgrade`
     // returned, and its own parameters.
     const erased = handlers as unknown as WebSocketHandlers<unknown>
-    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, dues, home: undefined })
+    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, dues, context: undefined })
     this.engineRoutes.push(settings)
     this.#dues.push(...dues)
   }
@@ -122,11 +122,11 @@ export class Upgrades {
   request(id: ExchangeId, head: RequestHead, target: Target | undefined): void {
     // No handler is going to read the body, and a client that sends a malformed target gets no further
     // request.
-    const wanted =
+    const examined =
       head.hasBody || target === undefined ? { ...plainResponse(400), closes: true } : this.#examine(id, head, target)
-    if (!('route' in wanted)) this.#refuse(id, head.method === 'HEAD' ? { ...wanted, body: undefined } : wanted)
-    else if (wanted.request === undefined) this.#accept(id, wanted, PLAIN_ACCEPTANCE)
-    else void this.#ask(id, wanted, wanted.request)
+    if (!('route' in examined)) this.#refuse(id, head.method === 'HEAD' ? { ...examined, body: undefined } : examined)
+    else if (examined.request === undefined) this.#accept(id, examined, PLAIN_ACCEPTANCE)
+    else void this.#ask(id, examined, examined.request)
   }
 
   /** The connection has ended. */
@@ -185,13 +185,13 @@ export class Upgrades {
   }
 
   /** Lets the route's handler decide; a handler that returns no promise is obeyed at once. */
-  async #ask(id: ExchangeId, wanted: UpgradeCandidate, request: IncomingUpgrade): Promise<void> {
+  async #ask(id: ExchangeId, candidate: UpgradeCandidate, request: IncomingUpgrade): Promise<void> {
     const exchange = new Exchange(this.#open, id, request)
-    this.#addresses?.enter(exchange, wanted.group)
+    this.#addresses?.enter(exchange, candidate.group)
     try {
-      const result: unknown = wanted.route.handlers.upgrade?.(request)
+      const result: unknown = candidate.route.handlers.upgrade?.(request)
       const given: unknown = isThenable(result) ? await result : result
-      if (exchange.isOpen) await this.#decide(exchange, wanted, toAcceptance(given, request.protocols))
+      if (exchange.isOpen) await this.#decide(exchange, candidate, toAcceptance(given, request.protocols))
       else if (isResponse(given)) discard(given)
     } catch (error) {
       // A handler that gave up because the client has gone has done well.
@@ -205,10 +205,10 @@ export class Upgrades {
     }
   }
 
-  async #decide(exchange: Exchange, wanted: UpgradeCandidate, given: Acceptance | Response): Promise<void> {
+  async #decide(exchange: Exchange, candidate: UpgradeCandidate, given: Acceptance | Response): Promise<void> {
     if (!isResponse(given)) {
       exchange.settle()
-      this.#accept(exchange.id, wanted, given)
+      this.#accept(exchange.id, candidate, given)
       return
     }
     const response = await readResponse(given, false)
@@ -234,11 +234,11 @@ export class Upgrades {
       return
     }
     // An attempt to listen that failed has left no sockets, but another engine.
-    if (route.home?.connections !== engine.connections) {
-      route.home = { owner: this.#owner, connections: engine.connections, handlers: route.handlers, route: route.settings }
+    if (route.context?.connections !== engine.connections) {
+      route.context = { owner: this.#owner, connections: engine.connections, handlers: route.handlers, route: route.settings }
     }
     const extensions = compression?.extension ?? ''
-    const socket = new ServerSocket(route.home, { data, protocol, extensions, remoteAddress, ...endpointsOf(endpoints) })
+    const socket = new ServerSocket(route.context, { data, protocol, extensions, remoteAddress, ...endpointsOf(endpoints) })
     const connection = engine.accept(id, route.index, protocol, headers, compression, socket)
     if (connection === 0) return
     counters.connectionsAccepted += 1

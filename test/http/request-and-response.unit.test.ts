@@ -252,7 +252,7 @@ describe('a Response', () => {
 
   test.each([undefined, null, 'text', 5, {}, new URL('http://localhost')])('is nothing else: %s', async (value) => {
     // The cast lets through what TypeScript would refuse and JavaScript would not.
-    await expect(readResponse(value as unknown as Response, false)).rejects.toThrow('a route must answer with a Response')
+    await expect(readResponse(value as unknown as Response, false)).rejects.toThrow('a route must respond with a Response')
   })
 
   test('that is an error, or was read before, is refused', async () => {

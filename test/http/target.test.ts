@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import type { ServerRequest } from '../../src/index.js'
 import { Random } from '../fuzz/random.mjs'
 import { AVAILABLE_ENGINES, describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
-import { type HttpAnswer, handshake, RawClient } from '../support/raw-client.js'
+import { type HttpResponse, handshake, RawClient } from '../support/raw-client.js'
 
 /** What one request came to, as seen by everything that looks at its path. */
 interface Reading {
@@ -49,7 +49,7 @@ async function serveReadings(engine: EngineName): Promise<Served> {
   )
 }
 
-async function ask(served: Served, request: string): Promise<HttpAnswer> {
+async function ask(served: Served, request: string): Promise<HttpResponse> {
   const client = await RawClient.connect(served)
   client.write(Buffer.from(request, 'latin1'))
   const answer = await client.response()
@@ -64,7 +64,7 @@ const upgrade = (target: string, host: string) => handshake({ path: target }).re
  * Whether both readings of a request, the plain one and the upgrade, hold together. Undefined where it was
  * refused.
  */
-function checked(answer: HttpAnswer, what: string): Reading | undefined {
+function checked(answer: HttpResponse, what: string): Reading | undefined {
   if (answer.status !== 200) {
     expect([400, 505], what).toContain(answer.status)
     return undefined

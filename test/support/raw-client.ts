@@ -69,7 +69,7 @@ export function closeCode({ opcode, payload }: ReceivedFrame): number {
   return payload.length === 0 ? 1005 : payload.readUInt16BE()
 }
 
-export interface HttpAnswer {
+export interface HttpResponse {
   readonly status: number
   readonly statusText: string
   /** Names in lower case; several fields of one name are in the order in which they came. */
@@ -192,7 +192,7 @@ export class RawClient {
   }
 
   /** The next HTTP answer. A body without a length is not looked for, but for `Connection: close`. */
-  async response({ head: headOnly = false } = {}): Promise<HttpAnswer> {
+  async response({ head: headOnly = false } = {}): Promise<HttpResponse> {
     const head = (await this.#readThrough('\r\n\r\n', 'an HTTP answer')).toString('latin1')
     const [statusLine = '', ...lines] = head.trimEnd().split('\r\n')
     const [, status = '0', statusText = ''] = /^HTTP\/1\.1 (\d{3}) ?(.*)$/.exec(statusLine) ?? []

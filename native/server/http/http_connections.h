@@ -28,58 +28,58 @@ class HttpConnections final : public ExchangeOwner {
  public:
   HttpConnections(WebSocketConnections<SSL> &websockets, ServerEvents &events, EventLoop &loop,
                   std::chrono::seconds request_timeout)
-      : websockets_(websockets), events_(events), reading_(events, loop, request_timeout) {}
+      : websockets_(websockets), events_(events), receiver_(events, loop, request_timeout) {}
 
-  HttpReceiver<SSL> &reading() { return reading_; }
+  HttpReceiver<SSL> &receiver() { return receiver_; }
 
   void start_listening() { is_listening_ = true; }
   /// From now on no connection waits for another request: each ends with its response.
   void stop_listening() { is_listening_ = false; }
 
   bool respond(ExchangeId id, const Response &response) override {
-    Exchange *exchange = reading_.find_unanswered(id);
+    Exchange *exchange = receiver_.find_awaiting_response(id);
     if (!exchange) {
       return false;
     }
     HttpResponse *http = exchange->response;
-    Connection &connection = reading_.connection_of(http);
+    Connection &connection = receiver_.connection_of(http);
     connection.is_last = connection.is_last || !is_listening_ || response.closes;
     bool body_is_complete = connection.body.complete();
     bool closes = connection.is_last;
     if (!body_is_complete && response.closes) {
-      reading_.linger(id, connection);
+      receiver_.linger(id, connection);
     } else {
-      reading_.responded(id, *exchange, connection);
+      receiver_.responded(id, *exchange, connection);
     }
     if (closes && !body_is_complete) {
       Writer::whole_but_open(http, response);
       if (response.closes) {
-        reading_.end(http);
+        receiver_.end(http);
       }
     } else {
       Writer::whole(http, response, closes);
       if (closes) {
-        reading_.end(http);
+        receiver_.end(http);
       }
     }
-    reading_.keep_paused(http);
-    reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
+    receiver_.keep_paused(http);
+    receiver_.parse_held(reinterpret_cast<us_socket_t *>(http));
     return true;
   }
 
   bool begin_response(ExchangeId id, const Response &head) override {
-    Exchange *exchange = reading_.find_unanswered(id);
+    Exchange *exchange = receiver_.find_awaiting_response(id);
     if (!exchange || exchange->is_streaming) {
       return false;
     }
     exchange->is_streaming = true;
     exchange->is_chunked = !head.content_length;
     HttpResponse *http = exchange->response;
-    Connection &connection = reading_.connection_of(http);
+    Connection &connection = receiver_.connection_of(http);
     connection.is_last = connection.is_last || !is_listening_ || head.closes;
     http->onWritable([this, id, http](std::uintmax_t) {
       Writer::drain(http);
-      Exchange *waiting = reading_.find(id);
+      Exchange *waiting = receiver_.find(id);
       if (waiting && waiting->awaits_writable && Writer::buffered(http) == 0) {
         waiting->awaits_writable = false;
         events_.on_writable(id);
@@ -87,17 +87,17 @@ class HttpConnections final : public ExchangeOwner {
       return true;
     });
     Writer::begin(http, head, connection.is_last);
-    reading_.keep_paused(http);
+    receiver_.keep_paused(http);
     return true;
   }
 
   bool write(ExchangeId id, std::string_view content) override {
-    Exchange *exchange = reading_.find_unanswered(id);
+    Exchange *exchange = receiver_.find_awaiting_response(id);
     if (!exchange || !exchange->is_streaming || content.empty()) {
       return true;
     }
     Writer::piece(exchange->response, content, exchange->is_chunked);
-    reading_.keep_paused(exchange->response);
+    receiver_.keep_paused(exchange->response);
     exchange->awaits_writable = Writer::buffered(exchange->response) > 0;
     if (exchange->awaits_writable) {
       Writer::time_out(exchange->response, Writer::write_timeout);
@@ -106,74 +106,74 @@ class HttpConnections final : public ExchangeOwner {
   }
 
   void end_response(ExchangeId id, bool discards) override {
-    Exchange *exchange = reading_.find_unanswered(id);
+    Exchange *exchange = receiver_.find_awaiting_response(id);
     if (!exchange || !exchange->is_streaming) {
       return;
     }
     HttpResponse *http = exchange->response;
-    Connection &connection = reading_.connection_of(http);
+    Connection &connection = receiver_.connection_of(http);
     bool body_is_complete = connection.body.complete();
     bool is_chunked = exchange->is_chunked;
     connection.is_last = connection.is_last || discards;
     bool closes = connection.is_last;
     if (discards && !body_is_complete) {
-      reading_.linger(id, connection);
+      receiver_.linger(id, connection);
     } else {
-      reading_.responded(id, *exchange, connection);
+      receiver_.responded(id, *exchange, connection);
     }
     Writer::finish(http, is_chunked, !closes);
-    reading_.keep_paused(http);
+    receiver_.keep_paused(http);
     if (!closes) {
-      reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
+      receiver_.parse_held(reinterpret_cast<us_socket_t *>(http));
     } else if (body_is_complete || discards) {
-      reading_.end(http);
+      receiver_.end(http);
     }
   }
 
   void abort(ExchangeId id) override {
-    if (Exchange *exchange = reading_.find(id)) {
+    if (Exchange *exchange = receiver_.find(id)) {
       HttpResponse *http = exchange->response;
-      reading_.erase(id);
+      receiver_.erase(id);
       us_socket_close(SSL, reinterpret_cast<us_socket_t *>(http), 0, nullptr);
     }
   }
 
   void pause_body(ExchangeId id) override {
-    Exchange *exchange = reading_.find(id);
-    if (exchange && !reading_.connection_of(exchange->response).body.complete()) {
-      reading_.connection_of(exchange->response).body_paused = true;
-      reading_.keep_paused(exchange->response);
+    Exchange *exchange = receiver_.find(id);
+    if (exchange && !receiver_.connection_of(exchange->response).body.complete()) {
+      receiver_.connection_of(exchange->response).body_paused = true;
+      receiver_.keep_paused(exchange->response);
     }
   }
 
   void resume_body(ExchangeId id) override {
-    Exchange *exchange = reading_.find(id);
-    if (!exchange || reading_.connection_of(exchange->response).body.complete()) {
+    Exchange *exchange = receiver_.find(id);
+    if (!exchange || receiver_.connection_of(exchange->response).body.complete()) {
       return;
     }
     HttpResponse *http = exchange->response;
-    Connection &connection = reading_.connection_of(http);
-    if (std::exchange(connection.expects_continue, false) && !exchange->is_answered && !exchange->is_streaming) {
+    Connection &connection = receiver_.connection_of(http);
+    if (std::exchange(connection.expects_continue, false) && !exchange->is_responded && !exchange->is_streaming) {
       Writer::go_on(http);
     }
     connection.body_paused = false;
-    reading_.start_reading(reinterpret_cast<us_socket_t *>(http), connection);
-    reading_.parse_held(reinterpret_cast<us_socket_t *>(http));
+    receiver_.start_reading(reinterpret_cast<us_socket_t *>(http), connection);
+    receiver_.parse_held(reinterpret_cast<us_socket_t *>(http));
   }
 
   std::string peer_certificate(ExchangeId id) override {
-    Exchange *exchange = reading_.find(id);
+    Exchange *exchange = receiver_.find(id);
     if constexpr (SSL) {
       return exchange ? valid_certificate(static_cast<ssl_st *>(exchange->response->getNativeHandle())) : std::string();
     }
     return {};
   }
 
-  bool is_flushed() override { return reading_.is_flushed(); }
+  bool is_flushed() override { return receiver_.is_flushed(); }
 
   ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers,
                       const std::optional<CompressionAgreement> &compression) override {
-    Exchange *found = reading_.find_unanswered(id);
+    Exchange *found = receiver_.find_awaiting_response(id);
     if (!found || found->key.empty() || !websockets_.has_route(route)) {
       return 0;
     }
@@ -181,15 +181,15 @@ class HttpConnections final : public ExchangeOwner {
       respond(id, {.status = "503 Service Unavailable", .headers = {}, .content_length = 0, .body = ""});
       return 0;
     }
-    if (!reading_.connection_of(found->response).body.complete()) {
+    if (!receiver_.connection_of(found->response).body.complete()) {
       respond(id, {.status = "400 Bad Request", .headers = {}, .content_length = 0, .body = "", .closes = true});
       return 0;
     }
     Exchange exchange = std::move(*found);
-    reading_.erase(id);
+    receiver_.erase(id);
     // The upgrade moves the socket. Frames may have come with the request, although the client should wait
     // for the response.
-    std::string early = reading_.take_held(exchange.response);
+    std::string early = receiver_.take_held(exchange.response);
     ConnectionId opened = websockets_.open(exchange.response, route, protocol, headers, exchange.key, compression);
     if (!early.empty()) {
       websockets_.receive(opened, early);
@@ -200,7 +200,7 @@ class HttpConnections final : public ExchangeOwner {
  private:
   WebSocketConnections<SSL> &websockets_;
   ServerEvents &events_;
-  HttpReceiver<SSL> reading_;
+  HttpReceiver<SSL> receiver_;
   bool is_listening_ = true;
 };
 

@@ -28,7 +28,7 @@ struct HttpExchange {
   uWS::HttpResponse<SSL> *response;
   /// Of an upgrade: Sec-WebSocket-Key. Empty for anything else.
   std::string key;
-  bool is_answered = false;
+  bool is_responded = false;
   bool is_streaming = false;
   /// Of a streamed response: it has no length.
   bool is_chunked = false;
@@ -157,9 +157,9 @@ class HttpReceiver final : private TurnTaker {
     auto found = exchanges_.find(id);
     return found == exchanges_.end() ? nullptr : &found->second;
   }
-  Exchange *find_unanswered(ExchangeId id) {
+  Exchange *find_awaiting_response(ExchangeId id) {
     Exchange *exchange = find(id);
-    return exchange && !exchange->is_answered ? exchange : nullptr;
+    return exchange && !exchange->is_responded ? exchange : nullptr;
   }
   Connection &connection_of(HttpResponse *http) { return connections_.at(http); }
   void erase(ExchangeId id) { exchanges_.erase(id); }
@@ -171,7 +171,7 @@ class HttpReceiver final : private TurnTaker {
 
   /// Before anything is written, which may end the connection.
   void responded(ExchangeId id, Exchange &exchange, Connection &connection) {
-    exchange.is_answered = true;
+    exchange.is_responded = true;
     if (connection.body.complete()) {
       connection.exchange = 0;
       exchanges_.erase(id);
@@ -233,8 +233,8 @@ class HttpReceiver final : private TurnTaker {
       return us_socket_close(SSL, socket, 0, nullptr);
     }
     Connection &connection = found->second;
-    bool awaits_answer = connection.exchange != 0 && connection.body.complete();
-    if (is_paused(connection) && !awaits_answer) {
+    bool awaits_response = connection.exchange != 0 && connection.body.complete();
+    if (is_paused(connection) && !awaits_response) {
       return socket;
     }
     connection.has_ended = !ReadControl::has_unread(socket);
@@ -398,7 +398,7 @@ class HttpReceiver final : private TurnTaker {
       return;
     }
     Exchange *exchange = find(found->second.exchange);
-    bool has_begun = exchange && (exchange->is_answered || exchange->is_streaming);
+    bool has_begun = exchange && (exchange->is_responded || exchange->is_streaming);
     refuse(socket, has_begun ? "" : "408 Request Timeout");
   }
 
@@ -522,7 +522,7 @@ class HttpReceiver final : private TurnTaker {
     RequestBody::Progress progress = connection.body.read(data, size);
     bool is_last = connection.body.complete();
     if (exchange == exchanges_.end() || connection.body.failed()) {
-      bool has_begun = exchange == exchanges_.end() || exchange->second.is_answered || exchange->second.is_streaming;
+      bool has_begun = exchange == exchanges_.end() || exchange->second.is_responded || exchange->second.is_streaming;
       refuse(socket, has_begun ? "" : Writer::bad_request);
       return size;
     }
@@ -530,17 +530,17 @@ class HttpReceiver final : private TurnTaker {
       us_socket_close(SSL, socket, 0, nullptr);
       return size;
     }
-    bool is_answered = exchange->second.is_answered;
+    bool is_responded = exchange->second.is_responded;
     connection.expects_continue = false;
-    Timeouts::set(SSL, socket, !is_last ? body_timeout : is_answered ? Writer::write_timeout : 0);
+    Timeouts::set(SSL, socket, !is_last ? body_timeout : is_responded ? Writer::write_timeout : 0);
     if (is_last) {
       connection.deadline.leave();
       connection.body_paused = false;
-      if (is_answered) {
+      if (is_responded) {
         connection.exchange = 0;
         exchanges_.erase(exchange);
       }
-      if (is_answered && connection.is_last) {
+      if (is_responded && connection.is_last) {
         end(reinterpret_cast<HttpResponse *>(socket));
         return size;
       }

@@ -56,7 +56,7 @@ export class PortableConnection {
   readonly #compresses: boolean
   #drainOwed: DrainOwed = DrainOwed.none
   /** What `bufferedAmount` is to come down to, for `onBufferedAmountLow`. */
-  #watched: number | undefined
+  #lowThreshold: number | undefined
   /** While a message is being sent in fragments. */
   #fragments: MessageInFragments | undefined
   /**
@@ -198,7 +198,7 @@ export class PortableConnection {
 
   setBufferedAmountLowThreshold(threshold: number): boolean {
     if (!this.isOpen || this.bufferedAmount <= threshold) return false
-    this.#watched = threshold
+    this.#lowThreshold = threshold
     return true
   }
 
@@ -296,8 +296,8 @@ export class PortableConnection {
       if (this.isOpen) this.#events.onFragmentDrain()
     }
     const waiting = this.bufferedAmount
-    if (this.#watched !== undefined && waiting <= this.#watched) {
-      this.#watched = undefined
+    if (this.#lowThreshold !== undefined && waiting <= this.#lowThreshold) {
+      this.#lowThreshold = undefined
       if (this.isOpen) this.#events.onBufferedAmountLow()
     }
     if (!isDrainDue(this.#drainOwed, waiting, this.#limit)) return

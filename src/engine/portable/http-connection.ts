@@ -17,7 +17,7 @@ export interface Exchange {
   readonly isUpgrade: boolean
   isBodyPending: boolean
   expectsContinue: boolean
-  isAnswered: boolean
+  isResponded: boolean
 }
 
 export class HttpConnection {
@@ -57,7 +57,7 @@ export class HttpConnection {
    * responses.
    */
   get mayBegin(): boolean {
-    for (const { isAnswered } of this.exchanges.values()) if (!isAnswered) return false
+    for (const { isResponded } of this.exchanges.values()) if (!isResponded) return false
     // A response costs more memory than its bytes.
     if (this.unflushed.size >= MAX_REQUESTS_PER_TURN) return false
     let unread = 0
@@ -66,8 +66,8 @@ export class HttpConnection {
   }
 
   /** Whether a response has begun before its request has come whole. */
-  get isAnswering(): boolean {
-    for (const { isAnswered, response } of this.exchanges.values()) if (isAnswered || response?.headersSent) return true
+  get isResponding(): boolean {
+    for (const { isResponded, response } of this.exchanges.values()) if (isResponded || response?.headersSent) return true
     return false
   }
 

@@ -72,7 +72,7 @@ export class PortableHttp implements EngineHttp {
   }
 
   respond(id: ExchangeId, { body, ...head }: EngineResponse): boolean {
-    const exchange = this.#unanswered(id)
+    const exchange = this.#awaitingResponse(id)
     if (exchange === undefined || exchange.response?.headersSent) return false
     const response = this.#writeHead(exchange, head)
     this.#end(id, exchange, response, head.closes, body)
@@ -80,24 +80,24 @@ export class PortableHttp implements EngineHttp {
   }
 
   beginResponse(id: ExchangeId, head: ResponseHead): boolean {
-    const exchange = this.#unanswered(id)
+    const exchange = this.#awaitingResponse(id)
     if (exchange === undefined || exchange.response?.headersSent) return false
     const response = this.#writeHead(exchange, head)
     response.flushHeaders()
     response.on('drain', () => {
-      if (this.#unanswered(id) !== undefined) this.#events.writable(id)
+      if (this.#awaitingResponse(id) !== undefined) this.#events.writable(id)
     })
     return true
   }
 
   write(id: ExchangeId, chunk: Uint8Array): boolean {
-    const response = this.#unanswered(id)?.response
+    const response = this.#awaitingResponse(id)?.response
     // The caller may change its bytes as soon as the call returns, and they may wait in Node until then.
     return response === undefined || chunk.length === 0 || response.write(Buffer.from(plainView(chunk)))
   }
 
   endResponse(id: ExchangeId, closes: boolean): void {
-    const exchange = this.#unanswered(id)
+    const exchange = this.#awaitingResponse(id)
     if (exchange?.response?.headersSent) this.#end(id, exchange, exchange.response, closes, undefined)
   }
 
@@ -130,7 +130,7 @@ export class PortableHttp implements EngineHttp {
    * ended, or is not an upgrade.
    */
   takeUpgrade(id: ExchangeId): UpgradeRequest | undefined {
-    const exchange = this.#unanswered(id)
+    const exchange = this.#awaitingResponse(id)
     if (!exchange?.isUpgrade) return undefined
     this.#forget(id, exchange)
     const { stream, input } = exchange.connection
@@ -139,9 +139,9 @@ export class PortableHttp implements EngineHttp {
     return { request: exchange.request, stream, input }
   }
 
-  #unanswered(id: ExchangeId): Exchange | undefined {
+  #awaitingResponse(id: ExchangeId): Exchange | undefined {
     const exchange = this.#exchanges.get(id)
-    return exchange?.isAnswered ? undefined : exchange
+    return exchange?.isResponded ? undefined : exchange
   }
 
   #receive(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
@@ -160,7 +160,7 @@ export class PortableHttp implements EngineHttp {
       isUpgrade: false,
       isBodyPending,
       expectsContinue: expectsContinue && isBodyPending,
-      isAnswered: false,
+      isResponded: false,
     })
     if (isBodyPending) this.#readBody(id, request, connection.input)
   }
@@ -178,7 +178,7 @@ export class PortableHttp implements EngineHttp {
       return
     }
     connection.afterResponses(() => {
-      const parts = { isUpgrade: true, isBodyPending: false, expectsContinue: false, isAnswered: false }
+      const parts = { isUpgrade: true, isBodyPending: false, expectsContinue: false, isResponded: false }
       this.#begin({ request, connection, response: undefined, ...parts })
     })
   }
@@ -204,7 +204,7 @@ export class PortableHttp implements EngineHttp {
       const exchange = this.#exchanges.get(id)
       if (exchange === undefined) return
       exchange.isBodyPending = false
-      if (exchange.isAnswered) this.#forget(id, exchange)
+      if (exchange.isResponded) this.#forget(id, exchange)
       this.#events.body(id, Buffer.alloc(0), true)
     })
     // This error comes with the connection's end, which `#abandon` reports for all exchanges at once.
@@ -221,7 +221,7 @@ export class PortableHttp implements EngineHttp {
       stream.destroy()
       return
     }
-    const last = connection.isLingering || connection.isAnswering ? '' : refusalBytes(code)
+    const last = connection.isLingering || connection.isResponding ? '' : refusalBytes(code)
     connection.isLingering = true
     connection.input.discard()
     this.#abort(connection)
@@ -265,7 +265,7 @@ export class PortableHttp implements EngineHttp {
   }
 
   #end(id: ExchangeId, exchange: Exchange, response: ServerResponse, closes: boolean, body: Uint8Array | undefined): void {
-    exchange.isAnswered = true
+    exchange.isResponded = true
     if (exchange.isBodyPending) this.#letBodyCome(exchange, closes)
     if (closes || !exchange.isBodyPending) this.#forget(id, exchange)
     const { connection } = exchange

@@ -23,13 +23,14 @@ const vitestArguments = process.argv.slice(2).filter((argument) => argument !== 
  * down. And the one that measures memory, of which the sanitizers keep what was freed.
  */
 const LEFT_OUT = [
-  ...['cli', 'descriptors', 'echo', 'readme'].map((name) => `test/app/${name}.test.ts`),
+  ...['cli', 'descriptors', 'doctor', 'echo', 'readme'].map((name) => `test/app/${name}.test.ts`),
   'test/**/*.unit.test.ts',
   'test/app/certificate.test.ts',
   'test/package/docs.test.ts',
   'test/core/held-memory.test.ts',
   'test/package/install.test.ts',
   'test/package/package.test.ts',
+  'test/package/platform-package.test.ts',
 ]
 
 console.log(`Building ${sanitize ? 'the addon and the unit tests with sanitizers' : 'the unit tests'} …`)

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { Child } from '../support/child.js'
 import { Client } from '../support/client.js'
 import { addressOf, describeEngines } from '../support/engines.js'
-import { RawClient } from '../support/raw-client.js'
+import { handshake, RawClient } from '../support/raw-client.js'
 
 /** Enough for Node itself and some tens of clients. */
 const DESCRIPTORS = 64
@@ -70,5 +70,19 @@ describeEngines('running out of file descriptors', (engine) => {
     }
     open[0]?.send('stop')
     expect(await child.result()).toMatchObject({ code: 0, signal: null, stderr: '' })
+  })
+
+  test.runIf(obstacle === '')(`ends no process that has the face of ws and listens for no error${obstacle}`, async () => {
+    const child = new Child('descriptors-of-face.mjs', { args: [engine], descriptors: DESCRIPTORS })
+    const served = addressOf(Number(await child.line('its port')))
+    const first = await Client.open(served)
+    const lines = [await child.line('an event')]
+    while (lines.at(-1) === 'open') {
+      expect(lines.length).toBeLessThan(DESCRIPTORS)
+      await RawClient.connect(served).then((client) => client.write(handshake()))
+      lines.push(await child.line('an event'))
+    }
+    expect(lines.at(-1)).toBe('warning EMFILE')
+    expect(await first.ask('still there?')).toBe('still there?')
   })
 })

@@ -42,7 +42,11 @@ const LAYERS: readonly Layer[] = [
     mayUse: /^(node:|src\/app\/|src\/index\.ts$|src\/engine\/report\.ts$)/,
   },
   { name: 'the application and its command', files: /^src\/(app\/|cli\.ts$)/, mayUse: /^(node:|src\/app\/|src\/index\.ts$)/ },
-  { name: 'the faces of other packages', files: /^src\/faces\//, mayUse: /^(node:|src\/faces\/|src\/index\.ts$)/ },
+  {
+    name: 'the faces of other packages',
+    files: /^src\/faces\//,
+    mayUse: /^(node:|src\/faces\/|src\/core\/turn-share\.ts$|src\/index\.ts$)/,
+  },
   {
     name: 'the adapters',
     files: /^src\/websocket\/(duplex|messages)\.ts$/,

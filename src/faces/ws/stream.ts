@@ -1,6 +1,7 @@
 /** `createWebSocketStream` of the `ws` package. */
 import process from 'node:process'
 import { Duplex, type DuplexOptions } from 'node:stream'
+import { TurnShare } from '../../core/turn-share.js'
 import { type RawData, socketEvents, type WebSocket } from './socket.js'
 
 const CLOSED = 3
@@ -11,6 +12,7 @@ const CLOSED = 3
  */
 export function createWebSocketStream(socket: WebSocket, options: DuplexOptions = {}): Duplex {
   let terminates = true
+  const share = new TurnShare()
   const stream = new Duplex({
     ...options,
     autoDestroy: false,
@@ -21,7 +23,13 @@ export function createWebSocketStream(socket: WebSocket, options: DuplexOptions 
       if (socket.isPaused) socket.resume()
     },
     write(chunk, _encoding, callback) {
-      socket.send(chunk, callback)
+      const send = () => {
+        share.spendChunk(chunk.length)
+        socket.send(chunk, callback)
+      }
+      // The socket calls back in this turn while its client takes all that is sent.
+      if (share.mustWait) void share.wait().then(send)
+      else send()
     },
     final(callback) {
       if (socket.readyState === CLOSED) {

@@ -2,7 +2,8 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { type Duplex, PassThrough, Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { createWebSocketStream as createWsStream, WebSocket as WsClient, WebSocketServer as WsServer } from 'ws'
 import { createWebSocketStream, type ServerOptions, WebSocket, WebSocketServer } from '../../../src/faces/ws.js'
@@ -10,6 +11,7 @@ import { NotSupportedError } from '../../../src/index.js'
 import { localhostCertificate } from '../../support/certificates.js'
 import { Client } from '../../support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from '../../support/engines.js'
+import { Meter } from '../../support/floods.js'
 import { closeCode, closeFrame, OPCODE, RawClient, text } from '../../support/raw-client.js'
 import { Queue, turns, within } from '../../support/waiting.js'
 
@@ -412,5 +414,33 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     const closed = once(stream, 'close')
     client.socket.close(1000)
     await within(closed, 'the end of the stream')
+  })
+
+  test('is such a stream, and sources that are always ready give way to others, those of all clients together', async () => {
+    const meter = new Meter()
+    const [clients, each] = [10, 2000]
+    const ended = new Queue<unknown>()
+    const chunk = Buffer.alloc(256)
+    async function* source() {
+      for (let n = 0; n < each; n++) {
+        meter.add()
+        yield chunk
+      }
+    }
+    const served = await face(engine, {}, (socket) => {
+      // It has no listener any more when the pipeline has ended, and its client may go before all is written.
+      const stream = createWebSocketStream(socket).on('error', () => {})
+      pipeline(Readable.from(source()), stream, { end: false }).then(
+        () => ended.push(undefined),
+        (error) => ended.push(error),
+      )
+    })
+    await Promise.all(Array.from({ length: clients }, () => RawClient.open(served)))
+    expect(await ended.take(clients, 'the ends of the sources')).toEqual(Array(clients).fill(undefined))
+    meter.stop()
+    expect(meter.count).toBe(clients * each)
+    // Two turns' worth of chunks, and what Node's streams take ahead.
+    const ahead = 16 + new PassThrough().writableHighWaterMark / chunk.length
+    expect(meter.most).toBeLessThanOrEqual(2 * 256 + clients * ahead)
   })
 })

@@ -134,13 +134,10 @@ export class EngineError extends WebSocketServerError {
   }
 }
 
-/**
- * `adopt` cannot take a connection over. The socket is still the caller's. `code` is `ERR_ADOPT`, or `EMFILE`
- * when the process has no file descriptor left.
- */
+/** `adopt` cannot take a connection over, by a fault of the program. The socket is still the caller's. */
 export class AdoptError extends WebSocketServerError {
-  constructor(message: string, code: 'ERR_ADOPT' | 'EMFILE' = 'ERR_ADOPT', options?: ErrorOptions) {
-    super(code, `the connection cannot be adopted: ${message}`, options)
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_ADOPT', `the connection cannot be adopted: ${message}`, options)
   }
 }
 

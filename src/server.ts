@@ -10,7 +10,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneLink } from './backplane/backplane.js'
-import { adopt } from './core/adoption.js'
+import { adopt, turnAway } from './core/adoption.js'
 import { healthHandler } from './core/health.js'
 import { listenOn } from './core/listen.js'
 import { toMetrics } from './core/metrics.js'
@@ -207,28 +207,31 @@ export class WebSocketServer implements AsyncDisposable {
    * which need not have been called: the first of the two calls fixes the routes. A refused request gets its
    * response, and the connection ends; a request that asks for another protocol is served as HTTP.
    *
-   * Returns false, and destroys the socket, when the client has left already. Throws OptionError for
-   * arguments of other kinds, ClosedError after `close`, and AdoptError when the connection cannot be taken
-   * over: the socket is still yours then. That is so for a socket that was adopted before, for one to which
-   * bytes wait to be written, and on a server with the option `tls`; on the native engine also for
-   * connections of `node:https`, which the portable engine takes.
+   * Returns false, and ends the connection, when the client has left already, or has asked for the upgrade
+   * before it had the responses to its earlier requests; when the process has no file descriptor left
+   * (`onError` is told); and after `close`, where the client gets 503. So nothing that a client does makes it
+   * throw. It throws OptionError for arguments of other kinds, and AdoptError where the program cannot work:
+   * for a socket that was adopted before or that Node still reads requests from, and on a server with the
+   * option `tls`; on the native engine also for connections of `node:https`, which the portable engine takes.
+   * The socket is still yours then.
    *
    * The socket is not to be used any more. The native engine destroys it: its `close` event is not the end of
    * the connection, and the HTTP server does not count the connection. On the portable engine the HTTP
    * server's own `close` waits for it.
    */
   adopt(request: IncomingMessage, socket: Duplex, head: Uint8Array): boolean {
-    if (this.#closing) throw new ClosedError()
+    if (this.#closing) return turnAway(socket)
     if (this.#tls !== undefined) {
       throw new AdoptError('this server encrypts by itself: make one without the option `tls` to adopt connections')
     }
     return adopt(request, socket, head, (connection) => {
       const engine = this.#runtime.engine ?? this.#makeEngine()
-      engine.adopt(connection)
-      if (this.#hasAdopted) return
+      const isTaken = engine.adopt(connection)
+      if (!isTaken || this.#hasAdopted) return isTaken
       this.#hasAdopted = true
       // No call waits for it: until it has started, topics are those of this server.
       this.#runtime.backplane?.start().catch((error: unknown) => this.#closing ?? this.#runtime.report(error))
+      return true
     })
   }
 

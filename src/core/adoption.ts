@@ -22,17 +22,25 @@ interface HttpSocket extends NetSocket {
 const TARGET = /^[!-\xff]+$/
 const LINE_BREAK = /[\r\n]/
 
+const A_SOCKET = 'a Socket of node:net, or of node:tls'
+
 /** All that were adopted, by any server. */
 const adopted = new WeakSet<NetSocket>()
 
 /**
- * Hands the connection to `take`, and returns true; false when the client has left, and then the socket is
- * destroyed. Throws OptionError and AdoptError, and what `take` throws: the socket is the caller's then, with
- * everything that can be read from it.
+ * Hands the connection to `take`, and returns what that returns; false when the client has left, or has asked
+ * for this before it had the responses to its earlier requests, and then the socket is destroyed. Throws
+ * OptionError and AdoptError, and what `take` throws: for faults of the program, never for what a client can
+ * do. The socket is the caller's then, with everything that can be read from it.
  */
-export function adopt(request: unknown, socket: unknown, head: unknown, take: (connection: ForeignConnection) => void): boolean {
+export function adopt(
+  request: unknown,
+  socket: unknown,
+  head: unknown,
+  take: (connection: ForeignConnection) => boolean,
+): boolean {
   if (!(request instanceof IncomingMessage)) throw new OptionError('request', request, 'an IncomingMessage of node:http')
-  if (!(socket instanceof NetSocket)) throw new OptionError('socket', socket, 'a Socket of node:net, or of node:tls')
+  if (!(socket instanceof NetSocket)) throw new OptionError('socket', socket, A_SOCKET)
   if (!(head instanceof Uint8Array)) throw new OptionError('head', head, 'a Buffer')
   if (request.headers.upgrade === undefined) throw new OptionError('request', request, 'one that asks for an upgrade')
   if (!TARGET.test(request.url ?? '')) throw new OptionError('request.url', request.url, 'a request target')
@@ -42,20 +50,17 @@ export function adopt(request: unknown, socket: unknown, head: unknown, take: (c
   if (adopted.has(socket)) throw new AdoptError('it was adopted already')
   // As HttpSocket says: Node has no public way to ask.
   const { parser, _httpMessage: response, _readableState: state } = socket as HttpSocket
-  if (socket.destroyed || !socket.readable || !socket.writable || state?.ended === true) {
+  const hasLeft = socket.destroyed || !socket.readable || !socket.writable || state?.ended === true
+  if (!hasLeft && parser) throw new AdoptError("Node still reads requests from it: call `adopt` in a listener for 'upgrade'")
+  const awaitsResponse = (response && (response.req !== request || response.headersSent)) || socket.writableLength > 0
+  if (hasLeft || awaitsResponse) {
     socket.destroy()
     return false
   }
-  if (parser) throw new AdoptError("Node still reads requests from it: call `adopt` in a listener for 'upgrade'")
-  if (response && (response.req !== request || response.headersSent)) {
-    throw new AdoptError('a response on it has begun, or is still to come: the next request must wait for that')
-  }
-  if (socket.writableLength > 0) {
-    throw new AdoptError(`${socket.writableLength} bytes wait to be written to it: call \`adopt\` when they are written`)
-  }
   const rest = takeRest(socket)
+  let isTaken: boolean
   try {
-    take({ socket, input: Buffer.concat([headOf(request), bufferOver(head), ...rest]), incoming: request })
+    isTaken = take({ socket, input: Buffer.concat([headOf(request), bufferOver(head), ...rest]), incoming: request })
   } catch (error) {
     for (const chunk of rest.reverse()) socket.unshift(chunk)
     throw error
@@ -63,7 +68,18 @@ export function adopt(request: unknown, socket: unknown, head: unknown, take: (c
   adopted.add(socket)
   // A framework that routes upgrades has made a response: nothing is to be written by it.
   response?.detachSocket(socket)
-  return true
+  return isTaken
+}
+
+/** Answers for a server that has closed, and ends the connection. Returns false. Throws OptionError. */
+export function turnAway(socket: unknown): false {
+  if (!(socket instanceof NetSocket)) throw new OptionError('socket', socket, A_SOCKET)
+  if (socket.destroyed) return false
+  // Nothing listens for errors any more: Node's HTTP server has let go of the socket.
+  socket.on('error', () => socket.destroy())
+  socket.end('HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+  socket.destroySoon()
+  return false
 }
 
 /** What Node has read behind `head`, in the time in which the caller has made up its mind. */

@@ -450,10 +450,11 @@ export interface EngineServer {
   stopListening(): void
   /**
    * Takes a connection over, also while the server does not listen. Unless it becomes a WebSocket, it ends
-   * with the response to its request. Throws AdoptError, and then has done nothing. Not for a server that was
-   * made with TLS.
+   * with the response to its request. False when the process has no file descriptor left for it: the socket
+   * is destroyed, and `descriptorsExhausted` told. Throws AdoptError, and then has done nothing. Not for a
+   * server that was made with TLS.
    */
-  adopt(connection: ForeignConnection): void
+  adopt(connection: ForeignConnection): boolean
   /**
    * Serves new connections with these entries in place of those before; no session of before is resumed. Only
    * for a server that was made with TLS. Throws TlsError when the material is refused, and then nothing has

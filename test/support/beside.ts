@@ -44,8 +44,8 @@ export async function beside<T = undefined>(
   return { server, http, ...addressOf(port, '127.0.0.1', secure) }
 }
 
-export function adopt({ request, socket, head }: Upgrade, server: WebSocketServer): void {
-  server.adopt(request, socket, head)
+export function adopt({ request, socket, head }: Upgrade, server: WebSocketServer): boolean {
+  return server.adopt(request, socket, head)
 }
 
 /** Lets the server listen, and gives its port. It is closed when the test ends. */

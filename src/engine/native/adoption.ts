@@ -19,9 +19,12 @@ export function descriptorOf(socket: NetSocket): number {
   return descriptor
 }
 
-/** The error for what the addon has thrown. */
+/** Whether the addon has thrown this because there is no descriptor left. */
+export function isShortage(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && (cause.code === 'EMFILE' || cause.code === 'ENFILE')
+}
+
+/** The error for what the addon has thrown otherwise. */
 export function adoptionError(cause: unknown): AdoptError {
-  const isShort = cause instanceof Error && 'code' in cause && (cause.code === 'EMFILE' || cause.code === 'ENFILE')
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new AdoptError(reason, isShort ? 'EMFILE' : 'ERR_ADOPT', { cause })
+  return new AdoptError(cause instanceof Error ? cause.message : String(cause), { cause })
 }

@@ -17,7 +17,7 @@ import type {
   ServerEvents,
 } from '../contract.js'
 import { type Addon, ENGINE, loadAddon, translateTlsFailure } from './addon.js'
-import { adoptionError, descriptorOf } from './adoption.js'
+import { adoptionError, descriptorOf, isShortage } from './adoption.js'
 import { compressChoice } from './channel-layout.js'
 import { NativeConnections } from './connections.js'
 import { httpClassOf, type NativeHttp } from './http.js'
@@ -97,16 +97,20 @@ class NativeServer implements EngineServer, ServerRecords {
     this.http.stopListening()
   }
 
-  adopt({ socket, input, incoming }: ForeignConnection): void {
+  adopt({ socket, input, incoming }: ForeignConnection): boolean {
     const descriptor = descriptorOf(socket)
+    let isTaken = true
     try {
       const exchange = this.http.adopt(descriptor, input)
       if (exchange !== 0) this.adopted.set(exchange, incoming)
     } catch (error) {
-      throw adoptionError(error)
+      if (!isShortage(error)) throw adoptionError(error)
+      isTaken = false
+      this.events.descriptorsExhausted()
     }
     // C++ has a descriptor of its own. To close the other one sends nothing to the client.
     socket.destroy()
+    return isTaken
   }
 
   reloadTls(tls: readonly EngineTls[]): void {

@@ -78,7 +78,7 @@ class PortableServer implements EngineServer {
     return port
   }
 
-  adopt({ socket, input, incoming }: ForeignConnection): void {
+  adopt({ socket, input, incoming }: ForeignConnection): boolean {
     this.#startSweeping()
     this.#listener.adopt(socket)
     // Node's servers destroy a socket after an error, and then tell; from here on 'close' tells.
@@ -87,6 +87,7 @@ class PortableServer implements EngineServer {
     this.http.serve(socket, '', incoming)
     // It may have been paused, which Node's parser does not undo.
     socket.resume()
+    return true
   }
 
   stopListening(): void {

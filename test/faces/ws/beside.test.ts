@@ -74,6 +74,15 @@ describeEngines('the option `server` of the face of ws', (engine) => {
     expect((await http(address, '/')).body.toString()).toBe('page')
   })
 
+  test('a client that asks for an upgrade before it has an earlier response is cut, and no other', async () => {
+    const { address, node } = await beside(engine)
+    node.removeAllListeners('request').on('request', () => {}) // without a response
+    const early = await RawClient.connect(address)
+    early.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n', handshake())
+    await early.closed()
+    expect(await (await Client.open(address)).ask('still there?')).toBe('still there?')
+  })
+
   test('keeps the order of messages that come with the handshake', async () => {
     const { address } = await beside(engine)
     const client = await RawClient.connect(address)

@@ -8,20 +8,20 @@
 import process from 'node:process'
 import { Fifo } from '../util/fifo.js'
 
-/** Bytes in one turn: to write them takes less than a millisecond. */
-const MAX_BYTES = 1024 * 1024
+/** Bytes in one turn: to write or to decode them takes one to three milliseconds. */
+const MAX_BYTES = 4 * 1024 * 1024
 
 /**
  * What a chunk counts for at least, the empty one too: 256 of them in one turn, as of the events of a client
  * (src/engine/portable/turn-budget.ts). Each costs 1 to 30 µs, whatever its length.
  */
-const MIN_CHUNK_COST = 4096
+const MIN_CHUNK_COST = 16 * 1024
 
 /**
- * What one source gets before the next one that waits: one piece of a response, or 16 chunks, which leave
- * in one system call where fewer would cost as many.
+ * What one source gets before the next one that waits: 16 chunks, which leave in one system call where fewer
+ * would cost as many.
  */
-const SHARE = 64 * 1024
+const SHARE = 256 * 1024
 
 /**
  * Milliseconds of one turn for work that has waited: no share begins later, but for the first one. As many as

@@ -3,12 +3,13 @@ import { expect, test } from 'vitest'
 import { TurnShare } from '../../src/core/turn-share.js'
 import { turns } from '../support/waiting.js'
 
-const MiB = 2 ** 20
+/** Bytes of a turn. */
+const TURN = 2 ** 22
 
 /** Spends what is left of this turn. */
 async function spendTurn(): Promise<void> {
   await turns(2)
-  new TurnShare().spendBody(MiB)
+  new TurnShare().spendBody(TURN)
 }
 
 /** So many shares of sources that have given something before. */
@@ -34,7 +35,7 @@ async function give(name: string, chunks: number, order: string[], share = new T
 /** The order without repetitions that follow each other. */
 const parts = (order: readonly string[]) => order.filter((name, n) => name !== order[n - 1])
 
-test('256 chunks or 1 MiB are a turn of all together, and what is little is no turn', async () => {
+test('256 chunks or 4 MiB are a turn of all together, and what is little is no turn', async () => {
   await turns(2)
   const share = new TurnShare()
   for (let n = 0; n < 255; n++) new TurnShare().spendChunk(1)
@@ -43,7 +44,7 @@ test('256 chunks or 1 MiB are a turn of all together, and what is little is no t
   expect(share.mustWait).toBe(true)
   await turns(2)
   expect(share.mustWait).toBe(false)
-  share.spendBody(MiB)
+  share.spendBody(TURN)
   expect(new TurnShare().mustWait).toBe(true)
 })
 

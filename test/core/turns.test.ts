@@ -550,9 +550,9 @@ describeEngines('what waits for its turn', (engine) => {
 })
 
 describeEngines('bodies of many requests that come to their end at once', (engine) => {
-  const SIZE = 2 ** 18
+  const SIZE = 2 ** 19
   /** Bodies in one turn: src/core/turn-share.ts. */
-  const SHARE = 2 ** 20 / SIZE
+  const SHARE = 2 ** 22 / SIZE
 
   test.each(['text', 'json', 'bytes', 'blob'] as const)('reach their handlers a few in a turn: by %s', async (way) => {
     const read = new Meter()

@@ -318,7 +318,7 @@ const KINDS: readonly Kind[] = [
   },
   {
     name: 'a ClientHello that is not whole',
-    clients: 200,
+    clients: 600,
     port: 'hello',
     // One record of 16 KiB, in which the message goes on.
     sends: () => [Buffer.concat([Buffer.from('1603014000010000fffc0303', 'hex'), filler(16_000)])],

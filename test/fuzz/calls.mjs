@@ -111,7 +111,11 @@ export async function reading(request, promise) {
     await promise
   } catch (error) {
     if (error === request.signal.reason || error?.name === 'AbortError' || error instanceof SyntaxError) return
-    if (error instanceof TypeError && /^(Body is unusable|the request was answered|Invalid state)/.test(error.message)) return
+    if (
+      error instanceof TypeError &&
+      /^(Body is unusable|the response was sent before the body|Invalid state)/.test(error.message)
+    )
+      return
     throw error
   }
 }

@@ -19,13 +19,17 @@ export interface Endpoints {
  * object then serves all their sockets.
  */
 let lastLocal: LocalEndpoint = { address: '', port: 0 }
+/** The text of `lastLocal`. */
+let lastText = ' 0'
 
 export function endpointsOf(text: string): Endpoints {
-  const [remotePort, address = '', localPort] = text.split(' ')
-  const port = Number(localPort)
-  if (lastLocal.address !== address || lastLocal.port !== port) {
+  const remoteEnd = text.indexOf(' ')
+  const localText = text.slice(remoteEnd + 1)
+  if (localText !== lastText) {
     // Of memory of its own: a piece would keep the whole head of a request for as long as a socket lives.
-    lastLocal = { address: Buffer.from(address, 'latin1').toString('latin1'), port }
+    lastText = Buffer.from(localText, 'latin1').toString('latin1')
+    const localEnd = lastText.indexOf(' ')
+    lastLocal = { address: lastText.slice(0, localEnd), port: Number(lastText.slice(localEnd + 1)) }
   }
-  return { remotePort: Number(remotePort), local: lastLocal }
+  return { remotePort: Number(text.slice(0, remoteEnd)), local: lastLocal }
 }

@@ -1,6 +1,5 @@
 #include "server/net/listener.h"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -8,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+
+#include "server/net/descriptor.h"
 
 namespace nws {
 
@@ -21,17 +22,6 @@ constexpr std::uint64_t retry_milliseconds = 250;
 bool is_shortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
 
 #if !defined(SOCK_CLOEXEC) || !defined(SOCK_NONBLOCK)
-int prepare_descriptor(int descriptor) {
-  if (descriptor >= 0) {
-    fcntl(descriptor, F_SETFD, FD_CLOEXEC);
-    fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
-#ifdef SO_NOSIGPIPE
-    int on = 1;
-    setsockopt(descriptor, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
-#endif
-  }
-  return descriptor;
-}
 int new_socket(int family) { return prepare_descriptor(socket(family, SOCK_STREAM, 0)); }
 int accept_one(int listening, sockaddr *address, socklen_t *length) {
   return prepare_descriptor(accept(listening, address, length));

@@ -6,8 +6,8 @@
 
 namespace nws {
 
-/// Makes a socket's descriptor non-blocking, and this process's alone. Where the system can do so when it makes
-/// one, no call is needed. Returns the descriptor, which may be none.
+/// Makes a socket's descriptor non-blocking, and this process's alone. Returns the descriptor, which may be
+/// none.
 inline int prepare_descriptor(int descriptor) {
   if (descriptor >= 0) {
     fcntl(descriptor, F_SETFD, FD_CLOEXEC);

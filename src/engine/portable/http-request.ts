@@ -74,7 +74,7 @@ export function headOf(
   hasBody: boolean,
   { proxiedAddress, incoming }: { readonly proxiedAddress: string; readonly incoming?: IncomingMessage | undefined },
 ): RequestHead {
-  return {
+  const head = {
     method,
     url,
     fields: rawHeaders.reduce((fields, text, index) => fields + (index % 2 === 0 ? `${text.toLowerCase()}:` : `${text}\n`), '\n'),
@@ -82,8 +82,8 @@ export function headOf(
     remoteAddress: withoutMapping(socket.remoteAddress ?? ''),
     endpoints: `${socket.remotePort ?? 0} ${withoutMapping(socket.localAddress ?? '')} ${socket.localPort ?? 0}`,
     proxiedAddress,
-    ...(incoming !== undefined && { incoming }),
   }
+  return incoming === undefined ? head : { ...head, incoming }
 }
 
 /** As EngineHttp.peerCertificate. */

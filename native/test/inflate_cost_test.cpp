@@ -28,7 +28,7 @@ TEST("a block with codes of its own has its price, though nothing comes out of i
   Inflated step;
   int steps = 0;
   do {
-    step = inflater.inflate(message, 1 << 20, 1 << 20, out, progress);
+    step = inflater.inflate(message, true, 1 << 20, 1 << 20, out, progress);
     steps++;
     CHECK(step.cost <= (1 << 20) + 1024);
   } while (step.state == Inflated::State::more);

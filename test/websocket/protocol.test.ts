@@ -2,7 +2,7 @@
  * Violations of RFC 6455: each ends its connection with the code that the RFC names, seen by the client in
  * the Close frame and by the server in `close`, and disturbs no other client.
  */
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Client } from '../support/client.js'
 import { deflateMessage, RSV1 } from '../support/deflate.js'
 import { describeEngines, type EngineName, serve } from '../support/engines.js'
@@ -217,12 +217,61 @@ describeEngines('text that is not UTF-8', (engine) => {
     expect(closeCode(await client.frame())).toBe(1007)
   })
 
-  // The native engine inflates a message when it is whole: docs/engines.md.
-  test.skipIf(engine === 'native')('fails with the fragment when that is compressed', async () => {
-    const served = await serve(engine, { compression: {} })
-    const client = await RawClient.open(served, { headers: ['Sec-WebSocket-Extensions: permessage-deflate'] })
-    client.write(text(deflateMessage(Buffer.concat([good, bad])), { fin: false, reserved: RSV1 }))
-    expect(closeCode(await client.frame())).toBe(1007)
+  describe.each(['shared', '32KB'] as const)('when that is compressed, with a decompressor of %s', (decompressor) => {
+    const open = async (messages = new Queue<string | Buffer>()) => {
+      const served = await serve(engine, { compression: { decompressor }, message: (_socket, message) => messages.push(message) })
+      const client = await RawClient.open(served, { headers: ['Sec-WebSocket-Extensions: permessage-deflate'] })
+      return { client, messages }
+    }
+
+    test('fails with the first fragment', async () => {
+      const { client } = await open()
+      client.write(text(deflateMessage(Buffer.concat([good, bad])), { fin: false, reserved: RSV1 }))
+      expect(closeCode(await client.frame())).toBe(1007)
+    })
+
+    test('fails with a later fragment, behind a Ping', async () => {
+      const { client } = await open()
+      const [first, second] = [deflateMessage(good), deflateMessage(bad)]
+      client.write(
+        text(Buffer.concat([first, bytes(0, 0, 0xff, 0xff)]), { fin: false, reserved: RSV1 }),
+        frame({ opcode: OPCODE.PING }),
+      )
+      expect(await client.frame()).toMatchObject({ opcode: OPCODE.PONG })
+      client.write(continuation(second, false))
+      expect(closeCode(await client.frame())).toBe(1007)
+    })
+
+    test('fails with a fragment that is no compressed data', async () => {
+      const { client } = await open()
+      client.write(text(bytes(0xff, 0xff, 0xff, 0xff), { fin: false, reserved: RSV1 }))
+      expect(closeCode(await client.frame())).toBe(1007)
+    })
+
+    test('fails with the fragment that makes it too long', async () => {
+      const { client } = await open()
+      client.write(text(deflateMessage(Buffer.alloc(2 ** 24 + 1, 'x')), { fin: false, reserved: RSV1 }))
+      expect(closeCode(await client.frame())).toBe(1009)
+    })
+
+    test('is not taken for any where fragments cut the compressed data and its characters', async () => {
+      const { client, messages } = await open()
+      for (let round = 0; round < 3; round += 1) {
+        const all = Buffer.from('aß€😀'.repeat(20 + round))
+        const compressed = deflateMessage(all)
+        const last = compressed.length - 1
+        client.write(
+          ...Array.from(compressed, (byte, index) =>
+            index === 0
+              ? text(bytes(byte), { fin: false, reserved: RSV1 })
+              : frame({ opcode: OPCODE.CONTINUATION, payload: bytes(byte), fin: index === last }),
+          ),
+        )
+        expect(await messages.next('the message in fragments')).toBe(all.toString())
+        client.write(text(compressed, { reserved: RSV1 }))
+        expect(await messages.next('the message in one')).toBe(all.toString())
+      }
+    })
   })
 
   test('is not taken for any where characters are cut by frames and network packets', async () => {

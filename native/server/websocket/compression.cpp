@@ -92,10 +92,10 @@ void Inflater::reset_to(std::string_view window) {
   }
 }
 
-Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::size_t share, ScratchBuffer &out,
+Inflated Inflater::inflate(std::string_view message, bool is_complete, std::size_t limit, std::size_t share, ScratchBuffer &out,
                            Progress &progress) {
   using State = Inflated::State;
-  if (message.empty()) {
+  if (message.empty() && is_complete) {
     return {};  // not the form that RFC 7692 gives an empty message, but it can mean nothing else
   }
   // Bit 7 of data_type: the decoder stands between two blocks (zlib.h, inflate).
@@ -104,7 +104,7 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
   // message may consist of empty blocks, of 11 bytes each.
   constexpr std::size_t cost_of_block = 1024;
   const std::size_t most = limit + 1;  // the byte that is too many
-  const std::size_t whole = message.length() + tail.length();
+  const std::size_t whole = message.length() + (is_complete ? tail.length() : 0);
   auto &[read, written, is_between_blocks] = progress;
   std::size_t cost = 0;
   out.grow(std::min(first_size, most), 0);
@@ -115,7 +115,7 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
       std::size_t size = static_cast<std::size_t>(std::min<std::uint64_t>(estimate + estimate / 16, most));
       out.grow(std::max(std::min(out.size() * 2, most), size), written);
     }
-    std::string_view piece = read < message.length() ? message.substr(read) : tail.substr(read - message.length());
+    std::string_view piece = read < message.length() ? message.substr(read) : tail.substr(read - message.length(), whole - read);
     stream_.next_in = input(piece);
     stream_.avail_in = capped(std::min(piece.length(), share - cost));
     stream_.next_out = reinterpret_cast<Bytef *>(out.data() + written);
@@ -133,7 +133,7 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
     if (result == Z_STREAM_END) {
       inflateReset(&stream_);  // a final block, behind which others may follow (RFC 7692, section 7.2.3.5)
       cost += cost_of_block;
-      if (read == message.length() || read == whole) {
+      if (is_complete && (read == message.length() || read == whole)) {
         return {State::whole, {out.data(), written}, cost};
       }
     } else if (result != Z_OK && result != Z_BUF_ERROR) {
@@ -150,6 +150,9 @@ Inflated Inflater::inflate(std::string_view message, std::size_t limit, std::siz
     if (cost >= share) {
       return {State::more, {out.data(), written}, cost};
     }
+  }
+  if (!is_complete) {
+    return {State::incomplete, {out.data(), written}, cost};
   }
   // The tail has ended a block, unless the data broke off in the middle of one.
   if (!is_between_blocks) {
@@ -232,10 +235,10 @@ Inflated Compression::decompress(std::string_view message, std::size_t limit, st
   shared_.progress = {};
   if (agreed_.decompressor.takeover) {
     keep_window(share);
-    return own_inflater().inflate(message, limit, share, shared_.inflated, shared_.progress);
+    return own_inflater().inflate(message, true, limit, share, shared_.inflated, shared_.progress);
   }
   Inflater &inflater = shared_.inflater();
-  Inflated inflated = inflater.inflate(message, limit, share, shared_.inflated, shared_.progress);
+  Inflated inflated = inflater.inflate(message, true, limit, share, shared_.inflated, shared_.progress);
   if (inflated.state != Inflated::State::more) {
     inflater.reset();
   }
@@ -259,12 +262,12 @@ Inflated Compression::decompress(CompressedMessage &message, std::size_t limit, 
       keep_window(share);
       message.window = shared_.window;
     }
-    return own_inflater().inflate(message.payload, limit, share, message.inflated, message.progress);
+    return own_inflater().inflate(message.payload, true, limit, share, message.inflated, message.progress);
   }
   if (!message.inflater) {
     message.inflater = shared_.take_inflater();
   }
-  Inflated inflated = message.inflater->inflate(message.payload, limit, share, message.inflated, message.progress);
+  Inflated inflated = message.inflater->inflate(message.payload, true, limit, share, message.inflated, message.progress);
   if (inflated.state != Inflated::State::more) {
     shared_.give_back(std::move(message.inflater));
   }
@@ -282,6 +285,42 @@ void Compression::restart(CompressedMessage &message) {
   message.inflated = {};
   message.progress = {};
   message.checked_text = 0;
+}
+
+Inflated Compression::inflate_fragments(std::string_view fragments, std::size_t limit, std::size_t share) {
+  if (!fragmented_text_) {
+    fragmented_text_ = std::make_unique<FragmentedText>();
+    if (agreed_.decompressor.takeover) {
+      fragmented_text_->window = own_inflater().window(shared_.window_memory);
+    } else {
+      fragmented_text_->inflater = shared_.take_inflater();
+    }
+  }
+  FragmentedText &text = *fragmented_text_;
+  shared_.inflated.grow(first_size, 0);
+  text.incomplete.copy(shared_.inflated.data(), text.incomplete.length());
+  text.progress.written = text.incomplete.length();
+  Inflater &inflater = text.inflater ? *text.inflater : own_inflater();
+  Inflated step = inflater.inflate(fragments, false, limit - text.checked, share, shared_.inflated, text.progress);
+  text.has_more = step.state == Inflated::State::more;
+  return step;
+}
+
+void Compression::keep_incomplete(std::string_view inflated, std::size_t checked) {
+  fragmented_text_->incomplete = inflated.substr(checked);
+  fragmented_text_->checked += checked;
+}
+
+void Compression::end_fragments() {
+  if (!fragmented_text_) {
+    return;
+  }
+  if (fragmented_text_->inflater) {
+    shared_.give_back(std::move(fragmented_text_->inflater));
+  } else {
+    own_inflater().reset_to(fragmented_text_->window);
+  }
+  fragmented_text_.reset();
 }
 
 }  // namespace nws

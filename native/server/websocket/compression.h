@@ -82,6 +82,8 @@ struct Inflated {
     whole,
     /// The share is used up: the message goes on with another one.
     more,
+    /// All that has come of the message is inflated, and it is not complete.
+    incomplete,
     too_long,
     invalid,
   };
@@ -110,9 +112,11 @@ class Inflater {
   Inflater &operator=(const Inflater &) = delete;
 
   /// Decompresses a message from `progress` on, for a cost of about `share`. Writes at most one byte more
-  /// than `limit` into `out`, which begins with what earlier steps have written. After a failure, the stream
-  /// is good for nothing until it is reset.
-  Inflated inflate(std::string_view message, std::size_t limit, std::size_t share, ScratchBuffer &out, Progress &progress);
+  /// than `limit` into `out`, which begins with what earlier steps have written. A message that is not
+  /// complete may go on behind what is given. After a failure, the stream is good for nothing until it is
+  /// reset.
+  Inflated inflate(std::string_view message, bool is_complete, std::size_t limit, std::size_t share, ScratchBuffer &out,
+                   Progress &progress);
   void reset();
   /// What messages refer to: the end of what was inflated last, at most 32 KiB. Copied into `out`.
   std::string_view window(ScratchBuffer &out);
@@ -137,6 +141,23 @@ struct CompressedMessage {
   std::uint32_t checked_text = 0;
   /// One of FrameTurn's, while it is inflated in steps.
   std::shared_ptr<void> place = {};
+};
+
+/// A text in fragments, as far as it was inflated to be checked. What was checked is not kept: the message is
+/// inflated from its beginning when it is complete.
+struct FragmentedText {
+  /// Null where the connection keeps a decompressor of its own.
+  std::unique_ptr<Inflater> inflater = {};
+  /// Of a decompressor that the connection keeps: its window before the message, to begin anew from.
+  std::string window = {};
+  /// `written` counts the bytes of `incomplete` alone.
+  Inflater::Progress progress = {};
+  /// Bytes that were checked, without those of `incomplete`.
+  std::size_t checked = 0;
+  /// The first bytes of a character whose others are still to come.
+  std::string incomplete = {};
+  /// The last step has used up its share.
+  bool has_more = false;
 };
 
 /// What all connections of a server have in common; lives on its loop's thread. Nothing is made before it is
@@ -194,6 +215,17 @@ class Compression {
   /// Throws away what the message has inflated to: its next step is the first one again.
   void restart(CompressedMessage &message);
 
+  /// A step of a text in fragments, of which `fragments` have come: to be called for each but the last. Gives
+  /// the text behind what was checked, for a cost of about `share`, which may be 0.
+  Inflated inflate_fragments(std::string_view fragments, std::size_t limit, std::size_t share);
+  /// So many bytes of what `inflate_fragments` has just given were checked: the others belong to its next
+  /// step.
+  void keep_incomplete(std::string_view inflated, std::size_t checked);
+  /// Whether `inflate_fragments` is to be called again, although no fragment has come.
+  bool has_unchecked_fragments() const { return fragmented_text_ && fragmented_text_->has_more; }
+  /// Nothing more is checked before the text is complete, and decompressed as a whole.
+  void end_fragments();
+
  private:
   Deflater &own_deflater();
   Inflater &own_inflater();
@@ -205,6 +237,8 @@ class Compression {
   /// Where windows are kept, from the first message on.
   std::unique_ptr<Deflater> deflater_;
   std::unique_ptr<Inflater> inflater_;
+  /// While a text in fragments is received.
+  std::unique_ptr<FragmentedText> fragmented_text_;
 };
 
 }  // namespace nws

@@ -98,7 +98,7 @@ class FrameReader final : private TurnTaker {
     UnparsedInput input = std::move(found->second);
     unparsed_.erase(found);
     ws->getUserData()->waits = false;
-    if (input.message) {
+    if (input.message || frames::has_unchecked_fragments<SSL>(ws)) {
       inflate(ws, id, std::move(input));
     } else {
       parse(ws, input.data(), input.length(), [&](std::string_view rest) {
@@ -112,18 +112,22 @@ class FrameReader final : private TurnTaker {
     }
   }
 
-  /// Inflates the message in front of the input as far as the connection's share allows. The input, and what
-  /// is left of the message, have other turns. The connection may be gone afterwards.
+  /// Inflates the message in front of the input, or checks the fragments of one, as far as the connection's
+  /// share allows. The input, and what is left of the message, have other turns. The connection may be gone
+  /// afterwards.
   void inflate(WebSocket *ws, ConnectionId id, UnparsedInput input) {
     bool may_begin = turn_.begin(nullptr, 0);
-    if (may_begin && take_place(*input.message)) {
+    if (may_begin && !input.message) {
+      frames::check_fragments_further<SSL>(ws);
+      turn_.end();
+    } else if (may_begin && take_place(*input.message)) {
       frames::inflate_further<SSL>(ws, input.message);
       turn_.end();
     }
     if (!frames::is_alive<SSL>(ws)) {
       return;
     }
-    if (!input.empty()) {
+    if (must_wait(ws, input)) {
       keep(ws, id, std::move(input));
       return;
     }
@@ -157,9 +161,14 @@ class FrameReader final : private TurnTaker {
       }
     }
     const char *rest = may_begin ? turn_.rest() : bytes;
-    if (UnparsedInput left = take_rest(std::string_view(rest, static_cast<std::size_t>(end - rest))); !left.empty()) {
+    if (UnparsedInput left = take_rest(std::string_view(rest, static_cast<std::size_t>(end - rest))); must_wait(ws, left)) {
       keep(ws, id, std::move(left));
     }
+  }
+
+  /// Whether there is something for another turn.
+  bool must_wait(WebSocket *ws, const UnparsedInput &input) const {
+    return !input.empty() || frames::has_unchecked_fragments<SSL>(ws);
   }
 
   /// Waits for a turn, in which the input is dealt with. A connection that has had nothing of its share goes

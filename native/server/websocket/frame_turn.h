@@ -67,6 +67,10 @@ class FrameTurn {
   /// The cost of one step of such a message.
   static constexpr std::size_t step(std::size_t length) { return needs_place(length) ? Turns::max_inflated : no_share_limit; }
   bool has_place() const { return *inflating_ < max_inflating; }
+  /// What the connection may still inflate in this turn.
+  std::size_t inflation_left() const {
+    return may_inflate() && inflated_ < Turns::max_inflated ? Turns::max_inflated - inflated_ : 0;
+  }
   /// Whether something may be inflated in this turn.
   bool may_inflate() const { return turns_.may_inflate(); }
   /// A step was: it is the last one of this turn when the connection's share is used up.
@@ -85,8 +89,10 @@ class FrameTurn {
   /// A compressed message, in front of what follows, has to wait for another turn.
   void put_off(std::unique_ptr<CompressedMessage> message) {
     put_off_ = std::move(message);
-    events_left_ = 0;
+    stop();
   }
+  /// The parser must stop: the connection has to wait for another turn.
+  void stop() { events_left_ = 0; }
   std::unique_ptr<CompressedMessage> take_put_off() { return std::move(put_off_); }
 
   /// The connection's share is used up.

@@ -113,6 +113,7 @@ bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payloa
   SocketData *data = ws->getUserData();
   FrameTurn *turn = data->route->turn;
   data->receiving_compressed = false;
+  data->compression->end_fragments();
   if (!turn->may_inflate() || (FrameTurn::needs_place(payload.length()) && !turn->has_place())) {
     turn->put_off(std::make_unique<CompressedMessage>(CompressedMessage{std::string(payload), op_code}));
     return true;
@@ -155,6 +156,53 @@ void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &mes
   } else if (is_text && !check_text(step.data, message->checked_text, false)) {
     message.reset();
     fail<SSL>(ws, close_code::invalid_payload);
+  }
+}
+
+/// Checks what has come of a compressed text of which other fragments will come, as far as the connection's
+/// share of the turn allows. True: the parser must stop, since the text is refused, or is checked further in
+/// another turn.
+template <bool SSL>
+bool check_compressed_fragments(WebSocket<SSL> *ws) {
+  // zlib takes as long to be called as to inflate about this many bytes; a fragment may have one byte.
+  constexpr std::size_t cost_of_call = 64;
+  SocketData *data = ws->getUserData();
+  FrameTurn *turn = data->route->turn;
+  Compression &compression = *data->compression;
+  std::string_view fragments = unfinished_message(*upgraded_data<SSL>(ws));
+  std::size_t limit = data->route->options.max_payload_length;
+  Inflated step = compression.inflate_fragments(fragments, limit, turn->inflation_left());
+  turn->spend_inflated(step.cost + cost_of_call);
+  std::uint32_t checked = 0;
+  if (step.state == Inflated::State::too_long) {
+    return fail<SSL>(ws, close_code::message_too_big), true;
+  }
+  if (step.state == Inflated::State::invalid || !check_text(step.data, checked, false)) {
+    return fail<SSL>(ws, close_code::invalid_payload), true;
+  }
+  compression.keep_incomplete(step.data, checked);
+  compression.shared().inflated.trim();
+  if (compression.has_unchecked_fragments()) {
+    turn->stop();
+    return true;
+  }
+  return false;
+}
+
+/// Whether check_fragments_further has something to do.
+template <bool SSL>
+bool has_unchecked_fragments(WebSocket<SSL> *ws) {
+  const Compression *compression = ws->getUserData()->compression.get();
+  return compression && compression->has_unchecked_fragments();
+}
+
+/// A turn for what check_compressed_fragments has left.
+template <bool SSL>
+void check_fragments_further(WebSocket<SSL> *ws) {
+  if (SocketData *data = ws->getUserData(); data->close_state != CloseState::open) {
+    data->compression->end_fragments();
+  } else {
+    check_compressed_fragments<SSL>(ws);
   }
 }
 
@@ -213,7 +261,8 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     return fail<SSL>(ws, close_code::invalid_payload), true;
   }
   if (!complete) {
-    return false;
+    bool is_fragment = remaining == 0 && compressed && op_code == uWS::OpCode::TEXT;
+    return is_fragment && check_compressed_fragments<SSL>(ws);
   }
   std::string message;
   message.swap(fragments);  // the handler may end the connection, and the buffer with it

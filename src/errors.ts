@@ -1,9 +1,11 @@
 /**
- * Every failure that this package reports: one class per kind, one stable `code` per cause. This file is the
- * only home of a code; docs/api.md lists all codes, and a test compares the two.
+ * Every failure that this package reports: one class per kind, one stable `code` per cause. This file is
+ * the only home of a code; docs/api.md lists all codes, and a test compares the two.
  */
 
-/** What each code means. The keys are the codes of every error; a ListenError has the system's own code. */
+/**
+ * What each code means. The keys are the codes of every error; a ListenError has the system's own code.
+ */
 export const ERROR_CODES = {
   ERR_OPTION: 'An option or argument has the wrong type or is out of range; the message names it, its value and the range.',
   ERR_LISTENING: 'The call must come before the first `listen`, or the server listens already.',
@@ -19,7 +21,10 @@ export const ERROR_CODES = {
   ENAMETOOLONG: 'The path of the unix socket is longer than the system allows (107 bytes on Linux, 103 on macOS).',
   EMFILE: 'The process has no file descriptor left, to listen with or for another connection.',
   ERR_ADOPT: 'A connection cannot be taken over from another server; the message says why, and what to do.',
-  ERR_BACKPLANE: 'The backplane has thrown or rejected; the message says in which call, and `cause` is what it was.',
+  ERR_BACKPLANE:
+    'The backplane could not start, has refused or dropped messages, or brought foreign ones; the message says which and how many, and `cause` is what its client threw, if anything.',
+  ERR_BACKPLANE_DOWN: 'The backplane has lost its broker: until it is back, messages go to the subscribers of this server alone.',
+  ERR_BACKPLANE_GAP: 'The backplane has lost messages, or may have; the message says how many, where that can be known.',
   ERR_TLS_FILE: 'A key or certificate file is missing or cannot be read.',
   ERR_TLS_KEY:
     'The private key is not PEM, is damaged, not the only one, or of a kind that cannot be used; the message names the block.',
@@ -67,8 +72,8 @@ export class OptionError extends WebSocketServerError {
 export type ListenTarget = { readonly host: string; readonly port: number } | { readonly unix: string }
 
 /**
- * This advice is for workers of node:cluster above all, where Node's own servers share a port without being
- * told to.
+ * This advice is for workers of node:cluster above all, where Node's own servers share a port without
+ * being told to.
  */
 const SHARING_ADVICE =
   ' Processes and threads that are to share it must each listen with reusePort: true, for which the portable engine needs Node.js 22.12.'
@@ -76,7 +81,8 @@ const SHARING_ADVICE =
 /** `listen` failed. `code` is the system's error code where there is one. */
 export class ListenError extends WebSocketServerError {
   /**
-   * What was asked for: a name, a numeric address, or all addresses as `::`. `undefined` for a unix socket.
+   * What was asked for: a name, a numeric address, or all addresses as `::`. `undefined` for a unix
+   * socket.
    */
   readonly host: string | undefined
   /** The port asked for. `undefined` for a unix socket. */
@@ -94,8 +100,8 @@ export class ListenError extends WebSocketServerError {
   }
 
   /**
-   * The error for a system error code. A code that ERROR_CODES does not have becomes `ERR_LISTEN`, with the
-   * system's code as the cause.
+   * The error for a system error code. A code that ERROR_CODES does not have becomes `ERR_LISTEN`, with
+   * the system's code as the cause.
    */
   static fromSystemCode(systemCode: string, target: ListenTarget, cause?: unknown): ListenError {
     const known = systemCode.startsWith('E') && !systemCode.startsWith('ERR_') && Object.hasOwn(ERROR_CODES, systemCode)
@@ -118,8 +124,8 @@ export class TlsError extends WebSocketServerError {
 
 /**
  * A handler's Response cannot be sent as its Content-Length says. Nothing beyond the announced length is
- * sent, and the connection ends: with status 500 while nothing was sent yet, otherwise in the middle of the
- * response, so that the client does not take the response for whole.
+ * sent, and the connection ends: with status 500 while nothing was sent yet, otherwise in the middle of
+ * the response, so that the client does not take the response for whole.
  */
 export class ContentLengthError extends WebSocketServerError {
   constructor(message: string) {
@@ -138,6 +144,36 @@ export class EngineError extends WebSocketServerError {
 export class AdoptError extends WebSocketServerError {
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_ADOPT', `the connection cannot be adopted: ${message}`, options)
+  }
+}
+
+/**
+ * The backplane could not start, has gone down, or has lost messages. One error is for all of a kind at a
+ * time.
+ */
+export class BackplaneError extends WebSocketServerError {
+  /** Which of the three it is. */
+  declare readonly code: 'ERR_BACKPLANE' | 'ERR_BACKPLANE_DOWN' | 'ERR_BACKPLANE_GAP'
+  /** What the backplane runs on: `redis`, for example. */
+  readonly backplane: string
+  /** Where it is, without user and password. */
+  readonly address: string
+  /** How many messages this is about, as far as that is known; else 0. */
+  readonly count: number
+
+  /** `what` completes the sentence "the backplane redis at localhost:6379 …". */
+  constructor(
+    code: BackplaneError['code'],
+    backplane: string,
+    address: string,
+    what: string,
+    count: number,
+    options?: ErrorOptions,
+  ) {
+    super(code, `the backplane ${backplane}${address && ` at ${address}`} ${what}`, options)
+    this.backplane = backplane
+    this.address = address
+    this.count = count
   }
 }
 

@@ -7,6 +7,7 @@
 export type { EngineName } from './engine/contract.js'
 export {
   AdoptError,
+  BackplaneError,
   ClosedError,
   ContentLengthError,
   EngineError,

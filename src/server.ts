@@ -1,15 +1,18 @@
 /**
  * The server that users see: routes, requests, sockets and the shutdown, above either engine.
  *
- * Long because a third of the lines are docstrings, from which docs/api.md is made. The code is in modules as
- * far as it can stand alone (`listenOn`, `ServerRuntime`, `BackplaneLink`, `toMetrics`); `#bind` and
- * `#shutDown` would take the private state with them: each sets what the methods around it ask.
+ * Long because a third of the lines are docstrings, from which docs/api.md is made. The code is in
+ * modules as far as it can stand alone (`listenOn`, `ServerRuntime`, `BackplaneLink`, `toMetrics`);
+ * `#bind` and `#shutDown` would take the private state with them: each sets what the methods around it
+ * ask.
  */
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
-import { BackplaneLink } from './backplane/backplane.js'
+import { DeprecatedBackplaneLink } from './backplane/deprecated.js'
+import { BackplaneLink } from './backplane/link.js'
+import type { Question } from './backplane/questions.js'
 import { adopt, turnAway } from './core/adoption.js'
 import { healthHandler } from './core/health.js'
 import { listenOn } from './core/listen.js'
@@ -19,15 +22,22 @@ import type { EngineCounters, EngineName, EngineServer, EngineTls, ListenAddress
 import { type SelectedEngine, selectEngine } from './engine/select.js'
 import { AdoptError, ClosedError, OptionError, WebSocketServerError } from './errors.js'
 import { ANY_METHOD } from './http/routes.js'
-import { checkTopic, toMessage } from './options/arguments.js'
+import { checkCloseFrame, checkTopic, toMessage } from './options/arguments.js'
+import { checkDisconnectTarget, isBackplaneEngine, resolveEverywhere } from './options/backplane.js'
 import { checkFunction, checkPath } from './options/checks.js'
 import { type ResolvedServerOptions, resolveCloseOptions, resolveListenOptions, resolveServerOptions } from './options/server.js'
 import { resolveTls } from './options/tls.js'
 import { resolveMaxLifetime, resolveRoute } from './options/websocket.js'
 import { readTls } from './tls/material.js'
 import type {
+  Backplane,
+  BackplaneEngine,
+  BackplaneMetrics,
   CloseOptions,
   Data,
+  DisconnectTarget,
+  EverywhereOptions,
+  EverywhereResult,
   ListenOptions,
   ListenResult,
   Metrics,
@@ -42,6 +52,8 @@ import type {
   UnixListenResult,
   WebSocketHandlers,
 } from './types/index.js'
+import { CLOSE_CODE } from './websocket/close-codes.js'
+import { TopicCounts } from './websocket/topic-counts.js'
 
 /** Milliseconds between two looks at what is still being written while the server closes. */
 const FLUSH_INTERVAL = 20
@@ -60,13 +72,14 @@ export class WebSocketServer implements AsyncDisposable {
   readonly #engine: SelectedEngine
   readonly #runtime: ServerRuntime
   /**
-   * `#tls`: the options that the next `listen` reads. `#engineTls`: the material that was read from them, for
-   * engines.
+   * `#tls`: the options that the next `listen` reads. `#engineTls`: the material that was read from them,
+   * for engines.
    */
   #tls: readonly TlsOptions[] | undefined
   #engineTls: readonly EngineTls[] | undefined
   /**
-   * Names the call of `listen` that holds: from that call on, until it fails or `stopListening` is called.
+   * Names the call of `listen` that holds: from that call on, until it fails or `stopListening` is
+   * called.
    */
   #listening: symbol | undefined
   #keepsProcessAlive = true
@@ -84,11 +97,7 @@ export class WebSocketServer implements AsyncDisposable {
     this.#runtime = new ServerRuntime(this.#options.tls ? 'https' : 'http', this.#options, this.#options.onError)
     const { backplane } = this.#options
     if (backplane !== undefined) {
-      this.#runtime.backplane = new BackplaneLink(
-        backplane,
-        (topic, payload) => void this.#runtime.engine?.publish(topic, payload, 0),
-        (error) => this.#runtime.report(error),
-      )
+      this.#runtime.backplane = isBackplaneEngine(backplane) ? this.#linkTo(backplane) : this.#linkToDeprecated(backplane)
     }
   }
 
@@ -108,9 +117,9 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * The sockets of all routes, the oldest first: from the call of their `open` handler on, until they have
-   * ended. Sockets may come and go while you iterate: new ones are visited too, ended ones are not. The type
-   * of a socket's `data` is that of its route.
+   * The sockets of all routes, the oldest first: from the call of their `open` handler on, until they
+   * have ended. Sockets may come and go while you iterate: new ones are visited too, ended ones are not.
+   * The type of a socket's `data` is that of its route.
    */
   sockets(): IterableIterator<Socket<unknown>> {
     return this.#runtime.sockets[Symbol.iterator]()
@@ -119,10 +128,10 @@ export class WebSocketServer implements AsyncDisposable {
   /**
    * Serves WebSocket connections on a path: literal segments, `:name` for one segment, `*` as the last
    * segment for all that follows. Literal segments may be written as they are read (`/café`) or
-   * percent-encoded. Of several paths that match, a literal segment is preferred to a `:name`, and a `:name`
-   * to `*`. TypeScript takes the type of `data` (`T`) from the result of `upgrade`, when `upgrade` is the
-   * first of the handlers. Throws OptionError; after the first `listen` ERR_LISTENING, after `close`
-   * ClosedError.
+   * percent-encoded. Of several paths that match, a literal segment is preferred to a `:name`, and a
+   * `:name` to `*`. TypeScript takes the type of `data` (`T`) from the result of `upgrade`, when
+   * `upgrade` is the first of the handlers. Throws OptionError; after the first `listen` ERR_LISTENING,
+   * after `close` ClosedError.
    */
   ws<T = undefined, P extends string = string>(path: P, handlers: WebSocketHandlers<T, P>): this {
     this.#checkRoute(path)
@@ -157,18 +166,18 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * Responds to every method that has no route of its own on this path, OPTIONS included; without such a
-   * route, the response to OPTIONS is 204 with the path's methods. Also mounts an application with a fetch
-   * function: `server.any('/*', (request) => app.fetch(request))`. Paths and errors as in `ws`.
+   * route, the response to OPTIONS is 204 with the path's methods. Also mounts an application with a
+   * fetch function: `server.any('/*', (request) => app.fetch(request))`. Paths and errors as in `ws`.
    */
   any<P extends string>(path: P, handler: RouteHandler<P>): this {
     return this.#route(ANY_METHOD, path, handler)
   }
 
   /**
-   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which `listen` may
-   * be called again; with ERR_LISTENING while the server listens; with ClosedError when `close` was called,
-   * or `stopListening` meanwhile. After `stopListening`, `listen` may be called again, with the same options
-   * or others: routes, topics, counters and TLS material stay.
+   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which `listen`
+   * may be called again; with ERR_LISTENING while the server listens; with ClosedError when `close` was
+   * called, or `stopListening` meanwhile. After `stopListening`, `listen` may be called again, with the
+   * same options or others: routes, topics, counters and TLS material stay.
    */
   listen(options?: TcpListenOptions): Promise<TcpListenResult>
   /** As above, on a unix socket. */
@@ -201,23 +210,24 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Takes over a connection that a server of `node:http` has accepted, in a listener of its `upgrade` event:
-   * `http.on('upgrade', (request, socket, head) => server.adopt(request, socket, head))`. From there on the
-   * connection is this server's, with routes, checks, limits and `close`, as if it had come through `listen`,
-   * which need not have been called: the first of the two calls fixes the routes. A refused request gets its
-   * response, and the connection ends; a request that asks for another protocol is served as HTTP.
+   * Takes over a connection that a server of `node:http` has accepted, in a listener of its `upgrade`
+   * event: `http.on('upgrade', (request, socket, head) => server.adopt(request, socket, head))`. From
+   * there on the connection is this server's, with routes, checks, limits and `close`, as if it had come
+   * through `listen`, which need not have been called: the first of the two calls fixes the routes. A
+   * refused request gets its response, and the connection ends; a request that asks for another protocol
+   * is served as HTTP.
    *
-   * Returns false, and ends the connection, when the client has left already, or has asked for the upgrade
-   * before it had the responses to its earlier requests; when the process has no file descriptor left
-   * (`onError` is told); and after `close`, where the client gets 503. So nothing that a client does makes it
-   * throw. It throws OptionError for arguments of other kinds, and AdoptError where the program cannot work:
-   * for a socket that was adopted before or that Node still reads requests from, and on a server with the
-   * option `tls`; on the native engine also for connections of `node:https`, which the portable engine takes.
-   * The socket is still yours then.
+   * Returns false, and ends the connection, when the client has left already, or has asked for the
+   * upgrade before it had the responses to its earlier requests; when the process has no file descriptor
+   * left (`onError` is told); and after `close`, where the client gets 503. So nothing that a client does
+   * makes it throw. It throws OptionError for arguments of other kinds, and AdoptError where the program
+   * cannot work: for a socket that was adopted before or that Node still reads requests from, and on a
+   * server with the option `tls`; on the native engine also for connections of `node:https`, which the
+   * portable engine takes. The socket is still yours then.
    *
-   * The socket is not to be used any more. The native engine destroys it: its `close` event is not the end of
-   * the connection, and the HTTP server does not count the connection. On the portable engine the HTTP
-   * server's own `close` waits for it.
+   * The socket is not to be used any more. The native engine destroys it: its `close` event is not the
+   * end of the connection, and the HTTP server does not count the connection. On the portable engine the
+   * HTTP server's own `close` waits for it.
    */
   adopt(request: IncomingMessage, socket: Duplex, head: Uint8Array): boolean {
     if (this.#closing) return turnAway(socket)
@@ -237,9 +247,9 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * New connections get these certificates and settings; open connections stay as they are, and no TLS
-   * session from before is resumed. Before `listen`, these settings take the place of the option `tls`. Files
-   * are read before `reloadTls` returns. Throws OptionError (also when the server was made without `tls`) or
-   * TlsError, and then changes nothing; after `close`, ClosedError.
+   * session from before is resumed. Before `listen`, these settings take the place of the option `tls`.
+   * Files are read before `reloadTls` returns. Throws OptionError (also when the server was made without
+   * `tls`) or TlsError, and then changes nothing; after `close`, ClosedError.
    */
   reloadTls(tls: TlsOptions | readonly TlsOptions[]): void {
     if (this.#closing) throw new ClosedError()
@@ -254,9 +264,9 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Sends to every subscriber of a topic, here and behind the backplane. False when no socket of this server
-   * subscribes, or before the first `listen`. The options are those of `Socket.send`, for every subscriber
-   * here. Throws OptionError as `Socket.publish` does.
+   * Sends to every subscriber of a topic, here and behind the backplane. False when no socket of this
+   * server subscribes, or before the first `listen`. The options are those of `Socket.send`, for every
+   * subscriber here. Throws OptionError as `Socket.publish` does.
    */
   publish(topic: string, data: Data, options: boolean | SendOptions = {}): boolean {
     checkTopic(topic)
@@ -269,17 +279,53 @@ export class WebSocketServer implements AsyncDisposable {
     return this.#runtime.subscribers(topic)
   }
 
+  /**
+   * How many sockets subscribe to a topic, on this server and all others behind the backplane. Resolves
+   * when all have replied that are known, or with a partial count after the timeout; at once while the
+   * backplane is down or not started, with the count of this server alone. Rejects with OptionError.
+   */
+  async subscribersEverywhere(topic: string, options: EverywhereOptions = {}): Promise<EverywhereResult> {
+    checkTopic(topic)
+    return await this.#ask({ ask: 'subscribers', topic }, options)
+  }
+
+  /**
+   * Closes the subscribers of a topic, or the socket with an id, wherever they are, as `Socket.close`
+   * does. `count` is how many were open. Resolves and rejects as `subscribersEverywhere`. Default: code
+   * 1000, and no reason.
+   */
+  async disconnectEverywhere(
+    target: DisconnectTarget,
+    code: number = CLOSE_CODE.NORMAL_CLOSURE,
+    reason = '',
+    options: EverywhereOptions = {},
+  ): Promise<EverywhereResult> {
+    checkDisconnectTarget(target)
+    checkCloseFrame(code, reason)
+    return await this.#ask({ ask: 'disconnect', ...target, code, reason }, options)
+  }
+
   /** The counts since the server was made. May be called at any time; after `close` the totals stay. */
   metrics(): Metrics {
     return toMetrics(this.#runtime.counters, this.#runtime.engine?.counters() ?? this.#lastCounters)
   }
 
   /**
-   * Stops accepting; the health path answers 503 on connections that are still open; every socket gets `code`
-   * and `reason`; the response to an `upgrade` that is under way is 503 when its handler accepts. Resolves
-   * when all sockets have ended, and all responses, streams included, are written; connections that are left
-   * after `timeout` milliseconds are cut. A route's handler that awaits `close` waits for itself, until the
-   * timeout. Further calls give the same promise. Rejects with OptionError, and then closes nothing.
+   * The counts of the backplane since the server was made. May be called at any time. Undefined where
+   * there is none, or a deprecated one.
+   */
+  backplaneMetrics(): BackplaneMetrics | undefined {
+    const { backplane } = this.#runtime
+    return backplane instanceof BackplaneLink ? backplane.metrics : undefined
+  }
+
+  /**
+   * Stops accepting; the health path answers 503 on connections that are still open; every socket gets
+   * `code` and `reason`; the response to an `upgrade` that is under way is 503 when its handler accepts.
+   * Resolves when all sockets have ended, and all responses, streams included, are written; connections
+   * that are left after `timeout` milliseconds are cut. A route's handler that awaits `close` waits for
+   * itself, until the timeout. Further calls give the same promise. Rejects with OptionError, and then
+   * closes nothing.
    */
   close(options: CloseOptions = {}): Promise<void> {
     if (this.#closing === undefined) {
@@ -301,8 +347,8 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Lets the listening socket keep the process alive, which is the default. Open connections always keep it
-   * alive.
+   * Lets the listening socket keep the process alive, which is the default. Open connections always keep
+   * it alive.
    */
   ref(): this {
     this.#keepsProcessAlive = true
@@ -320,6 +366,45 @@ export class WebSocketServer implements AsyncDisposable {
   /** Closes as `close()` does: `await using server = new WebSocketServer()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  #linkTo(engine: BackplaneEngine): BackplaneLink {
+    const runtime = this.#runtime
+    const link = new BackplaneLink(engine, {
+      publishHere: (topic, payload, isText, compress) => void runtime.engine?.publish(topic, payload, 0, compress, isText),
+      report: (error) => runtime.reportOrWarn(error),
+      answer: (question) => this.#answer(question),
+    })
+    runtime.subscriptions = new TopicCounts()
+    runtime.subscriptions.observer = link
+    return link
+  }
+
+  #linkToDeprecated(backplane: Backplane): DeprecatedBackplaneLink {
+    return new DeprecatedBackplaneLink(
+      backplane,
+      (topic, payload) => void this.#runtime.engine?.publish(topic, payload, 0),
+      (error) => this.#runtime.report(error),
+    )
+  }
+
+  async #ask(question: Question, options: EverywhereOptions): Promise<EverywhereResult> {
+    const timeout = resolveEverywhere(options)
+    const { backplane } = this.#runtime
+    if (backplane instanceof BackplaneLink) return await backplane.ask(question, timeout)
+    return { count: this.#answer(question), answered: 1, members: 1, age: 0 }
+  }
+
+  /** The reply of this server alone. */
+  #answer(question: Question): number {
+    if (question.ask === 'subscribers') return this.#runtime.subscribers(question.topic)
+    const { topic = '', socketId } = question
+    // The list does not change while sockets are closed: they end later.
+    const meant = [...this.#runtime.sockets].filter(
+      (socket) => socket.isOpen && (socketId === undefined ? socket.isSubscribed(topic) : socket.knownId === socketId),
+    )
+    for (const socket of meant) socket.close(question.code, question.reason)
+    return meant.length
   }
 
   #route<P extends string>(method: string, path: P, handler: RouteHandler<P>): this {
@@ -381,6 +466,7 @@ export class WebSocketServer implements AsyncDisposable {
       health,
       () => runtime.isClosing,
       (error) => runtime.report(error),
+      () => !(runtime.backplane instanceof BackplaneLink) || runtime.backplane.isUp,
     )
     runtime.httpRoutes.addUnlessTaken('GET', health.path, handler)
     return port

@@ -4,19 +4,23 @@ import type { Awaitable } from '../types/index.js'
 export interface Health {
   readonly path: string
   readonly check: (() => Awaitable<boolean>) | undefined
+  /** Whether a backplane that is down makes the server unhealthy. */
+  readonly backplane: boolean
 }
 
 type State = 'healthy' | 'unhealthy' | 'closing'
 
 /** Makes the handler of the health path. */
 export function healthHandler(
-  { check }: Health,
+  { check, backplane }: Health,
   isClosing: () => boolean,
   report: (error: unknown) => void,
+  isBackplaneUp: () => boolean,
 ): () => Promise<Response> {
   return async () => {
     if (isClosing()) return healthResponse('closing')
-    const isHealthy = check === undefined || (await passes(check, report))
+    const isReachable = !backplane || isBackplaneUp()
+    const isHealthy = isReachable && (check === undefined || (await passes(check, report)))
     // The server may have begun to close while the check ran.
     if (isClosing()) return healthResponse('closing')
     return healthResponse(isHealthy ? 'healthy' : 'unhealthy')

@@ -7,7 +7,8 @@ import type { IncomingMessage } from 'node:http'
 import process from 'node:process'
 import { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
-import type { BackplaneLink } from '../backplane/backplane.js'
+import type { DeprecatedBackplaneLink } from '../backplane/deprecated.js'
+import type { BackplaneLink } from '../backplane/link.js'
 import type {
   ConnectionId,
   EngineResponse,
@@ -26,7 +27,6 @@ import { readTarget, type Target } from '../http/target.js'
 import type { OutgoingMessage } from '../options/arguments.js'
 import type { ResolvedRoute } from '../options/websocket.js'
 import type { WebSocketHandlers } from '../types/index.js'
-import { bufferOver } from '../util/bytes.js'
 import { OrderedSet } from '../util/ordered-set.js'
 import { isWebSocketUpgrade, upgradeRequired } from '../websocket/handshake.js'
 import type { ServerSocket } from '../websocket/socket.js'
@@ -44,8 +44,8 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
   readonly exchanges: ExchangeTable = new Map()
   readonly counters = new Counters()
   /** Where there is one: it hears of everything that is published here. */
-  backplane: BackplaneLink | undefined
-  /** From the first route that has a `subscription` handler. */
+  backplane: BackplaneLink | DeprecatedBackplaneLink | undefined
+  /** With a backplane, and from the first route that has a `subscription` handler. */
   subscriptions: TopicCounts | undefined
   readonly #scheme: 'http' | 'https'
   readonly #onError: ((error: Error) => void) | undefined
@@ -117,7 +117,12 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
       'EMFILE',
       'no file descriptor is left for new connections: raise the limit (ulimit -n)',
     )
-    // Without `onError`, a report would end the process, which still serves the clients that are connected.
+    // A report could end the process, which still serves the clients that are connected.
+    this.reportOrWarn(error)
+  }
+
+  /** For what must not end the process where there is no `onError`: a process warning then. */
+  reportOrWarn(error: Error): void {
     if (this.#onError === undefined) process.emitWarning(error)
     else this.report(error)
   }
@@ -147,10 +152,9 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
    * Sends to every subscriber of a topic but `except` (0: to all), and to the backplane. False when no socket
    * here subscribes.
    */
-  publish(topic: string, { payload, compress, isText }: OutgoingMessage, except: ConnectionId): boolean {
-    const hasSubscriber = this.engine?.publish(topic, payload, except, compress, isText) ?? false
-    // Backplanes get text as a string.
-    this.backplane?.publish(topic, isText && typeof payload !== 'string' ? bufferOver(payload).toString() : payload)
+  publish(topic: string, message: OutgoingMessage, except: ConnectionId): boolean {
+    const hasSubscriber = this.engine?.publish(topic, message.payload, except, message.compress, message.isText) ?? false
+    this.backplane?.publish(topic, message)
     return hasSubscriber
   }
 

@@ -4,9 +4,10 @@ import type { Health } from '../core/health.js'
 import type { EngineName, UnixAddress } from '../engine/contract.js'
 import { checkEngineName } from '../engine/select.js'
 import { OptionError } from '../errors.js'
-import type { Backplane, CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types/index.js'
+import type { Backplane, BackplaneEngine, CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types/index.js'
 import { CLOSE_CODE } from '../websocket/close-codes.js'
 import { checkCloseFrame } from './arguments.js'
+import { checkBackplane } from './backplane.js'
 import {
   checkBoolean,
   checkFunction,
@@ -46,7 +47,7 @@ const SERVER_OPTION_NAMES: Names<ServerOptions> = [
   'backplane',
   'onError',
 ]
-const HEALTH_OPTION_NAMES: Names<Exclude<ServerOptions['health'], string | false | undefined>> = ['path', 'check']
+const HEALTH_OPTION_NAMES: Names<Exclude<ServerOptions['health'], string | false | undefined>> = ['path', 'check', 'backplane']
 const LISTEN_OPTION_NAMES: Names<ListenOptions> = ['port', 'host', 'reusePort', 'unix']
 const CLOSE_OPTION_NAMES: Names<CloseOptions> = ['code', 'reason', 'timeout']
 
@@ -65,7 +66,7 @@ export interface ResolvedServerOptions {
   /** Infinity for no limit. */
   readonly maxConnectionsPerAddress: number
   readonly isAllowedOrigin: OriginCheck | undefined
-  readonly backplane: Backplane | undefined
+  readonly backplane: BackplaneEngine | Backplane | undefined
   readonly onError: ((error: Error) => void) | undefined
 }
 
@@ -103,21 +104,16 @@ function resolveHealth(health: ServerOptions['health'] = HEALTH_PATH): Health | 
   if (health === false) return undefined
   if (typeof health !== 'object' || health === null) {
     checkPath('health', health, 'false, an object or ')
-    return { path: health, check: undefined }
+    return { path: health, check: undefined, backplane: false }
   }
   // As with handlers, an object of a class may have other fields.
   checkObject('health', health, isPlain(health) ? HEALTH_OPTION_NAMES : undefined, 'health.')
-  const { path = HEALTH_PATH, check } = health
+  const { path = HEALTH_PATH, check, backplane = false } = health
   checkPath('health.path', path)
-  checkFunction('health.check', check)
+  checkBoolean('health.backplane', backplane)
+  if (check !== undefined || !backplane) checkFunction('health.check', check)
   // Called as a method, so that it may use `this`.
-  return { path, check: check.bind(health) }
-}
-
-function checkBackplane(backplane: Backplane): void {
-  // A backplane may have other members.
-  checkObject('backplane', backplane, undefined)
-  for (const name of ['start', 'publish', 'close'] as const) checkFunction(`backplane.${name}`, backplane[name])
+  return { path, check: check?.bind(health), backplane }
 }
 
 /** Listen options with every default filled in. */

@@ -2,6 +2,8 @@
  * The types of the public interface, by subject. What docs/api.md says is made of their docstrings (`npm run
  * docs`).
  */
+export * from '../backplane/contract.js'
+export * from './backplane.js'
 export * from './common.js'
 export * from './http.js'
 export * from './listen.js'

@@ -1,4 +1,5 @@
 /** Options of a server, its backplane, and options of its `close`. */
+import type { BackplaneEngine } from '../backplane/contract.js'
 import type { Awaitable } from './common.js'
 import type { TlsOptions } from './tls.js'
 
@@ -30,10 +31,11 @@ export interface ServerOptions {
    * Respond to GET (and HEAD) on this path with 200 and `{"status":"healthy"}`, or with 503:
    * `{"status":"closing"}` while the server closes, `{"status":"unhealthy"}` when `check` gives false. A
    * check that throws or rejects, or gives anything but a boolean, is unhealthy too, and its error goes to
-   * `onError`. The server calls `check` for each request, without a time limit. A GET route of your own on
-   * this path comes first. `false` turns the health path off. Default `'/health'`.
+   * `onError`. The server calls `check` for each request, without a time limit. With `backplane: true`, the
+   * server is unhealthy also while its backplane is down; `check` may then be left out. A GET route of your
+   * own on this path comes first. `false` turns the health path off. Default `'/health'`.
    */
-  health?: false | string | { path?: string; check: () => Awaitable<boolean> }
+  health?: false | string | { path?: string; check?: () => Awaitable<boolean>; backplane?: boolean }
   /**
    * WebSocket connections that may be open at once, upgrades under way included: beyond that number, the
    * response to an upgrade is 503. HTTP requests are not limited. 1 to 2^31-1. Default: no limit of the
@@ -68,9 +70,12 @@ export interface ServerOptions {
    */
   allowedOrigins?: readonly string[] | ((origin: string | undefined) => boolean)
   /**
-   * Carries messages that are published here to other servers, and their messages to this one. Default: none.
+   * Carries messages that are published here to other servers, and their messages to this one: what
+   * `native-websocket-server/redis`, `/nats` or `/threads` make, or an engine of your own. One object serves
+   * one server. When it goes down, and when messages were lost, `onError` gets one BackplaneError; without
+   * `onError` that is a process warning. Objects of the type Backplane are deprecated. Default: none.
    */
-  backplane?: Backplane
+  backplane?: BackplaneEngine | Backplane
   /**
    * Bytes of an HTTP request's body, 0 to 2^31-1. The response to a longer body is 413: at once when its
    * Content-Length says so, else when the handler reads past the limit, and its read rejects with
@@ -88,12 +93,16 @@ export interface ServerOptions {
   requestTimeout?: number
   /**
    * Called with errors that belong to no socket. Default: they become uncaught exceptions, but for EMFILE (no
-   * descriptor is left for new clients), which becomes a process warning.
+   * descriptor is left for new clients) and what happens to a backplane after its start, which become process
+   * warnings.
    */
   onError?(error: Error): void
 }
 
 /**
+ * Deprecated, and to go with the next release: use `native-websocket-server/redis`, `/nats` or `/threads`, or
+ * write a BackplaneEngine. The first server with one emits a DeprecationWarning.
+ *
  * Carries published messages between servers: through a message broker, a database, sockets. One object
  * serves one server.
  *

@@ -55,7 +55,7 @@ const RATE_CLOSE_REASON = 'rate limit exceeded'
 /** What a socket's server does for the socket. */
 export interface SocketOwner {
   readonly counters: Counters
-  /** Undefined where no route has a `subscription` handler. */
+  /** Undefined where there is no backplane, and no route has a `subscription` handler. */
   readonly subscriptions: TopicCounts | undefined
   /** As EngineServer.publish, and hands the message to the backplane. */
   publish(topic: string, message: OutgoingMessage, except: ConnectionId): boolean
@@ -158,6 +158,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     const extras = this.#extend()
     extras.id ??= randomBytes(ID_BYTES).toString('base64url')
     return extras.id
+  }
+
+  /** The id, if it was ever asked for. */
+  get knownId(): string | undefined {
+    return this.#extras?.id
   }
 
   get readyState(): 1 | 2 | 3 {

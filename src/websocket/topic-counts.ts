@@ -1,8 +1,8 @@
 /**
  * Which sockets subscribe to which topics, in the order in which handlers learn of changes. An engine's own
  * count runs ahead of the handlers: when several connections end at once, the engine has forgotten all of
- * them before the first `close` is delivered. Only servers on which a route has a `subscription` handler keep
- * this count; on all other servers, subscribing costs nothing more.
+ * them before the first `close` is delivered. Only servers with a backplane, and those on which a route has a
+ * `subscription` handler, keep this count; on all other servers, subscribing costs nothing more.
  */
 
 /** A socket, which is told of changes of its own subscriptions. */
@@ -11,7 +11,15 @@ export interface Subscriber {
   onSubscription(topic: string, subscribers: number, before: number): void
 }
 
+/** Is told of topics that have their first subscriber, or have lost their last. Must not throw. */
+export interface TopicObserver {
+  subscribed(topic: string): void
+  unsubscribed(topic: string): void
+}
+
 export class TopicCounts {
+  /** Undefined where there is no backplane. */
+  observer: TopicObserver | undefined
   readonly #counts = new Map<string, number>()
   readonly #topics = new Map<Subscriber, Set<string>>()
 
@@ -26,6 +34,7 @@ export class TopicCounts {
     else topics.add(topic)
     const before = this.count(topic)
     this.#counts.set(topic, before + 1)
+    if (before === 0) this.observer?.subscribed(topic)
     subscriber.onSubscription(topic, before + 1, before)
   }
 
@@ -49,7 +58,10 @@ export class TopicCounts {
   #drop(subscriber: Subscriber, topic: string): void {
     const before = this.count(topic)
     if (before > 1) this.#counts.set(topic, before - 1)
-    else this.#counts.delete(topic)
+    else {
+      this.#counts.delete(topic)
+      this.observer?.unsubscribed(topic)
+    }
     subscriber.onSubscription(topic, before - 1, before)
   }
 }

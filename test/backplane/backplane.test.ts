@@ -341,7 +341,9 @@ describeEngines('a backplane', (engine) => {
     expect(await near.client.messages.take(2, 'messages')).toEqual([Buffer.from([0, 255]), 'from there'])
     child.process.stdin?.end()
     expect(await child.line('that it has closed')).toBe('closed')
-    expect((await child.result()).stderr).toBe('')
+    const { stderr } = await child.result()
+    expect(stderr.match(/DeprecationWarning/g)).toEqual(['DeprecationWarning'])
+    expect(stderr.trim().split('\n').length).toBe(2)
   })
 })
 

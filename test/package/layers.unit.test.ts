@@ -22,7 +22,12 @@ const LAYERS: readonly Layer[] = [
     files: /^src\/(util\/|errors\.ts$)/,
     mayUse: /^(node:|src\/(util\/|errors\.ts$))/,
   },
-  { name: 'the public types', files: /^src\/types\//, mayUse: /^(node:|src\/(types\/|errors\.ts$))/ },
+  { name: 'the contract of backplanes', files: /^src\/backplane\/contract\.ts$/, mayUse: /^src\/types\/common\.ts$/ },
+  {
+    name: 'the public types',
+    files: /^src\/types\//,
+    mayUse: /^(node:|src\/(types\/|errors\.ts$|backplane\/contract\.ts$))/,
+  },
   { name: 'the contract and the rule of send', files: /^src\/engine\/(contract|send-quota)\.ts$/, mayUse: /^node:/ },
   {
     name: 'the portable engine',

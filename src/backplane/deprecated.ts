@@ -1,14 +1,30 @@
-/** The server's end of a backplane: what is published here goes out, and what comes in is published here. */
+/**
+ * The server's end of a backplane of the first kind, an object with `start`, `publish` and `close` alone:
+ * what is published here goes out, and what comes in is published here. It goes with the next major
+ * release.
+ */
 import { Buffer } from 'node:buffer'
+import process from 'node:process'
 import type { Payload } from '../engine/contract.js'
 import { ClosedError, WebSocketServerError } from '../errors.js'
-import { checkTopic, toPayload } from '../options/arguments.js'
+import { checkTopic, type OutgoingMessage, toPayload } from '../options/arguments.js'
 import { checkBoolean } from '../options/checks.js'
 import type { Backplane } from '../types/index.js'
-import { plainView } from '../util/bytes.js'
+import { bufferOver, plainView } from '../util/bytes.js'
 import { isThenable } from '../util/thenable.js'
 
-export class BackplaneLink {
+let hasWarned = false
+
+/** Once in a process. */
+function warn(): void {
+  if (hasWarned) return
+  hasWarned = true
+  const message =
+    'backplanes with start, publish and close alone are deprecated: use native-websocket-server/redis, /nats or /threads, or a BackplaneEngine'
+  process.emitWarning(message, { type: 'DeprecationWarning', code: 'NATIVE_WEBSOCKET_SERVER_DEP0001' })
+}
+
+export class DeprecatedBackplaneLink {
   readonly #backplane: Backplane
   readonly #report: (error: unknown) => void
   readonly #publishHere: (topic: string, payload: Payload) => void
@@ -19,6 +35,7 @@ export class BackplaneLink {
 
   /** `publishHere` is for what comes in, `report` for what the backplane throws or rejects with. */
   constructor(backplane: Backplane, publishHere: (topic: string, payload: Payload) => void, report: (error: unknown) => void) {
+    warn()
     this.#backplane = backplane
     this.#publishHere = publishHere
     this.#report = report
@@ -45,11 +62,12 @@ export class BackplaneLink {
   }
 
   /** Sends out what was published here. Whatever goes wrong is reported. */
-  publish(topic: string, payload: Payload): void {
+  publish(topic: string, { payload, isText }: OutgoingMessage): void {
     if (!this.#isStarted || this.#isClosed) return
     try {
       // The publisher may change its bytes as soon as its call returns.
-      const data = typeof payload === 'string' ? payload : plainView(payload).slice()
+      const bytes = typeof payload === 'string' ? payload : plainView(payload).slice()
+      const data = isText && typeof bytes !== 'string' ? bufferOver(bytes).toString() : bytes
       const result: unknown = this.#backplane.publish(topic, data, typeof data !== 'string')
       if (isThenable(result)) Promise.resolve(result).catch((cause: unknown) => this.#report(failure('publish', cause)))
     } catch (cause) {

@@ -1,0 +1,395 @@
+/**
+ * The server's end of a backplane: what is published here goes out in envelopes, and what comes in is
+ * published here. Everything that does not depend on the broker is here, once for all engines.
+ *
+ * Long because it is the one place where the states of an engine become calls, errors and counts.
+ */
+import { Buffer, isUtf8 } from 'node:buffer'
+import { randomBytes } from 'node:crypto'
+import { BackplaneError, ClosedError } from '../errors.js'
+import type { OutgoingMessage } from '../options/arguments.js'
+import type { BackplaneMetrics, EverywhereResult } from '../types/index.js'
+import { bufferOver } from '../util/bytes.js'
+import { Complaints } from './complaints.js'
+import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneStatus } from './contract.js'
+import {
+  ENVELOPE_VERSION,
+  type EnvelopeHead,
+  HEAD_BYTES,
+  ID_BYTES,
+  isWhole,
+  MESSAGE_HEAD_BYTES,
+  readHead,
+  readMessages,
+} from './envelope.js'
+import { Interest } from './interest.js'
+import { Outbox } from './outbox.js'
+import { type Question, Questions } from './questions.js'
+import { Sequences } from './sequences.js'
+
+/** The topic of the link's own messages: users' topics are never empty. */
+const CONTROL_TOPIC = ''
+/**
+ * Bytes that an engine may have without having sent them, or half of `maxPendingBytes`: enough for 80
+ * MB/s at 50 ms to the broker. The rest waits here, where the oldest can be dropped.
+ */
+const MAX_IN_FLIGHT = 4 * 1024 * 1024
+/** Milliseconds after a first missing message in which further ones belong to the same gap. */
+const GAP_WINDOW = 1000
+/** Milliseconds between two starts of an engine that is not required. */
+const RETRY_INTERVAL = 2000
+
+/** What a server does for its link. */
+export interface LinkOwner {
+  /** To the subscribers here, and not to the backplane. */
+  publishHere(topic: string, payload: Buffer, isText: boolean, compress: boolean | undefined): void
+  report(error: Error): void
+  answer(question: Question): number
+}
+
+type State = 'new' | 'up' | 'down' | 'closed'
+
+export class BackplaneLink implements BackplaneHost {
+  readonly id: string
+  readonly #engine: BackplaneEngine
+  readonly #owner: LinkOwner
+  readonly #outbox: Outbox
+  readonly #interest: Interest
+  readonly #window: number
+  readonly #sequences = new Sequences()
+  readonly #complaints: Complaints
+  readonly #questions: Questions
+  #state: State = 'new'
+  #starting: Promise<void> | undefined
+  #retry: NodeJS.Timeout | undefined
+  #isFlushDue = false
+  /** Since the last gap was told. */
+  #missing = 0
+  #dropped = 0
+  #gapTimer: NodeJS.Timeout | undefined
+  readonly #counts = { published: 0, delivered: 0, dropped: 0, missing: 0, gaps: 0, reconnects: 0, foreign: 0, lag: 0 }
+
+  constructor(engine: BackplaneEngine, owner: LinkOwner) {
+    const id = randomBytes(ID_BYTES)
+    this.id = id.toString('hex')
+    this.#engine = engine
+    this.#owner = owner
+    this.#window = Math.min(MAX_IN_FLIGHT, engine.settings.maxPendingBytes / 2)
+    this.#outbox = new Outbox(id, engine.settings.maxPendingBytes)
+    this.#interest = new Interest(engine.settings.linger, [CONTROL_TOPIC], () => this.#flushSoon())
+    this.#complaints = new Complaints((error) => owner.report(error))
+    this.#questions = new Questions({
+      id: this.id,
+      send: (text) => {
+        if (this.isUp) this.#add(CONTROL_TOPIC, { payload: text, compress: undefined, isText: true })
+      },
+      answer: (question) => owner.answer(question),
+    })
+  }
+
+  get isUp(): boolean {
+    return this.#state === 'up'
+  }
+
+  get metrics(): BackplaneMetrics {
+    const dropped = this.#counts.dropped + this.#outbox.dropped
+    return { ...this.#counts, dropped, up: this.isUp, pendingBytes: this.#outbox.bytes, members: this.#questions.members }
+  }
+
+  /**
+   * Once for a server, however often it tries to listen. Rejects with BackplaneError, or with ClosedError
+   * after `close`.
+   */
+  async start(): Promise<void> {
+    this.#starting ??= this.#start()
+    try {
+      await this.#starting
+    } catch (cause) {
+      this.#starting = undefined
+      if (this.#state !== 'closed') throw cause
+    }
+    if (this.#state === 'closed') throw new ClosedError()
+  }
+
+  /** Sends out what was published here. Never throws because of the engine, and never waits for it. */
+  publish(topic: string, message: OutgoingMessage): void {
+    if (this.#state === 'new' || this.#state === 'closed') return
+    this.#counts.published += 1
+    if (this.#state === 'down' && !this.#engine.isReplayed) this.#drop(1)
+    else this.#add(topic, message)
+  }
+
+  /** A topic has its first subscriber here. */
+  subscribed(topic: string): void {
+    this.#interest.add(topic)
+  }
+
+  /** A topic has lost its last subscriber here. */
+  unsubscribed(topic: string): void {
+    this.#interest.remove(topic)
+  }
+
+  ask(question: Question, timeout: number): Promise<EverywhereResult> {
+    return this.#questions.ask(question, timeout, this.isUp)
+  }
+
+  /**
+   * Resolves when the engine has closed, which it need not if it was never started. What goes wrong is
+   * reported.
+   */
+  async close(): Promise<void> {
+    this.#questions.close()
+    if (this.#state === 'up') this.#flush(Number.POSITIVE_INFINITY)
+    this.#state = 'closed'
+    this.#interest.close()
+    clearTimeout(this.#retry)
+    clearTimeout(this.#gapTimer)
+    if (this.#starting !== undefined) {
+      try {
+        await this.#engine.close()
+      } catch (cause) {
+        this.#owner.report(this.#failure('failed to close', cause))
+      }
+    }
+    this.#complaints.close()
+  }
+
+  deliver(topic: string, bytes: Uint8Array): void {
+    if (this.#state === 'closed' || !this.#interest.has(topic)) return
+    const data = bufferOver(bytes)
+    const head = readHead(data)
+    if (typeof head !== 'object' || !isWhole(data, head.messages)) {
+      this.#refuse(topic, head)
+      return
+    }
+    if (head.origin === this.id) return
+    if (topic === CONTROL_TOPIC || head.isControl) {
+      this.#control(topic, head, data)
+      return
+    }
+    const { repeated, missing } = this.#sequences.arrived(topic, head.origin, head.sequence, head.messages, head.isRestart)
+    if (missing > 0) this.#miss(missing)
+    this.#counts.lag = Math.max(0, Date.now() - head.time)
+    readMessages(data, head.messages, repeated, (payload, isText, compress) => {
+      if (isText && !isUtf8(payload)) {
+        this.#refuse(topic, undefined)
+        return
+      }
+      this.#counts.delivered += 1
+      this.#owner.publishHere(topic, payload, isText, compress)
+    })
+  }
+
+  onStatus(status: BackplaneStatus, reason?: string): void {
+    if (this.#state === 'closed') return
+    if (status === 'gap') this.#gap()
+    else if (status === 'up' && this.#state === 'down') this.#goUp()
+    else if (status === 'down' && this.#state === 'up') this.#goDown(reason)
+  }
+
+  onDropped(envelope: BackplaneEnvelope, reason: string): void {
+    this.#counts.dropped += envelope.messages
+    this.#complaints.add('refused', envelope.messages, (count) =>
+      this.#error(
+        'ERR_BACKPLANE',
+        `refused ${count} messages, the last on the topic ${shorten(envelope.topic)}: ${reason}`,
+        count,
+      ),
+    )
+  }
+
+  topics(): Iterable<string> {
+    return this.#interest.topics
+  }
+
+  async #start(): Promise<void> {
+    // All of them are in `topics()`.
+    this.#interest.take()
+    try {
+      await this.#engine.start(this)
+    } catch (cause) {
+      if (this.#state === 'closed') return
+      const failure = this.#failure('failed to start', cause)
+      if (this.#engine.settings.required) throw failure
+      if (this.#state === 'new') this.#owner.report(failure)
+      this.#state = 'down'
+      this.#retry = setTimeout(() => void this.#start(), RETRY_INTERVAL).unref()
+      return
+    }
+    if (this.#state === 'closed') return
+    if (this.#state === 'down') this.#goUp()
+    else this.#state = 'up'
+    this.#questions.start()
+    this.#flushSoon()
+  }
+
+  #goUp(): void {
+    this.#state = 'up'
+    this.#counts.reconnects += 1
+    this.#questions.start()
+    this.#flushSoon()
+    if (this.#dropped > 0) this.#gap()
+  }
+
+  #goDown(reason: string | undefined): void {
+    this.#state = 'down'
+    if (!this.#engine.isReplayed) this.#drop(this.#outbox.clear())
+    this.#owner.report(this.#error('ERR_BACKPLANE_DOWN', `is down: ${reason ?? 'the connection is lost'}`, 0))
+  }
+
+  #add(topic: string, { payload, compress, isText }: OutgoingMessage): void {
+    const dropped = this.#outbox.dropped
+    const limit = this.#engine.maxEnvelopeBytes
+    const text = isText || typeof payload === 'string'
+    if (this.#outbox.add(topic, payload, text, compress, limit)) {
+      if (this.#outbox.dropped !== dropped) this.#overflow(this.#outbox.dropped - dropped)
+      this.#flushSoon()
+      return
+    }
+    this.#counts.dropped += 1
+    const size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.byteLength
+    this.#complaints.add('too large', 1, (count) => {
+      const most = limit - HEAD_BYTES - MESSAGE_HEAD_BYTES
+      const others = count > 1 ? `, and ${count - 1} others` : ''
+      return this.#error(
+        'ERR_BACKPLANE',
+        `takes at most ${most} bytes: a message of ${size} on the topic ${shorten(topic)}${others} was not sent`,
+        count,
+      )
+    })
+  }
+
+  #flushSoon(): void {
+    if (this.#isFlushDue || this.#state !== 'up') return
+    this.#isFlushDue = true
+    setImmediate(() => {
+      this.#isFlushDue = false
+      if (this.#state === 'up') this.#flush(this.#window)
+    })
+  }
+
+  #flush(window: number): void {
+    const { added, removed } = this.#interest.take()
+    for (const topic of removed) this.#sequences.forget(topic)
+    try {
+      if (added.length > 0 || removed.length > 0) this.#engine.interest(added, removed)
+      while (!this.#outbox.isEmpty && this.#outbox.inFlight < window) {
+        const envelopes = this.#outbox.take(window - this.#outbox.inFlight)
+        const result = this.#engine.publish(envelopes)
+        if (result !== undefined) this.#await(result, envelopes)
+      }
+    } catch (cause) {
+      // Contrary to the contract.
+      this.#owner.report(this.#failure('threw', cause))
+    }
+  }
+
+  #await(result: Promise<void>, envelopes: readonly BackplaneEnvelope[]): void {
+    let bytes = 0
+    for (const { data } of envelopes) bytes += data.length
+    this.#outbox.inFlight += bytes
+    result.then(
+      () => {
+        this.#outbox.inFlight -= bytes
+        if (!this.#outbox.isEmpty) this.#flushSoon()
+      },
+      (cause: unknown) => {
+        this.#outbox.inFlight -= bytes
+        this.#unsent(envelopes, cause)
+      },
+    )
+  }
+
+  #unsent(envelopes: readonly BackplaneEnvelope[], cause: unknown): void {
+    if (this.#engine.isReplayed && this.#state !== 'closed') {
+      this.#outbox.giveBack(envelopes)
+      // Should `up` have come before the promise was rejected.
+      this.#flushSoon()
+      return
+    }
+    let messages = 0
+    for (const envelope of envelopes) messages += envelope.messages
+    this.#drop(messages)
+    if (this.#state === 'up')
+      this.#complaints.add('publish', messages, (count) => this.#failure(`failed to publish ${count} messages`, cause))
+  }
+
+  #drop(messages: number): void {
+    this.#counts.dropped += messages
+    this.#dropped += messages
+  }
+
+  #overflow(messages: number): void {
+    const { maxPendingBytes } = this.#engine.settings
+    this.#complaints.add('overflow', messages, (count) =>
+      this.#error(
+        'ERR_BACKPLANE',
+        `is too slow: ${count} messages were dropped beyond maxPendingBytes, ${maxPendingBytes}`,
+        count,
+      ),
+    )
+  }
+
+  #miss(messages: number): void {
+    this.#missing += messages
+    this.#counts.missing += messages
+    this.#gap()
+  }
+
+  /**
+   * Opens a gap, unless one is open. It is told when it closes, with all that was found missing
+   * meanwhile.
+   */
+  #gap(): void {
+    if (this.#gapTimer !== undefined) return
+    this.#counts.gaps += 1
+    this.#gapTimer = setTimeout(() => {
+      this.#gapTimer = undefined
+      const [missing, dropped] = [this.#missing, this.#dropped]
+      this.#missing = 0
+      this.#dropped = 0
+      const found = missing > 0 ? `${missing} messages of others are missing` : 'messages of others may be missing'
+      const own = dropped > 0 ? `; ${dropped} of this server were not sent` : ''
+      this.#owner.report(this.#error('ERR_BACKPLANE_GAP', `has a gap: ${found}${own}`, missing + dropped))
+    }, GAP_WINDOW).unref()
+  }
+
+  #control(topic: string, head: EnvelopeHead, data: Buffer): void {
+    if (topic !== CONTROL_TOPIC || !head.isControl) {
+      this.#refuse(topic, undefined)
+      return
+    }
+    readMessages(data, head.messages, 0, (payload) => {
+      if (!this.#questions.heard(head.origin, payload.toString())) this.#refuse(topic, undefined)
+    })
+  }
+
+  /** What came in is none of our envelopes, or one of another version. */
+  #refuse(topic: string, head: EnvelopeHead | number | undefined): void {
+    this.#counts.foreign += 1
+    const what =
+      typeof head === 'number' ? `envelopes of version ${head}, where this server has ${ENVELOPE_VERSION}` : 'no envelopes'
+    this.#complaints.add(`foreign ${what}`, 1, (count) =>
+      this.#error(
+        'ERR_BACKPLANE',
+        `has brought ${count} foreign messages, the last on the topic ${shorten(topic)}: ${what}`,
+        count,
+      ),
+    )
+  }
+
+  #failure(what: string, cause: unknown): BackplaneError {
+    if (cause instanceof BackplaneError) return cause
+    return this.#error('ERR_BACKPLANE', `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, 0, cause)
+  }
+
+  #error(code: BackplaneError['code'], what: string, count: number, cause?: unknown): BackplaneError {
+    const { name, address } = this.#engine
+    return new BackplaneError(code, name, address, what, count, cause === undefined ? undefined : { cause })
+  }
+}
+
+/** A topic for a message. */
+function shorten(topic: string): string {
+  return JSON.stringify(topic.length > 60 ? `${topic.slice(0, 60)}…` : topic)
+}

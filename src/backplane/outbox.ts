@@ -1,0 +1,147 @@
+/**
+ * What waits to leave for the backplane. Messages are put into envelopes as they are published, one for each
+ * topic and turn, so that they are copied once; beyond a limit the oldest envelopes are dropped.
+ */
+import { Fifo } from '../util/fifo.js'
+import type { BackplaneEnvelope } from './contract.js'
+import { EnvelopeWriter, encodedLength, HEAD_BYTES, MESSAGE_HEAD_BYTES } from './envelope.js'
+
+/** Bytes beyond which an envelope gets no further message, so that a drop loses few: at most. */
+const FULL_ENVELOPE = 65_536
+/** Topics whose numbers are remembered: at least as many, and at most twice. */
+const MAX_NUMBERED_TOPICS = 65_536
+
+/** Numbers the messages of each topic. Topics that were not used for long are forgotten. */
+class Numbers {
+  #young = new Map<string, number>()
+  #old = new Map<string, number>()
+  /** No topic has had a larger number than this. */
+  #highest = 0
+
+  /** The next number of a topic, and whether the topic is new, or was forgotten. */
+  next(topic: string): { sequence: number; isRestart: boolean } {
+    const last = this.#young.get(topic) ?? this.#old.get(topic)
+    // Higher than all before: what was forgotten cannot come again under the same number.
+    return last === undefined ? { sequence: this.#highest + 1, isRestart: true } : { sequence: last + 1, isRestart: false }
+  }
+
+  used(topic: string, last: number): void {
+    this.#young.set(topic, last)
+    if (this.#young.size < MAX_NUMBERED_TOPICS) return
+    for (const number of this.#young.values()) if (number > this.#highest) this.#highest = number
+    this.#old = this.#young
+    this.#young = new Map()
+  }
+}
+
+export class Outbox {
+  readonly #id: Uint8Array
+  readonly #limit: number
+  readonly #fullEnvelope: number
+  readonly #numbers = new Numbers()
+  /** Those that still get messages, by topic: they are in the queue, too. */
+  readonly #open = new Map<string, EnvelopeWriter>()
+  readonly #queue = new Fifo<EnvelopeWriter>()
+  /** What the engine has not sent, and is to get again before the queue. */
+  #again: BackplaneEnvelope[] = []
+  #queuedBytes = 0
+  #againBytes = 0
+  /** Bytes that the engine has, and that count against the limit. */
+  inFlight = 0
+  /** Messages that were dropped for want of room. */
+  dropped = 0
+
+  /** `id` has ID_BYTES bytes. `limit` is in bytes. */
+  constructor(id: Uint8Array, limit: number) {
+    this.#id = id
+    this.#limit = limit
+    this.#fullEnvelope = Math.min(FULL_ENVELOPE, limit / 8)
+  }
+
+  get isEmpty(): boolean {
+    return this.#queue.length === 0 && this.#again.length === 0
+  }
+
+  /** Bytes that wait here, and with the engine. */
+  get bytes(): number {
+    return this.#queuedBytes + this.#againBytes + this.inFlight
+  }
+
+  /** False, and nothing is done, when the message alone would make an envelope larger than `maxEnvelope`. */
+  add(topic: string, payload: string | Uint8Array, isText: boolean, compress: boolean | undefined, maxEnvelope: number): boolean {
+    const length = encodedLength(payload)
+    if (HEAD_BYTES + MESSAGE_HEAD_BYTES + length > maxEnvelope) return false
+    let envelope = this.#open.get(topic)
+    if (envelope !== undefined && envelope.length + MESSAGE_HEAD_BYTES + length > Math.min(this.#fullEnvelope, maxEnvelope)) {
+      this.#finish(envelope)
+      envelope = undefined
+    }
+    const before = envelope?.size ?? 0
+    if (envelope === undefined) {
+      const { sequence, isRestart } = this.#numbers.next(topic)
+      envelope = new EnvelopeWriter(topic, this.#id, sequence, isRestart, length)
+      this.#open.set(topic, envelope)
+      this.#queue.push(envelope)
+    }
+    envelope.add(payload, length, isText, compress, this.#fullEnvelope)
+    this.#queuedBytes += envelope.size - before
+    if (this.bytes > this.#limit) this.#dropOldest()
+    return true
+  }
+
+  /** Takes envelopes of about `room` bytes, the oldest first; at least one, if there is one. */
+  take(room: number): BackplaneEnvelope[] {
+    const taken = this.#again
+    let bytes = this.#againBytes
+    this.#again = []
+    this.#againBytes = 0
+    while (taken.length === 0 || bytes < room) {
+      const envelope = this.#shift()
+      if (envelope === undefined) break
+      bytes += envelope.size
+      const { topic, sequence, messages, data } = envelope
+      taken.push({ topic, sequence, messages, data })
+    }
+    return taken
+  }
+
+  /** Gives back what `take` gave: it is the next to be taken. Envelopes of the last `take` come last. */
+  giveBack(envelopes: readonly BackplaneEnvelope[]): void {
+    this.#again.push(...envelopes)
+    for (const { data } of envelopes) this.#againBytes += data.length
+    if (this.bytes > this.#limit) this.#dropOldest()
+  }
+
+  /** Drops everything that waits here. Gives how many messages that were. */
+  clear(): number {
+    let messages = 0
+    for (const envelope of this.#again) messages += envelope.messages
+    this.#again = []
+    this.#againBytes = 0
+    for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) messages += envelope.messages
+    return messages
+  }
+
+  #dropOldest(): void {
+    while (this.#againBytes > 0 && this.bytes > this.#limit) {
+      const oldest = this.#again.shift()
+      this.#againBytes -= oldest?.data.length ?? 0
+      this.dropped += oldest?.messages ?? 0
+    }
+    // The last one stays: it has just been made, and a limit below one message would let none through.
+    while (this.#queue.length > 1 && this.bytes > this.#limit) this.dropped += this.#shift()?.messages ?? 0
+  }
+
+  #shift(): EnvelopeWriter | undefined {
+    const envelope = this.#queue.shift()
+    if (envelope === undefined) return undefined
+    this.#queuedBytes -= envelope.size
+    if (this.#open.get(envelope.topic) === envelope) this.#finish(envelope)
+    return envelope
+  }
+
+  #finish(envelope: EnvelopeWriter): void {
+    this.#open.delete(envelope.topic)
+    this.#numbers.used(envelope.topic, envelope.sequence + envelope.messages - 1)
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * Questions to every server behind the backplane, and who these servers are. All of it travels as the link's
+ * own messages, in JSON, to all members.
+ *
+ * A member says hello when it starts and every few seconds, and bye when it closes. So a question knows how
+ * many replies it may expect, and need not wait for its timeout.
+ */
+import type { EverywhereResult } from '../types/index.js'
+
+/** Milliseconds between two hellos of a member. */
+const HELLO_INTERVAL = 5000
+/** Milliseconds after which a member that says nothing is taken for gone: three hellos were lost. */
+const PEER_LIFETIME = 3 * HELLO_INTERVAL + 1000
+
+/** What can be asked. */
+export type Question =
+  | { readonly ask: 'subscribers'; readonly topic: string }
+  | {
+      readonly ask: 'disconnect'
+      readonly topic?: string
+      readonly socketId?: string
+      readonly code: number
+      readonly reason: string
+    }
+
+type Message =
+  | { readonly say: 'hello'; readonly greetBack: boolean }
+  | { readonly say: 'bye' }
+  | { readonly say: 'ask'; readonly number: number; readonly question: Question }
+  | { readonly say: 'reply'; readonly to: string; readonly number: number; readonly count: number }
+
+interface Asked {
+  /** Peers that have not replied yet. */
+  readonly waiting: Set<string>
+  count: number
+  answered: number
+  finish(): void
+}
+
+export interface QuestionsOwner {
+  /** The member's own id. */
+  readonly id: string
+  send(text: string): void
+  /** This server's own reply: how many subscribers, or how many were disconnected. */
+  answer(question: Question): number
+}
+
+export class Questions {
+  readonly #owner: QuestionsOwner
+  /** When each of the others was last heard. */
+  readonly #peers = new Map<string, number>()
+  readonly #asked = new Map<number, Asked>()
+  #lastNumber = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(owner: QuestionsOwner) {
+    this.#owner = owner
+  }
+
+  /** Members that are known, this one included. */
+  get members(): number {
+    this.#forgetSilent()
+    return this.#peers.size + 1
+  }
+
+  /** The link is up, or up again. */
+  start(): void {
+    this.#say({ say: 'hello', greetBack: true })
+    this.#timer ??= setInterval(() => this.#say({ say: 'hello', greetBack: false }), HELLO_INTERVAL).unref()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    if (this.#timer !== undefined) this.#say({ say: 'bye' })
+    for (const asked of this.#asked.values()) asked.finish()
+  }
+
+  /** Resolves when all have replied, or with what there is after `timeout` milliseconds. */
+  ask(question: Question, timeout: number, isUp: boolean): Promise<EverywhereResult> {
+    this.#forgetSilent()
+    const begun = Date.now()
+    const members = this.#peers.size + 1
+    const own = this.#owner.answer(question)
+    if (!isUp || members === 1) return Promise.resolve({ count: own, answered: 1, members, age: 0 })
+    const number = ++this.#lastNumber
+    return new Promise((resolve) => {
+      const finish = () => {
+        clearTimeout(timer)
+        this.#asked.delete(number)
+        resolve({ count: asked.count, answered: asked.answered, members, age: Math.max(0, Date.now() - begun) })
+      }
+      const timer = setTimeout(finish, timeout)
+      const asked: Asked = { waiting: new Set(this.#peers.keys()), count: own, answered: 1, finish }
+      this.#asked.set(number, asked)
+      this.#say({ say: 'ask', number, question })
+    })
+  }
+
+  /** A message of another member. False when it is none of ours. */
+  heard(from: string, text: string): boolean {
+    const message = parse(text)
+    if (message === undefined) return false
+    this.#peers.set(from, Date.now())
+    switch (message.say) {
+      case 'hello':
+        if (message.greetBack) this.#say({ say: 'hello', greetBack: false })
+        break
+      case 'bye':
+        this.#peers.delete(from)
+        for (const asked of this.#asked.values()) this.#settle(asked, from)
+        break
+      case 'ask':
+        return this.#reply(from, message.number, message.question)
+      case 'reply':
+        if (message.to === this.#owner.id) this.#replied(from, message.number, message.count)
+    }
+    return true
+  }
+
+  /** False for a question that is none, with a close code, for example, that does not exist. */
+  #reply(to: string, number: number, question: Question): boolean {
+    try {
+      this.#say({ say: 'reply', to, number, count: this.#owner.answer(question) })
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #replied(from: string, number: number, count: number): void {
+    const asked = this.#asked.get(number)
+    if (asked === undefined || !asked.waiting.has(from)) return
+    asked.count += count
+    asked.answered += 1
+    this.#settle(asked, from)
+  }
+
+  #settle(asked: Asked, from: string): void {
+    asked.waiting.delete(from)
+    if (asked.waiting.size === 0) asked.finish()
+  }
+
+  #forgetSilent(): void {
+    const oldest = Date.now() - PEER_LIFETIME
+    for (const [id, heard] of this.#peers) if (heard < oldest) this.#peers.delete(id)
+  }
+
+  #say(message: Message): void {
+    this.#owner.send(JSON.stringify(message))
+  }
+}
+
+/** Undefined for what is none of our messages. */
+function parse(text: string): Message | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  if (typeof value !== 'object' || value === null) return undefined
+  const { say, greetBack, number, question, to, count } = value as Record<string, unknown>
+  if (say === 'hello') return { say, greetBack: greetBack === true }
+  if (say === 'bye') return { say }
+  if (typeof number !== 'number') return undefined
+  if (say === 'reply' && typeof to === 'string' && isCount(count)) return { say, to, number, count }
+  const asked = say === 'ask' ? parseQuestion(question) : undefined
+  return asked && { say: 'ask', number, question: asked }
+}
+
+function parseQuestion(value: unknown): Question | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { ask, topic, socketId, code, reason } = value as Record<string, unknown>
+  if (ask === 'subscribers' && typeof topic === 'string') return { ask, topic }
+  if (ask !== 'disconnect' || typeof code !== 'number' || typeof reason !== 'string') return undefined
+  if (typeof topic === 'string') return { ask, topic, code, reason }
+  return typeof socketId === 'string' ? { ask, socketId, code, reason } : undefined
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0
+}

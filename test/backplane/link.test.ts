@@ -1,0 +1,307 @@
+/** Servers behind an engine in memory: what the link adds to every engine. */
+import { Buffer } from 'node:buffer'
+import { expect, test } from 'vitest'
+import { BackplaneError, OptionError, type ServerOptions, type Socket } from '../../src/index.js'
+import { Client } from '../support/client.js'
+import { describeEngines, type EngineName, listen, makeServer, type Served } from '../support/engines.js'
+import { MemoryBroker, MemoryEngine } from '../support/memory-backplane.js'
+import { Queue, turns, within } from '../support/waiting.js'
+
+interface Member {
+  readonly backplane: MemoryEngine
+  readonly served: Served
+  readonly errors: Queue<Error>
+  /** A client that subscribes to these topics. */
+  join(...topics: string[]): Promise<{ client: Client; socket: Socket }>
+}
+
+async function member(engine: EngineName, backplane: MemoryEngine, options: Pick<ServerOptions, 'health'> = {}): Promise<Member> {
+  const opened = new Queue<Socket>()
+  const errors = new Queue<Error>()
+  const server = makeServer(engine, { server: { ...options, backplane, onError: (error) => errors.push(error) } })
+  server.ws('/*', { open: (socket) => opened.push(socket) })
+  const served = await listen(server)
+  return {
+    backplane,
+    served,
+    errors,
+    join: async (...topics) => {
+      const client = await Client.open(served)
+      const socket = await opened.next('open')
+      for (const topic of topics) socket.subscribe(topic)
+      await turns()
+      return { client, socket }
+    },
+  }
+}
+
+async function pair(engine: EngineName, settings: ConstructorParameters<typeof MemoryEngine>[1] = {}) {
+  const broker = new MemoryBroker()
+  const a = await member(engine, new MemoryEngine(broker, settings))
+  const b = await member(engine, new MemoryEngine(broker, settings))
+  await turns()
+  return { broker, a, b }
+}
+
+describeEngines('a server behind an engine', (engine) => {
+  test('sends in one call what a turn has published, and each client gets each message once, in order', async () => {
+    const { a, b } = await pair(engine)
+    const [near, far] = [await a.join('t', 'u'), await b.join('t', 'u')]
+    const calls = a.backplane.batches.length
+    const sent = Array.from({ length: 500 }, (_, n) => `${n}: é`)
+    for (const text of sent) a.served.server.publish('t', text)
+    near.socket.publish('t', Buffer.from([0, 255]))
+    a.served.server.publish('u', Buffer.from('text as bytes'), { binary: false })
+    expect(await far.client.messages.take(502, 'messages')).toEqual([...sent, Buffer.from([0, 255]), 'text as bytes'])
+    expect(await near.client.messages.take(501, 'messages')).toEqual([...sent, 'text as bytes'])
+    expect(a.backplane.batches.length).toBe(calls + 1)
+    expect(a.backplane.batches.at(-1)?.map(({ topic, messages }) => [topic, messages])).toEqual([
+      ['t', 501],
+      ['u', 1],
+    ])
+    expect(a.served.server.backplaneMetrics()).toMatchObject({
+      up: true,
+      published: 502,
+      dropped: 0,
+      pendingBytes: 0,
+      members: 2,
+    })
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ published: 0, delivered: 502, missing: 0, foreign: 0 })
+  })
+
+  test('copies the bytes before `publish` returns', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    const bytes = Buffer.from('before')
+    a.served.server.publish('t', bytes)
+    bytes.fill(0)
+    expect(await client.next()).toEqual(Buffer.from('before'))
+  })
+
+  test('tells its interest once a turn: with the first subscriber, and a while after the last', async () => {
+    const { a } = await pair(engine, { linger: 0 })
+    const [one, two] = [await a.join('t', 'u'), await a.join('t')]
+    expect(a.backplane.interests).toEqual([{ added: ['t', 'u'], removed: [] }])
+    one.socket.unsubscribe('t')
+    one.socket.unsubscribe('u')
+    one.socket.subscribe('v')
+    await turns()
+    expect(a.backplane.interests.slice(1)).toEqual([{ added: ['v'], removed: ['u'] }])
+    two.client.socket.close()
+    await two.client.closed()
+    await turns()
+    expect(a.backplane.interests.slice(2)).toEqual([{ added: [], removed: ['t'] }])
+    expect([...(a.backplane.host?.topics() ?? [])]).toEqual(['', 'v'])
+  })
+
+  test('tells 10,000 topics of a turn in one call', async () => {
+    const { a } = await pair(engine)
+    const { socket } = await a.join()
+    for (let n = 0; n < 10_000; n++) socket.subscribe(`topic ${n}`)
+    await turns()
+    expect(a.backplane.interests.map(({ added }) => added.length)).toEqual([10_000])
+  })
+
+  test('tells once that it is down, and once what was lost', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    a.served.server.publish('t', 'before')
+    expect(await client.next()).toBe('before')
+    const near = await a.join('t')
+    a.backplane.goDown('killed')
+    for (let n = 0; n < 1000; n++) a.served.server.publish('t', 'while down')
+    expect(a.served.server.backplaneMetrics()).toMatchObject({ up: false, dropped: 1000, pendingBytes: 0 })
+    expect((await near.client.messages.take(1000, 'messages here')).length).toBe(1000)
+    a.backplane.goUp()
+    a.served.server.publish('t', 'after')
+    expect(await client.next()).toBe('after')
+    const [down, gap] = await a.errors.take(2, 'errors')
+    expect(down).toMatchObject({ name: 'BackplaneError', code: 'ERR_BACKPLANE_DOWN', backplane: 'memory', address: 'here' })
+    expect(down?.message).toContain('killed')
+    expect(gap).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 1000 })
+    expect(a.errors.size).toBe(0)
+    expect(a.served.server.backplaneMetrics()).toMatchObject({ up: true, reconnects: 1, gaps: 1 })
+  })
+
+  test('counts what has not come by the numbers of what comes next', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    for (const [text, isLost] of [
+      ['1', false],
+      ['2', true],
+      ['3', true],
+      ['4', false],
+    ] as const) {
+      b.backplane.isDown = isLost
+      a.served.server.publish('t', text)
+      await turns()
+    }
+    expect(await client.messages.take(2, 'messages')).toEqual(['1', '4'])
+    expect(await b.errors.next('the error')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 2 })
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 2, gaps: 1, delivered: 2 })
+  })
+
+  test('keeps what was not sent where the engine replays, and leaves out what comes twice', async () => {
+    const { a, b } = await pair(engine)
+    a.backplane.isReplayed = true
+    const { client } = await b.join('t')
+    a.backplane.promises = []
+    for (const text of ['1', '2', '3']) {
+      a.served.server.publish('t', text)
+      await turns()
+    }
+    // The first two have arrived, though the engine does not know.
+    for (const batch of a.backplane.batches.slice(-3, -1)) a.backplane.send(batch)
+    a.backplane.goDown('killed')
+    for (const { reject } of a.backplane.promises) reject(new Error('connection lost'))
+    a.backplane.promises = undefined
+    a.served.server.publish('t', '4')
+    await turns()
+    a.backplane.goUp()
+    expect(await client.messages.take(4, 'messages')).toEqual(['1', '2', '3', '4'])
+    expect(a.served.server.backplaneMetrics()).toMatchObject({ dropped: 0, pendingBytes: 0 })
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ delivered: 4, missing: 0 })
+  })
+
+  test('limits what waits for a slow engine, and tells so in few errors', async () => {
+    const { a, b } = await pair(engine, { maxPendingBytes: 100_000 })
+    const { client } = await b.join('t')
+    a.backplane.promises = []
+    for (let turn = 0; turn < 20; turn++) {
+      for (let n = 0; n < 10; n++) a.served.server.publish('t', `${turn * 10 + n} ${'x'.repeat(10_000)}`)
+      await turns(1)
+      expect(a.served.server.backplaneMetrics()?.pendingBytes).toBeLessThan(150_000)
+    }
+    const dropped = a.served.server.backplaneMetrics()?.dropped ?? 0
+    expect(dropped).toBeGreaterThan(100)
+    expect(await a.errors.next('the error')).toMatchObject({
+      code: 'ERR_BACKPLANE',
+      message: expect.stringContaining('maxPendingBytes'),
+    })
+    expect(a.errors.size).toBe(0)
+    const waiting = a.backplane.batches.slice(-a.backplane.promises.length)
+    for (const { resolve } of a.backplane.promises) resolve()
+    a.backplane.promises = undefined
+    for (const batch of waiting) a.backplane.send(batch)
+    await turns()
+    // The newest is among what was kept.
+    const kept = await client.messages.take(200 - dropped, 'messages')
+    expect(kept.at(-1)).toMatch(/^199 /)
+    expect(a.served.server.backplaneMetrics()?.pendingBytes).toBe(0)
+  })
+
+  test('names topic and size of a message that is too large, and sends the rest', async () => {
+    const { a, b } = await pair(engine)
+    a.backplane.maxEnvelopeBytes = 1000
+    const [near, far] = [await a.join('t'), await b.join('t')]
+    for (const size of [10, 5000, 20]) a.served.server.publish('t', 'x'.repeat(size))
+    expect(await far.client.messages.take(2, 'messages')).toEqual(['x'.repeat(10), 'x'.repeat(20)])
+    expect((await near.client.messages.take(3, 'messages')).length).toBe(3)
+    const { message } = await a.errors.next('the error')
+    expect(message).toContain('5000')
+    expect(message).toContain('"t"')
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 0 })
+  })
+
+  test('drops foreign messages, and tells of them in few errors', async () => {
+    const { broker, a, b } = await pair(engine)
+    const { client } = await a.join('t')
+    const ofOther = broker.sent.find(({ data }) => Buffer.from(data).toString('hex', 4, 12) === b.backplane.host?.id)
+    const deliver = (topic: string, data: Uint8Array) => a.backplane.host?.deliver(topic, data)
+    for (let n = 0; n < 100; n++) deliver('t', Buffer.from('hello'))
+    const other = Buffer.from(ofOther?.data ?? [])
+    other[2] = 2
+    deliver('t', other)
+    // A control message on a topic of the user, and messages that are none on the link's own.
+    deliver('t', Buffer.from(ofOther?.data ?? []))
+    deliver('', Buffer.from('hello'))
+    deliver('not subscribed', Buffer.from('hello'))
+    const [foreign, version] = await a.errors.take(2, 'errors')
+    expect(foreign?.message).toContain('no envelopes')
+    expect(version?.message).toContain('version 2')
+    expect(a.errors.size).toBe(0)
+    expect(a.served.server.backplaneMetrics()?.foreign).toBe(103)
+    a.served.server.publish('t', 'goes on')
+    expect(await client.next()).toBe('goes on')
+  })
+
+  test('asks everywhere, and says who has replied', async () => {
+    const { broker, a, b } = await pair(engine)
+    await a.join('t')
+    const [two, three] = [await b.join('t'), await b.join('t', 'u')]
+    const { server } = a.served
+    expect(await server.subscribersEverywhere('t')).toMatchObject({ count: 3, answered: 2, members: 2 })
+    expect(await server.subscribersEverywhere('none')).toMatchObject({ count: 0, answered: 2, members: 2 })
+    expect(await server.disconnectEverywhere({ socketId: three.socket.id }, 4000, 'bye')).toMatchObject({ count: 1, answered: 2 })
+    expect(await three.client.closed()).toMatchObject({ code: 4000, reason: 'bye' })
+    expect(await server.disconnectEverywhere({ topic: 't' })).toMatchObject({ count: 2, answered: 2 })
+    expect(await two.client.closed()).toMatchObject({ code: 1000 })
+
+    b.backplane.isDown = true
+    const partial = await server.subscribersEverywhere('t', { timeout: 50 })
+    expect(partial).toMatchObject({ count: 0, answered: 1, members: 2 })
+    expect(partial.age).toBeGreaterThanOrEqual(49)
+    b.backplane.isDown = false
+    await within(b.served.server.close(), 'the server to close')
+    await turns()
+    expect(broker.members.size).toBe(1)
+    expect(await server.subscribersEverywhere('t', { timeout: 60_000 })).toMatchObject({ answered: 1, members: 1 })
+  })
+
+  test('asks everywhere nothing that cannot be', async () => {
+    const { a } = await pair(engine)
+    const { server } = a.served
+    await expect(server.subscribersEverywhere('')).rejects.toThrow(OptionError)
+    await expect(server.subscribersEverywhere('t', { timeout: 0 })).rejects.toThrow(OptionError)
+    await expect(server.disconnectEverywhere({ topic: 't' }, 99)).rejects.toThrow(OptionError)
+    // The casts let through what TypeScript would refuse and JavaScript would not.
+    for (const target of [{}, { topic: 't', socketId: 'x' }, { socketId: 7 }, 't'] as unknown as { topic: string }[]) {
+      await expect(server.disconnectEverywhere(target)).rejects.toThrow(OptionError)
+    }
+    const alone = makeServer(engine)
+    expect(await alone.subscribersEverywhere('t')).toEqual({ count: 0, answered: 1, members: 1, age: 0 })
+    expect(alone.backplaneMetrics()).toBeUndefined()
+  })
+
+  test('does not listen without an engine that is required, and retries one that is not', async () => {
+    const refuse = () => {
+      throw new Error('connection refused')
+    }
+    const required = new MemoryEngine(new MemoryBroker())
+    required.beforeStart = refuse
+    const listening = makeServer(engine, { server: { backplane: required } }).listen({ host: '127.0.0.1' })
+    await expect(listening).rejects.toThrow(BackplaneError)
+    await expect(listening).rejects.toMatchObject({
+      code: 'ERR_BACKPLANE',
+      message: expect.stringContaining('here failed to start: connection refused'),
+    })
+
+    const optional = new MemoryEngine(new MemoryBroker(), { required: false })
+    optional.beforeStart = refuse
+    const { served, errors, join } = await member(engine, optional, { health: { backplane: true } })
+    const health = async () => (await fetch(served.httpUrl('/health'))).status
+    expect(await errors.next('the error')).toMatchObject({ code: 'ERR_BACKPLANE' })
+    expect(await health()).toBe(503)
+    const { client } = await join('t')
+    served.server.publish('t', 'here')
+    expect(await client.next()).toBe('here')
+    await new Promise<void>((resolve) => {
+      optional.beforeStart = resolve
+    })
+    await turns()
+    expect(await health()).toBe(200)
+    expect(errors.size).toBe(0)
+  })
+
+  test('sends what is published in close handlers, and closes its engine', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    a.served.server.publish('t', 'last words')
+    await within(a.served.server.close(), 'the server to close')
+    expect(await client.next()).toBe('last words')
+    expect(a.backplane.isClosed).toBe(true)
+    a.served.server.publish('t', 'too late')
+    await turns()
+    expect(client.messages.size).toBe(0)
+  })
+})

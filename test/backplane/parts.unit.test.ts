@@ -1,0 +1,220 @@
+/** The parts of the link: envelopes, what waits, numbers, interest. */
+import { Buffer } from 'node:buffer'
+import { describe, expect, test, vi } from 'vitest'
+import { EnvelopeWriter, encodedLength, HEAD_BYTES, isWhole, readHead, readMessages } from '../../src/backplane/envelope.js'
+import { Interest } from '../../src/backplane/interest.js'
+import { Outbox } from '../../src/backplane/outbox.js'
+import { Sequences } from '../../src/backplane/sequences.js'
+
+const ID = Buffer.from('0123456789abcdef', 'hex')
+
+type Message = [payload: string | Uint8Array, isText: boolean, compress: boolean | undefined]
+
+function envelopeOf(...messages: Message[]): Buffer {
+  const [first = ['', true, undefined]] = messages as [Message?]
+  const writer = new EnvelopeWriter('t', ID, 7, false, encodedLength(first[0]))
+  for (const [payload, isText, compress] of messages) writer.add(payload, encodedLength(payload), isText, compress, 1000)
+  return Buffer.from(writer.data)
+}
+
+function read(data: Buffer, skipped = 0): Message[] {
+  const head = readHead(data)
+  if (typeof head !== 'object' || !isWhole(data, head.messages)) throw new Error('no whole envelope')
+  const messages: Message[] = []
+  readMessages(data, head.messages, skipped, (...message) => messages.push(message))
+  return messages
+}
+
+describe('an envelope', () => {
+  const messages: Message[] = [
+    ['text: é', true, undefined],
+    ['', true, true],
+    [Buffer.from([0, 255]), false, false],
+    [Buffer.from('text as bytes'), true, undefined],
+    ['x'.repeat(100_000), true, undefined],
+  ]
+
+  test('brings every message as it was, text as bytes of UTF-8', () => {
+    const bytes = messages.map(([payload, ...rest]) => [Buffer.from(payload), ...rest])
+    expect(read(envelopeOf(...messages))).toEqual(bytes)
+    expect(read(envelopeOf(...messages), 3)).toEqual(bytes.slice(3))
+  })
+
+  test('says who has sent it, when, and with which number', () => {
+    const before = Date.now()
+    const head = readHead(envelopeOf(...messages))
+    expect(head).toMatchObject({ origin: '0123456789abcdef', sequence: 7, messages: 5, isControl: false, isRestart: false })
+    expect(typeof head === 'object' && head.time).toBeGreaterThanOrEqual(before)
+  })
+
+  test('of another version gives its number, and what is none gives nothing', () => {
+    const other = envelopeOf(...messages)
+    other[2] = 9
+    expect(readHead(other)).toBe(9)
+    expect(readHead(Buffer.from('{"hello":"world, this is longer than the head of an envelope"}'))).toBeUndefined()
+    expect(readHead(Buffer.alloc(0))).toBeUndefined()
+  })
+
+  test('that was cut, lengthened, or lies about a length is not whole', () => {
+    const whole = envelopeOf(...messages)
+    for (let length = HEAD_BYTES; length < 90; length++) expect(isWhole(whole.subarray(0, length), 5)).toBe(false)
+    expect(isWhole(Buffer.concat([whole, Buffer.alloc(1)]), 5)).toBe(false)
+    expect(isWhole(whole, 0xffffffff)).toBe(false)
+    whole.writeUInt32BE(0xffffffff, HEAD_BYTES + 1)
+    expect(isWhole(whole, 5)).toBe(false)
+  })
+})
+
+describe('what waits', () => {
+  test('has one envelope for each topic and turn, numbered without a gap', () => {
+    const outbox = new Outbox(ID, 1_000_000)
+    for (const topic of ['a', 'b', 'a']) outbox.add(topic, 'x', true, undefined, 1000)
+    const shape = () => outbox.take(1_000_000).map(({ topic, sequence, messages }) => [topic, sequence, messages])
+    expect(shape()).toEqual([
+      ['a', 1, 2],
+      ['b', 1, 1],
+    ])
+    outbox.add('a', 'x', true, undefined, 1000)
+    expect(shape()).toEqual([['a', 3, 1]])
+    expect(outbox.isEmpty).toBe(true)
+    expect(outbox.bytes).toBe(0)
+  })
+
+  test('refuses a message that is larger than an envelope may be, and numbers go on', () => {
+    const outbox = new Outbox(ID, 1_000_000)
+    expect(outbox.add('a', 'x'.repeat(1000), true, undefined, 1000)).toBe(false)
+    outbox.add('a', 'x'.repeat(900), true, undefined, 1000)
+    outbox.add('a', 'x'.repeat(900), true, undefined, 1000)
+    const taken = outbox.take(1_000_000)
+    expect(taken.map(({ sequence }) => sequence)).toEqual([1, 2])
+    for (const { data } of taken) expect(data.length).toBeLessThanOrEqual(1000)
+  })
+
+  test('loses the oldest beyond the limit, and counts them', () => {
+    const outbox = new Outbox(ID, 200_000)
+    for (let n = 1; n <= 100; n++) outbox.add('a', Buffer.alloc(10_000, n), false, undefined, 1_000_000)
+    expect(outbox.bytes).toBeLessThanOrEqual(200_000)
+    const taken = outbox.take(1_000_000)
+    const first = taken[0]?.sequence ?? 0
+    expect(outbox.dropped).toBe(first - 1)
+    expect(taken.reduce((sum, { messages }) => sum + messages, 0)).toBe(101 - first)
+    expect(outbox.dropped).toBeGreaterThan(50)
+  })
+
+  test('takes back what was not sent, before all that is newer, within the same limit', () => {
+    const outbox = new Outbox(ID, 100_000)
+    const add = (n: number) => outbox.add('a', Buffer.alloc(30_000, n), false, undefined, 40_000)
+    add(1)
+    add(2)
+    const [first, second] = [outbox.take(1), outbox.take(1)]
+    add(3)
+    outbox.giveBack(first)
+    outbox.giveBack(second)
+    expect(outbox.take(1_000_000).map(({ sequence }) => sequence)).toEqual([1, 2, 3])
+    add(4)
+    add(5)
+    const taken = outbox.take(1_000_000)
+    add(6)
+    add(7)
+    outbox.giveBack(taken)
+    expect(outbox.take(1_000_000).map(({ sequence }) => sequence)).toEqual([5, 6, 7])
+    expect(outbox.dropped).toBe(1)
+    add(8)
+    expect(outbox.clear()).toBe(1)
+    expect(outbox.bytes).toBe(0)
+  })
+
+  test('begins anew above all numbers before, where a topic was forgotten', () => {
+    const outbox = new Outbox(ID, 2 ** 30)
+    const sequences = new Sequences()
+    const send = (topic: string) => {
+      outbox.add(topic, 'x', true, undefined, 1000)
+      return outbox.take(1)
+    }
+    const arrive = ([envelope]: ReturnType<Outbox['take']>) => {
+      const data = Buffer.from(envelope?.data ?? [])
+      const head = readHead(data)
+      if (typeof head !== 'object') throw new Error('no envelope')
+      return sequences.arrived('quiet', head.origin, head.sequence, head.messages, head.isRestart)
+    }
+    for (let n = 0; n < 3; n++) arrive(send('quiet'))
+    for (let n = 0; n < 140_000; n++) send(`t${n}`)
+    const again = send('quiet')
+    expect(again[0]?.sequence).toBeGreaterThanOrEqual(4)
+    expect(arrive(again)).toEqual({ repeated: 0, missing: 0 })
+    expect(arrive(again)).toEqual({ repeated: 1, missing: 0 })
+  })
+})
+
+test('numbers tell repetitions and gaps, of each topic and publisher', () => {
+  const sequences = new Sequences()
+  const arrived = (topic: string, origin: string, sequence: number, messages = 1, isRestart = false) =>
+    Object.values(sequences.arrived(topic, origin, sequence, messages, isRestart))
+  // What came before the first is not missing: it was not wanted.
+  expect(arrived('t', 'a', 10, 5)).toEqual([0, 0])
+  expect(arrived('t', 'a', 15)).toEqual([0, 0])
+  expect(arrived('t', 'b', 3)).toEqual([0, 0])
+  expect(arrived('u', 'a', 1)).toEqual([0, 0])
+  expect(arrived('t', 'a', 15)).toEqual([1, 0])
+  expect(arrived('t', 'a', 14, 4)).toEqual([2, 0])
+  expect(arrived('t', 'a', 20)).toEqual([0, 2])
+  expect(arrived('t', 'a', 50, 2, true)).toEqual([0, 0])
+  expect(arrived('t', 'a', 52)).toEqual([0, 0])
+  expect(arrived('t', 'a', 1, 3)).toEqual([3, 0])
+  sequences.forget('t')
+  expect(arrived('t', 'a', 90)).toEqual([0, 0])
+})
+
+describe('interest', () => {
+  test('is told by its changes, and not where nothing has changed', () => {
+    let changes = 0
+    const interest = new Interest(0, ['always'], () => changes++)
+    interest.add('a')
+    interest.add('b')
+    interest.remove('b')
+    expect(interest.take()).toEqual({ added: ['a'], removed: [] })
+    interest.remove('a')
+    interest.add('a')
+    expect(interest.take()).toEqual({ added: [], removed: [] })
+    interest.remove('a')
+    expect(interest.take()).toEqual({ added: [], removed: ['a'] })
+    expect([...interest.topics]).toEqual(['always'])
+    expect(changes).toBeGreaterThan(0)
+  })
+
+  test('keeps 100,000 topics', () => {
+    const interest = new Interest(60_000, [], () => {})
+    for (let n = 0; n < 100_000; n++) interest.add(`topic ${n}`)
+    expect(interest.take().added.length).toBe(100_000)
+    for (let n = 0; n < 100_000; n++) interest.remove(`topic ${n}`)
+    for (let n = 0; n < 100_000; n++) interest.add(`topic ${n}`)
+    expect(interest.take()).toEqual({ added: [], removed: [] })
+    expect(interest.topics.size).toBe(100_000)
+    interest.close()
+  })
+
+  test('lasts a while after the last subscriber', () => {
+    vi.useFakeTimers()
+    try {
+      const interest = new Interest(1000, [], () => {})
+      interest.add('a')
+      interest.add('b')
+      interest.take()
+      interest.remove('a')
+      vi.advanceTimersByTime(500)
+      interest.remove('b')
+      interest.remove('a')
+      interest.add('b')
+      interest.remove('b')
+      vi.advanceTimersByTime(999)
+      expect(interest.take()).toEqual({ added: [], removed: [] })
+      expect(interest.has('a')).toBe(true)
+      vi.advanceTimersByTime(1)
+      expect(interest.take()).toEqual({ added: [], removed: ['a', 'b'] })
+      expect(interest.has('a')).toBe(false)
+      interest.close()
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+})

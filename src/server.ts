@@ -17,7 +17,9 @@ import { adopt, turnAway } from './core/adoption.js'
 import { healthHandler } from './core/health.js'
 import { listenOn } from './core/listen.js'
 import { toMetrics } from './core/metrics.js'
+import { handlerFor, type PageHost } from './core/page.js'
 import { ServerRuntime } from './core/runtime.js'
+import { Timings } from './core/timings.js'
 import type { EngineCounters, EngineName, EngineServer, EngineTls, ListenAddress } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/select.js'
 import { AdoptError, ClosedError, OptionError, WebSocketServerError } from './errors.js'
@@ -410,9 +412,24 @@ export class WebSocketServer implements AsyncDisposable {
   #route<P extends string>(method: string, path: P, handler: RouteHandler<P>): this {
     this.#checkRoute(path)
     checkFunction('handler', handler)
+    const served = handlerFor(handler, () => this.#pageHost())
     // The cast is safe: a request's parameters are those that the path names, as Params<P> says.
-    this.#runtime.httpRoutes.add(method, path, handler as RouteHandler<string>)
+    this.#runtime.httpRoutes.add(method, path, served as RouteHandler<string>)
     return this
+  }
+
+  /** What pages of this server ask. */
+  #pageHost(): PageHost {
+    const runtime = this.#runtime
+    return {
+      engine: this.engine,
+      metrics: () => this.metrics(),
+      sockets: () => runtime.sockets,
+      measure: () => {
+        runtime.timings ??= new Timings()
+        return runtime.timings
+      },
+    }
   }
 
   #checkRoute(path: string): void {
@@ -453,6 +470,8 @@ export class WebSocketServer implements AsyncDisposable {
       this.#runtime,
     )
     this.#runtime.engine = server
+    this.#runtime.fixRoutes()
+    this.#runtime.timings?.start()
     if (!this.#keepsProcessAlive) server.unref()
     return server
   }
@@ -487,6 +506,7 @@ export class WebSocketServer implements AsyncDisposable {
     // Cuts what is left: sockets that did not answer the Close frame, and requests without a response.
     engine?.dispose()
     await this.#runtime.idle()
+    this.#runtime.timings?.stop()
     this.#lastCounters = engine?.counters()
     this.#runtime.engine = undefined
     await this.#runtime.backplane?.close()

@@ -48,6 +48,19 @@ const CHAPTERS = [
   { title: 'Sockets', names: ['Socket', 'SendStatus', 'Data', 'SendOptions', 'SendStreamOptions', 'DrainedOptions'] },
   { title: 'HTTP routes', names: ['RouteHandler', 'ServerRequest', 'Params', 'HealthOptions', 'Awaitable'] },
   { title: 'Adapters', names: ['messages', 'duplex'] },
+  { title: 'Pages', names: ['metricsPage', 'MetricsPageOptions', 'PageOptions'] },
+  {
+    title: 'Diagnostics channels',
+    names: [
+      'DIAGNOSTICS_CHANNELS',
+      'OpenDiagnostics',
+      'CloseDiagnostics',
+      'RefusalDiagnostics',
+      'RefusalReason',
+      'ErrorDiagnostics',
+      'BackpressureDiagnostics',
+    ],
+  },
   { title: 'Engines', names: ['EngineName'] },
   {
     title: 'Errors',

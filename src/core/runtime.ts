@@ -32,7 +32,9 @@ import { isWebSocketUpgrade, upgradeRequired } from '../websocket/handshake.js'
 import type { ServerSocket } from '../websocket/socket.js'
 import { TopicCounts } from '../websocket/topic-counts.js'
 import { type UpgradeLimits, type UpgradeOwner, Upgrades } from '../websocket/upgrades.js'
+import { channels } from './diagnostics.js'
 import { Counters } from './metrics.js'
+import type { Timings } from './timings.js'
 import { throwUncaught } from './uncaught.js'
 
 export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
@@ -47,11 +49,14 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
   backplane: BackplaneLink | DeprecatedBackplaneLink | undefined
   /** With a backplane, and from the first route that has a `subscription` handler. */
   subscriptions: TopicCounts | undefined
+  /** Where a page asks for it. */
+  timings: Timings | undefined
   readonly #scheme: 'http' | 'https'
   readonly #onError: ((error: Error) => void) | undefined
   readonly #router: HttpRouter
   readonly #upgrades: Upgrades
   #onIdle: (() => void) | undefined
+  #areFixed = false
 
   constructor(scheme: 'http' | 'https', limits: UpgradeLimits & BodyLimits, onError: ((error: Error) => void) | undefined) {
     this.#scheme = scheme
@@ -79,6 +84,15 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
   /** The routes of HTTP requests, by method and path. */
   get httpRoutes(): RouteTable<HttpHandler> {
     return this.#router.routes
+  }
+
+  /** The routes are fixed from here on. Handlers that are to be measured are wrapped, the first time. */
+  fixRoutes(): void {
+    const { timings } = this
+    if (timings === undefined || this.#areFixed) return
+    this.#areFixed = true
+    this.#upgrades.replaceHandlers((path, handlers) => timings.wrapWebSocket(path, handlers))
+    this.httpRoutes.replaceAll((method, path, handler) => timings.wrapHttp(method, path, handler))
   }
 
   /** Resolves when no socket is open and no request waits. */
@@ -139,12 +153,13 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
     }
   }
 
-  failed(): void {
+  failed(error: unknown, socket?: ServerSocket<unknown>): void {
     this.counters.handlerErrors += 1
+    if (channels.error.hasSubscribers) channels.error.publish({ error, socket })
   }
 
   handlerFailed(error: unknown): void {
-    this.failed()
+    this.failed(error)
     this.report(error)
   }
 

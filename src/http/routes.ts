@@ -20,7 +20,7 @@ export interface Match<V> {
  * place in the tree.
  */
 interface Entry<V> {
-  readonly value: V
+  value: V
   readonly names: readonly string[]
 }
 
@@ -80,6 +80,25 @@ export class RouteTable<V> {
       const entry = entries.get(method) ?? (method === 'HEAD' ? entries.get('GET') : undefined) ?? entries.get(ANY_METHOD)
       return entry && { value: entry.value, params: entry.names.map((name, index) => [name, values[index] ?? '']) }
     })
+  }
+
+  /** Puts another value in the place of each. `path` is the pattern. */
+  replaceAll(replace: (method: string, path: string, value: V) => V): void {
+    const visitAll = (node: Node<V>, segments: readonly string[]): void => {
+      for (const [entries, last] of [
+        [node.here, []],
+        [node.beyond, ['*']],
+      ] as const) {
+        for (const [method, entry] of entries) {
+          let parameters = 0
+          const named = segments.map((segment) => (segment === ':' ? `:${entry.names[parameters++]}` : segment))
+          entry.value = replace(method, `/${[...named, ...last].join('/')}`, entry.value)
+        }
+      }
+      for (const [segment, next] of node.literals) visitAll(next, [...segments, segment])
+      if (node.parameter !== undefined) visitAll(node.parameter, [...segments, ':'])
+    }
+    visitAll(this.#root, [])
   }
 
   /**

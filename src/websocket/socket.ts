@@ -10,6 +10,7 @@
  */
 import type { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
+import { channels } from '../core/diagnostics.js'
 import type { Counters } from '../core/metrics.js'
 import type { ConnectionEvents, ConnectionId, EngineConnections, Payload } from '../engine/contract.js'
 import { ClosedError, OptionError } from '../errors.js'
@@ -60,7 +61,7 @@ export interface SocketOwner {
   /** As EngineServer.publish, and hands the message to the backplane. */
   publish(topic: string, message: OutgoingMessage, except: ConnectionId): boolean
   /** A handler has thrown or rejected; `report` may follow. */
-  failed(): void
+  failed(error: unknown, socket?: ServerSocket<unknown>): void
   /** Takes an error that a handler threw, where the route has no `error` handler. */
   report(error: unknown): void
   /** The connection has ended, and its `close` handler is about to run. */
@@ -187,7 +188,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   #send(payload: Payload, compress: boolean | undefined, isText: boolean): number {
     if (this.#readyState !== OPEN) return SendStatus.DROPPED
     const status = this.#context.connections.send(this.#connection, payload, compress, isText)
-    if (status === SendStatus.DROPPED) this.#refused(payload, isText)
+    if (status <= 0) this.#notSent(status, payload, isText)
     return status
   }
 
@@ -362,6 +363,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
       this.#extras.inboundQueue = undefined
     }
     this.#context.owner.ended(this)
+    if (channels.close.hasSubscribers) channels.close.publish({ socket: this, code, reason })
     try {
       this.#watch(this.#context.handlers.close?.(this, code, reason))
     } catch (error) {
@@ -438,9 +440,17 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     this.#extras?.streams?.end()
   }
 
-  /** `send` has returned 0. */
+  /** `send` has returned -1 or 0. */
+  #notSent(status: number, payload: Payload, isText: boolean): void {
+    const isDropped = status === SendStatus.DROPPED
+    if (isDropped && !this.#context.connections.isOpen(this.#connection)) return
+    if (channels.backpressure.hasSubscribers) {
+      channels.backpressure.publish({ socket: this, outcome: isDropped ? 'dropped' : 'queued' })
+    }
+    if (isDropped) this.#refused(payload, isText)
+  }
+
   #refused(payload: Payload, isText: boolean): void {
-    if (!this.#context.connections.isOpen(this.#connection)) return
     this.#context.owner.counters.sendsDropped += 1
     if (!this.#context.route.reportDrops) return
     const isBinary = !isText && typeof payload !== 'string'
@@ -456,7 +466,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   #fail(error: unknown): void {
-    this.#context.owner.failed()
+    this.#context.owner.failed(error, this)
     if (this.#context.handlers.error === undefined) {
       this.#context.owner.report(error)
     } else {

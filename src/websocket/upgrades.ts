@@ -1,4 +1,5 @@
 /** From the request for a WebSocket connection to the connection, or to the response that refuses it. */
+import { channels } from '../core/diagnostics.js'
 import type {
   CompressionAgreement,
   EngineResponse,
@@ -15,7 +16,7 @@ import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Target } from '../http/target.js'
 import type { OriginCheck } from '../options/origins.js'
 import type { ResolvedRoute } from '../options/websocket.js'
-import type { WebSocketHandlers } from '../types/index.js'
+import type { RefusalReason, WebSocketHandlers } from '../types/index.js'
 import type { OrderedSet } from '../util/ordered-set.js'
 import { isThenable } from '../util/thenable.js'
 import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
@@ -25,6 +26,7 @@ import type { DueQueue } from './due-queue.js'
 import { refusalOf } from './handshake.js'
 import { LifetimeLimit } from './lifetime-limit.js'
 import { PingSchedule } from './ping-schedule.js'
+import { discard, type Refusal, type Refused, refusal, tellRefusal } from './refusals.js'
 import { type RouteContext, ServerSocket, type SocketOwner } from './socket.js'
 import { offeredProtocols } from './subprotocols.js'
 import { IncomingUpgrade } from './upgrade-request.js'
@@ -51,7 +53,9 @@ export interface UpgradeOwner extends SocketOwner, ExchangeHost {
 interface Route {
   /** Its place among the engine's routes. */
   readonly index: number
-  readonly handlers: WebSocketHandlers<unknown>
+  /** As it was registered. */
+  readonly path: string
+  handlers: WebSocketHandlers<unknown>
   readonly settings: ResolvedRoute
   /** What comes due for its sockets, some time after they have opened: the end of their lifetime, Pings. */
   readonly dues: readonly DueQueue<ServerSocket<unknown>>[]
@@ -62,12 +66,14 @@ interface Route {
 /** A correct request on a route, within the server's limits. */
 interface UpgradeCandidate {
   readonly route: Route
+  /** The target as it was sent. */
+  readonly url: string
   readonly remoteAddress: string
   /** As RequestHead. */
   readonly endpoints: string
   /** The address group whose places count; undefined where addresses are not limited. */
   readonly group: string | undefined
-  /** Where the route's handler has its say. */
+  /** Where the route's handler has its say, or a diagnostics channel is listened to. */
   readonly request: IncomingUpgrade | undefined
   /** What client and route agree on. */
   readonly compression: CompressionAgreement | undefined
@@ -105,9 +111,17 @@ export class Upgrades {
     // One table holds routes of all data types. What a route's handlers get is what its own `upgrade`
     // returned, and its own parameters.
     const erased = handlers as unknown as WebSocketHandlers<unknown>
-    this.#routes.add('GET', path, { index: this.engineRoutes.length, handlers: erased, settings, dues, context: undefined })
+    this.#routes.add('GET', path, { index: this.engineRoutes.length, path, handlers: erased, settings, dues, context: undefined })
     this.engineRoutes.push(settings)
     this.#dues.push(...dues)
+  }
+
+  /** Puts other handlers in the place of each route's. Only before the first request. */
+  replaceHandlers(replace: (path: string, handlers: WebSocketHandlers<unknown>) => WebSocketHandlers<unknown>): void {
+    this.#routes.replaceAll((_method, _path, route) => {
+      route.handlers = replace(route.path, route.handlers)
+      return route
+    })
   }
 
   hasRoute(path: string): boolean {
@@ -122,11 +136,15 @@ export class Upgrades {
   request(id: ExchangeId, head: RequestHead, target: Target | undefined): void {
     // No handler is going to read the body, and a client that sends a malformed target gets no further
     // request.
-    const examined =
-      head.hasBody || target === undefined ? { ...plainResponse(400), closes: true } : this.#examine(id, head, target)
-    if (!('route' in examined)) this.#refuse(id, head.method === 'HEAD' ? { ...examined, body: undefined } : examined)
-    else if (examined.request === undefined) this.#accept(id, examined, PLAIN_ACCEPTANCE)
-    else void this.#ask(id, examined, examined.request)
+    const examined = head.hasBody || target === undefined ? refusal(400, 'other', true) : this.#examine(id, head, target)
+    if (!('route' in examined)) {
+      const { response, reason } = examined
+      this.#refuse(id, head, head.method === 'HEAD' ? { ...response, body: undefined } : response, reason)
+    } else if (examined.request === undefined || examined.route.handlers.upgrade === undefined) {
+      this.#accept(id, examined, PLAIN_ACCEPTANCE)
+    } else {
+      void this.#ask(id, examined, examined.request)
+    }
   }
 
   /** The connection has ended. */
@@ -139,52 +157,55 @@ export class Upgrades {
    * What can be said without the route's handler: the response that refuses, or what is left for the handler
    * to judge.
    */
-  #examine(id: ExchangeId, head: RequestHead, target: Target): UpgradeCandidate | EngineResponse {
+  #examine(id: ExchangeId, head: RequestHead, target: Target): UpgradeCandidate | Refusal {
     const match = this.#routes.find('GET', target.path)
-    if (match === undefined) return plainResponse(404)
-    if (this.#owner.isClosing) return plainResponse(503)
-    const refusal = refusalOf(head)
-    if (refusal !== undefined) return refusal
+    if (match === undefined) return refusal(404)
+    if (this.#owner.isClosing) return refusal(503)
+    const response = refusalOf(head)
+    if (response !== undefined) return { reason: 'other', response }
     // Before anything that is in proportion to what the client has sent.
     const group = this.#addresses?.groupOf(head)
-    const status = this.#reachedLimit(head, group)
-    if (status !== undefined) return plainResponse(status)
+    const limited = this.#reachedLimit(head, group)
+    if (limited !== undefined) return limited
     const protocols = offeredProtocols(head)
     const extensions = extensionOffersOf(head)
     const params = decodeParams(match.params)
-    if (protocols === undefined || extensions === undefined || params === undefined) return plainResponse(400)
+    if (protocols === undefined || extensions === undefined || params === undefined) return refusal(400)
     const { value: route } = match
     const { compression: settings } = route.settings
     const compression = settings && agreeOnCompression(extensions, settings)
-    const { remoteAddress, endpoints } = head
+    const { url, remoteAddress, endpoints } = head
     let request: IncomingUpgrade | undefined
     // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
-    if (route.handlers.upgrade !== undefined) {
+    if (route.handlers.upgrade !== undefined || channels.open.hasSubscribers) {
       const readCertificate = () => this.#open.http?.peerCertificate(id)
       request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols, readCertificate))
-      if (request === undefined) return plainResponse(400)
+      if (request === undefined) return refusal(400)
     }
     // One literal: V8 gives each copy by spreading a hidden class of its own, and finds its members slowly.
-    return { route, remoteAddress, endpoints, group, compression, request }
+    return { route, url, remoteAddress, endpoints, group, compression, request }
   }
 
-  /** The status for a client that one of the server's limits keeps out. */
-  #reachedLimit(head: RequestHead, group: string | undefined): number | undefined {
+  /** For a client that one of the server's limits keeps out. */
+  #reachedLimit(head: RequestHead, group: string | undefined): Refusal | undefined {
     const { isAllowedOrigin, maxConnections } = this.#limits
     const { counters, sockets } = this.#owner
     try {
       if (isAllowedOrigin?.(headerOf(head, 'origin')) === false) {
         counters.upgradesRefusedByOrigin += 1
-        return 403
+        return refusal(403, 'origin')
       }
     } catch (error) {
       this.#owner.report(error)
-      return 500
+      return refusal(500)
     }
-    if (this.#addresses?.hasRoom(group) === false) counters.upgradesRefusedByAddress += 1
-    else if (sockets.size + this.#open.size >= maxConnections) counters.upgradesRefusedByLimit += 1
-    else return undefined
-    return 503
+    if (this.#addresses?.hasRoom(group) === false) {
+      counters.upgradesRefusedByAddress += 1
+      return refusal(503, 'address')
+    }
+    if (sockets.size + this.#open.size < maxConnections) return undefined
+    counters.upgradesRefusedByLimit += 1
+    return refusal(503, 'limit')
   }
 
   /** Lets the route's handler decide; a handler that returns no promise is obeyed at once. */
@@ -199,10 +220,11 @@ export class Upgrades {
     } catch (error) {
       // A handler that gave up because the client has gone has done well.
       if (request.isAborted && error === request.signal.reason) return
-      this.#owner.failed()
+      this.#owner.failed(error)
       this.#owner.report(error)
-      if (exchange.isOpen) this.#countRefusalByHandler()
-      exchange.respond(failureResponse(error))
+      const response = failureResponse(error)
+      if (exchange.isOpen) this.#refusedByHandler(candidate, response)
+      exchange.respond(response)
     } finally {
       exchange.settle()
     }
@@ -215,7 +237,7 @@ export class Upgrades {
       return
     }
     const response = await readResponse(given, false)
-    if (exchange.isOpen) this.#countRefusalByHandler()
+    if (exchange.isOpen) this.#refusedByHandler(candidate, response)
     try {
       if ('rest' in response) await exchange.stream(response)
       else exchange.respond(response)
@@ -224,16 +246,13 @@ export class Upgrades {
     }
   }
 
-  #accept(
-    id: ExchangeId,
-    { route, remoteAddress, endpoints, group, compression }: UpgradeCandidate,
-    { data, protocol, headers }: Acceptance,
-  ): void {
+  #accept(id: ExchangeId, candidate: UpgradeCandidate, { data, protocol, headers }: Acceptance): void {
     const { engine, sockets, counters, isClosing } = this.#owner
+    const { route, remoteAddress, endpoints, group, compression, request } = candidate
     if (engine === undefined) return
     // It may have begun since the request came, by the user's own code too.
     if (isClosing) {
-      this.#refuse(id, plainResponse(503))
+      this.#refuse(id, candidate, plainResponse(503), 'other')
       return
     }
     // An attempt to listen that failed has left no sockets, but another engine.
@@ -249,22 +268,19 @@ export class Upgrades {
     sockets.add(socket)
     this.#addresses?.enter(socket, group)
     for (const queue of route.dues) queue.add(socket)
+    if (request !== undefined && channels.open.hasSubscribers) channels.open.publish({ socket, route: route.path, request })
     socket.opened(connection)
   }
 
-  #refuse(id: ExchangeId, response: EngineResponse): void {
+  #refuse(id: ExchangeId, from: Refused, response: EngineResponse, reason: RefusalReason): void {
     this.#owner.counters.upgradesRefused += 1
     this.#open.http?.respond(id, response)
+    tellRefusal(from, response, reason)
   }
 
-  #countRefusalByHandler(): void {
+  #refusedByHandler(from: Refused, response: { readonly status: number }): void {
     this.#owner.counters.upgradesRefusedByHandler += 1
     this.#owner.counters.upgradesRefused += 1
+    tellRefusal(from, response, 'handler')
   }
-}
-
-/** Tells the source of a Response that is not going to be sent to stop. */
-function discard({ body }: Response): void {
-  // A reader of the user's may have locked the body: then only that reader may cancel it.
-  body?.cancel().catch(() => {})
 }

@@ -121,3 +121,21 @@ test('a second route for the same method and path is refused', () => {
 test('a path of a hundred thousand segments is no problem', () => {
   expect(tableOf('/a/:b', '/*').find('GET', '/a'.repeat(100_000))?.value).toBe('/*')
 })
+
+test('all values can be replaced, each with its method and pattern at hand', () => {
+  const patterns = ['GET /', 'GET /a/:first/b/:second', 'POST /a/:other/b/:second', '/files/*', 'PUT /a/:first/*', 'GET /a']
+  const table = tableOf(...patterns)
+  const seen: string[] = []
+  table.replaceAll((method, path, value) => {
+    seen.push(`${method} ${path}`)
+    return `${value}!`
+  })
+  expect(seen.sort()).toEqual(patterns.map((pattern) => (pattern.startsWith('/') ? `* ${pattern}` : pattern)).sort())
+  expect(table.find('POST', '/a/1/b/2')).toMatchObject({
+    value: 'POST /a/:other/b/:second!',
+    params: [
+      ['other', '1'],
+      ['second', '2'],
+    ],
+  })
+})

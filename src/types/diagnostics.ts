@@ -1,0 +1,77 @@
+/** What the package publishes on channels of `node:diagnostics_channel`. */
+import type { Socket } from './socket.js'
+import type { UpgradeRequest } from './websocket.js'
+
+/**
+ * The names of the channels, for `subscribe` of `node:diagnostics_channel`. All servers of a process publish
+ * on them. A channel to which no function has subscribed costs nothing.
+ */
+export const DIAGNOSTICS_CHANNELS = {
+  /** OpenDiagnostics: a WebSocket connection was accepted, before its `open` handler. */
+  open: 'native-websocket-server.open',
+  /** CloseDiagnostics: a WebSocket connection has ended, before its `close` handler. */
+  close: 'native-websocket-server.close',
+  /** RefusalDiagnostics: a request for a WebSocket connection was refused. */
+  upgradeRefused: 'native-websocket-server.upgrade-refused',
+  /** ErrorDiagnostics: a handler threw or rejected, before the `error` handler or `onError`. */
+  error: 'native-websocket-server.error',
+  /** BackpressureDiagnostics: a message that was sent has to wait for its client, or was not taken. */
+  backpressure: 'native-websocket-server.backpressure',
+} as const
+
+/** A WebSocket connection was accepted. */
+export interface OpenDiagnostics {
+  /** Of the new connection. Nothing can be sent on it before its `open` handler. */
+  readonly socket: Socket<unknown>
+  /** The path of its route, as it was registered. */
+  readonly route: string
+  /** Its handshake: headers such as `traceparent` are in `request.headers`. */
+  readonly request: UpgradeRequest
+}
+
+/** A WebSocket connection has ended. */
+export interface CloseDiagnostics {
+  /** Whose connection it was. */
+  readonly socket: Socket<unknown>
+  /** As the `close` handler gets it. */
+  readonly code: number
+  /** As the `close` handler gets it. */
+  readonly reason: string
+}
+
+/**
+ * Why a request for a WebSocket connection was refused: `other` stands for a malformed request, an unknown
+ * path, a server that closes.
+ */
+export type RefusalReason = 'origin' | 'limit' | 'address' | 'handler' | 'other'
+
+/** A request for a WebSocket connection was refused. */
+export interface RefusalDiagnostics {
+  /** What kept the client out. */
+  readonly reason: RefusalReason
+  /** The status of the response. */
+  readonly status: number
+  /** The target as the client has sent it, which may be anything. */
+  readonly target: string
+  /** As `ServerRequest.remoteAddress`. */
+  readonly remoteAddress: string
+}
+
+/** A handler threw or rejected. */
+export interface ErrorDiagnostics {
+  /** What it was. */
+  readonly error: unknown
+  /** Whose handler it was; undefined for handlers of HTTP routes and `upgrade`. */
+  readonly socket: Socket<unknown> | undefined
+}
+
+/**
+ * A message of `Socket.send` has to wait for its client (`queued`, -1), or was not taken because too many
+ * bytes wait (`dropped`, 0). Not told for published messages.
+ */
+export interface BackpressureDiagnostics {
+  /** Whose client reads too slowly. */
+  readonly socket: Socket<unknown>
+  /** What became of the message. */
+  readonly outcome: 'queued' | 'dropped'
+}

@@ -79,6 +79,7 @@ export class Exchange {
     this.request = request
     this.#body = body
     this.#isReceiving = body !== undefined
+    request.cut = () => this.#cut()
     open.add(this)
   }
 
@@ -136,6 +137,12 @@ export class Exchange {
     this.#isOpen = false
     if (!this.#isReceiving) this.#open.forget(this)
     this.#open.settle(this)
+  }
+
+  #cut(): void {
+    if (!this.#isOpen) return
+    this.#open.http?.abort(this.id)
+    this.aborted()
   }
 
   // ---- what the engine reports ----

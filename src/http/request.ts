@@ -64,6 +64,8 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   #controller: AbortController | undefined
   /** Whether the client has gone. */
   isAborted = false
+  /** Cuts the connection. Undefined where no exchange can be cut: the request was refused unseen. */
+  cut: (() => void) | undefined
 
   /**
    * Throws TypeError when the head makes no web-standard Request: URL, method or header names are malformed.
@@ -155,6 +157,10 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
     return new Uint8Array(await this.arrayBuffer())
+  }
+
+  terminate(): void {
+    this.cut?.()
   }
 
   /**

@@ -81,6 +81,12 @@ export interface ServerRequest<P extends string = string> extends Request {
   json<T = unknown>(): Promise<T>
   /** The whole body as bytes. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>
+  /**
+   * Cuts the connection without a response, or in the middle of one; `signal` aborts before this returns, and
+   * what the handler returns is thrown away. Of the request for a WebSocket, too. Does nothing when the
+   * response is whole or the client has gone.
+   */
+  terminate(): void
 }
 
 /**

@@ -1,0 +1,444 @@
+/** `App` and `SSLApp` of uWebSockets.js. */
+import {
+  type Accept,
+  ClosedError,
+  type ListenOptions as EngineListenOptions,
+  ListenError,
+  type ListenResult,
+  NotSupportedError,
+  OptionError,
+  type ServerRequest,
+  type Socket,
+  type TlsOptions,
+  type UpgradeRequest,
+  WebSocketServer,
+} from '../../index.js'
+import { limitsOf, type us_socket_context_t, type WebSocketBehavior } from './behavior.js'
+import { HttpRequest } from './request.js'
+import { HttpResponse, type Outcome, responseControl } from './response.js'
+import { PRIORITY, Router } from './router.js'
+import { sendOptionsOf, socketControl, WebSocket } from './socket.js'
+import { arrayBufferOf, type RecognizedString, textOf, toArrayBuffer } from './strings.js'
+import { callHandler } from './uncaught.js'
+
+/** As uWebSockets.js has it; `engine` and `proxyProtocol` are those of this package's ServerOptions. */
+export interface AppOptions {
+  key_file_name?: RecognizedString
+  cert_file_name?: RecognizedString
+  /** Clients must then have a certificate that one of these authorities has signed. */
+  ca_file_name?: RecognizedString
+  passphrase?: RecognizedString
+  /** Throws NotSupportedError. */
+  dh_params_file_name?: RecognizedString
+  ssl_ciphers?: RecognizedString
+  /** No effect. */
+  ssl_prefer_low_memory_usage?: boolean
+  engine?: 'native' | 'portable'
+  proxyProtocol?: boolean
+}
+
+export type HttpHandler = (response: HttpResponse, request: HttpRequest) => void | Promise<void>
+
+/** As uWebSockets.js: a port is shared with other servers unless it is asked for alone. */
+export const LIBUS_LISTEN_DEFAULT = 0
+export const LIBUS_LISTEN_EXCLUSIVE_PORT = 1
+
+/** Where an app listens, until `us_listen_socket_close`. */
+export class ListenSocket {
+  readonly #app: WebSocketServer
+  readonly #where: ListenResult
+  #isOpen = true
+
+  constructor(app: WebSocketServer, where: ListenResult) {
+    this.#app = app
+    this.#where = where
+  }
+
+  static port(socket: ListenSocket): number {
+    return socket.#where.port ?? -1
+  }
+
+  static close(socket: ListenSocket): void {
+    if (socket.#isOpen) socket.#app.stopListening()
+    socket.#isOpen = false
+  }
+}
+
+/** Stops accepting connections; open ones go on. */
+export function us_listen_socket_close(listenSocket: ListenSocket): void {
+  ListenSocket.close(listenSocket)
+}
+
+/** -1 for a unix socket. */
+export function us_socket_local_port(listenSocket: ListenSocket): number {
+  return ListenSocket.port(listenSocket)
+}
+
+export type ListenCallback = (listenSocket: ListenSocket | false) => void | Promise<void>
+
+/** A handler as the router has it. */
+interface Route {
+  readonly pattern: string
+  readonly handler: HttpHandler
+  /** The path under which the engine has the route's limits; undefined of an HTTP route. */
+  readonly enginePath: string | undefined
+}
+
+/** What a connection carries. */
+interface Carried {
+  readonly userData: object | undefined
+  socket: WebSocket<unknown> | undefined
+}
+
+const CONTEXT: us_socket_context_t = Object.freeze({})
+const EVERYTHING = '/*'
+/** What the engine can count to: uWebSockets.js has no limit. */
+const MAX_BODY = 2 ** 31 - 1
+
+/** As uWebSockets.js has it: docs/compatibility.md lists the members. */
+export class TemplatedApp {
+  readonly #server: WebSocketServer
+  readonly #router = new Router<Route>()
+  readonly #enginePaths = new Set<string>()
+  #isStarted = false
+  readonly #certificates: TlsOptions[] | undefined
+
+  constructor({ engine, proxyProtocol }: AppOptions, certificate: TlsOptions | undefined) {
+    this.#server = new WebSocketServer({
+      health: false,
+      maxRequestBodySize: MAX_BODY,
+      ...(engine !== undefined && { engine }),
+      ...(proxyProtocol !== undefined && { proxyProtocol }),
+      ...(certificate !== undefined && { tls: certificate }),
+    })
+    if (certificate === undefined) return
+    this.#certificates = [certificate]
+    // Reads the files: what is wrong with them is thrown here rather than when the app listens.
+    this.#server.reloadTls(certificate)
+  }
+
+  get(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add('GET', pattern, handler)
+  }
+
+  post(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add('POST', pattern, handler)
+  }
+
+  options(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add('OPTIONS', pattern, handler)
+  }
+
+  del(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add('DELETE', pattern, handler)
+  }
+
+  patch(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add('PATCH', pattern, handler)
+  }
+
+  put(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add('PUT', pattern, handler)
+  }
+
+  head(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add('HEAD', pattern, handler)
+  }
+
+  trace(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add('TRACE', pattern, handler)
+  }
+
+  /** Throws NotSupportedError. */
+  connect(): never {
+    throw new NotSupportedError('App.connect', 'no engine serves CONNECT, use an HTTP proxy')
+  }
+
+  any(pattern: RecognizedString, handler: HttpHandler): this {
+    return this.#add(undefined, pattern, handler)
+  }
+
+  /** Before the app listens, since an engine's routes are fixed then. */
+  ws<UserData>(pattern: RecognizedString, behavior: WebSocketBehavior<UserData>): this {
+    const path = textOf(pattern)
+    const enginePath = toEnginePath(path)
+    if (!this.#enginePaths.has(enginePath)) {
+      // The engine gives a route's handlers the sockets of that route alone.
+      this.#addEngineRoute(enginePath, behavior as WebSocketBehavior<unknown>)
+    }
+    const handler: HttpHandler = (response, request) => {
+      if (behavior.upgrade === undefined) response.upgrade(undefined, '', request.getHeader('sec-websocket-protocol'), '', CONTEXT)
+      else return behavior.upgrade(response, request, CONTEXT)
+    }
+    this.#router.add(path, 'GET', PRIORITY.UPGRADE, { pattern: path, handler, enginePath })
+    return this
+  }
+
+  /** To every subscriber. False when there is none. */
+  publish(topic: RecognizedString, message: RecognizedString, isBinary = false, compress = false): boolean {
+    return this.#server.publish(textOf(topic), message, sendOptionsOf(isBinary, compress))
+  }
+
+  numSubscribers(topic: RecognizedString): number {
+    return this.#server.subscribers(textOf(topic))
+  }
+
+  /**
+   * Listens on a port, or a host and a port. Calls back later, other than uWebSockets.js: with false when the
+   * address cannot be listened on. An app listens in one place at a time.
+   */
+  listen(host: RecognizedString, port: number, callback: ListenCallback): this
+  listen(port: number, callback: ListenCallback): this
+  listen(port: number, options: number, callback: ListenCallback): this
+  listen(host: RecognizedString, port: number, options: number, callback: ListenCallback): this
+  listen(...given: readonly (RecognizedString | number | ListenCallback)[]): this {
+    const callback = given.find((value): value is ListenCallback => typeof value === 'function')
+    const [port = 0, options = LIBUS_LISTEN_DEFAULT] = given.filter((value) => typeof value === 'number')
+    const [first] = given
+    const host = typeof first === 'number' || typeof first === 'function' || first === undefined ? undefined : textOf(first)
+    const isShared = port !== 0 && (options & LIBUS_LISTEN_EXCLUSIVE_PORT) === 0
+    void this.#listen({ port, ...(host !== undefined && { host }), reusePort: isShared }, callback)
+    return this
+  }
+
+  /** As `listen`, on a unix socket. */
+  listen_unix(callback: ListenCallback, path: RecognizedString): this {
+    void this.#listen({ unix: textOf(path) }, callback)
+    return this
+  }
+
+  /** A certificate for clients that ask for this name. On an SSLApp alone. */
+  addServerName(hostname: string, options: AppOptions): this {
+    this.#changeCertificates('addServerName', (certificates) => {
+      certificates.push({ ...tlsOptionsOf(options), serverName: hostname })
+    })
+    return this
+  }
+
+  removeServerName(hostname: string): this {
+    this.#changeCertificates('removeServerName', (certificates) => {
+      const at = certificates.findIndex(({ serverName }) => serverName === hostname)
+      if (at !== -1) certificates.splice(at, 1)
+    })
+    return this
+  }
+
+  /** Throws NotSupportedError. */
+  missingServerName(): never {
+    throw new NotSupportedError('App.missingServerName', 'call addServerName when a certificate is there: it counts from then on')
+  }
+
+  /** Throws NotSupportedError. */
+  domain(): never {
+    throw new NotSupportedError('App.domain', "compare the request's `host` header in the handler")
+  }
+
+  /** Throws NotSupportedError. */
+  filter(): never {
+    throw new NotSupportedError('App.filter', 'count connections in the handlers, or use `metrics` of this package')
+  }
+
+  /** Throws NotSupportedError. */
+  getDescriptor(): never {
+    throw sharedPort('App.getDescriptor')
+  }
+
+  /** Throws NotSupportedError. */
+  addChildAppDescriptor(): never {
+    throw sharedPort('App.addChildAppDescriptor')
+  }
+
+  /** Throws NotSupportedError. */
+  removeChildAppDescriptor(): never {
+    throw sharedPort('App.removeChildAppDescriptor')
+  }
+
+  /** Stops listening, and cuts every connection. The app cannot listen again. */
+  close(): this {
+    this.#isStarted = true
+    for (const socket of this.#server.sockets()) socket.terminate()
+    void this.#server.close({ timeout: 0 })
+    return this
+  }
+
+  #add(method: string | undefined, pattern: RecognizedString, handler: HttpHandler): this {
+    const path = textOf(pattern)
+    const priority = method === undefined ? PRIORITY.ANY : PRIORITY.METHOD
+    this.#router.add(path, method, priority, { pattern: path, handler, enginePath: undefined })
+    return this
+  }
+
+  #addEngineRoute(path: string, behavior: WebSocketBehavior<unknown> | undefined): void {
+    this.#server.ws<Carried>(path, {
+      upgrade: (request) => this.#upgrade(request, path),
+      ...(behavior !== undefined && handlersOf(behavior)),
+    })
+    this.#enginePaths.add(path)
+  }
+
+  async #listen(options: EngineListenOptions, callback: ListenCallback | undefined): Promise<void> {
+    // Programs may add routes after the call, as long as they do it at once.
+    await undefined
+    if (!this.#isStarted) {
+      this.#isStarted = true
+      this.#server.any(EVERYTHING, (request) => this.#serve(request))
+      // What no route of `ws` has goes to the routes of HTTP, as in uWebSockets.js.
+      if (!this.#enginePaths.has(EVERYTHING)) this.#addEngineRoute(EVERYTHING, undefined)
+    }
+    let listenSocket: ListenSocket | false = false
+    try {
+      listenSocket = new ListenSocket(this.#server, await this.#bind(options))
+    } catch (error) {
+      if (!(error instanceof ListenError || error instanceof ClosedError)) {
+        callHandler(() => {
+          throw error
+        })
+        return
+      }
+    }
+    callHandler(callback, listenSocket)
+  }
+
+  async #bind(options: EngineListenOptions): Promise<ListenResult> {
+    try {
+      return await this.#server.listen(options)
+    } catch (error) {
+      // Node.js before 22.12 cannot share a port, so the portable engine takes it alone.
+      if (!(error instanceof OptionError && error.option === 'reusePort')) throw error
+      return await this.#server.listen({ ...options, reusePort: false } as EngineListenOptions)
+    }
+  }
+
+  #serve(request: ServerRequest): Response | Promise<Response> {
+    return this.#route(request, undefined) as Response | Promise<Response>
+  }
+
+  #upgrade(request: UpgradeRequest, enginePath: string): Accept<Carried> | Response | Promise<Accept<Carried> | Response> {
+    const outcome = this.#route(request, enginePath)
+    return outcome instanceof Promise ? outcome.then(carry) : carry(outcome)
+  }
+
+  /** Calls the handlers, until one of them has not yielded. */
+  #route(request: ServerRequest, enginePath: string | undefined): Outcome | Promise<Outcome> {
+    let outcome: Outcome | undefined
+    let resolve = (given: Outcome) => {
+      outcome ??= given
+    }
+    let response = new HttpResponse(request, false, (given) => resolve(given))
+    const isTaken = this.#router.route(request.method, request.path, (route, parameters) => {
+      if (route.enginePath !== undefined && enginePath === undefined) return false
+      if (route.enginePath !== undefined && route.enginePath !== enginePath) {
+        throw new NotSupportedError('setYield of one route of `ws` to another', 'decide in one upgrade handler')
+      }
+      response = new HttpResponse(request, route.enginePath !== undefined, (given) => resolve(given))
+      const asked = new HttpRequest(request, parameters, route.pattern)
+      callHandler(() => {
+        try {
+          return route.handler(response, asked)
+        } catch (error) {
+          responseControl.failed(response)
+          throw error
+        }
+      })
+      return !HttpRequest.hasYielded(asked)
+    })
+    // uWebSockets.js cuts the connection.
+    if (!isTaken) response.writeStatus('404 Not Found').end('Not Found\n')
+    responseControl.handled(response)
+    if (outcome !== undefined) return outcome
+    return new Promise((settle) => {
+      resolve = settle
+    })
+  }
+
+  #changeCertificates(member: string, change: (certificates: TlsOptions[]) => void): void {
+    if (this.#certificates === undefined) throw new NotSupportedError(`${member} of an App without TLS`, 'make an SSLApp')
+    const changed = [...this.#certificates]
+    change(changed)
+    this.#server.reloadTls(changed)
+    this.#certificates.splice(0, this.#certificates.length, ...changed)
+  }
+}
+
+/** Makes an app without TLS: the options of TLS have no effect, as in uWebSockets.js. */
+export function App(options: AppOptions = {}): TemplatedApp {
+  return new TemplatedApp(options, undefined)
+}
+
+/** Makes an app with TLS. Throws TlsError, OptionError or NotSupportedError. */
+export function SSLApp(options: AppOptions): TemplatedApp {
+  return new TemplatedApp(options, tlsOptionsOf(options))
+}
+
+function tlsOptionsOf(options: AppOptions): TlsOptions {
+  const { key_file_name, cert_file_name, ca_file_name, passphrase, ssl_ciphers, dh_params_file_name } = options
+  if (dh_params_file_name !== undefined) {
+    throw new NotSupportedError('the option dh_params_file_name', 'leave it out: keys are exchanged on elliptic curves')
+  }
+  return {
+    ...(key_file_name !== undefined && { keyFile: textOf(key_file_name) }),
+    ...(cert_file_name !== undefined && { certFile: textOf(cert_file_name) }),
+    ...(ca_file_name !== undefined && { caFile: textOf(ca_file_name), requestCert: true }),
+    ...(passphrase !== undefined && { passphrase: textOf(passphrase) }),
+    ...(ssl_ciphers !== undefined && { ciphers: textOf(ssl_ciphers) }),
+  }
+}
+
+/** Parameters have their places for names, which must differ; nothing follows a `*`. */
+function toEnginePath(pattern: string): string {
+  const segments = pattern.split('/')
+  const end = segments.findIndex((segment) => segment.startsWith('*'))
+  const kept = end === -1 ? segments : [...segments.slice(0, end), '*']
+  return kept.map((segment, index) => (segment.startsWith(':') ? `:p${index}` : segment)).join('/')
+}
+
+function carry(outcome: Outcome): Accept<Carried> | Response {
+  if (outcome instanceof Response) return outcome
+  // Its `data` is what HttpResponse's `upgrade` was given; what is no object has no members to carry.
+  const { data } = outcome
+  const userData = typeof data === 'object' && data !== null ? data : undefined
+  return { ...outcome, data: { userData, socket: undefined } }
+}
+
+function handlersOf(behavior: WebSocketBehavior<unknown>) {
+  const { message, drain, ping, pong, dropped, subscription } = behavior
+  const tellEnd = (socket: WebSocket<unknown>, code: number, reason: string) =>
+    callHandler(behavior.close, socket, code, toArrayBuffer(reason))
+  return {
+    ...limitsOf(behavior),
+    text: 'buffer' as const,
+    open(connection: Socket<Carried>) {
+      const socket: WebSocket<unknown> = new WebSocket(connection, connection.data.userData, (code, reason) =>
+        tellEnd(socket, code, reason),
+      )
+      connection.data.socket = socket
+      callHandler(behavior.open, socket)
+    },
+    // Text comes as bytes on this route.
+    message: ({ data }: Socket<Carried>, bytes: string | Buffer, isBinary: boolean) =>
+      data.socket && callHandler(message, data.socket, arrayBufferOf(bytes as Buffer), isBinary),
+    close({ data: { socket } }: Socket<Carried>, code: number, reason: string) {
+      if (socket !== undefined && socketControl.ended(socket)) tellEnd(socket, code, reason)
+    },
+    ...(drain && { drain: ({ data }: Socket<Carried>) => data.socket && callHandler(drain, data.socket) }),
+    ...(ping && {
+      ping: ({ data }: Socket<Carried>, bytes: Buffer) => data.socket && callHandler(ping, data.socket, arrayBufferOf(bytes)),
+    }),
+    ...(pong && {
+      pong: ({ data }: Socket<Carried>, bytes: Buffer) => data.socket && callHandler(pong, data.socket, arrayBufferOf(bytes)),
+    }),
+    ...(dropped && {
+      dropped: ({ data }: Socket<Carried>, lost: string | Buffer, isBinary: boolean) =>
+        data.socket &&
+        callHandler(dropped, data.socket, typeof lost === 'string' ? toArrayBuffer(lost) : arrayBufferOf(lost), isBinary),
+    }),
+    ...(subscription && {
+      subscription: ({ data }: Socket<Carried>, topic: string, newCount: number, oldCount: number) =>
+        data.socket && callHandler(subscription, data.socket, toArrayBuffer(topic), newCount, oldCount),
+    }),
+  }
+}
+
+function sharedPort(member: string): NotSupportedError {
+  return new NotSupportedError(member, 'let each thread listen on the same port, which spreads connections over them')
+}

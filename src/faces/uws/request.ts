@@ -1,0 +1,64 @@
+/** `HttpRequest` of uWebSockets.js. */
+import type { ServerRequest } from '../../index.js'
+import { type RecognizedString, textOf } from './strings.js'
+
+/** Other than in uWebSockets.js, it may be kept: it stays valid after the handler. */
+export class HttpRequest {
+  readonly #request: ServerRequest
+  readonly #parameters: readonly string[]
+  readonly #names: readonly string[]
+  #hasYielded = false
+
+  /** `pattern` is that of the route. */
+  constructor(request: ServerRequest, parameters: readonly string[], pattern: string) {
+    this.#request = request
+    this.#parameters = parameters
+    this.#names = parameters.length === 0 ? [] : pattern.split('/').filter((segment) => segment.startsWith(':'))
+  }
+
+  /** The value, or empty. Repeated fields are joined. */
+  getHeader(lowerCaseKey: RecognizedString): string {
+    return this.#request.headers.get(textOf(lowerCaseKey)) ?? ''
+  }
+
+  /** By its place in the pattern or by its name; as it was sent, percent-encoded. */
+  getParameter(key: number | RecognizedString): string | undefined {
+    return this.#parameters[typeof key === 'number' ? key : this.#names.indexOf(`:${textOf(key)}`)]
+  }
+
+  /** The path, in the form that ServerRequest's `path` has. */
+  getUrl(): string {
+    return this.#request.path
+  }
+
+  /** In lower case. */
+  getMethod(): string {
+    return this.#request.method.toLowerCase()
+  }
+
+  getCaseSensitiveMethod(): string {
+    return this.#request.method
+  }
+
+  /** The query as sent, without its `?`. */
+  getQuery(): string
+  /** One value, decoded. */
+  getQuery(key: string): string | undefined
+  getQuery(key?: string): string | undefined {
+    return key === undefined ? this.#request.search.slice(1) : (this.#request.query.get(key) ?? undefined)
+  }
+
+  forEach(callback: (key: string, value: string) => void): void {
+    for (const [name, value] of this.#request.headers) callback(name, value)
+  }
+
+  /** True: the router goes on to the next handler that matches. */
+  setYield(hasYielded: boolean): this {
+    this.#hasYielded = hasYielded
+    return this
+  }
+
+  static hasYielded(request: HttpRequest): boolean {
+    return request.#hasYielded
+  }
+}

@@ -1,0 +1,173 @@
+/** `WebSocket` of uWebSockets.js. */
+import { NotSupportedError, type SendOptions, type Socket } from '../../index.js'
+import { addressBytes, type RecognizedString, textOf, toArrayBuffer } from './strings.js'
+
+/** Results of `send` and `ping`. */
+const SENT = 1
+const WAITS = 0
+const DROPPED = 2
+
+/** In the words of uWebSockets.js. */
+const CLOSED = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.'
+
+/** The options of `send` by `isBinary` and `compress`. */
+const OPTIONS = [
+  [
+    { binary: false, isUtf8: true, compress: false },
+    { binary: false, isUtf8: true, compress: true },
+  ],
+  [
+    { binary: true, compress: false },
+    { binary: true, compress: true },
+  ],
+] as const satisfies readonly (readonly SendOptions[])[]
+
+/** As uWebSockets.js sends: nothing is compressed unless the call says so, and text is not checked. */
+export function sendOptionsOf(isBinary: boolean, compress: boolean): SendOptions {
+  return OPTIONS[isBinary ? 1 : 0][compress ? 1 : 0]
+}
+
+/** What the module of the face does with its sockets. */
+export interface SocketControl {
+  /** The connection has ended. False when `end` or `close` has told its handler already. */
+  ended(socket: WebSocket<unknown>): boolean
+}
+
+export let socketControl: SocketControl
+
+/**
+ * Carries the members of the user data as its own, as in uWebSockets.js. From its `close` handler on, every
+ * method but `getUserData` throws.
+ */
+export class WebSocket<UserData> {
+  #socket: Socket<unknown> | undefined
+  readonly #onEnd: (code: number, reason: string) => void
+
+  /** `onEnd` is called by `end` and `close`, before they return. */
+  constructor(socket: Socket<unknown>, userData: object | undefined, onEnd: (code: number, reason: string) => void) {
+    this.#socket = socket
+    this.#onEnd = onEnd
+    Object.assign(this, userData)
+  }
+
+  get #open(): Socket<unknown> {
+    if (this.#socket === undefined) throw new Error(CLOSED)
+    return this.#socket
+  }
+
+  /** 1: sent, 0: waits behind earlier bytes, 2: dropped, since `maxBackpressure` was reached. */
+  send(message: RecognizedString, isBinary = false, compress = false): number {
+    const socket = this.#open
+    // What needs no options is sent without, which is quicker.
+    const isPlain = !compress && socket.extensions === '' && isBinary === (typeof message !== 'string')
+    return statusOf(isPlain ? socket.send(message) : socket.send(message, sendOptionsOf(isBinary, compress)))
+  }
+
+  getBufferedAmount(): number {
+    return this.#open.bufferedAmount
+  }
+
+  /** Starts the closing handshake, and calls the `close` handler at once, with 0 where there is no code. */
+  end(code = 0, shortMessage: RecognizedString = ''): void {
+    const socket = this.#open
+    const reason = textOf(shortMessage)
+    // As uWebSockets.js, which sends no code that must not be sent, and no message without a code.
+    const isSent = code !== 0 && code !== 1005 && code !== 1006
+    if (isSent) socket.close(code, reason)
+    else socket.close()
+    this.#socket = undefined
+    this.#onEnd(code, reason)
+  }
+
+  /** Cuts the connection, and calls the `close` handler at once. */
+  close(): void {
+    this.#open.terminate()
+    this.#socket = undefined
+    this.#onEnd(1006, '')
+  }
+
+  ping(message: RecognizedString = ''): number {
+    return statusOf(this.#open.ping(message))
+  }
+
+  /** Whether it is subscribed now. */
+  subscribe(topic: RecognizedString): boolean {
+    this.#open.subscribe(textOf(topic))
+    return this.#open.isSubscribed(textOf(topic))
+  }
+
+  unsubscribe(topic: RecognizedString): boolean {
+    return this.#open.unsubscribe(textOf(topic))
+  }
+
+  isSubscribed(topic: RecognizedString): boolean {
+    return this.#open.isSubscribed(textOf(topic))
+  }
+
+  getTopics(): string[] {
+    return [...this.#open.topics]
+  }
+
+  /** To the topic's other subscribers. */
+  publish(topic: RecognizedString, message: RecognizedString, isBinary = false, compress = false): boolean {
+    return this.#open.publish(textOf(topic), message, sendOptionsOf(isBinary, compress))
+  }
+
+  cork(callback: () => void): this {
+    this.#open.cork(() => callback())
+    return this
+  }
+
+  /** 4 or 16 bytes; none on a unix socket. */
+  getRemoteAddress(): ArrayBuffer {
+    return addressBytes(this.#open.remoteAddress)
+  }
+
+  /** As this package writes addresses: IPv4 without `::ffff:`, IPv6 with `::`. */
+  getRemoteAddressAsText(): ArrayBuffer {
+    return toArrayBuffer(this.#open.remoteAddress)
+  }
+
+  getRemotePort(): number {
+    return this.#open.remotePort
+  }
+
+  /** This object, which carries the user data. */
+  getUserData(): UserData {
+    // The constructor has given it the members of the user data.
+    return this as unknown as UserData
+  }
+
+  /** Throws NotSupportedError. */
+  sendFirstFragment(): never {
+    throw noFragments('sendFirstFragment')
+  }
+
+  /** Throws NotSupportedError. */
+  sendFragment(): never {
+    throw noFragments('sendFragment')
+  }
+
+  /** Throws NotSupportedError. */
+  sendLastFragment(): never {
+    throw noFragments('sendLastFragment')
+  }
+
+  static {
+    socketControl = {
+      ended(socket) {
+        const wasOpen = socket.#socket !== undefined
+        socket.#socket = undefined
+        return wasOpen
+      },
+    }
+  }
+}
+
+function statusOf(status: number): number {
+  return status > 0 ? SENT : status < 0 ? WAITS : DROPPED
+}
+
+function noFragments(member: string): NotSupportedError {
+  return new NotSupportedError(`WebSocket.${member}`, 'send whole messages, or use sendStream of this package')
+}

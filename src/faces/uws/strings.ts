@@ -1,0 +1,51 @@
+/** What uWebSockets.js takes and gives for text and bytes. */
+import { Buffer } from 'node:buffer'
+import { isIPv4 } from 'node:net'
+
+/** Text as a string, or as its UTF-8. */
+export type RecognizedString = string | ArrayBuffer | ArrayBufferView
+
+export function textOf(value: RecognizedString): string {
+  return typeof value === 'string' ? value : bufferOf(value).toString()
+}
+
+/** The bytes where they are: not a copy. */
+export function bufferOf(value: RecognizedString): Buffer<ArrayBuffer> {
+  if (typeof value === 'string') return Buffer.from(value)
+  if (!ArrayBuffer.isView(value)) return Buffer.from(value)
+  // Shared memory does as well: the bytes are only read, and at once.
+  return Buffer.from(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength)
+}
+
+/** An ArrayBuffer with these bytes alone: that of the array, where nothing else is in it. */
+export function arrayBufferOf(bytes: Uint8Array): ArrayBuffer {
+  const { buffer, byteOffset, byteLength } = bytes
+  // No engine gives shared memory.
+  const memory = buffer as ArrayBuffer
+  return byteLength === memory.byteLength ? memory : memory.slice(byteOffset, byteOffset + byteLength)
+}
+
+export function toArrayBuffer(text: string): ArrayBuffer {
+  return arrayBufferOf(Buffer.from(text))
+}
+
+/** An address as 4 or 16 bytes; none where there is no address. */
+export function addressBytes(address: string): ArrayBuffer {
+  if (address === '') return new ArrayBuffer(0)
+  if (isIPv4(address)) return arrayBufferOf(Uint8Array.from(address.split('.'), Number))
+  // The zone of a link-local address is no part of its 16 bytes.
+  const [head = '', tail] = (address.split('%', 1)[0] ?? '').split('::')
+  const before = groupsOf(head)
+  const after = groupsOf(tail ?? '')
+  const groups = tail === undefined ? before : [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after]
+  return arrayBufferOf(Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 255])))
+}
+
+function groupsOf(part: string): number[] {
+  if (part === '') return []
+  return part.split(':').flatMap((group) => {
+    if (!isIPv4(group)) return [Number.parseInt(group, 16)]
+    const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number)
+    return [(a << 8) | b, (c << 8) | d]
+  })
+}

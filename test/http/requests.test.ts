@@ -359,6 +359,51 @@ describeEngines('connections', (engine) => {
     expect((await http(served, '/health')).status).toBe(200)
   })
 
+  test('terminate cuts the connection, before and in the middle of a response, and does nothing later', async () => {
+    const order = new Queue<string>()
+    const served = await withRoutes(engine, (server) => {
+      server.get('/at-once', (request) => {
+        request.signal.addEventListener('abort', () => order.push('aborted'))
+        request.terminate()
+        order.push('returned')
+        return new Response('thrown away')
+      })
+      server.get('/begun', (request) => {
+        const body = new ReadableStream({
+          start: (controller) => controller.enqueue(Buffer.from('a part')),
+          pull: () => request.terminate(),
+        })
+        return new Response(body)
+      })
+      server.post('/body', async (request) => {
+        request.terminate()
+        await request.text().catch((error) => order.push(error.name))
+        return new Response('thrown away')
+      })
+      server.get('/late', (request) => {
+        setImmediate(() => order.push(`late ${request.terminate()}`))
+        return new Response('whole')
+      })
+    })
+    const cut = await RawClient.connect(served)
+    cut.write(get('/at-once'))
+    expect(String(await cut.rest())).toBe('')
+    expect(await order.take(2, 'the order')).toEqual(['aborted', 'returned'])
+    const begun = await RawClient.connect(served)
+    begun.write(get('/begun'))
+    expect(String(await begun.rest())).not.toMatch(/\r\n0\r\n\r\n$/)
+    const body = await RawClient.connect(served)
+    body.write('POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc')
+    expect(String(await body.rest())).toBe('')
+    expect(await order.next('the error of the body')).toBe('AbortError')
+    const late = await RawClient.connect(served)
+    late.write(get('/late'))
+    expect(String((await late.response()).body)).toBe('whole')
+    expect(await order.next('the late call')).toBe('late undefined')
+    late.write(get('/health'))
+    expect((await late.response()).status).toBe(200)
+  })
+
   test('the signal of a request that was answered stays quiet', async () => {
     const requests = new Queue<ServerRequest>()
     const served = await withRoutes(engine, (server) =>

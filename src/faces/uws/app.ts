@@ -1,4 +1,11 @@
-/** `App` and `SSLApp` of uWebSockets.js. */
+/**
+ * `App` and `SSLApp` of uWebSockets.js.
+ *
+ * Long because each member of an app is here, in a few lines each; routes, requests, responses, sockets and
+ * limits are files of their own.
+ */
+import type { Buffer } from 'node:buffer'
+import process from 'node:process'
 import {
   type Accept,
   ClosedError,
@@ -167,7 +174,8 @@ export class TemplatedApp {
       this.#addEngineRoute(enginePath, behavior as WebSocketBehavior<unknown>)
     }
     const handler: HttpHandler = (response, request) => {
-      if (behavior.upgrade === undefined) response.upgrade(undefined, '', request.getHeader('sec-websocket-protocol'), '', CONTEXT)
+      if (behavior.upgrade === undefined)
+        response.upgrade(undefined, '', request.getHeader('sec-websocket-protocol'), '', CONTEXT)
       else return behavior.upgrade(response, request, CONTEXT)
     }
     this.#router.add(path, 'GET', PRIORITY.UPGRADE, { pattern: path, handler, enginePath })
@@ -223,9 +231,15 @@ export class TemplatedApp {
     return this
   }
 
-  /** Throws NotSupportedError. */
-  missingServerName(): never {
-    throw new NotSupportedError('App.missingServerName', 'call addServerName when a certificate is there: it counts from then on')
+  /**
+   * The callback is never called: clients that ask for a name without a certificate get the first one. On an
+   * SSLApp a process warning says so, and what to do.
+   */
+  missingServerName(_callback: (hostname: string) => void): this {
+    if (this.#certificates !== undefined) {
+      process.emitWarning('App.missingServerName has no effect: call addServerName ahead, at any time')
+    }
+    return this
   }
 
   /** Throws NotSupportedError. */

@@ -1,4 +1,4 @@
-/** `WebSocketBehavior` of uWebSockets.js: its handlers, its limits with their defaults, and its compression. */
+/** `WebSocketBehavior` of uWebSockets.js: handlers, limits with their defaults, and compression. */
 import type { CompressionOptions, CompressorSize, WebSocketHandlers } from '../../index.js'
 import type { HttpRequest } from './request.js'
 import type { HttpResponse } from './response.js'

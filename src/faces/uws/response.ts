@@ -16,6 +16,9 @@ const UNUSABLE =
 /** Bytes of a response in pieces that may wait before `write` and `tryEnd` tell of backpressure. */
 const HIGH_WATER_MARK = 64 * 1024
 
+/** Of a body in chunks, as uWebSockets.js has it. */
+const UNKNOWN_LENGTH = 2n ** 64n - 1n
+
 /** What becomes of a request: its response, or, where it asked for a WebSocket, the user data. */
 export type Outcome = Response | Accept<unknown>
 
@@ -49,9 +52,8 @@ export class HttpResponse {
   #isWatching = false
   readonly #abortHandlers: (() => void)[] = []
   #onWritable: ((offset: number) => unknown) | undefined
-  #onData: ((chunk: ArrayBuffer, isLast: boolean) => void) | undefined
+  #onData: ((chunk: ArrayBuffer, maxRemaining: bigint) => void) | undefined
   #isReading = false
-  #received = 0
   /** While the body is not to be read. */
   #paused: Promise<void> | undefined
   #resume: (() => void) | undefined
@@ -74,6 +76,13 @@ export class HttpResponse {
   writeHeader(key: RecognizedString, value: RecognizedString): this {
     this.#checkOpen()
     this.#headers.push([textOf(key), textOf(value)])
+    return this
+  }
+
+  /** Sends the head of a response in pieces. */
+  beginWrite(): this {
+    this.#checkOpen()
+    this.#begin()
     return this
   }
 
@@ -165,6 +174,13 @@ export class HttpResponse {
 
   /** To be called before the route's handler returns. The chunks may be kept. */
   onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): this {
+    return this.onDataV2((chunk, maxRemaining) => handler(chunk, maxRemaining === 0n))
+  }
+
+  /**
+   * As `onData`, with the most bytes that can follow: 0 with the last chunk, 2^64-1 where no length is known.
+   */
+  onDataV2(handler: (chunk: ArrayBuffer, maxRemainingBodyLength: bigint) => void): this {
     this.#checkOpen()
     this.#onData = handler
     return this
@@ -211,9 +227,9 @@ export class HttpResponse {
    */
   upgrade<UserData>(
     userData: UserData,
-    _secWebSocketKey: RecognizedString,
-    secWebSocketProtocol: RecognizedString,
-    _secWebSocketExtensions: RecognizedString,
+    _secWebSocketKey: RecognizedString | undefined,
+    secWebSocketProtocol: RecognizedString | undefined,
+    _secWebSocketExtensions: RecognizedString | undefined,
     _context: us_socket_context_t,
   ): void {
     this.#checkOpen()
@@ -250,6 +266,12 @@ export class HttpResponse {
   getProxiedRemoteAddressAsText(): ArrayBuffer {
     this.#checkOpen()
     return toArrayBuffer(this.#request.proxiedAddress ?? '')
+  }
+
+  /** 0: of what a proxy tells, the engine keeps the address alone. */
+  getProxiedRemotePort(): number {
+    this.#checkOpen()
+    return 0
   }
 
   #checkOpen(): void {
@@ -341,24 +363,26 @@ export class HttpResponse {
   }
 
   async #read(): Promise<void> {
-    const { body } = this.#request
+    const { body, headers } = this.#request
     if (body === null) {
       // As uWebSockets.js: a request without a body has an empty last chunk.
-      queueMicrotask(() => this.#tell(new ArrayBuffer(0), true))
+      queueMicrotask(() => this.#tell(new ArrayBuffer(0), 0n))
       return
     }
-    const length = Number(this.#request.headers.get('content-length') ?? Number.NaN)
+    const declared = headers.get('content-length')
+    const length = declared === null ? undefined : BigInt(declared)
     const reader = body.getReader()
+    let received = 0n
     try {
       for (;;) {
         while (this.#paused !== undefined) await this.#paused
         const { done, value } = await reader.read()
         if (value !== undefined) {
-          this.#received += value.byteLength
-          this.#tell(arrayBufferOf(value), this.#received === length)
+          received += BigInt(value.byteLength)
+          this.#tell(arrayBufferOf(value), length === undefined ? UNKNOWN_LENGTH : length - received)
         }
         if (!done) continue
-        if (this.#received !== length) this.#tell(new ArrayBuffer(0), true)
+        if (received !== length) this.#tell(new ArrayBuffer(0), 0n)
         return
       }
     } catch {
@@ -367,8 +391,8 @@ export class HttpResponse {
     }
   }
 
-  #tell(chunk: ArrayBuffer, isLast: boolean): void {
-    if (this.#state !== 'aborted') callHandler(this.#onData, chunk, isLast)
+  #tell(chunk: ArrayBuffer, maxRemaining: bigint): void {
+    if (this.#state !== 'aborted') callHandler(this.#onData, chunk, maxRemaining)
   }
 
   static {

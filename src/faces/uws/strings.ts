@@ -5,7 +5,9 @@ import { isIPv4 } from 'node:net'
 /** Text as a string, or as its UTF-8. */
 export type RecognizedString = string | ArrayBuffer | ArrayBufferView
 
-export function textOf(value: RecognizedString): string {
+/** As uWebSockets.js: nothing is empty text. */
+export function textOf(value: RecognizedString | undefined): string {
+  if (value === undefined) return ''
   return typeof value === 'string' ? value : bufferOf(value).toString()
 }
 

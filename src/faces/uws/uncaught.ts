@@ -1,11 +1,8 @@
-/** What handlers throw is an uncaught exception, as with uWebSockets.js: it reaches no handler of this package. */
+/** What handlers throw is an uncaught exception, as with uWebSockets.js, and reaches no other handler. */
 import process from 'node:process'
 
 /** Calls a handler. What it returns is not looked at: a promise that rejects is an unhandled rejection. */
-export function callHandler<A extends readonly unknown[]>(
-  handler: ((...given: A) => unknown) | undefined,
-  ...given: A
-): void {
+export function callHandler<A extends readonly unknown[]>(handler: ((...given: A) => unknown) | undefined, ...given: A): void {
   try {
     handler?.(...given)
   } catch (error) {

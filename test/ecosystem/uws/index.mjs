@@ -1,0 +1,2 @@
+export * from '../../../dist/faces/uws.js'
+export { default } from '../../../dist/faces/uws.js'

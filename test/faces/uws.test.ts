@@ -1,0 +1,533 @@
+/** The face of uWebSockets.js. */
+import { Buffer } from 'node:buffer'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { request as requestUnix } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import uWS, {
+  App,
+  type AppOptions,
+  type HttpRequest,
+  type HttpResponse,
+  LIBUS_LISTEN_EXCLUSIVE_PORT,
+  SSLApp,
+  type TemplatedApp,
+  type us_listen_socket,
+  us_listen_socket_close,
+  us_socket_local_port,
+  type WebSocket,
+} from '../../src/faces/uws.js'
+import { NotSupportedError, TlsError } from '../../src/index.js'
+import { localhostCertificate } from '../support/certificates.js'
+import { Client, refusal } from '../support/client.js'
+import { type Address, addressOf, describeEngines, type EngineName } from '../support/engines.js'
+import { http } from '../support/http.js'
+import { handshake, RawClient } from '../support/raw-client.js'
+import { Deferred, Queue, within } from '../support/waiting.js'
+
+function appOn(engine: EngineName, options: AppOptions = {}): TemplatedApp {
+  const app = App({ engine, ...options })
+  onTestFinished(() => void app.close())
+  return app
+}
+
+async function listening(app: TemplatedApp, secure = false): Promise<Address & { readonly token: us_listen_socket }> {
+  const listened = new Promise<us_listen_socket | false>((resolve) => app.listen('127.0.0.1', 0, resolve))
+  const token = await within(listened, 'the app to listen')
+  if (token === false) throw new Error('the app does not listen')
+  return { ...addressOf(us_socket_local_port(token), '127.0.0.1', secure), token }
+}
+
+const textOf = (bytes: ArrayBuffer) => Buffer.from(bytes).toString()
+
+/** A folder that is removed when the test ends. */
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'uws-'))
+  onTestFinished(() => rmSync(path, { recursive: true }))
+  return path
+}
+
+/** The names of files with the test certificate. */
+function certificateFiles(): { key_file_name: string; cert_file_name: string } {
+  const path = folder()
+  const { key, cert } = localhostCertificate()
+  writeFileSync(join(path, 'key.pem'), String(key))
+  writeFileSync(join(path, 'cert.pem'), String(cert))
+  return { key_file_name: join(path, 'key.pem'), cert_file_name: join(path, 'cert.pem') }
+}
+
+test('the constants are those of uWebSockets.js', () => {
+  const { SHARED_COMPRESSOR, SHARED_DECOMPRESSOR, DEDICATED_COMPRESSOR_3KB, DEDICATED_COMPRESSOR_256KB } = uWS
+  expect([uWS.DISABLED, SHARED_COMPRESSOR, SHARED_DECOMPRESSOR]).toEqual([0, 1, 256])
+  expect([DEDICATED_COMPRESSOR_3KB, DEDICATED_COMPRESSOR_256KB, uWS.DEDICATED_COMPRESSOR]).toEqual([145, 248, 248])
+  expect([uWS.DEDICATED_DECOMPRESSOR_512B, uWS.DEDICATED_DECOMPRESSOR]).toEqual([2304, 3840])
+  expect(uWS.App).toBe(App)
+})
+
+test.each<[string, (app: TemplatedApp) => unknown]>([
+  ['App.connect', (app) => app.connect()],
+  ['App.domain', (app) => app.domain()],
+  ['App.filter', (app) => app.filter()],
+  ['App.getDescriptor', (app) => app.getDescriptor()],
+  ['App.addChildAppDescriptor', (app) => app.addChildAppDescriptor()],
+  ['App.removeChildAppDescriptor', (app) => app.removeChildAppDescriptor()],
+  ['addServerName of an App without TLS', (app) => app.addServerName('a.example', {})],
+  ['getParts', () => uWS.getParts()],
+  ['H3App', () => uWS.H3App()],
+  ['the option dh_params_file_name', () => SSLApp({ dh_params_file_name: 'dh.pem' })],
+])('%s throws NotSupportedError, and says what to do', (member, call) => {
+  const app = App()
+  expect(() => call(app)).toThrow(NotSupportedError)
+  expect(() => call(app)).toThrow(expect.objectContaining({ member }))
+})
+
+test('an SSLApp whose files cannot be read is not made', () => {
+  expect(() => SSLApp({ key_file_name: '/nowhere/key.pem', cert_file_name: '/nowhere/cert.pem' })).toThrow(TlsError)
+})
+
+describeEngines('HTTP of the face of uWebSockets.js', (engine) => {
+  test('finds handlers by method and pattern, and goes on where one yields', async () => {
+    const app = appOn(engine)
+      .get('/a/:x/b/:y', (response, request) => {
+        const { x, y } = { x: request.getParameter('x'), y: request.getParameter(1) }
+        response.end(JSON.stringify([x, y, request.getParameter(2), request.getParameter('z')]))
+      })
+      .any('/a/literal/b/*', (response) => void response.end('literal'))
+      .get('/yield/*', (_response, request) => void request.setYield(true))
+      .any('/yield/*', (response, request) => void response.end(`any ${request.getMethod()} ${request.getUrl()}`))
+      .del('/gone', (response) => void response.writeStatus('410 Long Gone').writeHeader('x-a', '1').end())
+    const address = await listening(app)
+    expect(JSON.parse(String((await http(address, '/a/1/b/t%20wo')).body))).toEqual(['1', 't%20wo', null, null])
+    expect(String((await http(address, '/a/literal/b/2')).body)).toBe('literal')
+    expect(String((await http(address, '/yield/here')).body)).toBe('any get /yield/here')
+    const gone = await http(address, '/gone', { method: 'DELETE' })
+    expect([gone.status, gone.statusText, gone.headers['x-a']]).toEqual([410, 'Long Gone', '1'])
+    expect((await http(address, '/gone')).status).toBe(404)
+  })
+
+  test('gives what a request has', async () => {
+    const app = appOn(engine).any('/*', (response, request) => {
+      const names: string[] = []
+      request.forEach((name) => names.push(name))
+      const { getUrl, getQuery } = { getUrl: request.getUrl(), getQuery: request.getQuery() }
+      const own = [request.getHeader('x-test'), request.getHeader('x-none'), request.getQuery('k'), request.getQuery('none')]
+      const addresses = [textOf(response.getRemoteAddressAsText()), [...new Uint8Array(response.getRemoteAddress())]]
+      response.end(JSON.stringify({ getUrl, getQuery, own, names, addresses, method: request.getCaseSensitiveMethod() }))
+    })
+    const address = await listening(app)
+    const { body } = await http(address, '/path?k=a%20b&x', { headers: { 'X-Test': 'Value' } })
+    expect(JSON.parse(String(body))).toEqual({
+      getUrl: '/path',
+      getQuery: 'k=a%20b&x',
+      own: ['Value', '', 'a b', null],
+      names: expect.arrayContaining(['host', 'x-test']),
+      addresses: ['127.0.0.1', [127, 0, 0, 1]],
+      method: 'GET',
+    })
+  })
+
+  test('gives the body in pieces, whole, and empty where there is none', async () => {
+    const app = appOn(engine)
+      .post('/pieces', (response) => {
+        const hash = { size: 0, last: 0 }
+        response.onAborted(() => {})
+        response.onDataV2((chunk, remaining) => {
+          hash.size += chunk.byteLength
+          if (remaining === 0n) response.end(String(hash.size))
+        })
+        response.pause()
+        setImmediate(() => response.resume())
+      })
+      .post('/whole/:max', (response, request) => {
+        response.onAborted(() => {})
+        response.collectBody(Number(request.getParameter(0)), (body) => response.end(body === null ? 'too long' : body))
+      })
+      .get('/none', (response) => {
+        response.onAborted(() => {})
+        response.onData((chunk, isLast) => void response.end(`${chunk.byteLength} ${isLast}`))
+      })
+      .post('/unread', (response) => void response.end('unread'))
+    const address = await listening(app)
+    const long = Buffer.alloc(300_000, 'x')
+    expect(String((await http(address, '/pieces', { method: 'POST', body: long })).body)).toBe('300000')
+    const chunked = { 'transfer-encoding': 'chunked' }
+    expect(String((await http(address, '/pieces', { method: 'POST', body: long, headers: chunked })).body)).toBe('300000')
+    expect(String((await http(address, '/whole/9', { method: 'POST', body: '123456789' })).body)).toBe('123456789')
+    expect(String((await http(address, '/whole/8', { method: 'POST', body: '123456789' })).body)).toBe('too long')
+    expect(String((await http(address, '/none')).body)).toBe('0 true')
+    expect(String((await http(address, '/unread', { method: 'POST', body: 'text' })).body)).toBe('unread')
+  })
+
+  test('sends responses in pieces no faster than the client reads', async () => {
+    const total = 8 * 1024 * 1024
+    const refusals = { write: 0, tryEnd: 0 }
+    const chunk = Buffer.alloc(256 * 1024, 'z')
+    const app = appOn(engine)
+      .get('/write', (response) => {
+        response.onAborted(() => {})
+        const go = () => {
+          while (response.getWriteOffset() < total) {
+            if (response.write(chunk)) continue
+            refusals.write += 1
+            return true
+          }
+          response.end()
+          return true
+        }
+        response.onWritable(go)
+        go()
+      })
+      .get('/tryEnd', (response) => {
+        response.onAborted(() => {})
+        const go = () => {
+          for (;;) {
+            const [ok, isWhole] = response.tryEnd(chunk, total)
+            if (isWhole) return true
+            if (ok) continue
+            refusals.tryEnd += 1
+            return false
+          }
+        }
+        response.onWritable(go)
+        go()
+      })
+    const address = await listening(app)
+    const inPieces = await http(address, '/write')
+    expect([inPieces.body.length, inPieces.headers['content-length']]).toEqual([total, undefined])
+    const withLength = await http(address, '/tryEnd')
+    expect([withLength.body.length, withLength.headers['content-length']]).toEqual([total, String(total)])
+    expect(refusals.write).toBeGreaterThan(0)
+    expect(refusals.tryEnd).toBeGreaterThan(0)
+  })
+
+  test('sends heads without bodies, and needs no body for them', async () => {
+    const errors = new Queue<unknown>()
+    const app = appOn(engine)
+      .head('/*', (response) => void response.endWithoutBody(1234))
+      .get('/empty', (response) => void response.writeStatus('204 No Content').endWithoutBody())
+      .get('/wrong', (response) => {
+        try {
+          response.endWithoutBody(5)
+        } catch (error) {
+          errors.push(error)
+          response.end('5 bytes')
+        }
+      })
+      .get('/cork', (response) => {
+        response.onAborted(() => {})
+        setImmediate(() => response.cork(() => void response.writeHeader('x-a', 'b').beginWrite().end('corked')))
+      })
+    const address = await listening(app)
+    expect((await http(address, '/', { method: 'HEAD' })).headers['content-length']).toBe('1234')
+    expect((await http(address, '/empty')).status).toBe(204)
+    expect((await http(address, '/wrong')).status).toBe(200)
+    expect(await errors.next('the error')).toBeInstanceOf(NotSupportedError)
+    expect(String((await http(address, '/cork')).body)).toBe('corked')
+  })
+
+  test('throws for a response that is whole or aborted, and tells of clients that leave', async () => {
+    const aborted = new Deferred<HttpResponse>()
+    const asked = new Deferred()
+    const messages = new Queue<string>()
+    const app = appOn(engine)
+      .get('/twice', (response) => {
+        response.end('once')
+        expect(() => response.end('twice')).toThrow('must not be accessed after')
+        messages.push('thrown')
+      })
+      .get('/wait', (response) => {
+        response.onAborted(() => aborted.resolve(response))
+        asked.resolve()
+      })
+      .get('/cut', (response) => {
+        response.onAborted(() => messages.push('cut'))
+        response.close()
+        messages.push('after close')
+      })
+    const address = await listening(app)
+    expect(String((await http(address, '/twice')).body)).toBe('once')
+    expect(await messages.next('the error')).toBe('thrown')
+    const client = await RawClient.connect(address)
+    client.write('GET /wait HTTP/1.1\r\nHost: a\r\n\r\n')
+    await within(asked.promise, 'the request')
+    client.socket.destroy()
+    const response = await within(aborted.promise, 'onAborted')
+    expect(() => response.end('late')).toThrow('must not be accessed after')
+    await expect(http(address, '/cut')).rejects.toMatchObject({ code: 'ECONNRESET' })
+    expect(await messages.take(2, 'the order')).toEqual(['cut', 'after close'])
+  })
+
+  test('makes what a handler throws uncaught, and responds with 500', async () => {
+    const own = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException')
+    const uncaught = new Promise<unknown>((resolve) => process.once('uncaughtException', resolve))
+    onTestFinished(() => {
+      for (const listener of own) process.on('uncaughtException', listener)
+    })
+    const app = appOn(engine).get('/', () => {
+      throw new Error('by the handler')
+    })
+    const address = await listening(app)
+    expect((await http(address, '/')).status).toBe(500)
+    expect(await within(uncaught, 'the exception')).toMatchObject({ message: 'by the handler' })
+  })
+})
+
+describeEngines('WebSockets of the face of uWebSockets.js', (engine) => {
+  /** An app with an echo, which says what its last event was. */
+  function echoing(options: AppOptions = {}): TemplatedApp {
+    return appOn(engine, options).ws('/*', { message: (socket, message, isBinary) => void socket.send(message, isBinary) })
+  }
+
+  test('echoes text and bytes', async () => {
+    const client = await Client.open(await listening(echoing()))
+    expect(await client.ask('grüezi')).toBe('grüezi')
+    expect(await client.ask(Buffer.from([1, 2, 3]))).toEqual(Buffer.from([1, 2, 3]))
+    expect(await client.ask('')).toBe('')
+  })
+
+  test('accepts with user data, a subprotocol and headers, at once or later', async () => {
+    const opened = new Queue<WebSocket<{ user: string; url: string }>>()
+    const app = appOn(engine).ws<{ user: string; url: string }>('/:when', {
+      upgrade(response, request, context) {
+        const { key, protocol, extensions } = {
+          key: request.getHeader('sec-websocket-key'),
+          protocol: request.getHeader('sec-websocket-protocol'),
+          extensions: request.getHeader('sec-websocket-extensions'),
+        }
+        const url = `${request.getUrl()}?${request.getQuery()}`
+        const accept = () => {
+          response.writeStatus('101 Switching Protocols').writeHeader('x-own', '1')
+          response.upgrade({ user: 'Ada', url }, key, protocol, extensions, context)
+        }
+        if (request.getParameter(0) === 'now') return accept()
+        response.onAborted(() => {})
+        setImmediate(() => response.cork(accept))
+      },
+      open: (socket) => void opened.push(socket),
+    })
+    const address = await listening(app)
+    for (const when of ['now', 'later']) {
+      const raw = await RawClient.connect(address)
+      raw.write(handshake({ path: `/${when}?a=b`, headers: ['Sec-WebSocket-Protocol: one, two'] }))
+      const head = await raw.response({ head: true })
+      expect([head.status, head.header('x-own'), head.header('sec-websocket-protocol')]).toEqual([101, '1', 'one'])
+      const socket = await opened.next('open')
+      expect(socket.getUserData()).toBe(socket)
+      expect(socket.getUserData()).toMatchObject({ user: 'Ada', url: `/${when}?a=b` })
+      expect(textOf(socket.getRemoteAddressAsText())).toBe('127.0.0.1')
+      expect(socket.getRemotePort()).toBeGreaterThan(0)
+    }
+  })
+
+  test('refuses with a status, cuts, and leaves other paths to the routes of HTTP', async () => {
+    const app = appOn(engine)
+      .ws('/refuse', { upgrade: (response) => void response.writeStatus('418 Teapot').end('no') })
+      .ws('/cut', { upgrade: (response) => void response.close() })
+      .ws('/yield', { upgrade: (_response, request) => void request.setYield(true) })
+      .any('/yield', (response) => void response.writeStatus('409 Conflict').end())
+      .get('/http', (response, request) => void response.writeStatus('402 Pay').end(request.getHeader('upgrade')))
+    const address = await listening(app)
+    expect(await refusal(address, '/refuse')).toBe(418)
+    expect(await refusal(address, '/yield')).toBe(409)
+    expect(await refusal(address, '/http')).toBe(402)
+    expect(await refusal(address, '/none')).toBe(404)
+    await expect(Client.open(address, '/cut')).rejects.toThrow('socket hang up')
+    expect((await http(address, '/refuse')).status).toBe(404)
+  })
+
+  test('publishes to topics, and tells of subscriptions', async () => {
+    const changes = new Queue<unknown[]>()
+    const app = appOn(engine)
+    app.ws('/*', {
+      subscription: (_socket, topic, now, before) => void changes.push([textOf(topic), now, before]),
+      message(socket, message) {
+        const [call, topic = ''] = textOf(message).split(' ')
+        if (call === 'subscribe') socket.send(String([socket.subscribe(topic), socket.isSubscribed(topic), socket.getTopics()]))
+        if (call === 'unsubscribe') socket.send(String([socket.unsubscribe(topic), socket.unsubscribe(topic)]))
+        if (call === 'publish') socket.send(String(socket.publish(topic, 'from a socket')))
+      },
+    })
+    const address = await listening(app)
+    const [first, second] = [await Client.open(address), await Client.open(address)]
+    expect(await first.ask('subscribe news')).toBe('true,true,news')
+    expect(await first.ask('subscribe news')).toBe('true,true,news')
+    expect(await first.ask('publish news')).toBe('false')
+    expect(await second.ask('publish news')).toBe('true')
+    expect(await first.next()).toBe('from a socket')
+    expect([app.numSubscribers('news'), app.publish('news', Buffer.from('bytes'), true)]).toEqual([1, true])
+    expect(await first.next()).toEqual(Buffer.from('bytes'))
+    app.publish('news', new TextEncoder().encode('text').buffer)
+    expect(await first.next()).toBe('text')
+    expect(await first.ask('unsubscribe news')).toBe('true,false')
+    expect(app.publish('news', 'none')).toBe(false)
+    expect(await changes.take(2, 'two changes')).toEqual([
+      ['news', 1, 0],
+      ['news', 0, 1],
+    ])
+  })
+
+  test('calls close at once for end and close, once, and nothing works after it', async () => {
+    const events = new Queue<unknown[]>()
+    const app = appOn(engine).ws('/*', {
+      message(socket, message) {
+        if (textOf(message) === 'end') socket.end(4000, 'bye')
+        else if (textOf(message) === 'no code') socket.end()
+        else socket.close()
+        events.push(['after'])
+      },
+      close(socket, code, message) {
+        events.push([code, textOf(message)])
+        expect(() => socket.send('late')).toThrow('Invalid access of closed')
+        expect(socket.getUserData()).toBe(socket)
+      },
+    })
+    const address = await listening(app)
+    for (const [call, told, seen] of [
+      ['end', [4000, 'bye'], { code: 4000, reason: 'bye' }],
+      ['no code', [0, ''], { code: 1005, reason: '' }],
+      ['close', [1006, ''], { code: 1006, reason: '' }],
+    ] as const) {
+      const client = await Client.open(address)
+      client.send(call)
+      expect(await events.take(2, 'close')).toEqual([told, ['after']])
+      expect(await client.closed()).toEqual(seen)
+    }
+    const client = await Client.open(address)
+    client.socket.close(3000, 'own')
+    expect(await events.next('close')).toEqual([3000, 'own'])
+  })
+
+  test('gives Pings and Pongs, sends Pings, and answers with the state of the queue', async () => {
+    const frames = new Queue<string>()
+    const sockets = new Queue<WebSocket<unknown>>()
+    const dropped = new Queue<unknown[]>()
+    const drained = new Deferred()
+    const app = appOn(engine).ws('/*', {
+      maxBackpressure: 1024 * 1024,
+      maxPayloadLength: 1024,
+      open: (socket) => void sockets.push(socket),
+      ping: (_socket, message) => void frames.push(`ping ${textOf(message)}`),
+      pong: (_socket, message) => void frames.push(`pong ${textOf(message)}`),
+      drain: () => drained.resolve(),
+      dropped: (_socket, message, isBinary) => void dropped.push([message.byteLength, isBinary]),
+    })
+    const address = await listening(app)
+    const client = await Client.open(address)
+    const socket = await sockets.next('open')
+    client.socket.ping('a')
+    expect(await frames.next('the Ping')).toBe('ping a')
+    expect(socket.ping('b')).toBe(1)
+    expect(await frames.next('the Pong')).toBe('pong b')
+    expect(socket.cork(() => void socket.send('corked'))).toBe(socket)
+    expect(await client.next()).toBe('corked')
+    client.socket.pause()
+    const chunk = Buffer.alloc(200 * 1024)
+    const results = new Set<number>()
+    for (let count = 0; count < 100 && !results.has(2); count++) results.add(socket.send(chunk, true))
+    expect([...results]).toEqual([1, 0, 2])
+    expect(socket.getBufferedAmount()).toBeGreaterThan(0)
+    expect(await dropped.next('dropped')).toEqual([chunk.length, true])
+    client.socket.resume()
+    await within(drained.promise, 'drain')
+    client.send('x'.repeat(1025))
+    expect((await client.closed()).code).toBe(1009)
+  })
+
+  test('compresses where it is asked to', async () => {
+    const app = appOn(engine).ws('/*', {
+      compression: uWS.SHARED_COMPRESSOR | uWS.DEDICATED_DECOMPRESSOR_4KB,
+      message: (socket, message) => void socket.send(message, false, textOf(message).startsWith('compress')),
+    })
+    const address = await listening(app)
+    const client = await Client.open(address, '/', { perMessageDeflate: true })
+    expect(client.socket.extensions).toContain('permessage-deflate')
+    const long = `compress ${'x'.repeat(5000)}`
+    expect(await client.ask(long)).toBe(long)
+    expect(await client.ask('plain')).toBe('plain')
+  })
+
+  test.each(['sendFirstFragment', 'sendFragment', 'sendLastFragment'] as const)('%s is not supported', async (member) => {
+    const thrown = new Deferred<unknown>()
+    const app = appOn(engine).ws('/*', {
+      open(socket) {
+        try {
+          socket[member]()
+        } catch (error) {
+          thrown.resolve(error)
+        }
+      },
+    })
+    await Client.open(await listening(app))
+    expect(await within(thrown.promise, 'the error')).toMatchObject({ member: `WebSocket.${member}` })
+  })
+})
+
+describeEngines('listening of the face of uWebSockets.js', (engine) => {
+  test('says false where a port is taken, and stops by the token', async () => {
+    const app = appOn(engine).get('/', (response) => void response.end('first'))
+    const { token, port, ...address } = await listening(app)
+    const taken = new Promise((resolve) => appOn(engine).listen('127.0.0.1', port, LIBUS_LISTEN_EXCLUSIVE_PORT, resolve))
+    expect(await within(taken, 'the callback')).toBe(false)
+    const open = await RawClient.connect({ port, ...address })
+    us_listen_socket_close(token)
+    us_listen_socket_close(token)
+    await expect(RawClient.connect({ port, ...address })).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    open.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    expect(String((await open.response()).body)).toBe('first')
+    const again = await listening(app)
+    expect(String((await http(again, '/')).body)).toBe('first')
+  })
+
+  test('takes routes that are added in the same turn', async () => {
+    const app = appOn(engine)
+    const listened = new Promise<us_listen_socket | false>((resolve) => app.listen(0, resolve))
+    app.ws('/late', { open: (socket) => void socket.send('late') })
+    const token = await within(listened, 'the app to listen')
+    if (token === false) throw new Error('the app does not listen')
+    expect(await (await Client.open(addressOf(us_socket_local_port(token)), '/late')).next()).toBe('late')
+    expect(() => app.ws('/too-late', {})).toThrow('listen')
+  })
+
+  test('listens on a unix socket', async () => {
+    const path = join(folder(), 'socket')
+    const app = appOn(engine).get('/', (response) => void response.end(`[${textOf(response.getRemoteAddressAsText())}]`))
+    const token = await within(new Promise<us_listen_socket | false>((resolve) => app.listen_unix(resolve, path)), 'the app')
+    expect(token !== false && us_socket_local_port(token)).toBe(-1)
+    const body = new Promise((resolve, reject) => {
+      requestUnix({ socketPath: path }, (response) => response.on('data', (data) => resolve(String(data))))
+        .on('error', reject)
+        .end()
+    })
+    expect(await within(body, 'the response')).toBe('[]')
+  })
+
+  test('cuts every connection with close', async () => {
+    const closed = new Deferred<number>()
+    const app = appOn(engine).ws('/*', { close: (_socket, code) => closed.resolve(code) })
+    const client = await Client.open(await listening(app))
+    app.close()
+    expect((await client.closed()).code).toBe(1006)
+    expect(await within(closed.promise, 'close')).toBe(1006)
+  })
+
+  test('speaks TLS, for names that come and go too', async () => {
+    const files = certificateFiles()
+    const app = SSLApp({ engine, ...files })
+    onTestFinished(() => void app.close())
+    app.ws('/*', { message: (socket, message) => void socket.send(message) }).addServerName('other.example', files)
+    const address = await listening(app, true)
+    expect(await (await Client.open(address)).ask('secret')).toBe('secret')
+    app.removeServerName('other.example')
+    expect(await (await Client.open(address)).ask('still')).toBe('still')
+  })
+})
+
+test('the types of handlers are those of programs that annotate them', () => {
+  const handler = async (response: HttpResponse, request: HttpRequest): Promise<void> => {
+    response.anything = request.getUrl()
+    response.end()
+  }
+  expect(App().get('/*', handler)).toBeDefined()
+})

@@ -19,6 +19,11 @@ export const ERROR_CODES = {
   ENOTFOUND: 'The host name has no address.',
   ENOENT: 'The folder of the unix socket does not exist.',
   ENAMETOOLONG: 'The path of the unix socket is longer than the system allows (107 bytes on Linux, 103 on macOS).',
+  EBADF: 'The file descriptor that was given as `fd` is not open.',
+  ENOTSOCK: 'The file descriptor that was given as `fd` is no socket.',
+  EINVAL:
+    'The file descriptor that was given as `fd` is no socket that can accept connections: not of TCP or unix, not bound, or connected.',
+  EEXIST: 'The file descriptor that was given as `fd` is in use in this process already.',
   EMFILE: 'The process has no file descriptor left, to listen with or for another connection.',
   ERR_ADOPT: 'A connection cannot be taken over from another server; the message says why, and what to do.',
   ERR_BACKPLANE:
@@ -69,7 +74,7 @@ export class OptionError extends WebSocketServerError {
 }
 
 /** Where `listen` was to listen. */
-export type ListenTarget = { readonly host: string; readonly port: number } | { readonly unix: string }
+export type ListenTarget = { readonly host: string; readonly port: number } | { readonly unix: string } | { readonly fd: number }
 
 /**
  * This advice is for workers of node:cluster above all, where Node's own servers share a port without
@@ -81,22 +86,25 @@ const SHARING_ADVICE =
 /** `listen` failed. `code` is the system's error code where there is one. */
 export class ListenError extends WebSocketServerError {
   /**
-   * What was asked for: a name, a numeric address, or all addresses as `::`. `undefined` for a unix
-   * socket.
+   * What was asked for: a name, a numeric address, or all addresses as `::`. `undefined` unless it was a
+   * port.
    */
   readonly host: string | undefined
-  /** The port asked for. `undefined` for a unix socket. */
+  /** The port asked for. `undefined` when it was a unix socket or a descriptor. */
   readonly port: number | undefined
-  /** The path of the unix socket; `undefined` for a port. */
+  /** The path of the unix socket; `undefined` when it was a port or a descriptor. */
   readonly unix: string | undefined
+  /** The descriptor; `undefined` when it was a port or a unix socket. */
+  readonly fd: number | undefined
 
   constructor(code: ErrorCode, target: ListenTarget, options?: ErrorOptions) {
-    const isUnix = 'unix' in target
-    const advice = code === 'EADDRINUSE' && !isUnix ? SHARING_ADVICE : ''
+    const isPort = 'port' in target
+    const advice = code === 'EADDRINUSE' && isPort ? SHARING_ADVICE : ''
     super(code, `cannot listen on ${nameOf(target)}: ${ERROR_CODES[code]}${advice} (${code})`, options)
-    this.host = isUnix ? undefined : target.host
-    this.port = isUnix ? undefined : target.port
-    this.unix = isUnix ? target.unix : undefined
+    this.host = isPort ? target.host : undefined
+    this.port = isPort ? target.port : undefined
+    this.unix = 'unix' in target ? target.unix : undefined
+    this.fd = 'fd' in target ? target.fd : undefined
   }
 
   /**
@@ -198,6 +206,7 @@ export class ClosedError extends WebSocketServerError {
 
 function nameOf(target: ListenTarget): string {
   if ('unix' in target) return `the unix socket ${target.unix}`
+  if ('fd' in target) return `the file descriptor ${target.fd}`
   const { host, port } = target
   return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }

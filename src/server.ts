@@ -14,20 +14,26 @@ import { DeprecatedBackplaneLink } from './backplane/deprecated.js'
 import { BackplaneLink } from './backplane/link.js'
 import type { Question } from './backplane/questions.js'
 import { adopt, turnAway } from './core/adoption.js'
-import { healthHandler } from './core/health.js'
+import { healthHandler, liveHandler } from './core/health.js'
 import { listenOn } from './core/listen.js'
 import { toMetrics } from './core/metrics.js'
 import { handlerFor, type PageHost } from './core/page.js'
 import { ServerRuntime } from './core/runtime.js'
 import { Timings } from './core/timings.js'
-import type { EngineCounters, EngineName, EngineServer, EngineTls, ListenAddress } from './engine/contract.js'
+import type { BoundAddress, EngineCounters, EngineName, EngineServer, EngineTls, ListenAddress } from './engine/contract.js'
 import { type SelectedEngine, selectEngine } from './engine/select.js'
 import { AdoptError, ClosedError, OptionError, WebSocketServerError } from './errors.js'
 import { ANY_METHOD } from './http/routes.js'
 import { checkCloseFrame, checkTopic, toMessage } from './options/arguments.js'
 import { checkDisconnectTarget, isBackplaneEngine, resolveEverywhere } from './options/backplane.js'
 import { checkFunction, checkPath } from './options/checks.js'
-import { type ResolvedServerOptions, resolveCloseOptions, resolveListenOptions, resolveServerOptions } from './options/server.js'
+import {
+  type ResolvedCloseOptions,
+  type ResolvedServerOptions,
+  resolveCloseOptions,
+  resolveListenOptions,
+  resolveServerOptions,
+} from './options/server.js'
 import { resolveTls } from './options/tls.js'
 import { resolveMaxLifetime, resolveRoute } from './options/websocket.js'
 import { readTls } from './tls/material.js'
@@ -40,6 +46,8 @@ import type {
   DisconnectTarget,
   EverywhereOptions,
   EverywhereResult,
+  FdListenOptions,
+  FdListenResult,
   ListenOptions,
   ListenResult,
   Metrics,
@@ -88,6 +96,8 @@ export class WebSocketServer implements AsyncDisposable {
   /** Connections that were adopted go on when an attempt to listen fails. */
   #hasAdopted = false
   #closing: Promise<void> | undefined
+  /** Aborted when no time is left to drain. */
+  readonly #drained = new AbortController()
   /** What the engine had counted when the server disposed of it. */
   #lastCounters: EngineCounters | undefined
 
@@ -176,25 +186,35 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   /**
-   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which `listen`
-   * may be called again; with ERR_LISTENING while the server listens; with ClosedError when `close` was
-   * called, or `stopListening` meanwhile. After `stopListening`, `listen` may be called again, with the
-   * same options or others: routes, topics, counters and TLS material stay.
+   * Starts to accept connections. Rejects with OptionError, TlsError or ListenError, after which `listen` may
+   * be called again; with ERR_LISTENING while the server listens; with ClosedError when `close` was called,
+   * or `stopListening` meanwhile. After `stopListening`, `listen` may be called again, with the same options
+   * or others: routes, topics, counters and TLS material stay.
+   *
+   * A list of addresses is listened on as a whole: when one of them fails, `listen` rejects with the error of
+   * the first that failed, and none is open any more. The result has the places in the list's order. Each
+   * port that is 0 is another one.
    */
   listen(options?: TcpListenOptions): Promise<TcpListenResult>
   /** As above, on a unix socket. */
   listen(options: UnixListenOptions): Promise<UnixListenResult>
-  /** As above, on a port or a unix socket. */
+  /** As above, on a socket that is open already, as systemd passes it. */
+  listen(options: FdListenOptions): Promise<FdListenResult>
+  /** As above, on any of them. */
   listen(options: ListenOptions): Promise<ListenResult>
-  async listen(options: ListenOptions = {}): Promise<ListenResult> {
-    const where = resolveListenOptions(options)
+  /** As above, on several. */
+  listen(options: readonly ListenOptions[]): Promise<ListenResult[]>
+  async listen(options: ListenOptions | readonly ListenOptions[] = {}): Promise<ListenResult | ListenResult[]> {
+    const places = resolveListenOptions(options)
     this.#checkNotListening()
     const attempt = Symbol('listen')
     this.#listening = attempt
     try {
       if (this.#tls !== undefined && this.#runtime.engine === undefined) this.#engineTls = readTls(this.#tls)
       await this.#runtime.backplane?.start()
-      return await listenOn(where, (address) => this.#bind(address, attempt))
+      const results = await listenOn(places, (addresses) => this.#bind(addresses, attempt))
+      const [first] = results
+      return Array.isArray(options) || first === undefined ? results : first
     } catch (error) {
       if (this.#listening === attempt) this.#listening = undefined
       throw error
@@ -203,7 +223,7 @@ export class WebSocketServer implements AsyncDisposable {
 
   /**
    * Stops accepting connections, and closes none: open sockets go on, and HTTP connections end with their
-   * next response. The port, or unix socket, is free when this returns, and `listen` may be called again.
+   * next response. The ports and unix sockets are free when this returns, and `listen` may be called again.
    * Does nothing while the server does not listen.
    */
   stopListening(): void {
@@ -232,7 +252,7 @@ export class WebSocketServer implements AsyncDisposable {
    * HTTP server's own `close` waits for it.
    */
   adopt(request: IncomingMessage, socket: Duplex, head: Uint8Array): boolean {
-    if (this.#closing) return turnAway(socket)
+    if (this.#runtime.isClosing) return turnAway(socket)
     if (this.#tls !== undefined) {
       throw new AdoptError('this server encrypts by itself: make one without the option `tls` to adopt connections')
     }
@@ -325,13 +345,15 @@ export class WebSocketServer implements AsyncDisposable {
    * Stops accepting; the health path answers 503 on connections that are still open; every socket gets
    * `code` and `reason`; the response to an `upgrade` that is under way is 503 when its handler accepts.
    * Resolves when all sockets have ended, and all responses, streams included, are written; connections
-   * that are left after `timeout` milliseconds are cut. A route's handler that awaits `close` waits for
-   * itself, until the timeout. Further calls give the same promise. Rejects with OptionError, and then
-   * closes nothing.
+   * that are left after `timeout` milliseconds are cut. With `drain`, all of this begins so many
+   * milliseconds later, and until then the health path alone says 503. A route's handler that awaits
+   * `close` waits for itself, until the timeout. Further calls give the same promise. Rejects with
+   * OptionError, and then closes nothing.
    */
   close(options: CloseOptions = {}): Promise<void> {
+    if (this.#closing !== undefined && !options.drain) this.#drained.abort()
     if (this.#closing === undefined) {
-      let resolved: Required<CloseOptions>
+      let resolved: ResolvedCloseOptions
       try {
         resolved = resolveCloseOptions(options)
       } catch (error) {
@@ -444,18 +466,19 @@ export class WebSocketServer implements AsyncDisposable {
     if (this.#listening !== undefined) throw new WebSocketServerError('ERR_LISTENING', 'the server listens already')
   }
 
-  /** Gives the port. */
-  async #bind(address: ListenAddress, attempt: symbol): Promise<number> {
+  async #bind(addresses: readonly ListenAddress[], attempt: symbol): Promise<readonly BoundAddress[]> {
     if (this.#closing) throw new ClosedError()
     if (this.#listening !== attempt) throw new ClosedError('stopListening was called')
-    if (this.#runtime.engine !== undefined) return this.#addHealthRoute(await this.#runtime.engine.listen(address))
-    const server = this.#makeEngine()
+    const isFirst = this.#runtime.engine === undefined
+    const server = this.#runtime.engine ?? this.#makeEngine()
     try {
-      return this.#addHealthRoute(await server.listen(address))
+      const bound = await server.listen(addresses)
+      this.#addHealthRoutes()
+      return bound
     } catch (error) {
       // Unless stopListening ended this attempt, and another one has begun with the same engine.
       const isLast = this.#listening === attempt || this.#listening === undefined
-      if (isLast && !this.#hasAdopted) {
+      if (isFirst && isLast && !this.#hasAdopted) {
         this.#runtime.engine = undefined
         server.dispose()
       }
@@ -476,22 +499,28 @@ export class WebSocketServer implements AsyncDisposable {
     return server
   }
 
-  /** Once, for the first port: a route of the user's own on this path replaces the health route. */
-  #addHealthRoute(port: number): number {
+  /** Once, for the first port: routes of the user's own on these paths replace the health routes. */
+  #addHealthRoutes(): void {
     const { health } = this.#options
-    if (health === undefined) return port
+    if (health === undefined) return
     const runtime = this.#runtime
+    const leaving = () => (runtime.isClosing ? 'closing' : runtime.isDraining ? 'draining' : undefined)
     const handler = healthHandler(
       health,
-      () => runtime.isClosing,
+      leaving,
       (error) => runtime.report(error),
       () => !(runtime.backplane instanceof BackplaneLink) || runtime.backplane.isUp,
     )
     runtime.httpRoutes.addUnlessTaken('GET', health.path, handler)
-    return port
+    if (health.live !== undefined) runtime.httpRoutes.addUnlessTaken('GET', health.live, liveHandler)
   }
 
-  async #shutDown({ code, reason, timeout }: Required<CloseOptions>): Promise<void> {
+  async #shutDown({ code, reason, timeout, drain }: ResolvedCloseOptions): Promise<void> {
+    if (drain > 0 && this.#runtime.engine !== undefined) {
+      this.#runtime.isDraining = true
+      // `close` without `drain` cuts this short.
+      await setTimeoutPromise(drain, undefined, { signal: this.#drained.signal }).catch(() => {})
+    }
     const { sockets, engine } = this.#runtime
     this.#runtime.isClosing = true
     engine?.stopListening()

@@ -64,7 +64,9 @@ std::vector<TlsOptions> tls_entries(Napi::Value given) {
 }
 
 ListenAddress listen_address(const Napi::Object &given) {
-  return {.unix_path = text(given.Get("unix")),
+  Napi::Value descriptor = given.Get("fd");
+  return {.descriptor = descriptor.IsNumber() ? static_cast<int>(number(descriptor)) : -1,
+          .unix_path = text(given.Get("unix")),
           .host = text(given.Get("host")),
           .port = static_cast<std::uint16_t>(number(given.Get("port"))),
           .reuse_port = boolean(given.Get("reusePort"))};

@@ -120,12 +120,15 @@ HostedServer *ServerWrap::hosted() const {
 Napi::Value ServerWrap::listen(const Napi::CallbackInfo &info) {
   HostedServer *server = hosted();
   ListenResult result = server && info[0].IsObject() ? server->server->listen(listen_address(info[0].As<Napi::Object>()))
-                                                     : ListenResult{.error = EINVAL};
+                                                     : ListenResult{.host = {}, .port = 0, .error = EINVAL};
   if (!result) {
     throw_system_error(info.Env(), result.error);
     return info.Env().Undefined();
   }
-  return Napi::Number::New(info.Env(), result.port);
+  auto bound = Napi::Object::New(info.Env());
+  bound.Set("host", Napi::String::New(info.Env(), result.host));
+  bound.Set("port", Napi::Number::New(info.Env(), result.port));
+  return bound;
 }
 
 Napi::Value ServerWrap::adopt(const Napi::CallbackInfo &info) {

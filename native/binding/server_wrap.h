@@ -9,7 +9,7 @@
 
 namespace nws {
 
-/// new WebSocketServer(number, ListenAddress & EngineServerOptions), both of src/engine/contract.ts. Every
+/// new WebSocketServer(number, EngineServerOptions), of src/engine/contract.ts. Every
 /// method may be called at any time; after `dispose` they do nothing.
 class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
  public:
@@ -18,7 +18,7 @@ class ServerWrap : public Napi::ObjectWrap<ServerWrap> {
   ~ServerWrap() override;
 
  private:
-  /// () => port. Throws an Error whose `code` is the system's.
+  /// (address: ListenAddress) => BoundAddress. Throws an Error whose `code` is the system's.
   Napi::Value listen(const Napi::CallbackInfo &info);
   /// (descriptor, input: Uint8Array) => exchange, 0 when the request was refused. Throws likewise.
   Napi::Value adopt(const Napi::CallbackInfo &info);

@@ -69,7 +69,7 @@ class ServerOf final : public WebSocketServer {
   void started_listening() override { exchanges_.start_listening(); }
 
   void stop_listening() override {
-    listener_.reset();
+    listeners_.clear();
     exchanges_.stop_listening();
   }
 
@@ -144,6 +144,7 @@ std::unique_ptr<Listener> WebSocketServer::make_listener() {
   return std::make_unique<Listener>(Listener::Callbacks{
       .accepted =
           [this](int descriptor, Endpoint remote) {
+            exhausted_ = false;
             counters_.tcp_connections++;
             if (proxies_) {
               proxies_->take(descriptor);
@@ -151,18 +152,24 @@ std::unique_ptr<Listener> WebSocketServer::make_listener() {
               adopt(descriptor, std::move(remote), {});
             }
           },
-      .exhausted = [this] { events_.on_descriptors_exhausted(); },
+      .exhausted =
+          [this] {
+            if (!exhausted_) {
+              exhausted_ = true;
+              events_.on_descriptors_exhausted();
+            }
+          },
   });
 }
 
 ListenResult WebSocketServer::listen(const ListenAddress &address) {
-  if (tls_failure_ || listener_) {
-    return {.error = EINVAL};
+  if (tls_failure_) {
+    return {.host = {}, .port = 0, .error = EINVAL};
   }
   auto listener = make_listener();
   ListenResult result = listener->open(loop_.uv(), address);
   if (result) {
-    listener_ = std::move(listener);
+    listeners_.push_back(std::move(listener));
     started_listening();
   }
   return result;
@@ -188,8 +195,8 @@ std::optional<TlsFailure> WebSocketServer::reload_tls(const std::vector<TlsOptio
 }
 
 void WebSocketServer::ref(bool keep_alive) {
-  if (listener_) {
-    listener_->ref(keep_alive);
+  for (auto &listener : listeners_) {
+    listener->ref(keep_alive);
   }
 }
 

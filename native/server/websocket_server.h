@@ -93,14 +93,14 @@ class ServerEvents {
   /// with it can follow.
   virtual void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) = 0;
 
-  /// There are no descriptors left to accept clients with; see Listener.
+  /// There are no descriptors left to accept clients with: once, until accepting has worked again.
   virtual void on_descriptors_exhausted() = 0;
 
  protected:
   ~ServerEvents() = default;
 };
 
-/// Owns its listening socket and its connections. Lives on its loop's thread. Not to be destroyed inside an
+/// Owns its listening sockets and its connections. Lives on its loop's thread. Not to be destroyed inside an
 /// event.
 class WebSocketServer {
  public:
@@ -115,13 +115,14 @@ class WebSocketServer {
   /// Why the key and certificate cannot be used; the server is then good for nothing.
   const std::optional<TlsFailure> &tls_failure() const { return tls_failure_; }
 
-  /// May be called again after a failure, and after stop_listening().
+  /// Adds an address to those that the server listens on: nothing is accepted before the loop runs, so that
+  /// several may be tried, and stop_listening() gives them all up.
   ListenResult listen(const ListenAddress &address);
   /// Connections that are open go on. Idempotent.
   virtual void stop_listening() = 0;
   /// New connections get these certificates. Nothing when they do; after a failure nothing has changed.
   std::optional<TlsFailure> reload_tls(const std::vector<TlsOptions> &entries);
-  /// Whether the listening socket keeps the loop alive.
+  /// Whether the listening sockets keep the loop alive.
   void ref(bool keep_alive);
 
   /// What has become of a connection that was handed over.
@@ -157,8 +158,8 @@ class WebSocketServer {
   virtual ExchangeId adopt_with_request(int descriptor, std::string_view input) = 0;
 
   Counters counters_;
-  /// Null while the server does not listen.
-  std::unique_ptr<Listener> listener_;
+  /// Empty while the server does not listen.
+  std::vector<std::unique_ptr<Listener>> listeners_;
   /// Null where no PROXY header is required, and after stop().
   std::unique_ptr<ProxyStage> proxies_;
   /// Null without TLS.
@@ -172,6 +173,8 @@ class WebSocketServer {
 
   EventLoop &loop_;
   ServerEvents &events_;
+  /// Descriptors are short, which was told.
+  bool exhausted_ = false;
 };
 
 }  // namespace nws

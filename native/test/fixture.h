@@ -179,7 +179,9 @@ class Fixture {
     return options;
   }
 
-  static nws::ListenAddress any_port() { return {.unix_path = {}, .host = "127.0.0.1", .port = 0, .reuse_port = false}; }
+  static nws::ListenAddress any_port() {
+    return {.descriptor = -1, .unix_path = {}, .host = "127.0.0.1", .port = 0, .reuse_port = false};
+  }
   int listen() {
     nws::ListenResult result = server->listen(any_port());
     CHECK(result);

@@ -28,7 +28,6 @@ TEST("a server that has stopped listening can listen again, and its connections 
   Fixture fixture;
   fixture.listen();
   auto before = fixture.connect_websocket();
-  CHECK(!fixture.server->listen(Fixture::any_port()));
   fixture.server->stop_listening();
   fixture.listen();
   auto after = fixture.connect_websocket();
@@ -36,6 +35,37 @@ TEST("a server that has stopped listening can listen again, and its connections 
   fixture.wait([&] { return fixture.events.messages == 1; }, "a message on the connection from before");
   after->send_frame(0x81, "after");
   fixture.wait([&] { return fixture.events.messages == 2; }, "a message on the connection from after");
+}
+
+TEST("a server listens on several addresses, and gives up all of them at once") {
+  Fixture fixture;
+  int first = fixture.listen();
+  int second = fixture.listen();
+  CHECK(first != second);
+  auto on_second = fixture.connect_websocket();
+  fixture.port = first;
+  auto on_first = fixture.connect_websocket();
+  fixture.server->stop_listening();
+  for (int port : {first, second}) {
+    nws::ListenAddress freed = Fixture::any_port();
+    freed.port = static_cast<std::uint16_t>(port);
+    CHECK(fixture.server->listen(freed));
+  }
+}
+
+TEST("a descriptor that cannot accept is left alone") {
+  Fixture fixture;
+  nws::ListenAddress address;
+  int ends[2];
+  CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  for (int end : ends) {
+    address.descriptor = end;
+    CHECK(fixture.server->listen(address).error == EINVAL);
+    CHECK(close(end) == 0);
+  }
+  address.descriptor = socket(AF_INET, SOCK_DGRAM, 0);
+  CHECK(fixture.server->listen(address).error == EINVAL);
+  CHECK(close(address.descriptor) == 0);
 }
 
 TEST("addresses that cannot be listened on are reported with their errno") {

@@ -1,7 +1,8 @@
 /** Turns the options of `listen` into the addresses that an engine is given. */
 import { lookup } from 'node:dns/promises'
+import { fstatSync } from 'node:fs'
 import { isIP } from 'node:net'
-import type { ListenAddress } from '../engine/contract.js'
+import type { BoundAddress, ListenAddress } from '../engine/contract.js'
 import { ListenError } from '../errors.js'
 import type { ResolvedListenOptions } from '../options/server.js'
 import type { ListenResult } from '../types/index.js'
@@ -10,26 +11,62 @@ import type { ListenResult } from '../types/index.js'
 const EVERY_ADDRESS = '::'
 const EVERY_IPV4_ADDRESS = '0.0.0.0'
 
-/** `bind` gives the port, and rejects with ListenError; after a rejection `bind` may be called again. */
+/**
+ * Listens on all of them or none. `bind` gives where the system says that each listens, and rejects with
+ * ListenError; after a rejection `bind` may be called again.
+ */
 export async function listenOn(
-  where: ResolvedListenOptions,
-  bind: (address: ListenAddress) => Promise<number>,
-): Promise<ListenResult> {
-  if ('unix' in where) {
-    await bind(where)
-    return where
-  }
-  const { port, host, reusePort } = where
-  const bindTo = async (address: string) => ({ port: await bind({ host: address, port, reusePort }), host: address })
-  if (host !== undefined) return await bindTo(await resolveHost(host, port))
+  places: readonly ResolvedListenOptions[],
+  bind: (addresses: readonly ListenAddress[]) => Promise<readonly BoundAddress[]>,
+): Promise<ListenResult[]> {
+  const addresses: ListenAddress[] = []
+  // One after the other: the error is that of the first that cannot be had.
+  for (const place of places) addresses.push(await addressOf(place))
   try {
-    return await bindTo(EVERY_ADDRESS)
+    return resultsOf(addresses, await bind(addresses))
   } catch (error) {
     // IPv6 is off in the kernel, or no interface has an IPv6 address.
     const hasNoIpv6 = error instanceof ListenError && (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')
-    if (!hasNoIpv6) throw error
-    return await bindTo(EVERY_IPV4_ADDRESS)
+    if (!hasNoIpv6 || error.host !== EVERY_ADDRESS) throw error
+    const withoutIpv6 = addresses.map((address, index) =>
+      isEvery(places[index]) ? { ...address, host: EVERY_IPV4_ADDRESS } : address,
+    )
+    return resultsOf(withoutIpv6, await bind(withoutIpv6))
   }
+}
+
+function resultsOf(addresses: readonly ListenAddress[], bound: readonly BoundAddress[]): ListenResult[] {
+  return addresses.map((address, index) => {
+    const { host = '', port = 0 } = bound[index] ?? {}
+    if ('unix' in address) return { unix: address.unix }
+    if ('fd' in address) return host === '' ? { fd: address.fd } : { fd: address.fd, port, host }
+    return { port, host: address.host }
+  })
+}
+
+function isEvery(place: ResolvedListenOptions | undefined): boolean {
+  return place !== undefined && 'port' in place && place.host === undefined
+}
+
+async function addressOf(place: ResolvedListenOptions): Promise<ListenAddress> {
+  if ('unix' in place) return place
+  if ('fd' in place) {
+    checkDescriptor(place.fd)
+    return place
+  }
+  const { port, host, reusePort } = place
+  return { host: host === undefined ? EVERY_ADDRESS : await resolveHost(host, port), port, reusePort }
+}
+
+/** Whether it can accept connections, engines find out. */
+function checkDescriptor(fd: number): void {
+  let isSocket: boolean
+  try {
+    isSocket = fstatSync(fd).isSocket()
+  } catch (error) {
+    throw ListenError.fromSystemCode(codeOf(error), { fd }, error)
+  }
+  if (!isSocket) throw new ListenError('ENOTSOCK', { fd })
 }
 
 /**
@@ -41,7 +78,10 @@ async function resolveHost(host: string, port: number): Promise<string> {
   try {
     return (await lookup(host)).address
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-    throw ListenError.fromSystemCode(code, { host, port }, error)
+    throw ListenError.fromSystemCode(codeOf(error), { host, port }, error)
   }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

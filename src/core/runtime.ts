@@ -41,6 +41,8 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
   /** Where responses go: the engine's server that reports the events. */
   engine: EngineServer | undefined
   isClosing = false
+  /** Before that, while balancers are told to send clients elsewhere. */
+  isDraining = false
   readonly sockets = new OrderedSet<ServerSocket<unknown>>()
   /** Requests and upgrades, by the engine's ids. */
   readonly exchanges: ExchangeTable = new Map()

@@ -270,7 +270,7 @@ export interface EngineResponse extends ResponseHead {
   readonly body: Uint8Array | undefined
 }
 
-export type ListenAddress = TcpAddress | UnixAddress
+export type ListenAddress = TcpAddress | UnixAddress | DescriptorAddress
 
 export interface TcpAddress {
   /** A numeric address: names are resolved above. `::` listens for IPv4 too. */
@@ -284,6 +284,19 @@ export interface TcpAddress {
 export interface UnixAddress {
   /** The path of the socket, which is removed when listening stops. */
   readonly unix: string
+}
+
+export interface DescriptorAddress {
+  /** A socket that is open in this process, and bound. It is closed when listening stops. */
+  readonly fd: number
+}
+
+/** Where a socket listens, as the system says. */
+export interface BoundAddress {
+  /** Numeric; empty for a unix socket. */
+  readonly host: string
+  /** 0 for a unix socket. */
+  readonly port: number
 }
 
 /**
@@ -438,11 +451,12 @@ export interface EngineServer {
   readonly http: EngineHttp
   readonly connections: EngineConnections
   /**
-   * Binds and listens. The promise gives the port in use (0 for a unix socket), or rejects: with a
-   * ListenError, or with a ClosedError when `stopListening` or `dispose` came meanwhile. May be called again
-   * after `stopListening`, and after a failure; not after `dispose`.
+   * Binds and listens, on all addresses or none: nothing is accepted until the last of them is bound. The
+   * promise gives what the system says of each, or rejects: with a ListenError for the first that failed, or
+   * with a ClosedError when `stopListening` or `dispose` came meanwhile. May be called again after
+   * `stopListening`, and after a failure; not after `dispose`.
    */
-  listen(address: ListenAddress): Promise<number>
+  listen(addresses: readonly ListenAddress[]): Promise<readonly BoundAddress[]>
   /**
    * Stops accepting connections. Those that are open go on; until the next `listen`, an HTTP connection ends
    * with its next response. Idempotent.
@@ -484,7 +498,7 @@ export interface EngineServer {
 
   /** Also before `listen`, and after `dispose`. */
   counters(): EngineCounters
-  /** Whether the listening socket keeps the process alive. It does at first. */
+  /** Whether the listening sockets keep the process alive. They do at first. */
   ref(): void
   unref(): void
   /**

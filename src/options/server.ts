@@ -1,7 +1,7 @@
 /** Options of the server, of `listen` and of `close`: the home of their defaults and ranges. */
 
 import type { Health } from '../core/health.js'
-import type { EngineName, UnixAddress } from '../engine/contract.js'
+import type { DescriptorAddress, EngineName, UnixAddress } from '../engine/contract.js'
 import { checkEngineName } from '../engine/select.js'
 import { OptionError } from '../errors.js'
 import type { Backplane, BackplaneEngine, CloseOptions, ListenOptions, ServerOptions, TlsOptions } from '../types/index.js'
@@ -15,6 +15,7 @@ import {
   checkNonEmptyString,
   checkObject,
   checkPath,
+  isIntegerBetween,
   isPlain,
   MAX_INT32,
   type Names,
@@ -30,9 +31,13 @@ const DEFAULT_REQUEST_TIMEOUT = 300
 /** As many milliseconds as Node counts in 32 bits. */
 const MAX_REQUEST_TIMEOUT = Math.floor(MAX_INT32 / 1000)
 
-const CLOSE_DEFAULTS = { code: CLOSE_CODE.GOING_AWAY, reason: '', timeout: 10_000 } as const
+const CLOSE_DEFAULTS = { code: CLOSE_CODE.GOING_AWAY, reason: '', timeout: 10_000, drain: false } as const
+/** Milliseconds for `drain: true`: HAProxy asks every 2 seconds, and wants 3 failures. */
+const DRAIN_TIME = 10_000
 
 const HEALTH_PATH = '/health'
+/** Behind the health path. */
+const LIVE_SUFFIX = '/live'
 
 const SERVER_OPTION_NAMES: Names<ServerOptions> = [
   'engine',
@@ -47,9 +52,14 @@ const SERVER_OPTION_NAMES: Names<ServerOptions> = [
   'backplane',
   'onError',
 ]
-const HEALTH_OPTION_NAMES: Names<Exclude<ServerOptions['health'], string | false | undefined>> = ['path', 'check', 'backplane']
-const LISTEN_OPTION_NAMES: Names<ListenOptions> = ['port', 'host', 'reusePort', 'unix']
-const CLOSE_OPTION_NAMES: Names<CloseOptions> = ['code', 'reason', 'timeout']
+const HEALTH_OPTION_NAMES: Names<Exclude<ServerOptions['health'], string | false | undefined>> = [
+  'path',
+  'live',
+  'check',
+  'backplane',
+]
+const LISTEN_OPTION_NAMES: Names<ListenOptions> = ['port', 'host', 'reusePort', 'unix', 'fd']
+const CLOSE_OPTION_NAMES: Names<CloseOptions> = ['code', 'reason', 'timeout', 'drain']
 
 /** Server options with every default filled in. */
 export interface ResolvedServerOptions {
@@ -104,20 +114,26 @@ function resolveHealth(health: ServerOptions['health'] = HEALTH_PATH): Health | 
   if (health === false) return undefined
   if (typeof health !== 'object' || health === null) {
     checkPath('health', health, 'false, an object or ')
-    return { path: health, check: undefined, backplane: false }
+    return { path: health, live: livePathOf(health), check: undefined, backplane: false }
   }
   // As with handlers, an object of a class may have other fields.
   checkObject('health', health, isPlain(health) ? HEALTH_OPTION_NAMES : undefined, 'health.')
   const { path = HEALTH_PATH, check, backplane = false } = health
   checkPath('health.path', path)
+  const { live = livePathOf(path) } = health
+  if (live !== false) checkPath('health.live', live, 'false, or ')
   checkBoolean('health.backplane', backplane)
-  if (check !== undefined || !backplane) checkFunction('health.check', check)
+  if (check !== undefined) checkFunction('health.check', check)
   // Called as a method, so that it may use `this`.
-  return { path, check: check?.bind(health), backplane }
+  return { path, live: live === false ? undefined : live, check: check?.bind(health), backplane }
+}
+
+function livePathOf(path: string): string {
+  return `${path.replace(/\/$/, '')}${LIVE_SUFFIX}`
 }
 
 /** Listen options with every default filled in. */
-export type ResolvedListenOptions = ResolvedTcpOptions | UnixAddress
+export type ResolvedListenOptions = ResolvedTcpOptions | UnixAddress | DescriptorAddress
 
 export interface ResolvedTcpOptions {
   readonly port: number
@@ -126,9 +142,28 @@ export interface ResolvedTcpOptions {
   readonly reusePort: boolean
 }
 
-export function resolveListenOptions(options: ListenOptions): ResolvedListenOptions {
+/** One or several: at least one. */
+export function resolveListenOptions(options: ListenOptions | readonly ListenOptions[]): ResolvedListenOptions[] {
+  if (!isList(options)) return [resolveAddress(options)]
+  if (options.length === 0) throw new OptionError('options', options, 'an address or a list of addresses that is not empty')
+  return options.map(resolveAddress)
+}
+
+/** As `Array.isArray`, which TypeScript does not take for lists that are read-only. */
+function isList(options: ListenOptions | readonly ListenOptions[]): options is readonly ListenOptions[] {
+  return Array.isArray(options)
+}
+
+function resolveAddress(options: ListenOptions): ResolvedListenOptions {
   checkObject('options', options, LISTEN_OPTION_NAMES)
-  const { unix } = options
+  const { unix, fd } = options
+  if (fd !== undefined) {
+    for (const name of ['port', 'host', 'reusePort', 'unix'] as const) {
+      if (options[name] !== undefined) throw new OptionError(name, options[name], 'left out with fd')
+    }
+    checkInteger('fd', fd, 0, MAX_INT32)
+    return { fd }
+  }
   if (unix !== undefined) {
     for (const name of ['port', 'host', 'reusePort'] as const) {
       if (options[name] !== undefined) throw new OptionError(name, options[name], 'left out with unix')
@@ -143,10 +178,21 @@ export function resolveListenOptions(options: ListenOptions): ResolvedListenOpti
   return { port, host, reusePort }
 }
 
-export function resolveCloseOptions(options: CloseOptions): Required<CloseOptions> {
+/** Close options with every default filled in. */
+export interface ResolvedCloseOptions extends Required<CloseOptions> {
+  /** Milliseconds; 0 for none. */
+  readonly drain: number
+}
+
+export function resolveCloseOptions(options: CloseOptions): ResolvedCloseOptions {
   checkObject('options', options, CLOSE_OPTION_NAMES)
-  const { code = CLOSE_DEFAULTS.code, reason = CLOSE_DEFAULTS.reason, timeout = CLOSE_DEFAULTS.timeout } = options
+  const { code = CLOSE_DEFAULTS.code, reason = CLOSE_DEFAULTS.reason } = options
+  const { timeout = CLOSE_DEFAULTS.timeout, drain = CLOSE_DEFAULTS.drain } = options
   checkCloseFrame(code, reason)
   checkInteger('timeout', timeout, 0, MAX_INT32, ' milliseconds')
-  return { code, reason, timeout }
+  if (typeof drain === 'boolean') return { code, reason, timeout, drain: drain ? DRAIN_TIME : 0 }
+  if (!isIntegerBetween(drain, 0, MAX_INT32)) {
+    throw new OptionError('drain', drain, `true, false, or an integer from 0 to ${MAX_INT32} milliseconds`)
+  }
+  return { code, reason, timeout, drain }
 }

@@ -16,6 +16,8 @@ export interface TcpListenOptions {
   reusePort?: boolean
   /** Not with a port. */
   unix?: never
+  /** Not with a port. */
+  fd?: never
 }
 
 /** A unix socket to listen on. */
@@ -32,10 +34,32 @@ export interface UnixListenOptions {
   host?: never
   /** See `port`. */
   reusePort?: never
+  /** See `port`. */
+  fd?: never
 }
 
-/** Where to listen: a port, or a unix socket. */
-export type ListenOptions = TcpListenOptions | UnixListenOptions
+/** A socket that is open already: one that systemd has passed to the process, or a parent. */
+export interface FdListenOptions {
+  /**
+   * The number of its file descriptor, 0 to 2^31-1: of TCP or unix, and bound to its address. The first
+   * socket that systemd passes is 3 (`LISTEN_FDS` says how many there are). The server owns the descriptor
+   * from this call on: it closes the descriptor when it stops listening, and after a `listen` that rejects
+   * the descriptor may be closed or open. The file of a unix socket stays. The process must not use the
+   * descriptor for anything else. Not on Windows.
+   */
+  fd: number
+  /** None of these with a descriptor, which has its address already. */
+  port?: never
+  /** See `port`. */
+  host?: never
+  /** See `port`. */
+  reusePort?: never
+  /** See `port`. */
+  unix?: never
+}
+
+/** Where to listen: a port, a unix socket, or a socket that is open already. */
+export type ListenOptions = TcpListenOptions | UnixListenOptions | FdListenOptions
 
 /** The port on which a server listens. */
 export interface TcpListenResult {
@@ -45,6 +69,8 @@ export interface TcpListenResult {
   readonly host: string
   /** Only of a unix socket. */
   readonly unix?: never
+  /** Only of a socket that was open already. */
+  readonly fd?: never
 }
 
 /** The unix socket on which a server listens. */
@@ -55,7 +81,21 @@ export interface UnixListenResult {
   readonly port?: never
   /** Only of a port. */
   readonly host?: never
+  /** Only of a socket that was open already. */
+  readonly fd?: never
+}
+
+/** The socket on which a server listens, and which was open already. */
+export interface FdListenResult {
+  /** The descriptor as it was given. */
+  readonly fd: number
+  /** Its port; left out for a unix socket. */
+  readonly port?: number
+  /** Its numeric address; left out for a unix socket. */
+  readonly host?: string
+  /** Not told. */
+  readonly unix?: never
 }
 
 /** Where a server listens. */
-export type ListenResult = TcpListenResult | UnixListenResult
+export type ListenResult = TcpListenResult | UnixListenResult | FdListenResult

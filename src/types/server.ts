@@ -32,10 +32,16 @@ export interface ServerOptions {
    * `{"status":"closing"}` while the server closes, `{"status":"unhealthy"}` when `check` gives false. A
    * check that throws or rejects, or gives anything but a boolean, is unhealthy too, and its error goes to
    * `onError`. The server calls `check` for each request, without a time limit. With `backplane: true`, the
-   * server is unhealthy also while its backplane is down; `check` may then be left out. A GET route of your
-   * own on this path comes first. `false` turns the health path off. Default `'/health'`.
+   * server is unhealthy also while its backplane is down. A GET route of your own on this path comes first.
+   * `false` turns the health paths off. Default `'/health'`.
+   *
+   * This path tells balancers whether to send clients here (readiness): with `close({ drain })` it answers
+   * 503 and `{"status":"draining"}` before any client is sent away. Whether the process works at all
+   * (liveness) is another question: the path `live` always answers 200 and `{"status":"alive"}`, without
+   * `check`, also while the server drains and closes. An orchestrator restarts a process that does not
+   * answer there. Default of `live`: `/live` behind the health path, so `'/health/live'`; `false` for none.
    */
-  health?: false | string | { path?: string; check?: () => Awaitable<boolean>; backplane?: boolean }
+  health?: false | string | { path?: string; live?: false | string; check?: () => Awaitable<boolean>; backplane?: boolean }
   /**
    * WebSocket connections that may be open at once, upgrades under way included: beyond that number, the
    * response to an upgrade is 503. HTTP requests are not limited. 1 to 2^31-1. Default: no limit of the
@@ -143,4 +149,13 @@ export interface CloseOptions {
   reason?: string
   /** Milliseconds for clients and unanswered requests before they are cut: 0 to 2^31-1. Default 10,000. */
   timeout?: number
+  /**
+   * Milliseconds in which the server goes on as before, but for its health path, which answers 503: 0 to
+   * 2^31-1. Balancers see that, and send new clients elsewhere; only then does the server stop accepting and
+   * close its connections, for which `timeout` counts from there on. Give as many milliseconds as the
+   * balancer needs to find out, the interval of its checks times the failures that it wants, and a second
+   * more. `true` stands for 10,000: HAProxy needs 6,000 by its own defaults. A further call of `close`
+   * without `drain` ends this time at once. Default `false`: closes at once.
+   */
+  drain?: boolean | number
 }

@@ -33,7 +33,7 @@ describe('server options', () => {
       engine: undefined,
       tls: undefined,
       proxyProtocol: false,
-      health: { path: '/health', check: undefined },
+      health: { path: '/health', live: '/health/live', check: undefined },
       maxConnections: Number.POSITIVE_INFINITY,
       maxConnectionsPerAddress: Number.POSITIVE_INFINITY,
       isAllowedOrigin: undefined,
@@ -48,6 +48,9 @@ describe('server options', () => {
     expect(resolveServerOptions({ health: false }).health).toBeUndefined()
     expect(resolveServerOptions({ health: '/up' }).health?.path).toBe('/up')
     expect(resolveServerOptions({ health: { check: () => true } }).health?.path).toBe('/health')
+    expect(resolveServerOptions({ health: {} }).health).toEqual({ path: '/health', live: '/health/live', check: undefined })
+    expect(resolveServerOptions({ health: '/up/' }).health?.live).toBe('/up/live')
+    expect(resolveServerOptions({ health: { live: false } }).health?.live).toBeUndefined()
     expect(resolveServerOptions({ health: { path: '/up', check: () => true } }).health?.path).toBe('/up')
   })
 
@@ -72,7 +75,8 @@ describe('server options', () => {
     [{ health: 'health' }, 'health'],
     [{ health: true }, 'health'],
     [{ health: null }, 'health'],
-    [{ health: {} }, 'health.check'],
+    [{ health: { live: 'live' } }, 'health.live'],
+    [{ health: { live: true } }, 'health.live'],
     [{ health: { check: true } }, 'health.check'],
     [{ health: { path: 'up', check() {} } }, 'health.path'],
     [{ health: { check() {}, interval: 5 } }, 'health.interval'],
@@ -173,15 +177,19 @@ test('an engine is native or portable', () => {
 
 describe('listen options', () => {
   test('may name a unix socket instead', () => {
-    expect(resolveListenOptions({ unix: '/run/app.sock' })).toEqual({ unix: '/run/app.sock' })
+    expect(resolveListenOptions({ unix: '/run/app.sock' })).toEqual([{ unix: '/run/app.sock' }])
   })
 
   test('have defaults', () => {
-    expect(resolveListenOptions({})).toEqual({ port: 0, host: undefined, reusePort: false })
+    expect(resolveListenOptions({})).toEqual([{ port: 0, host: undefined, reusePort: false }])
+  })
+
+  test('may name a descriptor, or several places', () => {
+    expect(resolveListenOptions([{ fd: 3 }, { unix: '/run/app.sock' }])).toEqual([{ fd: 3 }, { unix: '/run/app.sock' }])
   })
 
   test.each([0, 1, 443, 65_535])('port %d is one', (port) => {
-    expect(resolveListenOptions({ port })).toMatchObject({ port })
+    expect(resolveListenOptions({ port })).toMatchObject([{ port }])
   })
 
   test.each([-1, 65_536, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '80', null, true, 80n])('port %s is none', (port) => {
@@ -205,6 +213,15 @@ describe('listen options', () => {
     [{ unix: '/run/app.sock', port: 0 }, 'port'],
     [{ unix: '/run/app.sock', host: 'localhost' }, 'host'],
     [{ unix: '/run/app.sock', reusePort: false }, 'reusePort'],
+    [{ fd: 3, port: 0 }, 'port'],
+    [{ fd: 3, host: 'localhost' }, 'host'],
+    [{ fd: 3, reusePort: false }, 'reusePort'],
+    [{ fd: 3, unix: '/run/app.sock' }, 'unix'],
+    [{ fd: -1 }, 'fd'],
+    [{ fd: 2 ** 31 }, 'fd'],
+    [{ fd: '3' }, 'fd'],
+    [[{ port: 1 }, { port: -1 }], 'port'],
+    [[null], 'options'],
   ])('%j is refused for %s', (options, name) => {
     expect(refusal(() => resolveListenOptions(untyped(options))).option).toBe(name)
   })
@@ -468,7 +485,13 @@ describe('a Close frame', () => {
 
 describe('close options', () => {
   test('have defaults', () => {
-    expect(resolveCloseOptions({})).toEqual({ code: 1001, reason: '', timeout: 10_000 })
+    expect(resolveCloseOptions({})).toEqual({ code: 1001, reason: '', timeout: 10_000, drain: 0 })
+  })
+
+  test('drain for ten seconds, or for so long', () => {
+    expect(resolveCloseOptions({ drain: true }).drain).toBe(10_000)
+    expect(resolveCloseOptions({ drain: false }).drain).toBe(0)
+    expect(resolveCloseOptions({ drain: 5 }).drain).toBe(5)
   })
 
   test.each<Wrong>([
@@ -478,6 +501,10 @@ describe('close options', () => {
     [{ timeout: -1 }, 'timeout'],
     [{ timeout: 2 ** 31 }, 'timeout'],
     [{ timeout: '5s' }, 'timeout'],
+    [{ drain: -1 }, 'drain'],
+    [{ drain: 2 ** 31 }, 'drain'],
+    [{ drain: '5s' }, 'drain'],
+    [{ drain: null }, 'drain'],
     [{ delay: 5 }, 'delay'],
   ])('%j is refused for %s', (options, name) => {
     expect(refusal(() => resolveCloseOptions(untyped(options))).option).toBe(name)

@@ -2,7 +2,7 @@
  * Processes of their own, for what can only be seen from outside: exit codes, crashes, what keeps a process
  * alive.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, type StdioOptions, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly uid?: number
   /** How many file descriptors the process may have. */
   readonly descriptors?: number
+  /** Descriptors that the process inherits, as its 3, 4 and so on; `'pipe'` is a connected unix socket. */
+  readonly inherits?: readonly (number | 'pipe')[]
 }
 
 export interface ChildOptions extends RunOptions {
@@ -46,11 +48,13 @@ export class Running {
   readonly lines = new Queue<string>()
   readonly #result: Promise<ChildResult>
 
-  constructor(command: readonly string[], { descriptors, env = {}, ...options }: RunOptions = {}) {
+  constructor(command: readonly string[], { descriptors, inherits = [], env = {}, ...options }: RunOptions = {}) {
     // Only a shell can lower the limit; `exec` makes the process the child itself, so that signals reach it.
     const limited = descriptors === undefined ? command : ['sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh', ...command]
     const [file = '', ...rest] = limited
-    const child = spawn(file, rest, { ...options, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
+    const stdio: StdioOptions = ['pipe', 'pipe', 'pipe', ...inherits]
+    // The cast is safe: the first three are pipes.
+    const child = spawn(file, rest, { ...options, env: { ...process.env, ...env }, stdio }) as ChildProcessWithoutNullStreams
     this.process = child
     onTestFinished(() => {
       child.kill('SIGKILL')

@@ -5,6 +5,7 @@ import { expect, expectTypeOf, test } from 'vitest'
 import {
   type Accept,
   type Data,
+  type FdListenResult,
   type ListenOptions,
   type ListenResult,
   type Params,
@@ -132,7 +133,11 @@ test('a server listens on a port or a unix socket, and the answer says on which'
   expectTypeOf<{ unix: string }>().toExtend<ListenOptions>()
   expectTypeOf<{ unix: string; port: number }>().not.toExtend<ListenOptions>()
   expectTypeOf<{ unix: string; reusePort: boolean }>().not.toExtend<ListenOptions>()
+  expectTypeOf<{ fd: number }>().toExtend<ListenOptions>()
+  expectTypeOf<{ fd: number; port: number }>().not.toExtend<ListenOptions>()
   const calls = (server: WebSocketServer, either: ListenOptions) => {
+    expectTypeOf(server.listen({ fd: 3 })).resolves.toEqualTypeOf<FdListenResult>()
+    expectTypeOf(server.listen([{ fd: 3 }, { port: 80 }])).resolves.toEqualTypeOf<ListenResult[]>()
     expectTypeOf(server.listen()).resolves.toEqualTypeOf<TcpListenResult>()
     expectTypeOf(server.listen({ port: 0 })).resolves.toEqualTypeOf<TcpListenResult>()
     expectTypeOf(server.listen({ unix: '/run/app.sock' })).resolves.toEqualTypeOf<UnixListenResult>()

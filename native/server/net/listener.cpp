@@ -52,8 +52,8 @@ int bind_and_listen_unix(int descriptor, const std::string &path) {
   return 0;
 }
 
-/// Likewise, and finds the port.
-int bind_and_listen(int descriptor, const sockaddr_storage &address, bool reuse_port, int &port) {
+/// Likewise.
+int bind_and_listen(int descriptor, const sockaddr_storage &address, bool reuse_port) {
   int on = 1;
   int off = 0;
   setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -67,14 +67,33 @@ int bind_and_listen(int descriptor, const sockaddr_storage &address, bool reuse_
   if (bind(descriptor, reinterpret_cast<const sockaddr *>(&address), length) || listen(descriptor, backlog)) {
     return errno;
   }
-  sockaddr_storage bound{};
-  length = sizeof bound;
-  if (getsockname(descriptor, reinterpret_cast<sockaddr *>(&bound), &length)) {
+  return 0;
+}
+
+/// Listens on a descriptor that came from elsewhere. 0, or an errno: EINVAL for what cannot accept.
+int listen_on_given(int descriptor) {
+  int type = 0;
+  socklen_t length = sizeof type;
+  if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &length)) {
     return errno;
   }
-  port = ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6 *>(&bound)->sin6_port
-                                           : reinterpret_cast<sockaddr_in *>(&bound)->sin_port);
-  return 0;
+  sockaddr_storage address{};
+  length = sizeof address;
+  if (getsockname(descriptor, reinterpret_cast<sockaddr *>(&address), &length)) {
+    return errno;
+  }
+  bool is_known = address.ss_family == AF_INET || address.ss_family == AF_INET6 || address.ss_family == AF_UNIX;
+  if (type != SOCK_STREAM || !is_known) {
+    return EINVAL;
+  }
+  // Where it listens already, this sets no more than the backlog.
+  return listen(descriptor, backlog) ? errno : 0;
+}
+
+/// Where a socket listens.
+ListenResult place_of(int descriptor) {
+  Endpoint end = Endpoint::local(descriptor);
+  return {.host = std::move(end.address), .port = end.port, .error = 0};
 }
 
 }  // namespace
@@ -101,28 +120,51 @@ void Listener::HandlesCloser::operator()(Handles *handles) const {
   if (!handles->unix_path.empty()) {
     unlink(handles->unix_path.c_str());
   }
-  ::close(handles->descriptor);
+  if (handles->descriptor >= 0) {
+    ::close(handles->descriptor);
+  }
 }
 
 ListenResult Listener::open(uv_loop_t *loop, const ListenAddress &address) {
+  return address.descriptor >= 0 ? open_given(loop, address.descriptor) : open_new(loop, address);
+}
+
+ListenResult Listener::open_given(uv_loop_t *loop, int descriptor) {
+  auto handles = std::make_unique<Handles>();
+  // Before anything is changed about it: EEXIST when libuv polls it for another owner already.
+  if (int status = uv_poll_init(loop, &handles->poll, descriptor)) {
+    return {.host = {}, .port = 0, .error = -status};
+  }
+  uv_timer_init(loop, &handles->retry);  // documented to succeed always
+  handles_.reset(handles.release());
+  int error = listen_on_given(descriptor);
+  if (error != 0) {
+    handles_.reset();  // without its descriptor, which stays the caller's
+    return {.host = {}, .port = 0, .error = error};
+  }
+  handles_->descriptor = prepare_descriptor(descriptor);
+  start();
+  return place_of(descriptor);
+}
+
+ListenResult Listener::open_new(uv_loop_t *loop, const ListenAddress &address) {
   sockaddr_storage storage{};
   bool is_unix = !address.unix_path.empty();
   if (is_unix) {
     storage.ss_family = AF_UNIX;
   } else if (uv_ip6_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in6 *>(&storage)) &&
              uv_ip4_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in *>(&storage))) {
-    return {.error = EINVAL};
+    return {.host = {}, .port = 0, .error = EINVAL};
   }
   int descriptor = new_socket(storage.ss_family);
   if (descriptor < 0) {
-    return {.error = errno};
+    return {.host = {}, .port = 0, .error = errno};
   }
-  ListenResult result;
-  result.error = is_unix ? bind_and_listen_unix(descriptor, address.unix_path)
-                         : bind_and_listen(descriptor, storage, address.reuse_port, result.port);
-  if (!result) {
+  int error =
+      is_unix ? bind_and_listen_unix(descriptor, address.unix_path) : bind_and_listen(descriptor, storage, address.reuse_port);
+  if (error != 0) {
     ::close(descriptor);
-    return result;
+    return {.host = {}, .port = 0, .error = error};
   }
   auto handles = std::make_unique<Handles>();
   handles->descriptor = descriptor;
@@ -132,14 +174,18 @@ ListenResult Listener::open(uv_loop_t *loop, const ListenAddress &address) {
     if (is_unix) {
       unlink(address.unix_path.c_str());
     }
-    return {.error = -status};
+    return {.host = {}, .port = 0, .error = -status};
   }
   uv_timer_init(loop, &handles->retry);  // documented to succeed always
   handles_.reset(handles.release());
+  start();
+  return place_of(descriptor);
+}
+
+void Listener::start() {
   handles_->poll.data = this;
   handles_->retry.data = this;
   resume();
-  return result;
 }
 
 void Listener::ref(bool keep_alive) {
@@ -170,14 +216,10 @@ void Listener::accept_pending() {
     address.ss_family = AF_UNSPEC;
     int descriptor = accept_one(handles_->descriptor, reinterpret_cast<sockaddr *>(&address), &length);
     if (descriptor >= 0) {
-      exhausted_ = false;
       callbacks_.accepted(descriptor, Endpoint::of(address));
     } else if (is_shortage(errno)) {
       pause();
-      if (!exhausted_) {
-        exhausted_ = true;
-        callbacks_.exhausted();
-      }
+      callbacks_.exhausted();
       return;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;

@@ -14,6 +14,9 @@
 namespace nws {
 
 struct ListenAddress {
+  /// A bound stream socket, which the listener owns from the moment at which it listens; the rest is ignored
+  /// then. Negative: none.
+  int descriptor = -1;
   /// The path of a unix socket, which is made by listening and removed at the end. Empty: TCP, as the rest
   /// says.
   std::string unix_path;
@@ -25,8 +28,11 @@ struct ListenAddress {
   bool reuse_port = false;
 };
 
-/// What came of listening: a port (0 for a unix socket), or the errno that says why not.
+/// What came of listening: where, as the system says, or the errno that says why not.
 struct ListenResult {
+  /// Empty for a unix socket.
+  std::string host;
+  /// 0 for a unix socket.
   int port = 0;
   int error = 0;
   explicit operator bool() const { return error == 0; }
@@ -42,7 +48,7 @@ class Listener {
   struct Callbacks {
     /// Takes over the descriptor. `remote` is the peer.
     std::function<void(int descriptor, Endpoint remote)> accepted;
-    /// accept(2) has failed for want of descriptors or memory: said once, until accepting has worked again.
+    /// accept(2) has failed for want of descriptors or memory; said at each attempt.
     std::function<void()> exhausted;
   };
 
@@ -60,13 +66,15 @@ class Listener {
     void operator()(Handles *handles) const;
   };
 
+  ListenResult open_given(uv_loop_t *loop, int descriptor);
+  ListenResult open_new(uv_loop_t *loop, const ListenAddress &address);
+  void start();
   void accept_pending();
   void pause();
   void resume();
 
   Callbacks callbacks_;
   std::unique_ptr<Handles, HandlesCloser> handles_;
-  bool exhausted_ = false;
 };
 
 }  // namespace nws

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { EngineError, type ErrorCode, TlsError } from '../../errors.js'
 import type {
+  BoundAddress,
   CompressionAgreement,
   ConnectionId,
   Engine,
@@ -36,7 +37,7 @@ export const ENGINE = Symbol.for('native-websocket-server.engine')
 export interface AddonServer
   extends Omit<EngineHttp, 'respond' | 'beginResponse'>,
     Pick<EngineServer, 'stopListening' | 'reloadTls' | 'subscribers' | 'counters' | 'dispose'> {
-  listen(address: ListenAddress): number
+  listen(address: ListenAddress): BoundAddress
   /** Gives 0 where the request was refused. Throws an Error with the system's code. */
   adopt(descriptor: number, input: Uint8Array): ExchangeId
   ref(keepAlive: boolean): void

@@ -1,7 +1,8 @@
 /** The engine that this package is about: µWebSockets in a native addon. */
 import type { IncomingMessage } from 'node:http'
-import { ClosedError, ListenError } from '../../errors.js'
+import { ClosedError, ListenError, WebSocketServerError } from '../../errors.js'
 import type {
+  BoundAddress,
   CompressionAgreement,
   ConnectionEvents,
   ConnectionId,
@@ -79,15 +80,21 @@ class NativeServer implements EngineServer, ServerRecords {
     engine.servers.set(number, this)
   }
 
-  async listen(address: ListenAddress): Promise<number> {
+  async listen(addresses: readonly ListenAddress[]): Promise<readonly BoundAddress[]> {
     if (this.#lastCounters !== undefined) throw new ClosedError()
-    if (this.#isListening) throw new ListenError('ERR_LISTENING', address)
+    if (this.#isListening) throw new WebSocketServerError('ERR_LISTENING', 'the engine listens already')
+    // In one turn of the event loop, so that nothing is accepted before all of them are bound.
+    const bound = addresses.map((address) => this.#bind(address))
+    if (!this.#keepAlive) this.http.ref(false)
+    this.#isListening = true
+    return bound
+  }
+
+  #bind(address: ListenAddress): BoundAddress {
     try {
-      const port = this.http.listen(address)
-      if (!this.#keepAlive) this.http.ref(false)
-      this.#isListening = true
-      return port
+      return this.http.listen(address)
     } catch (error) {
+      this.http.stopListening()
       throw ListenError.fromSystemCode(codeOf(error), address, error)
     }
   }

@@ -5,8 +5,9 @@
  */
 import { Buffer } from 'node:buffer'
 import { WebSocketServer as WsServer } from 'ws'
-import { ClosedError, ListenError } from '../../errors.js'
+import { ClosedError, WebSocketServerError } from '../../errors.js'
 import {
+  type BoundAddress,
   type CompressionAgreement,
   type ConnectionEvents,
   type ConnectionId,
@@ -69,13 +70,13 @@ class PortableServer implements EngineServer {
     )
   }
 
-  async listen(address: ListenAddress): Promise<number> {
+  async listen(addresses: readonly ListenAddress[]): Promise<readonly BoundAddress[]> {
     if (this.#isDisposed) throw new ClosedError()
-    if (this.#listener.isListening) throw new ListenError('ERR_LISTENING', address)
-    const port = await this.#listener.listen(address, (error) => this.#noteDescriptors(!isShortage(error)))
+    if (this.#listener.isListening) throw new WebSocketServerError('ERR_LISTENING', 'the engine listens already')
+    const bound = await this.#listener.listen(addresses, (error) => this.#noteDescriptors(!isShortage(error)))
     this.http.isStopped = false
     this.#startSweeping()
-    return port
+    return bound
   }
 
   adopt({ socket, input, incoming }: ForeignConnection): boolean {

@@ -1,5 +1,5 @@
 /**
- * The portable engine's listening socket: a server of `node:net`, behind which a connection passes the PROXY
+ * The portable engine's listening sockets: servers of `node:net`, behind which a connection passes the PROXY
  * protocol and TLS, where these are asked for, before it gets to HTTP.
  */
 import { Buffer } from 'node:buffer'
@@ -9,7 +9,7 @@ import { dirname } from 'node:path'
 import process from 'node:process'
 import type { TLSSocket } from 'node:tls'
 import { ClosedError, ListenError, OptionError } from '../../errors.js'
-import type { EngineServerOptions, EngineTls, ListenAddress } from '../contract.js'
+import type { BoundAddress, EngineServerOptions, EngineTls, ListenAddress } from '../contract.js'
 import { readPrologue } from './prologue.js'
 import { parseProxyHeader } from './proxy.js'
 import { PortableTls, transportOf } from './tls.js'
@@ -18,8 +18,8 @@ import { PortableTls, transportOf } from './tls.js'
 export type OnReady = (stream: NetSocket, proxiedAddress: string) => void
 
 export class PortableListener {
-  /** Undefined while the engine does not listen. */
-  #server: NetServer | undefined
+  /** One for each address; undefined while the engine does not listen. */
+  #servers: Set<NetServer> | undefined
   readonly #allowHalfOpen: boolean
   #keepsProcessAlive = true
   readonly #onReady: OnReady
@@ -45,37 +45,60 @@ export class PortableListener {
   }
 
   /** From then on, `onError` gets the errors of accepting. Not while it listens. */
-  listen(address: ListenAddress, onError: (error: NodeJS.ErrnoException) => void): Promise<number> {
+  async listen(
+    addresses: readonly ListenAddress[],
+    onError: (error: NodeJS.ErrnoException) => void,
+  ): Promise<readonly BoundAddress[]> {
+    const servers = new Set<NetServer>()
+    this.#servers = servers
+    const bound: BoundAddress[] = []
+    try {
+      // Addresses are numeric, and so Node binds within ticks and microtasks: the event loop, and with it the
+      // first connection, comes when the last address is bound.
+      for (const address of addresses) {
+        if (this.#servers !== servers) throw new ClosedError()
+        bound.push(await this.#bind(address, servers, onError))
+      }
+    } catch (error) {
+      if (this.#servers === servers) this.stop()
+      throw error
+    }
+    return bound
+  }
+
+  #bind(address: ListenAddress, servers: Set<NetServer>, onError: (error: NodeJS.ErrnoException) => void): Promise<BoundAddress> {
     const server = createServer({ allowHalfOpen: this.#allowHalfOpen, noDelay: true }, (socket) => this.#accept(socket))
     if (!this.#keepsProcessAlive) server.unref()
-    this.#server = server
     return new Promise((resolve, reject) => {
       const refuse = (error: NodeJS.ErrnoException) => {
-        if (this.#server === server) this.#server = undefined
+        servers.delete(server)
         reject(ListenError.fromSystemCode(codeOf(error, address), address, error))
       }
       server.once('error', refuse)
       server.once('close', () => reject(new ClosedError()))
-      server.listen(listenOptions(address), () => {
+      const options = listenOptions(address)
+      servers.add(server)
+      server.listen(options, () => {
         // Node goes on to listen when `close` is called while it looks the address up.
-        if (this.#server !== server) {
+        if (this.#servers !== servers) {
           server.close()
           return
         }
         server.off('error', refuse).on('error', onError)
-        const bound = server.address()
-        resolve(typeof bound === 'object' && bound !== null ? bound.port : 0)
+        const at = server.address()
+        resolve(typeof at === 'object' && at !== null ? { host: at.address, port: at.port } : { host: '', port: 0 })
       })
     })
   }
 
   get isListening(): boolean {
-    return this.#server !== undefined
+    return this.#servers !== undefined
   }
 
   stop(): void {
-    this.#server?.close()
-    this.#server = undefined
+    const servers = this.#servers ?? []
+    this.#servers = undefined
+    for (const server of servers) server.close()
   }
 
   /** Cuts every connection: those in a TLS handshake, those that speak HTTP, those that speak WebSocket. */
@@ -85,12 +108,12 @@ export class PortableListener {
 
   ref(): void {
     this.#keepsProcessAlive = true
-    this.#server?.ref()
+    for (const server of this.#servers ?? []) server.ref()
   }
 
   unref(): void {
     this.#keepsProcessAlive = false
-    this.#server?.unref()
+    for (const server of this.#servers ?? []) server.unref()
   }
 
   /** Takes a connection over that has got past PROXY headers and TLS. */
@@ -140,6 +163,7 @@ const MAX_PATH_BYTES: Partial<Record<NodeJS.Platform, number>> = { linux: 107, a
 
 /** In a worker of node:cluster the port is this process's own, as it is with the native engine. */
 function listenOptions(address: ListenAddress) {
+  if ('fd' in address) return { fd: address.fd, exclusive: true }
   if ('unix' in address) {
     if (Buffer.byteLength(address.unix) > (MAX_PATH_BYTES[process.platform] ?? Number.POSITIVE_INFINITY)) {
       throw new ListenError('ENAMETOOLONG', address)

@@ -44,7 +44,7 @@ describe('a system error of listening', () => {
     expect(error.message).toContain(code)
   })
 
-  test.each(['EINVAL', '', 'ERR_OPTION', 'toString', 'E'])('without a meaning here becomes ERR_LISTEN: %j', (code) => {
+  test.each(['EPERM', '', 'ERR_OPTION', 'toString', 'E'])('without a meaning here becomes ERR_LISTEN: %j', (code) => {
     expect(ListenError.fromSystemCode(code, { host: '::1', port: 80 }).code).toBe('ERR_LISTEN')
   })
 

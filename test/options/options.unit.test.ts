@@ -33,7 +33,7 @@ describe('server options', () => {
       engine: undefined,
       tls: undefined,
       proxyProtocol: false,
-      health: { path: '/health', live: '/health/live', check: undefined },
+      health: { path: '/health', live: '/health/live', check: undefined, backplane: false },
       maxConnections: Number.POSITIVE_INFINITY,
       maxConnectionsPerAddress: Number.POSITIVE_INFINITY,
       isAllowedOrigin: undefined,
@@ -48,7 +48,12 @@ describe('server options', () => {
     expect(resolveServerOptions({ health: false }).health).toBeUndefined()
     expect(resolveServerOptions({ health: '/up' }).health?.path).toBe('/up')
     expect(resolveServerOptions({ health: { check: () => true } }).health?.path).toBe('/health')
-    expect(resolveServerOptions({ health: {} }).health).toEqual({ path: '/health', live: '/health/live', check: undefined })
+    expect(resolveServerOptions({ health: {} }).health).toEqual({
+      path: '/health',
+      live: '/health/live',
+      check: undefined,
+      backplane: false,
+    })
     expect(resolveServerOptions({ health: '/up/' }).health?.live).toBe('/up/live')
     expect(resolveServerOptions({ health: { live: false } }).health?.live).toBeUndefined()
     expect(resolveServerOptions({ health: { path: '/up', check: () => true } }).health?.path).toBe('/up')

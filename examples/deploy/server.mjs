@@ -28,7 +28,8 @@ const places = await server.listen(passed > 0 ? sockets : [{ port: Number(PORT),
 for (const { port = 0 } of places) console.log(`Listening on ${port === 0 ? 'a unix socket' : `http://localhost:${port}`}`)
 
 /**
- * Service managers send SIGTERM, a terminal SIGINT. A second signal ends the time in which balancers find out.
+ * Service managers send SIGTERM, a terminal SIGINT. A second signal ends the time in which balancers find
+ * out.
  */
 async function stop() {
   await server.close({ drain: Number(DRAIN), code: 1012, reason: 'the service restarts' })

@@ -18,7 +18,9 @@ const folder = join(root, 'examples/deploy')
 const example = (name: string) => readFileSync(join(folder, name), 'utf8')
 const [anyEngine = 'portable'] = AVAILABLE_ENGINES
 
-/** Appended to a title where a program is missing. Debian has each in a package of its name, or in systemd's. */
+/**
+ * Appended to a title where a program is missing. Debian has each in a package of its name, or in systemd's.
+ */
 function absence(program: string, flag: string): string {
   const { status } = spawnSync(program, [flag], { env: OTHER_PROGRAM })
   return status === 0 ? '' : ` (skipped: no ${program} on this machine)`

@@ -60,3 +60,28 @@ export function checkDisconnectTarget(target: DisconnectTarget): void {
   if (topic !== undefined) checkTopic(topic)
   if (socketId !== undefined) checkNonEmptyString('target.socketId', socketId, 'the id of a socket')
 }
+
+/** What brokers are asked for. */
+export interface BrokerOptions {
+  readonly delivery: 'at-most-once' | 'replayed'
+  /** Milliseconds. */
+  readonly retention: number
+  /** Milliseconds. */
+  readonly pingTimeout: number
+}
+
+/** Milliseconds: longer than a broker takes to be started anew, or a host to come back. */
+const DEFAULT_RETENTION = 60_000
+/** Milliseconds: a broker that is under load has replied by then. */
+const DEFAULT_PING_TIMEOUT = 2000
+
+/** Throws OptionError. */
+export function resolveBrokerOptions(options: Partial<BrokerOptions>): BrokerOptions {
+  const { delivery = 'at-most-once', retention = DEFAULT_RETENTION, pingTimeout = DEFAULT_PING_TIMEOUT } = options
+  if (delivery !== 'at-most-once' && delivery !== 'replayed') {
+    throw new OptionError('delivery', delivery, "'at-most-once' or 'replayed'")
+  }
+  checkInteger('retention', retention, 1000, MAX_INT32, ' milliseconds')
+  checkInteger('pingTimeout', pingTimeout, 100, MAX_INT32, ' milliseconds')
+  return { delivery, retention, pingTimeout }
+}

@@ -24,6 +24,12 @@ const LAYERS: readonly Layer[] = [
   },
   { name: 'the contract of backplanes', files: /^src\/backplane\/contract\.ts$/, mayUse: /^src\/types\/common\.ts$/ },
   {
+    name: 'the backplanes on brokers',
+    files: /^src\/backplane\/(redis|nats)(\.ts$|\/)/,
+    mayUse:
+      /^(node:|redis$|ioredis$|@nats-io\/(transport-node|jetstream)$|src\/(backplane|options|types|util)\/|src\/errors\.ts$)/,
+  },
+  {
     name: 'the public types',
     files: /^src\/types\//,
     mayUse: /^(node:|src\/(types\/|errors\.ts$|backplane\/contract\.ts$))/,

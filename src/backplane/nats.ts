@@ -1,0 +1,106 @@
+/** `native-websocket-server/nats`: topics to other processes and hosts, through NATS. */
+import type { NatsConnection } from '@nats-io/transport-node'
+import { OptionError, WebSocketServerError } from '../errors.js'
+import { BACKPLANE_SETTING_NAMES, resolveBackplaneSettings, resolveBrokerOptions } from '../options/backplane.js'
+import { checkObject } from '../options/checks.js'
+import type { BackplaneEngine, BackplaneSettings } from './contract.js'
+import { openCore } from './nats/core.js'
+import { openJetStream, type StreamPosition } from './nats/jetstream.js'
+import { reasonOf, SessionEngine, type SessionEngineOptions } from './session-engine.js'
+
+/** Options of `nats`, beside those that all backplanes have. */
+export interface NatsOptions extends Partial<BackplaneSettings> {
+  /**
+   * Where the broker is, or the brokers of a cluster: `nats://host:4222`. Default
+   * `nats://localhost:4222`.
+   */
+  servers?: string | readonly string[]
+  /**
+   * Other options for `connect` of `@nats-io/transport-node`, which must be installed: `user` and `pass`,
+   * `token`, `authenticator`, `tls`. Reconnecting, `noEcho` and timeouts are the server's own.
+   */
+  connection?: object
+  /** What subjects begin with: tokens of letters, digits, `_` and `-`, joined by dots. Default `nws`. */
+  prefix?: string
+  /**
+   * `at-most-once` is NATS core: what is sent while a server is not connected does not reach it.
+   * `replayed` is a stream of JetStream, for which `@nats-io/jetstream` must be installed: after a lost
+   * connection, a server reads what has come meanwhile. Default `at-most-once`.
+   */
+  delivery?: 'at-most-once' | 'replayed'
+  /**
+   * Milliseconds for which `replayed` keeps messages: 1000 to 2^31-1. The first server makes the stream
+   * with it; a stream that is there stays as it is. Default 60,000.
+   */
+  retention?: number
+  /**
+   * Milliseconds in which the broker must reply before it counts as down: 100 to 2^31-1. Default 2000.
+   */
+  pingTimeout?: number
+}
+
+/**
+ * Makes a backplane on NATS, for one server: `new WebSocketServer({ backplane: nats({ servers }) })`.
+ * Nothing is connected before `listen`. Throws OptionError.
+ */
+export function nats(options: NatsOptions = {}): BackplaneEngine {
+  const names = [...BACKPLANE_SETTING_NAMES, 'servers', 'connection', 'prefix', 'delivery', 'retention', 'pingTimeout']
+  checkObject('options', options, names)
+  const { servers = 'nats://localhost:4222', connection = {}, prefix = 'nws' } = options
+  const { delivery, retention, pingTimeout } = resolveBrokerOptions(options)
+  checkObject('connection', connection, undefined)
+  if (typeof prefix !== 'string' || !/^[\w-]+(\.[\w-]+)*$/.test(prefix)) {
+    throw new OptionError('prefix', prefix, "tokens of letters, digits, '_' and '-', joined by dots")
+  }
+  const list = typeof servers === 'string' ? [servers] : [...checkServers(servers)]
+  if (list.length === 0 || !list.every(isAddress)) throw new OptionError('servers', '…', 'addresses such as nats://host:4222')
+  const position: StreamPosition = { last: undefined }
+  const connect: SessionEngineOptions['connect'] = async (events) => {
+    const made = await open({ ...connection, servers: list, reconnect: false, noEcho: true, timeout: pingTimeout })
+    made.closed().then(
+      (error) => events.ended(error ? reasonOf(error) : 'the connection was closed'),
+      (error: unknown) => events.ended(reasonOf(error)),
+    )
+    if (delivery === 'at-most-once') return openCore(made, prefix, events)
+    try {
+      return await openJetStream(made, { prefix, retention, timeout: 2 * pingTimeout }, position, events)
+    } catch (cause) {
+      made.close().catch(() => {})
+      throw cause
+    }
+  }
+  return new SessionEngine({
+    name: 'nats',
+    address: list.map((server) => new URL(withScheme(server)).host).join(', '),
+    settings: resolveBackplaneSettings(options),
+    isReplayed: delivery === 'replayed',
+    pingTimeout,
+    connect,
+  })
+}
+
+async function open(options: object): Promise<NatsConnection> {
+  try {
+    const { connect } = await import('@nats-io/transport-node')
+    return await connect(options)
+  } catch (cause) {
+    const isMissing = cause instanceof Error && 'code' in cause && /^(ERR_)?MODULE_NOT_FOUND$/.test(String(cause.code))
+    if (!isMissing) throw cause
+    const advice = 'a backplane on NATS needs its client: npm install @nats-io/transport-node'
+    throw new WebSocketServerError('ERR_BACKPLANE', advice, { cause })
+  }
+}
+
+function checkServers(servers: readonly string[]): readonly string[] {
+  if (!Array.isArray(servers)) throw new OptionError('servers', servers, 'a string, or an array of strings')
+  return servers
+}
+
+function isAddress(server: unknown): boolean {
+  return typeof server === 'string' && URL.canParse(withScheme(server)) && new URL(withScheme(server)).host !== ''
+}
+
+/** The client takes `host:4222`, too. */
+function withScheme(server: string): string {
+  return server.includes('://') ? server : `nats://${server}`
+}

@@ -1,0 +1,102 @@
+/**
+ * `native-websocket-server/redis`: topics to other processes and hosts, through Redis or what speaks as
+ * it.
+ */
+import { OptionError, WebSocketServerError } from '../errors.js'
+import { BACKPLANE_SETTING_NAMES, resolveBackplaneSettings, resolveBrokerOptions } from '../options/backplane.js'
+import { checkNonEmptyString, checkObject } from '../options/checks.js'
+import type { BackplaneEngine, BackplaneSettings } from './contract.js'
+import { addressOf, isRedisClient, type RedisClient } from './redis/connection.js'
+import { openPubSub } from './redis/pubsub.js'
+import { openStream, type StreamPosition } from './redis/streams.js'
+import { SessionEngine, type SessionEngineOptions } from './session-engine.js'
+
+export type { RedisClient } from './redis/connection.js'
+
+/** Options of `redis`, beside those that all backplanes have. */
+export interface RedisOptions extends Partial<BackplaneSettings> {
+  /**
+   * A client of `redis` (node-redis 5 and 6) or `ioredis` (5 and 6). It is never used itself, and need
+   * not be connected: two connections are made like it, with its address, TLS, user and password, and
+   * without its queue, timeouts and reconnecting, which the server has itself.
+   */
+  client?: RedisClient
+  /**
+   * Instead of a client: an address such as `redis://user:password@host:6379/0`, or `rediss:` for TLS.
+   * The package `redis` or `ioredis` must be installed. Default `redis://localhost:6379`.
+   */
+  url?: string
+  /**
+   * What the names of channels begin with, before the topic; the members of a group have the same.
+   * Default `nws:`.
+   */
+  prefix?: string
+  /**
+   * `at-most-once` is Pub/Sub: what is sent while a server is not connected does not reach it. `replayed`
+   * is a stream, from which a server reads, after a lost connection, what has come meanwhile. Default
+   * `at-most-once`.
+   */
+  delivery?: 'at-most-once' | 'replayed'
+  /** Milliseconds for which `replayed` keeps messages: 1000 to 2^31-1. Default 60,000. */
+  retention?: number
+  /**
+   * Milliseconds in which the broker must reply before it counts as down: 100 to 2^31-1. Default 2000.
+   */
+  pingTimeout?: number
+}
+
+/**
+ * Makes a backplane on Redis, for one server: `new WebSocketServer({ backplane: redis({ client }) })`.
+ * Nothing is connected before `listen`. Throws OptionError.
+ */
+export function redis(options: RedisOptions = {}): BackplaneEngine {
+  const names = [...BACKPLANE_SETTING_NAMES, 'client', 'url', 'prefix', 'delivery', 'retention', 'pingTimeout']
+  checkObject('options', options, names)
+  const { client, url = 'redis://localhost:6379', prefix = 'nws:' } = options
+  const { delivery, retention, pingTimeout } = resolveBrokerOptions(options)
+  checkNonEmptyString('prefix', prefix, 'a string that is not empty')
+  if (client !== undefined && (typeof client !== 'object' || client === null || !isRedisClient(client))) {
+    throw new OptionError('client', client, 'a client of redis or ioredis')
+  }
+  if (typeof url !== 'string' || !/^rediss?:/.test(url) || !URL.canParse(url)) {
+    throw new OptionError('url', '…', 'a URL that begins with redis: or rediss:')
+  }
+  const position: StreamPosition = { last: undefined }
+  // Made once: it is only the pattern for the connections.
+  let pattern: RedisClient | undefined = client
+  const connect: SessionEngineOptions['connect'] = async (events, milliseconds) => {
+    pattern ??= await clientOf(url)
+    if (delivery === 'at-most-once') return await openPubSub(pattern, prefix, events)
+    return await openStream(pattern, { key: `${prefix}stream`, retention }, position, events, milliseconds)
+  }
+  return new SessionEngine({
+    name: 'redis',
+    address: client === undefined ? new URL(url).host : addressOf(client),
+    settings: resolveBackplaneSettings(options),
+    isReplayed: delivery === 'replayed',
+    pingTimeout,
+    connect,
+  })
+}
+
+/** A client that is not connected, of the package that is installed. */
+async function clientOf(url: string): Promise<RedisClient> {
+  try {
+    const { createClient } = await import('redis')
+    return createClient({ url })
+  } catch (cause) {
+    if (!isMissing(cause)) throw cause
+  }
+  try {
+    const { Redis } = await import('ioredis')
+    return new Redis(url, { lazyConnect: true })
+  } catch (cause) {
+    if (!isMissing(cause)) throw cause
+    const advice = 'a backplane on Redis needs a client: npm install redis, or npm install ioredis'
+    throw new WebSocketServerError('ERR_BACKPLANE', advice, { cause })
+  }
+}
+
+function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && /^(ERR_)?MODULE_NOT_FOUND$/.test(String(cause.code))
+}

@@ -1,0 +1,69 @@
+/** A session on Pub/Sub: each topic is a channel, each envelope one PUBLISH. */
+import type { Buffer } from 'node:buffer'
+import { bufferOver } from '../../util/bytes.js'
+import type { BackplaneEnvelope } from '../contract.js'
+import { reasonOf, type Session, type SessionEvents } from '../session-engine.js'
+import { type ConnectionEvents, openConnection, type RedisClient, type RedisConnection } from './connection.js'
+
+/** Bytes of one string: the default of Redis (`proto-max-bulk-len`). */
+export const MAX_STRING_BYTES = 512 * 1024 * 1024
+
+export async function openPubSub(client: RedisClient, prefix: string, events: SessionEvents): Promise<Session> {
+  const connectionEvents: ConnectionEvents = {
+    message: (channel, data) => {
+      if (channel.startsWith(prefix)) events.deliver(channel.slice(prefix.length), data)
+    },
+    ended: events.ended,
+  }
+  const [publisher, subscriber] = await openTogether(client, connectionEvents)
+  const channelsOf = (topics: readonly string[]) => topics.map((topic) => prefix + topic)
+  return {
+    maxEnvelopeBytes: MAX_STRING_BYTES,
+    subscribe: (topics) => subscriber.subscribe(channelsOf(topics)),
+    unsubscribe: (topics) => subscriber.unsubscribe(channelsOf(topics)),
+    publish: (envelopes) =>
+      sendAll(publisher, envelopes, events, ({ topic, data }) => ['PUBLISH', prefix + topic, bufferOver(data)]),
+    ping: async () => void (await Promise.all([publisher.command(['PING']), subscriber.command(['PING'])])),
+    destroy: () => {
+      publisher.destroy()
+      subscriber.destroy()
+    },
+  }
+}
+
+/** Two connections, or none. */
+export async function openTogether(client: RedisClient, events: ConnectionEvents): Promise<[RedisConnection, RedisConnection]> {
+  const opened = await Promise.allSettled([openConnection(client, events), openConnection(client, events)])
+  const [first, second] = opened
+  if (first.status === 'fulfilled' && second.status === 'fulfilled') return [first.value, second.value]
+  for (const each of opened) if (each.status === 'fulfilled') each.value.destroy()
+  throw first.status === 'rejected' ? first.reason : second.status === 'rejected' ? second.reason : new Error()
+}
+
+/**
+ * One command for each envelope. What Redis refuses is dropped; when the connection is lost, all of them
+ * are.
+ */
+export async function sendAll(
+  connection: RedisConnection,
+  envelopes: readonly BackplaneEnvelope[],
+  events: SessionEvents,
+  commandOf: (envelope: BackplaneEnvelope) => (string | Buffer)[],
+): Promise<void> {
+  const send = async (envelope: BackplaneEnvelope) => {
+    try {
+      await connection.command(commandOf(envelope))
+    } catch (cause) {
+      if (!isReply(cause)) throw cause
+      events.dropped(envelope, reasonOf(cause))
+    }
+  }
+  await Promise.all(envelopes.map(send))
+}
+
+/**
+ * Whether Redis has replied with an error, such as `NOPERM …` or `OOM …`: then the connection goes on.
+ */
+function isReply(cause: unknown): boolean {
+  return cause instanceof Error && /^[A-Z]+ /.test(cause.message)
+}

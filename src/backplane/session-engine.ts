@@ -1,0 +1,237 @@
+/**
+ * What engines on a broker have in common: one session after the other, each on connections of its own. A
+ * client's own reconnecting is off, with its queue of unsent commands: both would hide from the link what was
+ * lost. So a session is up when all topics are subscribed, and ends for good at the first failure.
+ */
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
+import { BackplaneError } from '../errors.js'
+import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings } from './contract.js'
+
+/** Milliseconds before the second attempt to connect; doubled with each, up to the most. */
+const FIRST_RETRY = 50
+const MOST_RETRY = 1000
+/** Milliseconds for a connection, with its handshakes, and for each 1000 topics. */
+const CONNECT_TIMEOUT = 5000
+/** Topics of one command. */
+const SUBSCRIBE_BATCH = 1000
+/** Milliseconds that `close` gives to what is under way. */
+const CLOSE_PATIENCE = 1000
+
+/** One stretch of time in which the broker is connected. */
+export interface Session {
+  readonly maxEnvelopeBytes: number
+  /** Resolves when the broker has confirmed. Topics may be subscribed already. */
+  subscribe(topics: readonly string[]): Promise<void>
+  unsubscribe(topics: readonly string[]): Promise<void>
+  /** Resolves when the broker has all of them, but for those that were told to be dropped. */
+  publish(envelopes: readonly BackplaneEnvelope[]): Promise<void>
+  /** Resolves when the broker has replied on all connections. */
+  ping(): Promise<void>
+  /** Ends the connections, whatever waits. Idempotent. */
+  destroy(): void
+}
+
+/** What a session tells while it lasts. */
+export interface SessionEvents {
+  deliver(topic: string, data: Uint8Array): void
+  dropped(envelope: BackplaneEnvelope, reason: string): void
+  /** A connection is lost. */
+  ended(reason: string): void
+  gap(): void
+}
+
+export interface SessionEngineOptions {
+  readonly name: string
+  readonly address: string
+  readonly settings: BackplaneSettings
+  readonly isReplayed: boolean
+  /** Milliseconds in which the broker must reply to a PING. */
+  readonly pingTimeout: number
+  /** Rejects when there is no broker, or it refuses. `milliseconds` have passed since the last session. */
+  connect(events: SessionEvents, milliseconds: number): Promise<Session>
+}
+
+export class SessionEngine implements BackplaneEngine {
+  readonly name: string
+  readonly address: string
+  readonly settings: BackplaneSettings
+  readonly isReplayed: boolean
+  readonly #options: SessionEngineOptions
+  #host: BackplaneHost | undefined
+  #session: Session | undefined
+  #isClosed = false
+  #lastUp = Date.now()
+  #timer: NodeJS.Timeout | undefined
+  /** Rejections of what the session has been given and has not done. */
+  readonly #pending = new Set<(cause: Error) => void>()
+  readonly #retry = new AbortController()
+
+  constructor(options: SessionEngineOptions) {
+    this.#options = options
+    this.name = options.name
+    this.address = options.address
+    this.settings = options.settings
+    this.isReplayed = options.isReplayed
+  }
+
+  /** Of the last session while there is none: more than any broker takes before the first. */
+  get maxEnvelopeBytes(): number {
+    return this.#maxEnvelopeBytes
+  }
+
+  #maxEnvelopeBytes = 2 ** 31 - 1
+
+  async start(host: BackplaneHost): Promise<void> {
+    this.#host = host
+    await this.#connect()
+  }
+
+  interest(added: readonly string[], removed: readonly string[]): void {
+    const session = this.#session
+    if (session === undefined) return
+    const work = this.#subscribe(session, added).then(() => (removed.length > 0 ? session.unsubscribe(removed) : undefined))
+    work.catch((cause: unknown) => this.#ended(session, reasonOf(cause)))
+  }
+
+  publish(envelopes: readonly BackplaneEnvelope[]): Promise<void> {
+    const session = this.#session
+    if (session === undefined) return Promise.reject(new Error('the broker is not connected'))
+    return this.#unlessEnded(session.publish(envelopes))
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#retry.abort()
+    const session = this.#session
+    if (session === undefined) return
+    // Behind all that was given before.
+    const sent = session.ping().catch(() => {})
+    await Promise.race([sent, setTimeoutPromise(CLOSE_PATIENCE, undefined, { ref: false })])
+    this.#end(session, 'the server was closed')
+  }
+
+  async #connect(): Promise<void> {
+    const events: SessionEvents = {
+      deliver: (topic, data) => {
+        if (!this.#isClosed && over === undefined) this.#host?.deliver(topic, data)
+      },
+      dropped: (envelope, reason) => this.#host?.onDropped(envelope, reason),
+      ended: (reason) => {
+        over ??= reason
+        if (session !== undefined) this.#ended(session, reason)
+      },
+      gap: () => this.#host?.onStatus('gap'),
+    }
+    let over: string | undefined
+    let session: Session | undefined
+    const { connect } = this.#options
+    try {
+      // A session that comes too late is ended.
+      const late = new AbortController()
+      const connecting = connect(events, Date.now() - this.#lastUp).then((made) => {
+        if (late.signal.aborted) made.destroy()
+        return made
+      })
+      session = await inTime(connecting, CONNECT_TIMEOUT, 'the broker has not replied').catch((cause: unknown) => {
+        late.abort()
+        connecting.catch(() => {})
+        throw cause
+      })
+      this.#maxEnvelopeBytes = session.maxEnvelopeBytes
+      const topics = [...(this.#host?.topics() ?? [])]
+      await inTime(
+        this.#subscribe(session, topics),
+        CONNECT_TIMEOUT * (1 + topics.length / SUBSCRIBE_BATCH),
+        'the broker has not subscribed',
+      )
+      if (over !== undefined) throw new Error(over)
+    } catch (cause) {
+      session?.destroy()
+      throw new BackplaneError('ERR_BACKPLANE', this.name, this.address, `failed to start: ${reasonOf(cause)}`, 0, { cause })
+    }
+    if (this.#isClosed) {
+      session.destroy()
+      return
+    }
+    this.#session = session
+    this.#watch(session)
+  }
+
+  /** Topics in batches, which the broker works on one after the other. */
+  async #subscribe(session: Session, topics: readonly string[]): Promise<void> {
+    const batches: Promise<void>[] = []
+    for (let at = 0; at < topics.length; at += SUBSCRIBE_BATCH)
+      batches.push(session.subscribe(topics.slice(at, at + SUBSCRIBE_BATCH)))
+    await Promise.all(batches)
+  }
+
+  #watch(session: Session): void {
+    const { pingTimeout } = this.#options
+    this.#timer = setInterval(() => {
+      inTime(session.ping(), pingTimeout, `the broker has not replied within ${pingTimeout} ms`).catch((cause: unknown) =>
+        this.#ended(session, reasonOf(cause)),
+      )
+    }, pingTimeout / 2).unref()
+  }
+
+  /** Rejects at the latest when the session ends, whatever the client does. */
+  #unlessEnded(work: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#pending.add(reject)
+      work.then(resolve, reject).finally(() => this.#pending.delete(reject))
+    })
+  }
+
+  #ended(session: Session, reason: string): void {
+    if (session !== this.#session) return
+    this.#lastUp = Date.now()
+    this.#end(session, reason)
+    if (this.#isClosed) return
+    this.#host?.onStatus('down', reason)
+    void this.#reconnect()
+  }
+
+  #end(session: Session, reason: string): void {
+    clearInterval(this.#timer)
+    this.#session = undefined
+    session.destroy()
+    const error = new Error(reason)
+    for (const reject of this.#pending) reject(error)
+    this.#pending.clear()
+  }
+
+  async #reconnect(): Promise<void> {
+    for (let wait = FIRST_RETRY; !this.#isClosed; wait = Math.min(2 * wait, MOST_RETRY)) {
+      try {
+        // Servers that have lost the same broker do not all come back at once.
+        await setTimeoutPromise(wait * (0.5 + Math.random()), undefined, { ref: false, signal: this.#retry.signal })
+        await this.#connect()
+        break
+      } catch {
+        // Told already, by `down`.
+      }
+    }
+    if (this.#isClosed || this.#session === undefined) return
+    this.#host?.onStatus('up')
+    if (!this.isReplayed) this.#host?.onStatus('gap')
+  }
+}
+
+async function inTime<T>(work: Promise<T>, milliseconds: number, otherwise: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(otherwise)), milliseconds)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** The message of an error, or of the errors in it. */
+export function reasonOf(cause: unknown): string {
+  if (cause instanceof AggregateError && cause.message === '') return cause.errors.map(reasonOf).join('; ')
+  if (!(cause instanceof Error)) return String(cause)
+  return cause.message || ('code' in cause ? String(cause.code) : cause.name)
+}

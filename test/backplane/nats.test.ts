@@ -1,0 +1,163 @@
+/** The engine on NATS, against a real broker and its faults. */
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { connect } from '@nats-io/transport-node'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { Subjects } from '../../src/backplane/nats/subjects.js'
+import { type NatsOptions, nats } from '../../src/backplane/nats.js'
+import { BackplaneError, OptionError } from '../../src/index.js'
+import { connected, join, ONE_ENGINE } from '../support/broker-members.js'
+import { Broker, freePort, whyMissing } from '../support/brokers.js'
+import { describeEngines, makeServer } from '../support/engines.js'
+
+const missing = whyMissing('nats-server')
+
+async function group(options: NatsOptions = {}, args: readonly string[] = ['-js']) {
+  const broker = await Broker.start('nats-server', args)
+  const make = () => join(ONE_ENGINE, nats({ servers: broker.url, ...options }))
+  const [a, b] = await Promise.all([make(), make()])
+  await connected(a, b)
+  await connected(b, a)
+  return { broker, a, b }
+}
+
+describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefined ? '' : ` (skipped: ${missing})`}`, () => {
+  describeEngines('joins servers', (engine) => {
+    test('each client gets each message once, in order, whatever its bytes', async () => {
+      const broker = await Broker.start('nats-server')
+      const [a, b] = [await join(engine, nats({ servers: broker.url })), await join(engine, nats({ servers: broker.url }))]
+      await connected(a, b)
+      const sent = Array.from({ length: 2000 }, (_, n) => (n % 2 === 0 ? `${n}: é` : Buffer.alloc(n % 100, n)))
+      for (const message of sent) a.server.publish('t', message)
+      expect(await b.client.messages.take(2000, 'messages')).toEqual(sent)
+      expect(await a.client.messages.take(2000, 'messages')).toEqual(sent)
+      expect(b.server.backplaneMetrics()).toMatchObject({ missing: 0, foreign: 0, up: true, members: 2 })
+      expect(await a.server.subscribersEverywhere('t')).toMatchObject({ count: 2, answered: 2 })
+    })
+  })
+
+  for (const delivery of ['at-most-once', 'replayed'] as const) {
+    test(`${delivery}: a broker that is killed is one down and one gap, and what comes back is in order`, async () => {
+      const { broker, a, b } = await group({ delivery })
+      await broker.kill()
+      const down = await a.errors.next('down')
+      expect(down).toMatchObject({ code: 'ERR_BACKPLANE_DOWN', backplane: 'nats', address: `127.0.0.1:${broker.port}` })
+      expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+      for (let n = 0; n < 100; n++) a.server.publish('t', `while down ${n}`)
+      await broker.start()
+      while (!(a.server.backplaneMetrics()?.up && b.server.backplaneMetrics()?.up))
+        await new Promise((next) => setTimeout(next, 5))
+      a.server.publish('t', 'after')
+      const came = []
+      for (;;) {
+        const message = await b.client.next('what comes after')
+        came.push(message)
+        if (message === 'after') break
+      }
+      const whileDown = Array.from({ length: 100 }, (_, n) => `while down ${n}`)
+      expect(came).toEqual(delivery === 'replayed' ? [...whileDown, 'after'] : ['after'])
+      if (delivery === 'at-most-once') expect(await a.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 100 })
+      expect(a.errors.size).toBe(0)
+      expect(b.server.backplaneMetrics()?.missing).toBe(0)
+    })
+  }
+
+  test('a broker that is stopped is down when it has not replied for so long, and clients here do not wait', async () => {
+    const { broker, a, b } = await group({ pingTimeout: 1000 })
+    broker.stop()
+    a.server.publish('t', 'here')
+    expect(await a.client.next()).toBe('here')
+    expect((await a.errors.next('down')).message).toContain('has not replied')
+    broker.resume()
+    expect(await a.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
+    a.server.publish('t', 'after')
+    let message: string | Buffer = ''
+    while (message !== 'after') message = await b.client.next()
+  })
+
+  test('a payload beyond the limit of the broker is told with topic and size, and the rest goes on', async () => {
+    const { a, b } = await group()
+    a.server.publish('t', 'x'.repeat(1024 * 1024))
+    a.server.publish('t', 'small')
+    expect(await b.client.next()).toBe('small')
+    const { message } = await a.errors.next('the error')
+    expect(message).toContain('1048576')
+    expect(message).toContain('"t"')
+    expect(b.server.backplaneMetrics()?.missing).toBe(0)
+  })
+
+  test('foreign messages on its subjects are dropped, counted and told once', async () => {
+    const { broker, a } = await group()
+    const admin = await connect({ servers: broker.url })
+    onTestFinished(() => admin.close())
+    for (let n = 0; n < 50; n++) admin.publish('nws.c.tt', 'hello')
+    await admin.flush()
+    expect((await a.errors.next('the error')).message).toContain('foreign')
+    expect(a.errors.size).toBe(0)
+    expect(a.client.messages.size).toBe(0)
+  })
+
+  for (const delivery of ['at-most-once', 'replayed'] as const) {
+    test(`${delivery}: a topic of 65,535 bytes, and with any characters, is a topic as any other`, async () => {
+      const broker = await Broker.start('nats-server', ['-js'])
+      for (const topic of ['x'.repeat(65_535), ' * > . é\r\n\0']) {
+        const make = () => join(ONE_ENGINE, nats({ servers: broker.url, delivery }), topic)
+        const [a, b] = [await make(), await make()]
+        await connected(a, b, topic)
+        expect(() => a.server.publish('x'.repeat(100_000), 'x')).toThrow(OptionError)
+      }
+    })
+  }
+
+  test('listen rejects where there is no broker, a wrong password, or another server', async () => {
+    const broker = await Broker.start('nats-server', ['--user', 'u', '--pass', 'right'])
+    const other = createServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(
+      0,
+      '127.0.0.1',
+    )
+    onTestFinished(() => void other.close())
+    await once(other, 'listening')
+    const { port = 0 } = other.address() as { port: number }
+    const wrong = { user: 'u', pass: 'wrong-secret' }
+    for (const servers of [`nats://127.0.0.1:${await freePort()}`, broker.url, `nats://127.0.0.1:${port}`]) {
+      const server = makeServer(ONE_ENGINE, { server: { backplane: nats({ servers, connection: wrong, pingTimeout: 1000 }) } })
+      const error: unknown = await server.listen({ host: '127.0.0.1' }).catch((cause: unknown) => cause)
+      expect(error).toBeInstanceOf(BackplaneError)
+      const { message } = error as BackplaneError
+      expect(message).toContain(new URL(servers).host)
+      expect(message).not.toContain('secret')
+    }
+  })
+})
+
+test('each topic has a subject of its own, and comes back from it', () => {
+  const subjects = new Subjects('p.')
+  const topics = ['', 'room:7', 'a.b', 'a b', 'é', '*', '>', 'tx', 'bx', 'x'.repeat(5000), 'y'.repeat(5000), '.', '$JS']
+  const all = topics.map((topic) => subjects.of(topic))
+  expect(new Set(all).size).toBe(topics.length)
+  for (const [index, topic] of topics.entries()) {
+    const subject = all[index] ?? ''
+    expect(subject).toMatch(/^p\.[^\s.*>]+$/)
+    expect(subject.length).toBeLessThan(1100)
+    subjects.remember(topic, subject)
+    expect(subjects.topicOf(subject)).toBe(topic)
+  }
+})
+
+test('options of a backplane on NATS are checked', () => {
+  const wrong: [object, string][] = [
+    [{ servers: 7 }, 'servers'],
+    [{ servers: [] }, 'servers'],
+    [{ servers: ['nats://'] }, 'servers'],
+    [{ connection: 'x' }, 'connection'],
+    [{ prefix: 'a.*' }, 'prefix'],
+    [{ prefix: '' }, 'prefix'],
+    [{ delivery: 'once' }, 'delivery'],
+    [{ required: 1 }, 'required'],
+    [{ url: 'x' }, 'url'],
+  ]
+  for (const [options, option] of wrong) {
+    expect(() => nats(options as NatsOptions)).toThrow(expect.objectContaining({ name: 'OptionError', option }))
+  }
+  expect(nats({ servers: ['nats://user:secret@one:4222', 'two:4223'] }).address).toBe('one:4222, two:4223')
+})

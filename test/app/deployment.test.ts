@@ -27,6 +27,7 @@ function absence(program: string, flag: string): string {
 }
 const noHaproxy = absence('haproxy', '-v')
 const noNginx = absence('nginx', '-v')
+const noCaddy = absence('caddy', 'version')
 const noAnalyze = absence('systemd-analyze', '--version')
 const noActivation = absence('systemd-socket-activate', '--version')
 
@@ -192,6 +193,29 @@ describeEngines('the server of examples/deploy', (engine) => {
     }
     const client = await Client.open(front, '/echo')
     expect(await client.ask('through nginx')).toBe('through nginx')
+  })
+
+  test.runIf(noCaddy === '')(`serves behind Caddy, which tells the client in a header${noCaddy}`, async () => {
+    const [one, two] = [await start(engine), await start(engine)]
+    const [made, port] = [temporaryFolder(), await freePort()]
+    const config = changed(example('Caddyfile'), {
+      // Without a name there is no certificate to get: an authority would have to be reached.
+      'example.com {': `{\nadmin off\n}\nhttp://127.0.0.1:${port} {`,
+      'reverse_proxy 127.0.0.1:7001 127.0.0.1:7002': `reverse_proxy 127.0.0.1:${one.port} 127.0.0.1:${two.port}`,
+      'lb_policy least_conn': 'lb_policy round_robin',
+    })
+    writeFileSync(join(made, 'Caddyfile'), config)
+    const command = ['caddy', 'run', '--adapter', 'caddyfile', '--config', join(made, 'Caddyfile')]
+    await startProgram(command, port, { env: { ...OTHER_PROGRAM, HOME: made, XDG_DATA_HOME: made, XDG_CONFIG_HOME: made } })
+    const front = addressOf(port)
+    const seen = new Set<number>()
+    while (seen.size < 2) {
+      const { client, process: id } = await who(front)
+      expect(client).toBe('127.0.0.1')
+      seen.add(id)
+    }
+    const client = await Client.open(front, '/echo')
+    expect(await client.ask('through Caddy')).toBe('through Caddy')
   })
 })
 

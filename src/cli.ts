@@ -7,6 +7,7 @@ import { ensureCertificate, VALIDITY_DAYS } from './app/certificate.js'
 import { descriptorAdvice, remainingDescriptors } from './app/descriptors.js'
 import { diagnose } from './app/doctor.js'
 import { bannerLines, createEchoServer } from './app/echo.js'
+import { type LogFormat, logLine } from './app/log.js'
 import { escapeControls, firstLine } from './app/log-text.js'
 import { outputFlushed, printLine } from './app/output.js'
 import { type ErrorCode, type TlsOptions, type WebSocketServer, WebSocketServerError } from './index.js'
@@ -37,6 +38,7 @@ Options:
   --no-tls          serve ws: and http: instead of wss: and https:
   --engine <name>   native or portable (default: native where it is built)
   --quiet           print no line per message; connections are still announced
+  --log <format>    json: a JSON object per line; pretty: time and level before each line (default: neither)
   --help            print this and exit
   --version         print the version and exit
 
@@ -56,6 +58,7 @@ interface Settings {
   tls: { keyFile: string; certFile: string; named: boolean } | undefined
   engine: 'native' | 'portable' | undefined
   quiet: boolean
+  format: LogFormat
 }
 
 /** What to do about a failure, where the command can tell. */
@@ -91,11 +94,17 @@ async function runDoctor(args: readonly string[]): Promise<void> {
 }
 
 async function run(settings: Settings): Promise<void> {
-  const { port, host, tls, engine, quiet } = settings
+  const { port, host, tls, engine, quiet, format } = settings
+  const hasColors = process.stdout.isTTY && process.stdout.hasColors()
+  const toLine = (text: string, isWarning = false) => logLine({ event: 'notice', text, isWarning }, format, hasColors)
+  const print = (line: string) => printLine(line, (text) => toLine(text, true))
   const advice = descriptorAdvice(remainingDescriptors())
   const madeCertificate = tls !== undefined && !tls.named && ensureCertificate(tls.keyFile, tls.certFile)
   const server = createEchoServer({
     quiet,
+    format,
+    hasColors,
+    log: print,
     ...(tls && { tls: { keyFile: tls.keyFile, certFile: tls.certFile } satisfies TlsOptions }),
     ...(engine && { engine }),
   })
@@ -104,8 +113,8 @@ async function run(settings: Settings): Promise<void> {
   const lines = bannerLines(server, { port: address.port, host: host ?? address.host }, tls !== undefined)
   if (madeCertificate)
     lines.push(`Made a development certificate, valid for ${VALIDITY_DAYS} days: ${DEFAULT_CERT}, with its key ${DEFAULT_KEY}`)
-  if (advice !== undefined) lines.push(advice)
-  for (const line of lines) printLine(line)
+  for (const line of lines) print(toLine(line))
+  if (advice !== undefined) print(toLine(advice, true))
 }
 
 /** The first signal closes gracefully; the second ends the process as if the signal had not been handled. */
@@ -130,9 +139,12 @@ function readArguments(args: string[], environment: NodeJS.ProcessEnv): Settings
   const flags = parseFlags(args)
   if (flags.help) return HELP
   if (flags.version) return `${packageVersion()}\n`
-  const { engine, key, cert, quiet = false } = flags
+  const { engine, key, cert, quiet = false, log } = flags
   if (engine !== undefined && engine !== 'native' && engine !== 'portable') {
     throw new UsageError(`--engine must be native or portable, got ${JSON.stringify(engine)}`)
+  }
+  if (log !== undefined && log !== 'json' && log !== 'pretty') {
+    throw new UsageError(`--log must be json or pretty, got ${JSON.stringify(log)}`)
   }
   for (const [flag, value] of Object.entries({ host: flags.host, key, cert })) {
     if (value === '') throw new UsageError(`--${flag} must not be empty`)
@@ -147,6 +159,7 @@ function readArguments(args: string[], environment: NodeJS.ProcessEnv): Settings
     tls: flags['no-tls'] ? undefined : { keyFile: key ?? DEFAULT_KEY, certFile: cert ?? DEFAULT_CERT, named },
     engine,
     quiet,
+    format: log ?? 'lines',
   }
 }
 
@@ -162,6 +175,7 @@ function parseFlags(args: string[]) {
         'no-tls': { type: 'boolean' },
         engine: { type: 'string' },
         quiet: { type: 'boolean' },
+        log: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean', short: 'v' },
       },

@@ -4,7 +4,8 @@
  */
 import { SendStatus, type ServerOptions, WebSocketServer, WebSocketServerError } from '../index.js'
 import { DESCRIPTORS_EXHAUSTED } from './descriptors.js'
-import { describeMessage, firstLine } from './log-text.js'
+import { type LogEvent, type LogFormat, logLine } from './log.js'
+import { firstLine } from './log-text.js'
 import { printLine } from './output.js'
 
 const WELCOME = JSON.stringify({ event: 'connected', message: 'Welcome!' })
@@ -33,6 +34,10 @@ export interface EchoOptions extends Pick<ServerOptions, 'engine' | 'tls'> {
   quiet?: boolean
   /** Receives each line, without its line break. Default: standard output. */
   log?(line: string): void
+  /** What lines look like. Default `lines`. */
+  format?: LogFormat
+  /** Whether `pretty` lines go to a terminal with colours. Default false. */
+  hasColors?: boolean
 }
 
 /**
@@ -43,20 +48,21 @@ export interface EchoOptions extends Pick<ServerOptions, 'engine' | 'tls'> {
  * with 1013. Throws OptionError, TlsError and EngineError, as the constructor of WebSocketServer does.
  */
 export function createEchoServer(options: EchoOptions = {}): WebSocketServer {
-  const { quiet = false, log = printLine, ...serverOptions } = options
-  return new WebSocketServer({ ...serverOptions, onError: reportTo(log) }).ws('/*', {
+  const { quiet = false, log = printLine, format = 'lines', hasColors = false, ...serverOptions } = options
+  const say = (event: LogEvent) => log(logLine(event, format, hasColors))
+  return new WebSocketServer({ ...serverOptions, onError: reportTo(say) }).ws('/*', {
     maxPayloadLength: MAX_MESSAGE,
     maxBackpressure: MAX_QUEUED,
     open(socket) {
-      log(`[+] Connection from ${socket.id}`)
+      say({ event: 'open', id: socket.id, address: socket.remoteAddress })
       socket.send(WELCOME)
     },
     message(socket, message) {
-      if (!quiet) log(`[->] Message from ${socket.id}: ${describeMessage(message)}`)
+      if (!quiet) say({ event: 'message', id: socket.id, message })
       if (socket.send(message) === SendStatus.DROPPED) socket.close(TRY_AGAIN_LATER, 'too many echoes wait unread')
     },
-    close(socket) {
-      log(`[-] ${socket.id} disconnected`)
+    close(socket, code, reason) {
+      say({ event: 'close', id: socket.id, code, reason })
     },
   })
 }
@@ -87,15 +93,15 @@ function reachableHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }
 
-function reportTo(log: (line: string) => void): (error: Error) => void {
+function reportTo(say: (event: LogEvent) => void): (error: Error) => void {
   let lastExhausted = Number.NEGATIVE_INFINITY
   return (error) => {
     if (error instanceof WebSocketServerError && error.code === 'EMFILE') {
       const now = performance.now()
-      if (now - lastExhausted >= EXHAUSTED_REPORT_INTERVAL) log(DESCRIPTORS_EXHAUSTED)
+      if (now - lastExhausted >= EXHAUSTED_REPORT_INTERVAL) say({ event: 'notice', text: DESCRIPTORS_EXHAUSTED, isWarning: true })
       lastExhausted = now
     } else {
-      log(`[!] ${firstLine(String(error))}`)
+      say({ event: 'error', error })
     }
   }
 }

@@ -10,14 +10,16 @@ let leftOut = 0
 
 /**
  * Prints one line. While 8 MiB wait for the reader, lines are left out; once there is room again, a line says
- * how many.
+ * how many: `toLine` makes that line of its text.
  */
-export function printLine(line: string): void {
+export function printLine(line: string, toLine = (text: string): string => text): void {
   if (process.stdout.writableLength > MAX_UNREAD) {
     leftOut++
     return
   }
-  if (leftOut > 0) process.stdout.write(`[!] ${leftOut.toLocaleString('en-US')} lines left out here: the reader was too slow\n`)
+  if (leftOut > 0) {
+    process.stdout.write(`${toLine(`[!] ${leftOut.toLocaleString('en-US')} lines left out here: the reader was too slow`)}\n`)
+  }
   leftOut = 0
   process.stdout.write(`${line}\n`)
 }

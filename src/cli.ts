@@ -27,7 +27,8 @@ const ONE_KEYPRESS = 50
 const HELP = `Usage: ${NAME} [options]
        ${NAME} doctor
 
-A WebSocket server that greets every client and echoes what it sends. GET /health says that it is up.
+A WebSocket server that greets every client and echoes what it sends. GET / is a page to try that in a browser, and GET
+/health says that it is up.
 "doctor" tells what is installed, which engine serves and why, and what to do; it exits with 1 when there is something to do.
 
 Options:

@@ -19,6 +19,7 @@ export {
   TlsError,
   WebSocketServerError,
 } from './errors.js'
+export { consolePage } from './pages/console.js'
 export { metricsPage } from './pages/metrics.js'
 export { WebSocketServer } from './server.js'
 export * from './types/index.js'

@@ -50,7 +50,7 @@ const CHAPTERS = [
   { title: 'Sockets', names: ['Socket', 'SendStatus', 'Data', 'SendOptions', 'SendStreamOptions', 'DrainedOptions'] },
   { title: 'HTTP routes', names: ['RouteHandler', 'ServerRequest', 'Params', 'HealthOptions', 'Awaitable'] },
   { title: 'Adapters', names: ['messages', 'duplex'] },
-  { title: 'Pages', names: ['metricsPage', 'MetricsPageOptions', 'PageOptions'] },
+  { title: 'Pages', names: ['consolePage', 'ConsolePageOptions', 'metricsPage', 'MetricsPageOptions', 'PageOptions'] },
   {
     title: 'Diagnostics channels',
     names: [

@@ -2,7 +2,7 @@
  * The default application: greets every client, echoes every message, and says what happens, a line at a
  * time. It uses the public interface alone, so it is also the example to start from.
  */
-import { SendStatus, type ServerOptions, WebSocketServer, WebSocketServerError } from '../index.js'
+import { consolePage, SendStatus, type ServerOptions, WebSocketServer, WebSocketServerError } from '../index.js'
 import { DESCRIPTORS_EXHAUSTED } from './descriptors.js'
 import { type LogEvent, type LogFormat, logLine } from './log.js'
 import { firstLine } from './log-text.js'
@@ -42,7 +42,8 @@ export interface EchoOptions extends Pick<ServerOptions, 'engine' | 'tls'> {
 
 /**
  * A server with one route, `/*`, which sends `{"event":"connected","message":"Welcome!"}` on open and echoes
- * each message byte for byte as what it came as, text or binary. `GET /health` is the server's own.
+ * each message byte for byte as what it came as, text or binary. `GET /` is a page to do that from a browser,
+ * and `GET /health` is the server's own.
  *
  * No echo is ever left out of the sequence: a client that lets 64 MiB of its echoes wait unread is closed
  * with 1013. Throws OptionError, TlsError and EngineError, as the constructor of WebSocketServer does.
@@ -50,7 +51,7 @@ export interface EchoOptions extends Pick<ServerOptions, 'engine' | 'tls'> {
 export function createEchoServer(options: EchoOptions = {}): WebSocketServer {
   const { quiet = false, log = printLine, format = 'lines', hasColors = false, ...serverOptions } = options
   const say = (event: LogEvent) => log(logLine(event, format, hasColors))
-  return new WebSocketServer({ ...serverOptions, onError: reportTo(say) }).ws('/*', {
+  return new WebSocketServer({ ...serverOptions, onError: reportTo(say) }).get('/', consolePage()).ws('/*', {
     maxPayloadLength: MAX_MESSAGE,
     maxBackpressure: MAX_QUEUED,
     open(socket) {

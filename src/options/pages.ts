@@ -1,6 +1,6 @@
 /** Checks of the options of pages, and their defaults. */
 import { OptionError } from '../errors.js'
-import type { MetricsPageOptions, PageOptions } from '../types/index.js'
+import type { ConsolePageOptions, MetricsPageOptions, PageOptions } from '../types/index.js'
 import { checkBoolean, checkFunction, checkObject, type Names } from './checks.js'
 
 const METRICS_OPTION_NAMES: Names<MetricsPageOptions> = ['allow', 'prefix', 'process']
@@ -12,6 +12,11 @@ const PREFIX = /^[A-Za-z_][A-Za-z0-9_]*$/
 export interface ResolvedMetricsPage extends PageOptions {
   readonly prefix: string
   readonly process: boolean
+}
+
+export function resolveConsolePage(options: ConsolePageOptions): PageOptions {
+  checkObject('options', options, ['allow'] satisfies Names<ConsolePageOptions>)
+  return resolveAllow(options)
 }
 
 export function resolveMetricsPage(options: MetricsPageOptions): ResolvedMetricsPage {

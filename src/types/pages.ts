@@ -12,6 +12,9 @@ export interface PageOptions {
   allow?(request: ServerRequest): Awaitable<boolean | Response>
 }
 
+/** Options of `consolePage`. */
+export interface ConsolePageOptions extends PageOptions {}
+
 /** Options of `metricsPage`. */
 export interface MetricsPageOptions extends PageOptions {
   /**

@@ -65,6 +65,11 @@ const LAYERS: readonly Layer[] = [
       /^(node:|src\/(types|util)\/|src\/errors\.ts$|src\/core\/turn-share\.ts$|src\/websocket\/(close-codes|socket)\.ts$|src\/options\/(arguments|checks)\.ts$)/,
   },
   {
+    name: 'the pages',
+    files: /^src\/pages\//,
+    mayUse: /^(node:|src\/(core|http|options|pages|types|util)\/|src\/errors\.ts$|src\/engine\/native\/package-root\.ts$)/,
+  },
+  {
     name: 'the public API',
     files: /^src\//,
     mayUse: /^(node:|src\/(?!app\/|engine\/|cli\.ts$|index\.ts$)|src\/engine\/(contract|select)\.ts$)/,

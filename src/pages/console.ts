@@ -1,4 +1,4 @@
-/** A page to talk to the server from a browser. Its HTML, style and script are in one file, `console.html`. */
+/** A page to talk to the server from a browser: all of its HTML, style and script are in `console.html`. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../engine/native/package-root.js'
@@ -34,11 +34,11 @@ interface Parts {
 let parts: Parts | undefined
 
 /**
- * A page for browsers: `server.get('/console', consolePage())`. It connects to any path of this server, and to
- * other servers; offers subprotocols; sends text, JSON and binary messages, also many times a second; shows
- * messages both ways with their sizes and round trips; and draws what happens in the last minute. It must be
- * the handler of the route itself, and is not there unless you register it: whoever can open it learns how
- * many connections the server has, and can do what any client can.
+ * A page for browsers: `server.get('/console', consolePage())`. It connects to any path of this server, and
+ * to other servers; offers subprotocols; sends text, JSON and binary messages, also many times a second;
+ * shows messages both ways with their sizes and round trips; and draws what has happened in the last minute.
+ * It must be the handler of the route itself, and is not there unless you register it: a client that can open
+ * it learns how many connections the server has, and can do what any client can.
  *
  * The page is self-contained, and its content security policy allows no inline code and no other host. Throws
  * OptionError; ERR_OPTION also where the package's folder cannot be found, which happens in a bundle beside

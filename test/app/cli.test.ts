@@ -37,7 +37,7 @@ describe('the command', () => {
   test.each(['--help', '-h'])('explains itself with %s', async (flag) => {
     const { code, stdout, stderr } = await runCommand([flag]).result()
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    const named = ['port', 'host', 'key', 'cert', 'no-tls', 'engine', 'quiet', 'help', 'version']
+    const named = ['port', 'host', 'key', 'cert', 'no-tls', 'engine', 'quiet', 'log', 'help', 'version']
     for (const name of named) expect(stdout).toMatch(new RegExp(`^ {2}--${name}\\b`, 'm'))
     expect(stdout).toMatch(/PORT/)
     expect(stdout).toMatch(/HOST/)
@@ -63,6 +63,7 @@ describe('bad usage of the command', () => {
     [['--port', '0x50'], '--port must be a whole number from 0 to 65535, got "0x50" (see --help)'],
     [['--host', ''], '--host must not be empty (see --help)'],
     [['--engine', 'fast'], '--engine must be native or portable, got "fast" (see --help)'],
+    [['--log', 'xml'], '--log must be json or pretty, got "xml" (see --help)'],
     [['--no-tls', '--key', 'key.pem'], '--no-tls cannot be combined with --key or --cert (see --help)'],
     [['--cert', 'cert.pem'], '--key and --cert go together (see --help)'],
     [[], 'PORT must be a whole number from 0 to 65535, got "eighty" (see --help)', { PORT: 'eighty' }],
@@ -234,6 +235,36 @@ describeEngines('the command as a server', (engine) => {
       const said = stdout.split('\n').slice(command.banner.length, -1)
       const expected = [`[+] Connection from ${id}`, `[->] Message from ${id}: hello`, `[-] ${id} disconnected`]
       expect(said).toEqual(quiet ? expected.toSpliced(1, 1) : expected)
+    }
+  })
+
+  test('prints with --log json one object per line, and with --log pretty time and level before each', async () => {
+    for (const format of ['json', 'pretty'] as const) {
+      const running = runCommand(['--log', format, '--engine', engine, '--no-tls', '--port', '0', '--host', '127.0.0.1'])
+      const lines = await running.lines.take(4, 'the banner')
+      const port = Number(/listening on port (\d+)/.exec(lines.join('\n'))?.[1])
+      const client = await Client.open(addressOf(port))
+      await client.next('the welcome')
+      await client.ask('hello\x1b')
+      client.socket.close(4001, 'enough')
+      await client.closed()
+      running.process.kill('SIGTERM')
+      const { stdout } = await running.result()
+      const said = stdout.trimEnd().split('\n')
+      if (format === 'pretty') {
+        for (const line of said) expect(line).toMatch(/^\d\d:\d\d:\d\d\.\d{3} INFO {2}(?:notice|open|message|close) +\S/)
+        expect(stdout).not.toContain('\x1b')
+        continue
+      }
+      const events: unknown[] = said.map((line) => JSON.parse(line))
+      const common = { time: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/), level: 'info' }
+      for (const event of events.slice(0, 4)) expect(event).toEqual({ ...common, event: 'notice', text: expect.any(String) })
+      const id = expect.stringMatching(/^\S{16}$/)
+      expect(events.slice(4)).toEqual([
+        { ...common, event: 'open', id, address: '127.0.0.1' },
+        { ...common, event: 'message', id, kind: 'text', text: 'hello\\x1b' },
+        { ...common, event: 'close', id, code: 4001, reason: 'enough' },
+      ])
     }
   })
 

@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { expect, onTestFinished, test } from 'vitest'
+import { Broker, whyMissing } from '../support/brokers.js'
 import { Running } from '../support/child.js'
 import { Client, refusal } from '../support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from '../support/engines.js'
@@ -54,6 +55,28 @@ describeEngines('the example', (engine) => {
       expect(seen.size).toBe(2)
     })
   }
+
+  const noRedis = whyMissing('redis-server')
+  test.runIf(lack === '' && noRedis === undefined)(`scale: three servers share a topic through Redis${lack}`, async () => {
+    const broker = await Broker.start('redis-server')
+    const { address, line } = await start(engine, 'scale/server.mjs', { WORKERS: '3' }, ['--redis', broker.url])
+    expect(line).toMatch(/^3 servers on /)
+    const byProcess = new Map<string, Client>()
+    for (let count = 0; count < 200 && byProcess.size < 3; count++) {
+      const client = await Client.open(address)
+      byProcess.set(String(await client.next()), client)
+    }
+    expect(byProcess.size).toBe(3)
+    const clients = [...byProcess.values()]
+    const [first] = clients
+    // Until the subscriptions of all three have reached the broker.
+    for (let n = 0; clients.some((client) => client.messages.size === 0); n++) {
+      first?.send(`hello ${n}`)
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    first?.send('to all')
+    for (const client of clients) while ((await client.next('the message')) !== 'to all');
+  })
 
   test('chat: lets people in who have logged in, and keeps rooms apart', async () => {
     const { address } = await start(engine, 'chat.mjs')

@@ -1,4 +1,4 @@
-/** This package. ENGINE in the environment names the engine. */
+/** This package. ENGINE in the environment names the engine; with LEND its routes lend their messages. */
 import process from 'node:process'
 import { WebSocketServer } from '../../dist/index.js'
 import { announce, deflate, fanOut, tls } from './start.mjs'
@@ -14,6 +14,7 @@ if (fanOut) {
 } else {
   server.ws('/*', {
     ...(deflate && { compression: { threshold: 0 } }),
+    ...(process.env.LEND && { lendMessages: true }),
     open() {},
     message(socket, message) {
       socket.send(message)

@@ -52,6 +52,14 @@ export const CONTENDERS = [
   { id: 'limit-libuv', title: 'C++ µWebSockets (libuv)', command: [program('limit-libuv')], version: upstreamVersion },
   { id: 'native', title: 'this server, native', command: node('this-server'), version: ownVersion, quick: true },
   {
+    id: 'native-lending',
+    title: 'this server, native, with lendMessages',
+    command: node('this-server'),
+    env: { LEND: '1' },
+    version: ownVersion,
+    only: { works: ['ws-16k-binary', 'wss-16k-binary'], because: 'other messages are short, or text, and not lent' },
+  },
+  {
     id: 'uwebsockets',
     title: 'uWebSockets.js',
     command: node('uwebsockets'),

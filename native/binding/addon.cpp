@@ -22,6 +22,14 @@ void attach(const Napi::CallbackInfo &info) {
   }
 }
 
+/// (memory: ArrayBuffer): that in which messages are lent; once, before a route that lends.
+void lend_from(const Napi::CallbackInfo &info) {
+  auto environment = Environment::of(info.Env());
+  if (!environment || !environment->lend_from(info[0])) {
+    Napi::TypeError::New(info.Env(), "lendFrom(ArrayBuffer), once").ThrowAsJavaScriptException();
+  }
+}
+
 /// (): carries out the commands in the outbox.
 void drain(const Napi::CallbackInfo &info) {
   if (auto environment = Environment::of(info.Env())) {
@@ -118,6 +126,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     return exports;
   }
   exports.Set("attach", Napi::Function::New<attach>(env, "attach"));
+  exports.Set("lendFrom", Napi::Function::New<lend_from>(env, "lendFrom"));
   exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
   exports.Set("send", Napi::Function::New<send>(env, "send"));
   exports.Set("beginMessage", Napi::Function::New<on_connection<&ConnectionOwner::begin_message>>(env, "beginMessage"));

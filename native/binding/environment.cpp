@@ -183,7 +183,7 @@ bool Environment::deliver() {
     // JavaScript has read everything, and has given room: what had to wait follows.
     while (overflow_read_ < overflow_.size()) {
       const std::uint32_t *record = overflow_.data() + overflow_read_;
-      std::size_t words = protocol::record_words(protocol::is_attached(record[1]) ? 0 : record[2]);
+      std::size_t words = protocol::record_words(protocol::is_elsewhere(record[1]) ? 0 : record[2]);
       if (!fits(words)) {
         break;
       }
@@ -198,6 +198,9 @@ bool Environment::deliver() {
   }
   if (inbox_is_empty()) {
     attachment_count_ = 0;
+    if (lent_) {
+      lent_->reuse();
+    }
     if (!dropped_.empty()) {
       // JavaScript has left these attachments in place: records of several sockets may share one. Clear them
       // together.
@@ -281,11 +284,33 @@ std::optional<std::uint32_t> Environment::attach_message(std::string_view payloa
   return std::nullopt;
 }
 
-bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary, bool text_as_bytes) {
+bool Environment::lend_from(Napi::Value memory) {
+  std::span<std::uint32_t> words = words_of(memory);
+  if (lent_ || words.empty() || words.size_bytes() > protocol::max_lent_memory || !start()) {
+    return false;
+  }
+  memory_.back() = Napi::Persistent(memory.As<Napi::Object>());
+  lent_.emplace(std::span(reinterpret_cast<char *>(words.data()), words.size_bytes()), loop_->turns());
+  return true;
+}
+
+bool Environment::push_lent(ConnectionId id, std::string_view payload) {
+  std::optional<std::size_t> offset = lent_ ? lent_->lend(payload) : std::nullopt;
+  if (offset) {
+    write(protocol::binary_lent | static_cast<std::uint32_t>(*offset) << 8, id, payload.length(), {});
+  }
+  return offset.has_value();
+}
+
+bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary, const RouteOptions &route) {
   if (ended_) {
     return true;
   }
+  bool text_as_bytes = route.text_as_bytes;
   if (payload.length() > protocol::max_inline_message) {
+    if (is_binary && route.lend_messages && push_lent(id, payload)) {
+      return true;
+    }
     auto kind = is_binary ? protocol::binary_attached : text_as_bytes ? protocol::text_bytes_attached : protocol::text_attached;
     return attach(kind, id, payload, is_binary || text_as_bytes);
   }
@@ -354,6 +379,7 @@ void Environment::begin_cleanup(napi_async_cleanup_hook_handle handle) {
   ended_ = true;
   servers_.clear();
   closed_servers_.clear();
+  lent_.reset();
   loop_.reset();
   // Node-API may be gone when the last of us is freed: everything that belongs to it is given back now.
   connections_.reset();
@@ -405,7 +431,7 @@ void HostedServer::on_abort(ExchangeId exchange) { environment_.push(tagged(prot
 
 void HostedServer::on_message(const SocketData &socket, std::string_view payload, bool is_binary) {
   ConnectionId id = socket.id;
-  if (!environment_.push_message(id, payload, is_binary, socket.route->options.text_as_bytes)) {
+  if (!environment_.push_message(id, payload, is_binary, socket.route->options)) {
     if (auto *entry = environment_.connections().find(id)) {
       entry->owner()->fail(entry->socket, close_code::message_too_big);
     }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "protocol.h"
+#include "server/net/lent_memory.h"
 #include "server/websocket_server.h"
 
 namespace nws {
@@ -54,6 +55,9 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// Takes the shared memory and the function that reads the inbox. False when an argument has the wrong
   /// shape.
   bool attach(Napi::Object shared);
+  /// Takes the memory, an ArrayBuffer, in which messages are lent. It must be one that cannot be detached.
+  /// False when there is some already, or this is none.
+  bool lend_from(Napi::Value memory);
   bool attached() const { return connections_.has_value(); }
   /// Carries out the commands in the outbox, in order.
   void drain_outbox();
@@ -72,7 +76,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   void push(std::uint32_t kind, std::uint32_t id, std::string_view payload);
   /// As push, for a message, of which a long one is attached. False when it cannot be represented in
   /// JavaScript (a text longer than its longest string).
-  bool push_message(ConnectionId id, std::string_view payload, bool is_binary, bool text_as_bytes);
+  bool push_message(ConnectionId id, std::string_view payload, bool is_binary, const RouteOptions &route);
   /// Likewise, for a piece of a request's body.
   bool push_body(std::uint32_t server, ExchangeId exchange, std::string_view content, bool is_last);
   /// As push_message, for a message that was dropped for this socket: attached once for all sockets that miss
@@ -92,6 +96,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   void write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload);
   /// Adds a record whose payload is a Buffer or a string of its own. False when that cannot be made.
   bool attach(std::uint32_t kind, std::uint32_t id, std::string_view payload, bool is_binary);
+  /// False when the message cannot be lent.
+  bool push_lent(ConnectionId id, std::string_view payload);
   void finish_endings();
   /// Calls JavaScript until the inbox is empty. False when it cannot be called (any more).
   bool deliver();
@@ -108,11 +114,13 @@ class Environment : public std::enable_shared_from_this<Environment> {
   DroppedMessages dropped_;
 
   // Memory of ArrayBuffers, which the references keep alive. An ArrayBuffer's memory does not move.
-  std::array<Napi::ObjectReference, 4> memory_;
+  std::array<Napi::ObjectReference, 5> memory_;
   std::span<std::uint32_t> inbox_, outbox_, control_;
 
   std::optional<ConnectionTable> connections_;
   std::optional<EventLoop> loop_;
+  /// From the first route on that lends; what is lent belongs to messages in the inbox.
+  std::optional<LentMemory> lent_;
   std::unordered_map<std::uint32_t, std::unique_ptr<HostedServer>> servers_;
   std::vector<std::unique_ptr<HostedServer>> closed_servers_;
   std::vector<ConnectionId> ending_connections_;

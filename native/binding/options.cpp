@@ -92,7 +92,8 @@ ServerOptions server_options(const Napi::Object &given) {
                               .compression = compression_options(route.Get("compression")),
                               .max_fragment_length = number(route.Get("maxFragmentLength")),
                               .report_drops = boolean(route.Get("reportDrops")),
-                              .text_as_bytes = boolean(route.Get("textAsBytes"))});
+                              .text_as_bytes = boolean(route.Get("textAsBytes")),
+                              .lend_messages = boolean(route.Get("lendMessages"))});
   }
   return options;
 }

@@ -46,6 +46,9 @@ enum Event : std::uint32_t {
   dropped_text = 18,
   dropped_binary = 19,
   text_bytes_attached = 20,
+  /// A long message in the lent memory: where it begins, in the kind's upper 24 bits, and its length. No
+  /// bytes follow.
+  binary_lent = 21,
 
   /// From here on it is about a server. A long piece of a request's body, attached like a long message.
   body_attached = 31,
@@ -62,8 +65,9 @@ enum Event : std::uint32_t {
   writable = 38,
 };
 
-/// Whether a record's `length` is an index into the array of attachments, and no bytes follow.
-constexpr bool is_attached(std::uint32_t kind) { return (kind & 0xff) >= text_attached && (kind & 0xff) < request; }
+/// Whether no bytes follow a record's header: its `length` is an index into the array of attachments, or that
+/// of a lent message.
+constexpr bool is_elsewhere(std::uint32_t kind) { return (kind & 0xff) >= text_attached && (kind & 0xff) < request; }
 
 /// Kinds of outbox records; `id` is a connection.
 enum Command : std::uint32_t {
@@ -83,6 +87,9 @@ constexpr std::uint32_t compress_mask = 3;
 /// A message longer than this is attached: copied once, into memory (or a string) that belongs to the handler
 /// alone. Shorter ones are cheaper to copy twice than to give memory of their own.
 constexpr std::size_t max_inline_message = 2048;
+
+/// Bytes of the lent memory, at most.
+constexpr std::size_t max_lent_memory = 1 << 24;
 
 /// The longest record of another kind, a request, is shorter than this: µWebSockets refuses longer heads
 /// (websocket_server.cpp).

@@ -2,10 +2,10 @@
 #include "server/websocket/compression.h"
 #include "server/websocket/compressed_publish_cache.h"
 
-#include <random>
 #include <string>
 #include <vector>
 
+#include "compression_fixture.h"
 #include "harness.h"
 
 namespace {
@@ -13,44 +13,18 @@ namespace {
 using nws::Compress;
 using nws::CompressedPublishCache;
 using nws::Compression;
-using nws::CompressionWindows;
 using nws::Deflater;
 using nws::Inflated;
 using nws::Inflater;
 using nws::ScratchBuffer;
 using nws::SharedCompression;
-
-constexpr std::size_t no_limit = 64 << 20;
-constexpr std::size_t no_share = 256 << 20;
-const std::string tail("\x00\x00\xff\xff", 4);
-
-std::uint32_t any() {
-  static std::mt19937 generator(7692);
-  return static_cast<std::uint32_t>(generator());
-}
-
-std::string noise(std::size_t size) {
-  std::string bytes(size, '\0');
-  for (char &byte : bytes) {
-    byte = static_cast<char>(any());
-  }
-  return bytes;
-}
-
-/// Compresses well, but not to nothing.
-std::string words(std::size_t size) {
-  std::string text;
-  while (text.size() < size) {
-    text += "word " + std::to_string(any() % 1000) + ", ";
-  }
-  text.resize(size);
-  return text;
-}
-
-Compression connection(SharedCompression &shared, int bits, bool takeover) {
-  CompressionWindows agreed{.compressor = {bits, takeover}, .decompressor = {bits, takeover}};
-  return Compression(shared, agreed, {.threshold = 100, .memory_level = 5});
-}
+using test::any;
+using test::connection;
+using test::no_limit;
+using test::no_share;
+using test::noise;
+using test::tail;
+using test::words;
 
 /// A copy, so that the sanitizer sees who reads behind the end.
 Inflated inflate(Inflater &inflater, std::string_view data, ScratchBuffer &out, std::size_t limit = no_limit) {
@@ -124,61 +98,6 @@ TEST("fragments of one message are one message, with those of others in between"
       CHECK(inflated.state == Inflated::State::whole && inflated.data == message);
     }
   }
-}
-
-TEST("a text in fragments can be looked at as it comes, a byte at a time, and is a whole message afterwards") {
-  for (bool takeover : {false, true}) {
-    SharedCompression shared;
-    Compression sender = connection(shared, 15, takeover);
-    Compression receiver = connection(shared, 15, takeover);
-    Compression another = connection(shared, 15, takeover);
-    for (std::size_t size : {1u, 300u, 20'000u, 300u}) {
-      std::string message = words(size);
-      std::string compressed(sender.compress_fragment(message, true));
-      std::string seen;
-      for (std::size_t length = 1; length < compressed.size(); length++) {
-        std::string come = compressed.substr(0, length);
-        Inflated step = receiver.inflate_fragments(come, size, no_share);
-        CHECK(step.state == Inflated::State::incomplete);
-        // All but the last three bytes, as if these began a character.
-        std::size_t checked = step.data.length() - std::min<std::size_t>(3, step.data.length());
-        seen += step.data.substr(0, checked);
-        receiver.keep_incomplete(step.data, checked);
-        if (length % 100 == 0) {
-          another.compress(message);
-          another.decompress(compressed, no_limit, no_share);
-        }
-      }
-      CHECK(message.starts_with(seen) && seen.size() + 3 + 300 > message.size());
-      receiver.end_fragments();
-      Inflated whole = receiver.decompress(compressed, size, no_share);
-      CHECK(whole.state == Inflated::State::whole && whole.data == message);
-    }
-  }
-}
-
-TEST("a text in fragments is too long as soon as it is, and takes several steps when the share is small") {
-  SharedCompression shared;
-  Compression sender = connection(shared, 15, false);
-  std::string compressed(sender.compress_fragment(std::string(1 << 20, 'x'), false));
-  Compression receiver = connection(shared, 15, false);
-  CHECK(receiver.inflate_fragments(compressed, (1 << 20) - 1, no_share).state == Inflated::State::too_long);
-  Compression patient = connection(shared, 15, false);
-  std::size_t seen = 0;
-  do {
-    Inflated step = patient.inflate_fragments(compressed, 1 << 20, 64 << 10);
-    CHECK(step.cost > 0 && step.cost <= (64 << 10) + 2048);
-    seen += step.data.length();
-    patient.keep_incomplete(step.data, step.data.length());
-  } while (patient.has_unchecked_fragments());
-  CHECK(seen == 1 << 20);
-  CHECK(patient.inflate_fragments(compressed, 1 << 20, 0).data.empty() && !patient.has_unchecked_fragments());
-  Compression late = connection(shared, 15, false);
-  CHECK(late.inflate_fragments(compressed, 1 << 20, 0).data.empty() && late.has_unchecked_fragments());
-  Compression final_block = connection(shared, 15, false);
-  CHECK(final_block.inflate_fragments(std::string("\x03\x00", 2), no_limit, no_share).state == Inflated::State::incomplete);
-  Compression broken = connection(shared, 15, false);
-  CHECK(broken.inflate_fragments("\xff\xff\xff", no_limit, no_share).state == Inflated::State::invalid);
 }
 
 TEST("the threshold decides unless the sender does, and an empty message is never compressed") {

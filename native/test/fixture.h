@@ -84,6 +84,9 @@ class EchoEvents : public nws::ServerEvents {
   void on_message(const nws::SocketData &socket, std::string_view payload, bool is_binary) override {
     messages++;
     messages_of[socket.id]++;
+    if (lend) {
+      lend(payload);
+    }
     to_send.push_back({socket.id, std::string(payload), is_binary ? OpCode::binary : OpCode::text});
   }
   void on_drain(const nws::SocketData &) override { drains++; }
@@ -123,6 +126,8 @@ class EchoEvents : public nws::ServerEvents {
   std::string remote_address;
   std::vector<std::pair<std::string, std::uint32_t>> dropped;
   std::map<ConnectionId, int> messages_of;
+  /// Gets each message before it is copied.
+  std::function<void(std::string_view)> lend;
   int requests = 0, messages = 0, drains = 0, lows = 0, fragment_drains = 0, exhausted = 0, writables = 0;
   std::string body;
 };

@@ -127,6 +127,8 @@ export interface EngineRoute {
   readonly reportDrops: boolean
   /** Whether `onMessage` gets text as a Buffer, too. */
   readonly textAsBytes: boolean
+  /** Whether `onMessage` may get a binary message in memory that is used again when it has returned. */
+  readonly lendMessages: boolean
   /** Undefined where none is to be agreed on. */
   readonly compression: CompressionSettings | undefined
 }
@@ -188,7 +190,10 @@ export interface ForeignConnection {
 
 /** Receives what happens to one connection. The engine calls nothing after `onClose`. */
 export interface ConnectionEvents {
-  /** A whole message: text as a string, unless `textAsBytes`; bytes as a Buffer that may be kept. */
+  /**
+   * A whole message: text as a string, unless `textAsBytes`; bytes as a Buffer that may be kept, unless
+   * `lendMessages`.
+   */
   onMessage(data: string | Buffer, isBinary: boolean): void
   /**
    * After a status of -1: the queue is empty. After 0: the queue is below `maxBackpressure` again. Of a

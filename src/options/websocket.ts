@@ -40,6 +40,7 @@ const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops' | 
   idleTimeout: 120,
   sendPings: true,
   closeOnBackpressureLimit: false,
+  lendMessages: false,
   rateLimit: undefined,
   compression: undefined,
 }
@@ -118,6 +119,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     idleTimeout = ROUTE_DEFAULTS.idleTimeout,
     sendPings = ROUTE_DEFAULTS.sendPings,
     closeOnBackpressureLimit = ROUTE_DEFAULTS.closeOnBackpressureLimit,
+    lendMessages = ROUTE_DEFAULTS.lendMessages,
     rateLimit,
     compression = false,
   } = handlers
@@ -127,6 +129,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     throw new OptionError('idleTimeout', idleTimeout, '0 (never) or an integer from 8 to 960 seconds')
   }
   checkBoolean('closeOnBackpressureLimit', closeOnBackpressureLimit)
+  checkBoolean('lendMessages', lendMessages)
   return {
     maxPayloadLength,
     maxBackpressure,
@@ -135,6 +138,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     closeOnBackpressureLimit,
     rateLimit: rateLimit === undefined ? undefined : resolveRateLimit(rateLimit),
     textAsBytes: resolveText(handlers.text),
+    lendMessages,
     maxFragmentLength: Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2)),
     reportDrops: closeOnBackpressureLimit || handlers.dropped !== undefined,
     compression: resolveCompression(compression),

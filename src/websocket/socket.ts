@@ -8,7 +8,7 @@
  * `SendStreams`, `TopicCounts`. To split the calls from the events would take a second object for each
  * connection, or make the fields public.
  */
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import { channels } from '../core/diagnostics.js'
 import type { Counters } from '../core/metrics.js'
@@ -285,7 +285,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     if (this.#readyState !== OPEN) return
     const inboundQueue = this.#extras?.inboundQueue
     if (inboundQueue === undefined) this.handleMessage(message, isBinary)
-    else inboundQueue.arrived({ kind: 'message', data: message, isBinary })
+    else inboundQueue.arrived({ kind: 'message', data: this.#keepable(message), isBinary })
   }
 
   handleMessage(message: string | Buffer, isBinary: boolean): void {
@@ -432,6 +432,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return extras.inboundQueue
   }
 
+  /** For what is not delivered before the handler, or `onMessage`, returns: lent bytes are copied. */
+  #keepable(data: string | Buffer): string | Buffer {
+    return typeof data === 'string' || !this.#context.route.lendMessages ? data : Buffer.from(data)
+  }
+
   /** From here on nothing is sent any more. */
   #closing(): void {
     this.#context.owner.subscriptions?.leave(this)
@@ -454,7 +459,8 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     this.#context.owner.counters.sendsDropped += 1
     if (!this.#context.route.reportDrops) return
     const isBinary = !isText && typeof payload !== 'string'
-    const message = typeof payload === 'string' ? payload : isText ? bufferOver(payload).toString() : bufferOver(payload)
+    const bytes = typeof payload === 'string' ? payload : this.#keepable(bufferOver(payload))
+    const message = isText ? bytes.toString() : bytes
     // Not in this turn: a handler that sends once more must not keep the event loop from other work.
     setImmediate(() => this.onDropped(message, isBinary))
   }

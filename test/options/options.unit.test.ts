@@ -241,6 +241,7 @@ describe('a WebSocket route', () => {
       maxFragmentLength: 65_536,
       reportDrops: false,
       textAsBytes: false,
+      lendMessages: false,
     })
   })
 
@@ -258,6 +259,7 @@ describe('a WebSocket route', () => {
       maxFragmentLength: 65_536,
       reportDrops: true,
       textAsBytes: false,
+      lendMessages: false,
     })
     expect(resolveRoute({ text: 'buffer' }).textAsBytes).toBe(true)
     expect(() => resolveRoute(untyped({ text: 'bytes' }))).toThrow(expect.objectContaining({ option: 'text' }))

@@ -86,9 +86,10 @@ std::uint32_t Turns::events_left() {
 }
 
 void Turns::hand_over_if_due() {
-  if (!hand_over_ || begun_ < batch_) {
+  if (!hand_over_ || (begun_ < batch_ && !is_due_)) {
     return;
   }
+  is_due_ = false;
   std::uint64_t before = uv_hrtime();
   hand_over_();
   std::uint64_t took = uv_hrtime() - before;

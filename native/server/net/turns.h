@@ -90,6 +90,8 @@ class Turns {
   /// Between two connections: hands over when as much has come as handlers are given at once, which is less
   /// where they take long. So 256 requests for long responses are not one turn of two seconds.
   void hand_over_if_due();
+  /// JavaScript should be given what has come before another connection brings more.
+  void make_hand_over_due() { is_due_ = true; }
   /// Likewise, but in any case.
   void hand_over() {
     if (hand_over_) {
@@ -141,6 +143,7 @@ class Turns {
   /// Events, and requests as events, since JavaScript was given some, and of how many on it is given them.
   std::uint32_t begun_ = 0;
   std::uint32_t batch_ = max_batch;
+  bool is_due_ = false;
   /// Nanoseconds, of uv_hrtime.
   std::uint64_t pass_began_ = 0;
   std::uint64_t idles_ = 0;

@@ -2,6 +2,7 @@
 
 #include <libusockets.h>
 
+#include "server/net/lent_memory.h"
 #include "server/net/turns.h"
 #include "server/uws/socket_set.h"
 #include "server/uws/upstream_internals.h"  // µSockets has no public way to dispatch a socket
@@ -30,13 +31,22 @@ std::size_t read_ready(us_socket_t *socket) {
   if (socket->context->is_low_prio(socket) && Turns::current() && !Turns::current()->take_handshake_step()) {
     return 0;  // level-triggered: the next iteration finds the socket readable again
   }
-  char *buffer = static_cast<char *>(loop->data.recv_buf) + LIBUS_RECV_BUFFER_PADDING;
+  LentMemory *lent = LentMemory::current();
+  char *buffer = lent ? lent->begin_reading() : nullptr;
+  if (!buffer) {
+    buffer = static_cast<char *>(loop->data.recv_buf) + LIBUS_RECV_BUFFER_PADDING;
+  }
   int length = bsd_recv(us_poll_fd(&socket->p), buffer, LIBUS_RECV_BUFFER_LENGTH, 0);
   if (length > 0) {
     if (Turns::current()) {
       Turns::current()->spend_read(static_cast<std::size_t>(length));
     }
     socket->context->on_data(socket, buffer, length);
+  }
+  if (lent) {
+    lent->end_reading();
+  }
+  if (length > 0) {
     return static_cast<std::size_t>(length);
   }
   if (length == 0 && !us_socket_is_shut_down(0, socket)) {

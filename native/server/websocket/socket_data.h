@@ -47,6 +47,8 @@ struct RouteOptions {
   bool report_drops = false;
   /// What on_message brings as text is handed on as bytes.
   bool text_as_bytes = false;
+  /// What on_message brings as long binary messages is handed on in memory that is used again.
+  bool lend_messages = false;
 };
 
 /// What all connections of a route have in common.

@@ -24,12 +24,14 @@ export enum Event {
   fragmentDrain = 8,
   /** Text, on a route that takes it as bytes. */
   textBytes = 9,
-  /** In the kinds from this one to `request`, `length` is the index of an attachment, and no bytes follow. */
+  /** In the kinds from this one to `request`, no bytes follow: `length` is the index of an attachment. */
   textAttached = 16,
   binaryAttached = 17,
   droppedText = 18,
   droppedBinary = 19,
   textBytesAttached = 20,
+  /** A message in the lent memory: the upper 24 bits of the kind say where. */
+  binaryLent = 21,
   /** The kinds from `request` on are about a server. */
   bodyAttached = 31,
   request = 32,
@@ -40,6 +42,16 @@ export enum Event {
   bodyEnd = 37,
   writable = 38,
 }
+
+/** How far the upper 24 bits of a kind are moved. */
+export const KIND_BITS = 8
+
+/**
+ * Bytes of the lent memory: a few times the 64 KiB for which a socket is read at once, and not more than
+ * stays in the processor's caches. C++ has JavaScript read the inbox before there is no room for another
+ * socket.
+ */
+export const LENT_SIZE = 256 * 1024
 
 export enum Command {
   sendText = 1,

@@ -11,6 +11,13 @@ const SHORT_TEXT = 24
 const SHORT_BYTES = 12
 /** As above, where the call is Buffer.copy. */
 const SHORT_COPY = 32
+/** Bytes (https://webassembly.github.io/spec/core/exec/runtime.html#page-size). */
+const WASM_PAGE = 64 * 1024
+
+/** As much of it as is used here: neither the libraries of `tsconfig.json` nor Node's types have it. */
+declare const WebAssembly: {
+  Memory: new (limits: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer }
+}
 
 /** An element that is known to be there. */
 export function at(words: Uint32Array, index: number): number {
@@ -26,6 +33,19 @@ export function sizeOf(data: Payload): number {
 /** Memory of its own, not a piece of Node's pool. */
 export function newMemory(size: number): Buffer {
   return Buffer.allocUnsafeSlow(size)
+}
+
+/**
+ * Memory that no code can detach, however a view of it is passed on: that of WebAssembly. Undefined where
+ * there is none: the process may have no WebAssembly, or too small an address space, of which V8 takes 8 GiB.
+ */
+export function fixedMemory(size: number): Buffer | undefined {
+  const pages = size / WASM_PAGE
+  try {
+    return Buffer.from(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer)
+  } catch {
+    return undefined
+  }
 }
 
 export function memoryOf(buffer: Buffer): ArrayBuffer {

@@ -76,6 +76,7 @@ class NativeServer implements EngineServer, ServerRecords {
     this.connections = engine.connections
     this.#number = number
     this.events = events
+    if (options.routes.some(({ lendMessages }) => lendMessages)) engine.connections.prepareLending()
     this.http = translateTlsFailure(options.tls, () => new engine.Http(number, options))
     engine.servers.set(number, this)
   }

@@ -22,7 +22,9 @@ import {
   Event,
   HEADER_WORDS,
   INBOX_SIZE,
+  KIND_BITS,
   KIND_MASK,
+  LENT_SIZE,
   MAX_COPIED_MESSAGE,
   MAX_CORKED_MESSAGE,
   OUTBOX_SIZE,
@@ -31,13 +33,29 @@ import {
   SendQuota,
   SLOT_MASK,
 } from './channel-layout.js'
-import { at, memoryOf, newMemory, readBytes, readText, sizeOf, wordsOf, writeBytes, writeText } from './channel-memory.js'
+import {
+  at,
+  fixedMemory,
+  memoryOf,
+  newMemory,
+  readBytes,
+  readText,
+  sizeOf,
+  wordsOf,
+  writeBytes,
+  writeText,
+} from './channel-memory.js'
 import { requestHeadOf } from './request.js'
 
 /**
  * Whether Node runs libuv's loop to its end. Electron and NW.js run it in steps that must not wait.
  */
 const nodeRunsTheLoop = process.versions.electron === undefined && process.versions.nw === undefined
+
+/** Set to 1, it makes lent messages unreadable when their handlers have returned: a mistake shows at once. */
+const OVERWRITE_LENT = 'NATIVE_WEBSOCKET_SERVER_OVERWRITE_LENT'
+/** What they are overwritten with; no text in UTF-8 has it, and as a length it is too long. */
+const OVERWRITTEN = 0xff
 
 /** What the addon offers to this file. */
 export interface ChannelAddon {
@@ -51,6 +69,7 @@ export interface ChannelAddon {
     /** Whether the thread may wait in the epoll set of its sockets. */
     waitsInSocketSet: boolean
   }): void
+  lendFrom(memory: ArrayBuffer): void
   drain(): void
   send(id: ConnectionId, data: Payload, compress: Compress, isText: boolean): void
 }
@@ -84,6 +103,9 @@ export class SharedChannel {
   readonly #inbox = newMemory(INBOX_SIZE)
   readonly #inboxWords = wordsOf(this.#inbox)
   readonly #outbox = newMemory(OUTBOX_SIZE)
+  /** Where C++ puts messages that are lent; undefined until a route lends. */
+  #lent: Buffer | undefined
+  readonly #overwritesLent = process.env[OVERWRITE_LENT] === '1'
   readonly #outboxWords = wordsOf(this.#outbox)
 
   constructor(addon: ChannelAddon, servers: ReadonlyMap<number, ServerRecords>) {
@@ -98,6 +120,16 @@ export class SharedChannel {
       deliver: () => this.#deliver(),
       waitsInSocketSet: nodeRunsTheLoop,
     })
+  }
+
+  /**
+   * A route is about to lend messages. Does nothing where there is no memory for it: messages are then their
+   * handlers' own.
+   */
+  prepareLending(): void {
+    if (this.#lent !== undefined) return
+    this.#lent = fixedMemory(LENT_SIZE)
+    if (this.#lent !== undefined) this.#addon.lendFrom(memoryOf(this.#lent))
   }
 
   /** From now on the connection's events go to `events`. */
@@ -318,6 +350,9 @@ export class SharedChannel {
       case Event.binaryAttached:
         connection.onMessage(this.#takeAttachment(length), event === Event.binaryAttached)
         break
+      case Event.binaryLent:
+        this.#lend(connection, kind >>> KIND_BITS, length)
+        break
       case Event.drain:
         connection.onDrain()
         break
@@ -351,6 +386,13 @@ export class SharedChannel {
         break
       }
     }
+  }
+
+  #lend(connection: ConnectionEvents, start: number, length: number): void {
+    // C++ lends from nothing but this memory.
+    const message = (this.#lent as Buffer).subarray(start, start + length)
+    connection.onMessage(message, true)
+    if (this.#overwritesLent) message.fill(OVERWRITTEN)
   }
 
   #dispatchToServer(id: number, kind: number, event: Event, start: number, length: number): void {

@@ -109,7 +109,7 @@ describeEngines('HTTP of the face of uWebSockets.js', (engine) => {
   test('gives what a request has', async () => {
     const app = appOn(engine).any('/*', (response, request) => {
       const names: string[] = []
-      request.forEach((name) => names.push(name))
+      request.forEach((name) => void names.push(name))
       const { getUrl, getQuery } = { getUrl: request.getUrl(), getQuery: request.getQuery() }
       const own = [request.getHeader('x-test'), request.getHeader('x-none'), request.getQuery('k'), request.getQuery('none')]
       const addresses = [textOf(response.getRemoteAddressAsText()), [...new Uint8Array(response.getRemoteAddress())]]

@@ -19,7 +19,15 @@ const OPTIONS = [
   'allowedOrigins',
   'proxyProtocol',
 ]
-const ROUTE_OPTIONS = ['upgrade', 'dropped', 'compression', 'maxLifetime', 'closeOnBackpressureLimit', 'rateLimit']
+const ROUTE_OPTIONS = [
+  'upgrade',
+  'dropped',
+  'compression',
+  'maxLifetime',
+  'closeOnBackpressureLimit',
+  'rateLimit',
+  'lendMessages',
+]
 
 /** Those options that this release knows: any other would make everything an OptionError. */
 function known(names, make) {
@@ -244,6 +252,7 @@ export class World {
     }
     if (has('maxLifetime', 0.3)) handlers.maxLifetime = 60
     if (has('closeOnBackpressureLimit', 0.3)) handlers.closeOnBackpressureLimit = true
+    if (has('lendMessages', 0.5)) handlers.lendMessages = true
     if (has('rateLimit', 0.3)) {
       handlers.rateLimit = {
         ...(random.chance(0.7) && { messages: 1 + random.int(10) }),

@@ -5,6 +5,7 @@
 #include "environment.h"
 #include "server/net/openssl_build.h"
 #include "server_wrap.h"
+#include "thread_member.h"
 #include "values.h"
 
 namespace {
@@ -141,6 +142,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("topics", Napi::Function::New<topics>(env, "topics"));
   exports.Set("openssl", openssl(env));
   exports.Set("WebSocketServer", nws::ServerWrap::define(env));
+  exports.Set("ThreadMember", nws::ThreadMember::define(env));
   return exports;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "javascript_call.h"
 #include "outbox.h"
 #include "server/websocket/close_codes.h"
 
@@ -221,21 +222,8 @@ bool Environment::deliver() {
 
 bool Environment::call_deliver() {
   Napi::HandleScope scope(env_);
-  napi_value result;
-  napi_status status = napi_make_callback(env_, *context_, env_.Global(), deliver_.Value(), 0, nullptr, &result);
-  if (status == napi_ok) {
-    return true;
-  }
-  bool pending = false;
-  if (napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
-    // TypeScript catches the errors of handlers: no handler could be given this one. It becomes an uncaught
-    // exception.
-    napi_value exception;
-    if (napi_get_and_clear_last_exception(env_, &exception) == napi_ok) {
-      return napi_fatal_exception(env_, exception) == napi_ok;
-    }
-  }
-  return false;  // the environment is being torn down
+  // TypeScript catches the errors of handlers.
+  return call_javascript(env_, *context_, deliver_.Value());
 }
 
 void Environment::write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload) {

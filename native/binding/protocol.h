@@ -95,4 +95,25 @@ constexpr std::size_t max_lent_memory = 1 << 24;
 /// (websocket_server.cpp).
 constexpr std::size_t max_request = 64 * 1024;
 
+// ---- between threads (thread_member.h, src/engine/native/thread-member.ts) ----
+
+/// A record of a member's outbox: three words (bytes of the topic, bytes of the payload, flags), then both,
+/// padded to a whole word.
+constexpr std::size_t publication_header_words = 3;
+
+/// A record of a member's inbox: four words (kind, topic's number, flags, length), then `length` bytes, padded
+/// to a whole word.
+constexpr std::size_t arrival_header_words = 4;
+
+enum ThreadEvent : std::uint32_t {
+  arrival = 1,
+  /// The payload is a string or a Buffer in the attachments; its index in place of the length.
+  arrival_attached = 2,
+  /// So many messages were dropped as the length says.
+  arrivals_lost = 3,
+};
+
+/// A message with this flag is text: attached, it is a string. The other flags are JavaScript's.
+constexpr std::uint32_t text_flag = 1;
+
 }  // namespace nws::protocol

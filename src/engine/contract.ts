@@ -513,9 +513,47 @@ export interface EngineServer {
   dispose(): void
 }
 
+/**
+ * What a member publishes to the other members of its hub, in all threads of the process, and what it gets
+ * from them. Text stays text; `flags` are 31 bits of the member's own, which arrive as they are.
+ */
+export interface ThreadMember {
+  /** From now on, what other members publish to the topic arrives. Once for each topic. */
+  addInterest(topic: string): void
+  /** Ends it. What is on its way does not arrive any more. */
+  removeInterest(topic: string): void
+  /**
+   * Takes a copy of the message, and sends it with the next `flush`, or earlier, to all other members that
+   * want the topic. Never waits for them.
+   */
+  publish(topic: string, data: Payload, flags: number): void
+  flush(): void
+  /** Sends what was published, and leaves. Nothing arrives afterwards. Idempotent. */
+  close(): void
+}
+
+/** Errors that these throw become uncaught exceptions; what comes next arrives nonetheless. */
+export interface ThreadMemberEvents {
+  arrival(topic: string, data: string | Buffer, flags: number): void
+  /**
+   * So many messages of one other member were dropped, before the next ones of it that arrive: too much was
+   * waiting for this thread.
+   */
+  lost(count: number): void
+}
+
+export interface ThreadMemberOptions {
+  /** Members of one name hear of each other, over all threads of the process. */
+  readonly hub: string
+  /** What may wait for this member of each other one, in bytes of memory. One message is always taken. */
+  readonly maxPendingBytes: number
+}
+
 /** What an engine module exports. */
 export interface Engine {
   readonly name: EngineName
   /** Throws TlsError when the TLS material is refused. */
   createServer(options: EngineServerOptions, events: ServerEvents): EngineServer
+  /** Does not keep the process alive. Members on different engines do not hear of each other. */
+  joinThreads(options: ThreadMemberOptions, events: ThreadMemberEvents): ThreadMember
 }

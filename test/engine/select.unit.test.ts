@@ -15,6 +15,9 @@ const nativeEngine: Engine = {
   createServer() {
     throw new Error('this test makes no server')
   },
+  joinThreads() {
+    throw new Error('this test joins no threads')
+  },
 }
 
 /** What the environment says, and whether the addon loads. */

@@ -66,6 +66,22 @@ export interface AddonServer
   publish(topic: string, data: Payload, except: ConnectionId, compress: Compress, isText: boolean): boolean
 }
 
+/** A member of a hub, as the addon exports it (`native/binding/thread_member.h`). */
+export interface AddonThreadMember {
+  addInterest(topic: string, number: number): void
+  removeInterest(topic: string): void
+  publish(words: number): number
+  publishLong(topic: string, data: Payload, flags: number): number
+  close(): void
+}
+
+export interface ThreadMemberMemory {
+  readonly outbox: ArrayBuffer
+  readonly inbox: ArrayBuffer
+  readonly attachments: unknown[]
+  readonly deliver: (words: number) => void
+}
+
 /** The addon's calls for connections that are the engine's own: they find a connection by its id. */
 type ConnectionCalls = Pick<
   EngineConnections,
@@ -82,6 +98,7 @@ type ConnectionCalls = Pick<
 
 export interface Addon extends ChannelAddon, ConnectionCalls {
   WebSocketServer: new (number: number, options: EngineServerOptions) => AddonServer
+  ThreadMember: new (hub: string, maxPendingBytes: number, memory: ThreadMemberMemory) => AddonThreadMember
   /**
    * Which OpenSSL is compiled in; `builtOn` is empty where OpenSSL does not tell when it was compiled. An
    * older addon, which the variable may name, does not have this.

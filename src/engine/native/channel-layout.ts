@@ -125,3 +125,20 @@ export const OUTBOX_SIZE = 256 * 1024
 export const MAX_COPIED_MESSAGE = 4 * 1024
 /** As above, while a callback is corked: as much as µWebSockets puts together for one write. */
 export const MAX_CORKED_MESSAGE = 16 * 1024
+
+// Between threads: a record of a member's outbox is three words (bytes of the topic, bytes of the payload,
+// flags), then both; one of its inbox four words (kind, topic's number, flags, length), then the payload.
+// Both are padded to a whole word.
+export const PUBLICATION_HEADER_WORDS = 3
+export const ARRIVAL_HEADER_WORDS = 4
+
+export enum ThreadEvent {
+  arrival = 1,
+  /** The length is the index of an attachment, and no bytes follow. */
+  arrivalAttached = 2,
+  /** The length says how many messages were dropped. */
+  lost = 3,
+}
+
+/** The payload is text; C++ makes a string of a long one. The other flags are the member's own. */
+export const TEXT_FLAG = 1

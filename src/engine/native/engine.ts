@@ -16,6 +16,9 @@ import type {
   ListenAddress,
   Payload,
   ServerEvents,
+  ThreadMember,
+  ThreadMemberEvents,
+  ThreadMemberOptions,
 } from '../contract.js'
 import { type Addon, ENGINE, loadAddon, translateTlsFailure } from './addon.js'
 import { adoptionError, descriptorOf, isShortage } from './adoption.js'
@@ -23,6 +26,7 @@ import { compressChoice } from './channel-layout.js'
 import { NativeConnections } from './connections.js'
 import { httpClassOf, type NativeHttp } from './http.js'
 import type { ServerRecords } from './shared-channel.js'
+import { NativeThreadMember } from './thread-member.js'
 
 /** Loads the addon, once for each thread. Throws EngineError: what was tried, and why none was built. */
 export function loadNative(): Engine {
@@ -54,6 +58,10 @@ class NativeEngine implements Engine {
     do this.#lastNumber = (this.#lastNumber % 0xffffff) + 1
     while (this.servers.has(this.#lastNumber))
     return new NativeServer(this, this.#lastNumber, options, events)
+  }
+
+  joinThreads(options: ThreadMemberOptions, events: ThreadMemberEvents): ThreadMember {
+    return new NativeThreadMember(this.addon, options, events)
   }
 }
 

@@ -29,6 +29,7 @@ import { ownCopy, PortableConnections } from './connections.js'
 import { hasDescriptorLeft, isShortage } from './descriptors.js'
 import { PortableHttp } from './http.js'
 import { PortableListener } from './listener.js'
+import { PortableThreadMember } from './thread-member.js'
 import type { Traffic } from './traffic.js'
 
 /**
@@ -43,6 +44,7 @@ const NOTHING = Buffer.alloc(0)
 export const portableEngine: Engine = {
   name: 'portable',
   createServer: (options, events) => new PortableServer(options, events),
+  joinThreads: (options, events) => new PortableThreadMember(options, events),
 }
 
 class PortableServer implements EngineServer {

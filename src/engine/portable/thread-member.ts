@@ -1,0 +1,264 @@
+/**
+ * A server's place among those of its process, over `BroadcastChannel`s: one on which members find each other,
+ * and two for each pair of members, so that a thread gets only what it wants. A `BroadcastChannel` keeps all
+ * that a busy thread has not read; how much that may be is counted here, by what the other side says it has
+ * read.
+ */
+import { Buffer } from 'node:buffer'
+import { randomUUID } from 'node:crypto'
+import { BroadcastChannel } from 'node:worker_threads'
+import { plainView } from '../../util/bytes.js'
+import type { Payload, ThreadMember, ThreadMemberEvents, ThreadMemberOptions } from '../contract.js'
+
+/** Bytes after which a batch is sent before `flush`. */
+const LARGEST_BATCH = 256 * 1024
+/** What a message takes beside topic and payload, as an estimate. */
+const COST_OF_MESSAGE = 64
+/**
+ * Milliseconds without a sign from a member whose queue is full, after which it is taken for terminated: a
+ * worker that is terminated cannot say so. Should it live, it joins again.
+ */
+const SILENCE = 30_000
+
+/** On the channel of all. */
+type Greeting =
+  /** A member that is new, or new to one other member. */
+  | { readonly kind: 'hello'; readonly from: string; readonly to?: string }
+  /** The reply: the sender listens to what the other one says to it. */
+  | { readonly kind: 'welcome'; readonly from: string; readonly to: string }
+  | { readonly kind: 'forgotten'; readonly from: string; readonly to: string; readonly lost: number }
+  | { readonly kind: 'bye'; readonly from: string }
+
+/** Between two members. The first one of each member is all of its interest. */
+type PairMessage =
+  | { readonly kind: 'interest'; readonly added: readonly string[]; readonly removed: readonly string[] }
+  /** Topic, data and flags, one after the other; so many messages were dropped before. */
+  | { readonly kind: 'batch'; readonly items: readonly (string | number | Uint8Array)[]; readonly cost: number; readonly lost: number }
+  | { readonly kind: 'taken'; readonly cost: number }
+
+interface Peer {
+  readonly id: string
+  readonly out: BroadcastChannel
+  readonly in: BroadcastChannel
+  /** Whether the peer listens, and has been told all of the interest here. */
+  isReady: boolean
+  readonly wants: Set<string>
+  /** Sent or in `items`, and not said to be taken. */
+  pending: number
+  lost: number
+  items: (string | number | Uint8Array)[]
+  cost: number
+  lastSign: number
+}
+
+export class PortableThreadMember implements ThreadMember {
+  readonly #id = randomUUID()
+  readonly #name: string
+  readonly #maxPending: number
+  readonly #events: ThreadMemberEvents
+  readonly #all: BroadcastChannel
+  readonly #peers = new Map<string, Peer>()
+  readonly #interest = new Set<string>()
+  /** Who wants a topic. */
+  readonly #targets = new Map<string, Set<Peer>>()
+  readonly #added = new Set<string>()
+  readonly #removed = new Set<string>()
+  #isTellingInterest = false
+  #isClosed = false
+
+  constructor({ hub, maxPendingBytes }: ThreadMemberOptions, events: ThreadMemberEvents) {
+    this.#name = `native-websocket-server/threads/${hub}`
+    this.#maxPending = maxPendingBytes
+    this.#events = events
+    // The casts are for what the other members send: this file is the only one that writes to these channels.
+    this.#all = this.#open(this.#name, (data) => this.#greeted(data as Greeting))
+    this.#greet({ kind: 'hello', from: this.#id })
+  }
+
+  addInterest(topic: string): void {
+    if (this.#interest.has(topic)) return
+    this.#interest.add(topic)
+    if (!this.#removed.delete(topic)) this.#added.add(topic)
+    this.#tellInterestSoon()
+  }
+
+  removeInterest(topic: string): void {
+    if (!this.#interest.delete(topic)) return
+    if (!this.#added.delete(topic)) this.#removed.add(topic)
+    this.#tellInterestSoon()
+  }
+
+  publish(topic: string, data: Payload, flags: number): void {
+    const targets = this.#targets.get(topic)
+    if (targets === undefined || this.#isClosed) return
+    const payload = typeof data === 'string' ? data : plainView(data).slice()
+    const cost = topic.length + payload.length + COST_OF_MESSAGE
+    for (const peer of targets) {
+      if (peer.pending > 0 && peer.pending + cost > this.#maxPending) {
+        this.#drop(peer)
+        continue
+      }
+      peer.items.push(topic, payload, flags)
+      peer.cost += cost
+      peer.pending += cost
+      if (peer.cost > LARGEST_BATCH) this.#send(peer)
+    }
+  }
+
+  flush(): void {
+    for (const peer of this.#peers.values()) if (peer.items.length > 0) this.#send(peer)
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    this.flush()
+    this.#isClosed = true
+    this.#greet({ kind: 'bye', from: this.#id })
+    for (const peer of [...this.#peers.values()]) this.#forget(peer)
+    this.#all.close()
+  }
+
+  #open(name: string, read: (data: unknown) => void): BroadcastChannel {
+    const channel = new BroadcastChannel(name)
+    channel.onmessage = (event: unknown) => {
+      // The event is a MessageEvent, which the types of Node.js do not say.
+      if (!this.#isClosed) read((event as { readonly data: unknown }).data)
+    }
+    channel.unref()
+    return channel
+  }
+
+  #greet(greeting: Greeting): void {
+    this.#all.postMessage(greeting)
+  }
+
+  #greeted(greeting: Greeting): void {
+    const { kind, from } = greeting
+    const known = this.#peers.get(from)
+    if (kind === 'bye') {
+      if (known !== undefined) this.#forget(known)
+      return
+    }
+    if (greeting.to !== undefined && greeting.to !== this.#id) return
+    if (known !== undefined && kind !== 'welcome') this.#forget(known)
+    if (kind === 'hello') {
+      this.#meet(from)
+      this.#greet({ kind: 'welcome', from: this.#id, to: from })
+    } else if (kind === 'welcome') {
+      // Two that are new at once greet each other twice: the first welcome counts.
+      this.#ready(known ?? this.#meet(from))
+    } else {
+      if (greeting.lost > 0) this.#events.lost(greeting.lost)
+      this.#greet({ kind: 'hello', from: this.#id, to: from })
+    }
+  }
+
+  #meet(id: string): Peer {
+    const peer: Peer = {
+      id,
+      out: this.#open(`${this.#name}/${this.#id}>${id}`, () => {}),
+      in: this.#open(`${this.#name}/${id}>${this.#id}`, (data) => this.#read(peer, data as PairMessage)),
+      isReady: false,
+      wants: new Set(),
+      pending: 0,
+      lost: 0,
+      items: [],
+      cost: 0,
+      lastSign: performance.now(),
+    }
+    this.#peers.set(id, peer)
+    return peer
+  }
+
+  #ready(peer: Peer): void {
+    if (peer.isReady) return
+    peer.isReady = true
+    this.#say(peer, { kind: 'interest', added: [...this.#interest].filter((topic) => !this.#added.has(topic)), removed: [] })
+    this.#tellInterestSoon()
+  }
+
+  #say(peer: Peer, message: PairMessage): void {
+    peer.out.postMessage(message)
+  }
+
+  #read(peer: Peer, message: PairMessage): void {
+    peer.lastSign = performance.now()
+    // Who speaks here listens as well.
+    this.#ready(peer)
+    if (message.kind === 'interest') {
+      for (const topic of message.added) this.#want(peer, topic)
+      for (const topic of message.removed) this.#unwant(peer, topic)
+    } else if (message.kind === 'taken') {
+      peer.pending -= message.cost
+      if (peer.lost > 0 && peer.items.length === 0) this.#send(peer)
+    } else {
+      this.#deliver(message.items, message.lost)
+      if (message.cost > 0 && !this.#isClosed) this.#say(peer, { kind: 'taken', cost: message.cost })
+    }
+  }
+
+  #deliver(items: readonly (string | number | Uint8Array)[], lost: number): void {
+    if (lost > 0) this.#events.lost(lost)
+    for (let i = 0; i < items.length && !this.#isClosed; i += 3) {
+      // `publish` puts them there in this order.
+      const [topic, data, flags] = [items[i] as string, items[i + 1] as string | Uint8Array, items[i + 2] as number]
+      if (!this.#interest.has(topic)) continue
+      try {
+        this.#events.arrival(topic, typeof data === 'string' ? data : Buffer.from(data.buffer, data.byteOffset, data.length), flags)
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
+  }
+
+  #want(peer: Peer, topic: string): void {
+    peer.wants.add(topic)
+    const targets = this.#targets.get(topic)
+    if (targets === undefined) this.#targets.set(topic, new Set([peer]))
+    else targets.add(peer)
+  }
+
+  #unwant(peer: Peer, topic: string): void {
+    peer.wants.delete(topic)
+    const targets = this.#targets.get(topic)
+    if (targets?.delete(peer) && targets.size === 0) this.#targets.delete(topic)
+  }
+
+  #drop(peer: Peer): void {
+    if (peer.items.length > 0) this.#send(peer)
+    peer.lost++
+    if (performance.now() - peer.lastSign < SILENCE) return
+    this.#greet({ kind: 'forgotten', from: this.#id, to: peer.id, lost: peer.lost })
+    this.#forget(peer)
+  }
+
+  #send(peer: Peer): void {
+    const { items, cost, lost } = peer
+    peer.items = []
+    peer.cost = 0
+    peer.lost = 0
+    this.#say(peer, { kind: 'batch', items, cost, lost })
+  }
+
+  #forget(peer: Peer): void {
+    this.#peers.delete(peer.id)
+    for (const topic of [...peer.wants]) this.#unwant(peer, topic)
+    peer.in.close()
+    peer.out.close()
+  }
+
+  #tellInterestSoon(): void {
+    if (this.#isTellingInterest || this.#added.size + this.#removed.size === 0) return
+    this.#isTellingInterest = true
+    queueMicrotask(() => {
+      this.#isTellingInterest = false
+      if (this.#isClosed) return
+      const change: PairMessage = { kind: 'interest', added: [...this.#added], removed: [...this.#removed] }
+      this.#added.clear()
+      this.#removed.clear()
+      for (const peer of this.#peers.values()) if (peer.isReady) this.#say(peer, change)
+    })
+  }
+}

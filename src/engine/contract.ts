@@ -518,6 +518,8 @@ export interface EngineServer {
  * from them. Text stays text; `flags` are 31 bits of the member's own, which arrive as they are.
  */
 export interface ThreadMember {
+  /** Resolves when the members that are there already know of this one, unless their threads are busy. */
+  readonly ready: Promise<void>
   /** From now on, what other members publish to the topic arrives. Once for each topic. */
   addInterest(topic: string): void
   /** Ends it. What is on its way does not arrive any more. */

@@ -18,6 +18,7 @@ const LONGEST_COPIED = 8 * 1024
 const BYTES_PER_UNIT = 3
 
 export class NativeThreadMember implements ThreadMember {
+  readonly ready = Promise.resolve()
   readonly #member: AddonThreadMember
   readonly #events: ThreadMemberEvents
   readonly #outbox = newMemory(OUTBOX_SIZE)

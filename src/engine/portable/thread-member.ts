@@ -19,13 +19,15 @@ const COST_OF_MESSAGE = 64
  * worker that is terminated cannot say so. Should it live, it joins again.
  */
 const SILENCE = 30_000
+/** Milliseconds that other members have to reply to a new one. */
+const GREETING = 50
 
 /** On the channel of all. */
 type Greeting =
   /** A member that is new, or new to one other member. */
-  | { readonly kind: 'hello'; readonly from: string; readonly to?: string }
+  | { readonly kind: 'hello'; readonly from: string; readonly to?: string; readonly maxPending: number }
   /** The reply: the sender listens to what the other one says to it. */
-  | { readonly kind: 'welcome'; readonly from: string; readonly to: string }
+  | { readonly kind: 'welcome'; readonly from: string; readonly to: string; readonly maxPending: number }
   | { readonly kind: 'forgotten'; readonly from: string; readonly to: string; readonly lost: number }
   | { readonly kind: 'bye'; readonly from: string }
 
@@ -33,7 +35,12 @@ type Greeting =
 type PairMessage =
   | { readonly kind: 'interest'; readonly added: readonly string[]; readonly removed: readonly string[] }
   /** Topic, data and flags, one after the other; so many messages were dropped before. */
-  | { readonly kind: 'batch'; readonly items: readonly (string | number | Uint8Array)[]; readonly cost: number; readonly lost: number }
+  | {
+      readonly kind: 'batch'
+      readonly items: readonly (string | number | Uint8Array)[]
+      readonly cost: number
+      readonly lost: number
+    }
   | { readonly kind: 'taken'; readonly cost: number }
 
 interface Peer {
@@ -43,6 +50,8 @@ interface Peer {
   /** Whether the peer listens, and has been told all of the interest here. */
   isReady: boolean
   readonly wants: Set<string>
+  /** What may wait for it. */
+  readonly maxPending: number
   /** Sent or in `items`, and not said to be taken. */
   pending: number
   lost: number
@@ -52,6 +61,8 @@ interface Peer {
 }
 
 export class PortableThreadMember implements ThreadMember {
+  /** How many there are is not known: they have so long to reply. */
+  readonly ready = new Promise<void>((resolve) => setTimeout(resolve, GREETING))
   readonly #id = randomUUID()
   readonly #name: string
   readonly #maxPending: number
@@ -72,7 +83,7 @@ export class PortableThreadMember implements ThreadMember {
     this.#events = events
     // The casts are for what the other members send: this file is the only one that writes to these channels.
     this.#all = this.#open(this.#name, (data) => this.#greeted(data as Greeting))
-    this.#greet({ kind: 'hello', from: this.#id })
+    this.#greet({ kind: 'hello', from: this.#id, maxPending: this.#maxPending })
   }
 
   addInterest(topic: string): void {
@@ -94,7 +105,7 @@ export class PortableThreadMember implements ThreadMember {
     const payload = typeof data === 'string' ? data : plainView(data).slice()
     const cost = topic.length + payload.length + COST_OF_MESSAGE
     for (const peer of targets) {
-      if (peer.pending > 0 && peer.pending + cost > this.#maxPending) {
+      if (peer.pending > 0 && peer.pending + cost > peer.maxPending) {
         this.#drop(peer)
         continue
       }
@@ -141,25 +152,26 @@ export class PortableThreadMember implements ThreadMember {
     }
     if (greeting.to !== undefined && greeting.to !== this.#id) return
     if (known !== undefined && kind !== 'welcome') this.#forget(known)
-    if (kind === 'hello') {
-      this.#meet(from)
-      this.#greet({ kind: 'welcome', from: this.#id, to: from })
-    } else if (kind === 'welcome') {
+    if (greeting.kind === 'hello') {
+      this.#meet(from, greeting.maxPending)
+      this.#greet({ kind: 'welcome', from: this.#id, to: from, maxPending: this.#maxPending })
+    } else if (greeting.kind === 'welcome') {
       // Two that are new at once greet each other twice: the first welcome counts.
-      this.#ready(known ?? this.#meet(from))
+      this.#ready(known ?? this.#meet(from, greeting.maxPending))
     } else {
       if (greeting.lost > 0) this.#events.lost(greeting.lost)
-      this.#greet({ kind: 'hello', from: this.#id, to: from })
+      this.#greet({ kind: 'hello', from: this.#id, to: from, maxPending: this.#maxPending })
     }
   }
 
-  #meet(id: string): Peer {
+  #meet(id: string, maxPending: number): Peer {
     const peer: Peer = {
       id,
       out: this.#open(`${this.#name}/${this.#id}>${id}`, () => {}),
       in: this.#open(`${this.#name}/${id}>${this.#id}`, (data) => this.#read(peer, data as PairMessage)),
       isReady: false,
       wants: new Set(),
+      maxPending,
       pending: 0,
       lost: 0,
       items: [],
@@ -204,7 +216,11 @@ export class PortableThreadMember implements ThreadMember {
       const [topic, data, flags] = [items[i] as string, items[i + 1] as string | Uint8Array, items[i + 2] as number]
       if (!this.#interest.has(topic)) continue
       try {
-        this.#events.arrival(topic, typeof data === 'string' ? data : Buffer.from(data.buffer, data.byteOffset, data.length), flags)
+        this.#events.arrival(
+          topic,
+          typeof data === 'string' ? data : Buffer.from(data.buffer, data.byteOffset, data.length),
+          flags,
+        )
       } catch (error) {
         queueMicrotask(() => {
           throw error

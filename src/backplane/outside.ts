@@ -1,0 +1,346 @@
+/**
+ * The way from the threads of a process to a backplane outside of it: one of them, the gateway, has the
+ * connection, sends what the others publish, and gives them what comes in.
+ *
+ * The members find each other on a hub of their own, where each says every so often that it lives and what it
+ * wants. The gateway is the oldest of those that live: where it ends, the next one learns from its silence, or
+ * from its farewell, that the task is its own. While two take themselves for it, the links above leave out
+ * what comes twice.
+ */
+import type { Engine, ThreadMember } from '../engine/contract.js'
+import { plainView } from '../util/bytes.js'
+import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings } from './contract.js'
+import { readHead } from './envelope.js'
+
+export type MakeOutside = () => BackplaneEngine
+
+/** Milliseconds between two signs of life. */
+const SIGN_INTERVAL = 200
+/** Milliseconds of silence, in which this thread itself was not busy, after which a member is taken for gone. */
+const SILENCE = 1000
+/** Milliseconds between two attempts to connect. */
+const RETRY_INTERVAL = 1000
+/** Milliseconds in which those that are there already may say so, before the first gateway is chosen. */
+const GREETING = 50
+
+/** Topics of the hub: for all members, and for the gateway. */
+const SIGNS = 'signs'
+const FORWARD = 'forward'
+
+type Message =
+  | { readonly say: 'alive'; readonly topics?: readonly string[] }
+  | { readonly say: 'interest'; readonly added: readonly string[]; readonly removed: readonly string[] }
+  /** All are to say what they want. */
+  | { readonly say: 'who' }
+  | { readonly say: 'bye' }
+/** `born` is in milliseconds since 1970. */
+type Sign = Message & { readonly id: string; readonly born: number }
+
+interface Peer {
+  readonly born: number
+  lastSign: number
+  readonly topics: Set<string>
+}
+
+export class Outside {
+  readonly #make: MakeOutside
+  readonly #isRequired: boolean
+  readonly #born = Date.now()
+  readonly #host: BackplaneHost
+  /** Where data goes to the other threads. */
+  readonly #data: ThreadMember
+  readonly #hub: ThreadMember
+  readonly #limit: number
+  readonly #peers = new Map<string, Peer>()
+  /** How many members want a topic, this one included. Kept by the gateway alone. */
+  readonly #wanted = new Map<string, number>()
+  #isGateway = false
+  /** Of the gateway. */
+  #outside: BackplaneEngine | undefined
+  #isConnected = false
+  #isUp = false
+  /** Another thread had the connection before, or this one. */
+  #hadPredecessor = false
+  #isClosed = false
+  /** The outside is at work on so many bytes. */
+  #pending = 0
+  #lastTick = performance.now()
+  #timer: NodeJS.Timeout | undefined
+  #connecting: Promise<void> | undefined
+  #nextAttempt = 0
+
+  constructor(
+    engine: Engine,
+    make: MakeOutside,
+    group: string,
+    settings: BackplaneSettings,
+    host: BackplaneHost,
+    data: ThreadMember,
+  ) {
+    this.#make = make
+    this.#isRequired = settings.required
+    this.#host = host
+    this.#data = data
+    this.#limit = settings.maxPendingBytes
+    this.#hub = engine.joinThreads(
+      { hub: `${group} outside`, maxPendingBytes: settings.maxPendingBytes },
+      {
+        arrival: (topic, message) => {
+          // Signs are text, and what is forwarded is bytes.
+          if (topic === SIGNS) this.#heard(JSON.parse(message as string) as Sign)
+          else this.#forward(message as Buffer)
+        },
+        lost: () => host.onStatus('gap'),
+      },
+    )
+    this.#hub.addInterest(SIGNS)
+  }
+
+  /** Rejects where this thread is the gateway, cannot connect, and must. */
+  async start(): Promise<void> {
+    this.#say({ say: 'who' })
+    await new Promise((resolve) => setTimeout(resolve, GREETING))
+    if (this.#isClosed) return
+    this.#say({ say: 'alive', topics: [...this.#host.topics()] })
+    this.#timer = setInterval(() => this.#tick(), SIGN_INTERVAL).unref()
+    this.#choose()
+    try {
+      await this.#connecting
+    } catch (cause) {
+      if (this.#isRequired) throw cause
+    }
+  }
+
+  interest(added: readonly string[], removed: readonly string[]): void {
+    this.#say({ say: 'interest', added, removed })
+    if (this.#isGateway) this.#want(added, removed)
+  }
+
+  publish(envelopes: readonly BackplaneEnvelope[]): void | Promise<void> {
+    if (this.#isGateway) return this.#send(envelopes)
+    for (const envelope of envelopes) this.#hub.publish(FORWARD, pack(envelope), 0)
+    this.#hub.flush()
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    clearInterval(this.#timer)
+    this.#say({ say: 'bye' })
+    this.#hub.close()
+    await this.#outside?.close()
+  }
+
+  #say(message: Message): void {
+    const sign: Sign = { ...message, id: this.#host.id, born: this.#born }
+    this.#hub.publish(SIGNS, JSON.stringify(sign), 0)
+    this.#hub.flush()
+  }
+
+  #heard(sign: Sign): void {
+    this.#hadPredecessor ||= !this.#isGateway && sign.born < this.#born
+    const { say, id, born } = sign
+    if (say === 'bye') {
+      this.#forget(id)
+      this.#choose()
+      return
+    }
+    let peer = this.#peers.get(id)
+    if (peer === undefined) {
+      peer = { born, lastSign: 0, topics: new Set() }
+      this.#peers.set(id, peer)
+      // One that was silent for long, or that says so only now: all of what it wants is to be known.
+      if (this.#isGateway && say === 'alive' && sign.topics === undefined) this.#say({ say: 'who' })
+    }
+    peer.lastSign = performance.now()
+    if (say === 'who') this.#say({ say: 'alive', topics: [...this.#host.topics()] })
+    else if (say === 'interest') this.#change(peer, sign.added, sign.removed)
+    else if (sign.topics !== undefined) {
+      const whole = new Set(sign.topics)
+      this.#change(
+        peer,
+        [...whole],
+        [...peer.topics].filter((topic) => !whole.has(topic)),
+      )
+    }
+  }
+
+  #change(peer: Peer, added: readonly string[], removed: readonly string[]): void {
+    const isNew = added.filter((topic) => !peer.topics.has(topic))
+    const isOld = removed.filter((topic) => peer.topics.delete(topic))
+    for (const topic of isNew) peer.topics.add(topic)
+    if (this.#isGateway) this.#want(isNew, isOld)
+  }
+
+  #forget(id: string): void {
+    const peer = this.#peers.get(id)
+    if (peer === undefined) return
+    this.#peers.delete(id)
+    if (this.#isGateway) this.#want([], [...peer.topics])
+  }
+
+  #tick(): void {
+    this.#say({ say: 'alive' })
+    const now = performance.now()
+    const wasBusy = now - this.#lastTick > 2 * SIGN_INTERVAL
+    this.#lastTick = now
+    // What has come meanwhile may not have been read.
+    if (wasBusy) for (const peer of this.#peers.values()) peer.lastSign = now
+    for (const [id, { lastSign }] of this.#peers) if (now - lastSign > SILENCE) this.#forget(id)
+    this.#choose()
+  }
+
+  /** Becomes the gateway, or ceases to be it. */
+  #choose(): void {
+    if (this.#isClosed || this.#timer === undefined) return
+    const { id } = this.#host
+    // The oldest keeps the task while it lives, or each new thread would make all connect anew.
+    const isFirst = [...this.#peers].every(([other, { born }]) => this.#born < born || (this.#born === born && id < other))
+    if (isFirst && !this.#isGateway) this.#become()
+    else if (!isFirst && this.#isGateway) this.#resign()
+    else if (this.#isGateway && !this.#isConnected) this.#connect()
+  }
+
+  #become(): void {
+    this.#isGateway = true
+    this.#wanted.clear()
+    this.#want([...this.#host.topics()], [])
+    for (const { topics } of this.#peers.values()) this.#want([...topics], [])
+    this.#hub.addInterest(FORWARD)
+    this.#say({ say: 'who' })
+    this.#connect()
+  }
+
+  #resign(): void {
+    this.#isGateway = false
+    this.#hub.removeInterest(FORWARD)
+    this.#disconnect()
+  }
+
+  #connect(): void {
+    if (this.#connecting !== undefined || performance.now() < this.#nextAttempt) return
+    this.#nextAttempt = performance.now() + RETRY_INTERVAL
+    const connecting = this.#start()
+    this.#connecting = connecting
+    const done = () => {
+      this.#connecting = undefined
+    }
+    connecting.then(done, done)
+  }
+
+  #disconnect(): void {
+    const outside = this.#outside
+    this.#outside = undefined
+    this.#isConnected = false
+    if (outside !== undefined) Promise.resolve(outside.close()).catch(() => {})
+  }
+
+  async #start(): Promise<void> {
+    const outside = this.#make()
+    this.#outside = outside
+    try {
+      await outside.start({
+        id: this.#host.id,
+        deliver: (topic, data) => {
+          if (outside === this.#outside) this.#arrived(topic, data)
+        },
+        onStatus: (status) => {
+          // Between the threads all goes on.
+          if (status === 'gap') this.#host.onStatus('gap')
+          else this.#isUp = status === 'up'
+        },
+        onDropped: (envelope, reason) => this.#host.onDropped(envelope, reason),
+        topics: () => this.#wanted.keys(),
+      })
+    } catch (cause) {
+      if (outside === this.#outside) this.#outside = undefined
+      throw cause
+    }
+    if (outside !== this.#outside) {
+      await outside.close()
+      return
+    }
+    this.#isConnected = true
+    this.#isUp = true
+    // What has come since the last one had it is lost.
+    if (this.#hadPredecessor) this.#host.onStatus('gap')
+    this.#hadPredecessor = true
+  }
+
+  #want(added: readonly string[], removed: readonly string[]): void {
+    const [first, last]: [string[], string[]] = [[], []]
+    for (const topic of added) {
+      const count = this.#wanted.get(topic) ?? 0
+      this.#wanted.set(topic, count + 1)
+      if (count === 0) first.push(topic)
+    }
+    for (const topic of removed) {
+      const count = this.#wanted.get(topic) ?? 0
+      if (count > 1) this.#wanted.set(topic, count - 1)
+      else if (this.#wanted.delete(topic)) last.push(topic)
+    }
+    if (this.#isConnected && first.length + last.length > 0) this.#outside?.interest(first, last)
+  }
+
+  /** From outside. */
+  #arrived(topic: string, data: Uint8Array): void {
+    const head = readHead(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
+    // The threads have had their own already.
+    if (typeof head === 'object' && (head.origin === this.#host.id || this.#peers.has(head.origin))) return
+    this.#data.publish(topic, data, 0)
+    this.#data.flush()
+    this.#host.deliver(topic, data)
+  }
+
+  /** From another thread, to the outside. */
+  #forward(message: Buffer): void {
+    const envelope = unpack(message)
+    const sent = this.#send([envelope])
+    sent?.catch(() => this.#host.onDropped(envelope, 'it could not be sent for another thread'))
+  }
+
+  #send(envelopes: readonly BackplaneEnvelope[]): void | Promise<void> {
+    const outside = this.#outside
+    const problem =
+      outside === undefined || !this.#isConnected || !this.#isUp
+        ? 'is down'
+        : this.#pending > this.#limit
+          ? 'is too slow'
+          : undefined
+    if (outside === undefined || problem !== undefined) {
+      for (const envelope of envelopes) this.#host.onDropped(envelope, `what is outside of the process ${problem}`)
+      return
+    }
+    const result = outside.publish(envelopes)
+    if (result === undefined) return
+    let bytes = 0
+    for (const { data } of envelopes) bytes += data.length
+    this.#pending += bytes
+    return result.finally(() => {
+      this.#pending -= bytes
+    })
+  }
+}
+
+/** An envelope with what the outside has to know of it: sequence, messages, and the length of the topic. */
+function pack({ topic, data, sequence, messages }: BackplaneEnvelope): Uint8Array {
+  const length = Buffer.byteLength(topic)
+  const packed = Buffer.allocUnsafe(16 + length + data.length)
+  packed.writeDoubleBE(sequence, 0)
+  packed.writeUInt32BE(messages, 8)
+  packed.writeUInt32BE(length, 12)
+  packed.write(topic, 16)
+  packed.set(data, 16 + length)
+  return packed
+}
+
+function unpack(packed: Buffer): BackplaneEnvelope {
+  const start = 16 + packed.readUInt32BE(12)
+  return {
+    sequence: packed.readDoubleBE(0),
+    messages: packed.readUInt32BE(8),
+    topic: packed.toString('utf8', 16, start),
+    // Memory of its own: the engine may keep or transfer it.
+    data: plainView(packed.subarray(start)).slice(),
+  }
+}

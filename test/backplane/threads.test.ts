@@ -1,0 +1,223 @@
+/** `threads()`: the servers of all worker threads of one process, and one way for all to what is outside. */
+import { createServer, type Socket as TcpSocket } from 'node:net'
+import { createInterface } from 'node:readline'
+import { expect, onTestFinished, test } from 'vitest'
+import { threads } from '../../src/backplane/threads.js'
+import { OptionError } from '../../src/index.js'
+import { Child } from '../support/child.js'
+import { Client } from '../support/client.js'
+import { addressOf, describeEngines, type EngineName, listen, makeServer } from '../support/engines.js'
+
+let groups = 0
+const newGroup = () => `group ${++groups} of ${process.pid}`
+
+/** A server of this thread whose sockets subscribe to "t". */
+async function joined(engine: EngineName, group: string, onError?: (error: Error) => void) {
+  const backplane = threads({ group, engine, linger: 0 })
+  const server = makeServer(engine, { server: { backplane, ...(onError && { onError }) } }).ws('/*', {
+    open(socket) {
+      socket.subscribe('t')
+    },
+    message(socket, message) {
+      socket.publish('t', message)
+    },
+  })
+  return await listen(server)
+}
+
+/** Publishes until the client has it: interest travels between threads, and takes its time. */
+async function until(condition: () => boolean, act: () => void): Promise<void> {
+  while (!condition()) {
+    act()
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+/** Empties what came while servers learned of each other. */
+async function settled(...clients: readonly Client[]): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  for (const client of clients) while (client.messages.size > 0) await client.next()
+}
+
+/** `count` servers in worker threads of a child process, and a client of each. */
+async function workers(engine: EngineName, count: number, hubPort?: number) {
+  const args = [engine, `${count}`, ...(hubPort === undefined ? [] : [`${hubPort}`])]
+  const child = new Child('threads.mjs', { args })
+  const clients: Client[] = []
+  for (let index = 0; index < count; index++) clients.push(await Client.open(addressOf(Number(await child.line('a port')))))
+  const end = async () => {
+    for (const client of clients) client.socket.terminate()
+    child.process.stdin?.write('all\n')
+    child.process.stdin?.end()
+    const { code, signal, stderr } = await child.result()
+    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+  }
+  return { child, clients, end }
+}
+
+describeEngines('threads()', (engine) => {
+  test('carries messages of every kind between servers of one thread too, and not back', async () => {
+    const group = newGroup()
+    const [one, two, other] = [await joined(engine, group), await joined(engine, group), await joined(engine, newGroup())]
+    const [here, there, elsewhere] = [await Client.open(one), await Client.open(two), await Client.open(other)]
+    await until(
+      () => there.messages.size > 0,
+      () => one.server.publish('t', 'hello'),
+    )
+    await settled(here, there)
+    one.server.publish('t', 'text é')
+    one.server.publish('t', new Uint8Array([0, 255]))
+    one.server.publish('t', 'x'.repeat(200_000))
+    const expected = ['text é', Buffer.from([0, 255]), 'x'.repeat(200_000)]
+    expect(await there.messages.take(3, 'messages')).toEqual(expected)
+    expect(await here.messages.take(3, 'messages')).toEqual(expected)
+    let reply = await two.server.subscribersEverywhere('t')
+    // Two that begin at once may miss the first word of each other, and speak again after 5 seconds.
+    while (reply.members < 2) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      reply = await two.server.subscribersEverywhere('t')
+    }
+    expect(reply).toMatchObject({ count: 2, answered: 2, members: 2 })
+    await settled()
+    expect(here.messages.size + there.messages.size + elsewhere.messages.size).toBe(0)
+    expect(one.server.backplaneMetrics()).toMatchObject({ up: true, dropped: 0, missing: 0, gaps: 0, foreign: 0 })
+  })
+
+  test('listens again after close of others, and publishes from within a message handler', async () => {
+    const group = newGroup()
+    const [one, two] = [await joined(engine, group), await joined(engine, group)]
+    const [here, there] = [await Client.open(one), await Client.open(two)]
+    await until(
+      () => there.messages.size > 0,
+      () => here.send('from a handler'),
+    )
+    expect(await there.next()).toBe('from a handler')
+    await two.server.close()
+    one.server.publish('t', 'to nobody')
+    const three = await joined(engine, group)
+    const late = await Client.open(three)
+    await until(
+      () => late.messages.size > 0,
+      () => one.server.publish('t', 'again'),
+    )
+    expect(await late.next()).toBe('again')
+  })
+
+  test('carries messages between worker threads, and goes on when one is terminated', async () => {
+    const { child, clients, end } = await workers(engine, 3)
+    const [a, b, c] = clients as [Client, Client, Client]
+    await until(
+      () => b.messages.size > 0 && c.messages.size > 0,
+      () => a.send('hello'),
+    )
+    await settled(a, b, c)
+    for (let i = 0; i < 2000; i++) a.send(`${i}`)
+    const expected = Array.from({ length: 2000 }, (_, i) => `${i}`)
+    expect(await b.messages.take(2000, 'messages')).toEqual(expected)
+    expect(await c.messages.take(2000, 'messages')).toEqual(expected)
+    child.process.stdin?.write('1\n')
+    expect(await child.line('that it was terminated')).toBe('terminated')
+    for (let i = 0; i < 100; i++) c.send(`after ${i}`)
+    expect(await a.messages.take(100, 'messages')).toEqual(Array.from({ length: 100 }, (_, i) => `after ${i}`))
+    await end()
+  })
+
+  test('has one way to the outside for all threads, and another one when its thread ends', async () => {
+    const hub = await Hub.start()
+    const first = await workers(engine, 3, hub.port)
+    const second = await workers(engine, 1, hub.port)
+    const [a, b, c] = first.clients as [Client, Client, Client]
+    const [far] = second.clients as [Client]
+    expect(hub.connections).toBe(2)
+    await until(
+      () => [a, b, c].every(({ messages }) => messages.size > 0),
+      () => far.send('hello'),
+    )
+    await until(
+      () => far.messages.size > 0,
+      () => b.send('hello'),
+    )
+    await settled(a, b, c, far)
+    hub.passed.length = 0
+    b.send('from a thread')
+    expect(await far.next()).toBe('from a thread')
+    expect(await a.next()).toBe('from a thread')
+    expect(await c.next()).toBe('from a thread')
+    far.send('from far')
+    for (const client of [a, b, c]) expect(await client.next()).toBe('from far')
+    expect(hub.passed.filter((topic) => topic === 't')).toEqual(['t', 't'])
+
+    // The first thread is the oldest: it has the connection.
+    first.child.process.stdin?.write('0\n')
+    expect(await first.child.line('that it was terminated')).toBe('terminated')
+    await until(
+      () => b.messages.size > 0 && c.messages.size > 0,
+      () => far.send('hello again'),
+    )
+    await settled(b, c, far)
+    b.send('back again')
+    expect(await far.next()).toBe('back again')
+    expect(await c.next()).toBe('back again')
+    expect(hub.connections).toBe(2)
+    for (const { child, clients } of [first, second]) {
+      for (const client of clients) client.socket.terminate()
+      child.process.stdin?.end('all\n')
+      expect(await child.result()).toMatchObject({ code: 0, signal: null, stderr: '' })
+    }
+  })
+})
+
+test('threads() refuses other options', () => {
+  const wrong: [object, string][] = [
+    [{ group: '' }, 'group'],
+    [{ group: 7 }, 'group'],
+    [{ outside: {} }, 'outside'],
+    [{ engine: 'other' }, 'engine'],
+    [{ maxPendingBytes: 1 }, 'maxPendingBytes'],
+    [{ linger: -1 }, 'linger'],
+    [{ hub: 'x' }, 'hub'],
+  ]
+  for (const [options, option] of wrong) {
+    expect(() => threads(options)).toThrow(OptionError)
+    expect(() => threads(options)).toThrow(expect.objectContaining({ option }))
+  }
+})
+
+/** What is outside: passes each line of one process on to the others that want its topic. */
+class Hub {
+  readonly #sockets = new Map<TcpSocket, Set<string>>()
+  /** Topics of what was passed on. */
+  readonly passed: string[] = []
+  port = 0
+
+  get connections(): number {
+    return this.#sockets.size
+  }
+
+  static async start(): Promise<Hub> {
+    const hub = new Hub()
+    const server = createServer((socket) => {
+      const wants = new Set<string>()
+      hub.#sockets.set(socket, wants)
+      socket.on('error', () => {}).on('close', () => hub.#sockets.delete(socket))
+      createInterface({ input: socket }).on('line', (line) => {
+        // What line-engine.mjs sends.
+        const { topic, interest, removed } = JSON.parse(line) as { topic?: string; interest?: string[]; removed?: string[] }
+        for (const name of interest ?? []) wants.add(name)
+        for (const name of removed ?? []) wants.delete(name)
+        if (topic === undefined) return
+        hub.passed.push(topic)
+        for (const [other, topics] of hub.#sockets) if (other !== socket && topics.has(topic)) other.write(`${line}\n`)
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => {
+      for (const socket of hub.#sockets.keys()) socket.destroy()
+      server.close()
+    })
+    const address = server.address()
+    if (address === null || typeof address === 'string') throw new Error('no port')
+    hub.port = address.port
+    return hub
+  }
+}

@@ -81,7 +81,8 @@ function runThreadTests() {
     console.error(built.output)
     return false
   }
-  // Compilers of 2023 and before know only kernels that place memory within 28 random bits: here it is not placed at random.
+  // Compilers of 2023 and before know only kernels that place memory within 28 random bits: here it is not
+  // placed at random.
   const fixed = [which('setarch') ?? 'setarch', '-R']
   return runUnitTests('thread_hub_tests', 'native-threads', run([...fixed, 'true']).ok ? fixed : [])
 }

@@ -101,8 +101,8 @@ constexpr std::size_t max_request = 64 * 1024;
 /// padded to a whole word.
 constexpr std::size_t publication_header_words = 3;
 
-/// A record of a member's inbox: four words (kind, topic's number, flags, length), then `length` bytes, padded
-/// to a whole word.
+/// A record of a member's inbox: four words (kind, topic's number, flags, length), then `length` bytes,
+/// padded to a whole word.
 constexpr std::size_t arrival_header_words = 4;
 
 enum ThreadEvent : std::uint32_t {

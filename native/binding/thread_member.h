@@ -7,10 +7,11 @@
 
 namespace nws {
 
-/// new ThreadMember(hub: string, maxPendingBytes, { outbox: ArrayBuffer, inbox: ArrayBuffer, attachments: [],
-/// deliver: (words) => void }). C++ calls `deliver` when it has put so many words into the inbox, from its own
-/// callback in the poll phase: no other code of ours is on the stack, and whatever `deliver` calls is safe,
-/// `close` included. Does not keep the loop alive. Lives until `close` or the end of the environment.
+/// new ThreadMember(hub: string, maxPendingBytes, { outbox: ArrayBuffer, inbox: ArrayBuffer, attachments:
+/// [], deliver: (words) => void }). C++ calls `deliver` when it has put so many words into the inbox, from
+/// its own callback in the poll phase: no other code of ours is on the stack, and whatever `deliver` calls
+/// is safe, `close` included. Does not keep the loop alive. Lives until `close` or the end of the
+/// environment.
 class ThreadMember : public Napi::ObjectWrap<ThreadMember> {
  public:
   static Napi::Function define(Napi::Env env);

@@ -2,10 +2,10 @@
  * The way from the threads of a process to a backplane outside of it: one of them, the gateway, has the
  * connection, sends what the others publish, and gives them what comes in.
  *
- * The members find each other on a hub of their own, where each says every so often that it lives and what it
- * wants. The gateway is the oldest of those that live: where it ends, the next one learns from its silence, or
- * from its farewell, that the task is its own. While two take themselves for it, the links above leave out
- * what comes twice.
+ * The members find each other on a hub of their own, where each says every so often that it lives and what
+ * it wants. The gateway is the oldest of those that live: where it ends, the next one learns from its
+ * silence, or from its farewell, that the task is its own. While two take themselves for it, the links
+ * above leave out what comes twice.
  */
 import type { Engine, ThreadMember } from '../engine/contract.js'
 import { plainView } from '../util/bytes.js'
@@ -16,7 +16,10 @@ export type MakeOutside = () => BackplaneEngine
 
 /** Milliseconds between two signs of life. */
 const SIGN_INTERVAL = 200
-/** Milliseconds of silence, in which this thread itself was not busy, after which a member is taken for gone. */
+/**
+ * Milliseconds of silence, in which this thread itself was not busy, after which a member is taken for
+ * gone.
+ */
 const SILENCE = 1000
 /** Milliseconds between two attempts to connect. */
 const RETRY_INTERVAL = 1000

@@ -7,18 +7,18 @@ import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettin
 import { type MakeOutside, Outside } from './outside.js'
 
 /**
- * Options of `threads`, beside those that all backplanes have. `maxPendingBytes` is what may wait for a thread
- * of each server of the others: what comes when so much waits is dropped, and told as a gap to the thread that
- * was too slow.
+ * Options of `threads`, beside those that all backplanes have. `maxPendingBytes` is what may wait for a
+ * thread of each server of the others: what comes when so much waits is dropped, and told as a gap to the
+ * thread that was too slow.
  */
 export interface ThreadsOptions extends Partial<BackplaneSettings> {
   /** Servers with the same name hear of each other, whichever thread they are in. Default `default`. */
   group?: string
   /**
    * Makes a backplane to other processes, for example `() => redis()`. One of the threads calls it and
-   * connects for all: what is published on any thread goes out once, and what comes in comes once. When that
-   * thread ends, another one takes over within a second and a half, which is a gap. While the outside is down,
-   * messages go on between the threads, and those to the outside are dropped and counted.
+   * connects for all: what is published on any thread goes out once, and what comes in comes once. When
+   * that thread ends, another one takes over within a second and a half, which is a gap. While the outside
+   * is down, messages go on between the threads, and those to the outside are dropped and counted.
    */
   outside?: () => BackplaneEngine
   /**

@@ -71,7 +71,8 @@ std::uint64_t PairQueue::take_lost() {
 bool PairQueue::has_something() const { return head_->next.load() || dropped_.load() != lost_told_; }
 
 void PairQueue::end_of_receiver() {
-  // In one order with `push`: what is not seen here is followed by a look at this word, and goes with the queue.
+  // In one order with `push`: what is not seen here is followed by a look at this word, and goes with the
+  // queue.
   receiver_gone_.store(true);
   while (head_->next.load()) {
     pop();

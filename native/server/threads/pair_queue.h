@@ -1,5 +1,5 @@
-// What one thread has published for another: parcels of messages, whose bytes lie in blocks that all receivers
-// share. One thread adds and another takes; each shared word has one writer.
+// What one thread has published for another: parcels of messages, whose bytes lie in blocks that all
+// receivers share. One thread adds and another takes; each shared word has one writer.
 #pragma once
 
 #include <atomic>
@@ -15,8 +15,8 @@ namespace nws {
 /// publisher writes behind what others may be reading already.
 class PayloadBlock {
  public:
-  /// Bytes of a block for short messages: 40 messages of 100 bytes share an allocation and a count. A receiver
-  /// that wants one of them holds the others as well, and is charged for the block.
+  /// Bytes of a block for short messages: 40 messages of 100 bytes share an allocation and a count. A
+  /// receiver that wants one of them holds the others as well, and is charged for the block.
   static constexpr std::size_t usual_capacity = 4096;
   /// Longer messages have a block of their own.
   static constexpr std::size_t longest_shared = usual_capacity / 2;

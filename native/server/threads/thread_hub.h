@@ -1,5 +1,5 @@
-// Publishing between the threads of one process: which members want which topics, and a queue for each pair of
-// members. Knows neither Node nor µWebSockets.
+// Publishing between the threads of one process: which members want which topics, and a queue for each pair
+// of members. Knows neither Node nor µWebSockets.
 #pragma once
 
 #include <array>
@@ -134,7 +134,8 @@ class HubMember {
   HubMember &operator=(const HubMember &) = delete;
   ~HubMember();
 
-  /// Once for each topic. From the return of this call on, what others publish arrives here under this number.
+  /// Once for each topic. From the return of this call on, what others publish arrives here under this
+  /// number.
   void add_interest(std::string_view topic, std::uint32_t number);
   /// What was published before may still arrive.
   void remove_interest(std::string_view topic);

@@ -1,8 +1,8 @@
 /**
- * A server's place among those of its process, over `BroadcastChannel`s: one on which members find each other,
- * and two for each pair of members, so that a thread gets only what it wants. A `BroadcastChannel` keeps all
- * that a busy thread has not read; how much that may be is counted here, by what the other side says it has
- * read.
+ * A server's place among those of its process, over `BroadcastChannel`s: one on which members find each
+ * other, and two for each pair of members, so that a thread gets only what it wants. A `BroadcastChannel`
+ * keeps all that a busy thread has not read; how much that may be is counted here, by what the other side
+ * says it has read.
  */
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'

@@ -1,4 +1,6 @@
 // The hub between threads. Runs under ThreadSanitizer as well, in a program of its own (CMakeLists.txt).
+//
+// Long because the tests of one thread and of many use the same members and sinks.
 #include "server/threads/thread_hub.h"
 
 #include <atomic>

@@ -6,6 +6,8 @@
  * it wants. The gateway is the oldest of those that live: where it ends, the next one learns from its
  * silence, or from its farewell, that the task is its own. While two take themselves for it, the links
  * above leave out what comes twice.
+ *
+ * Long because whose task it is and what that one does are one state.
  */
 import type { Engine, ThreadMember } from '../engine/contract.js'
 import { plainView } from '../util/bytes.js'

@@ -313,7 +313,10 @@ export class Outside {
           ? 'is too slow'
           : undefined
     if (outside === undefined || problem !== undefined) {
-      for (const envelope of envelopes) this.#host.onDropped(envelope, `what is outside of the process ${problem}`)
+      // The link's own messages, which have no topic, are said again.
+      for (const envelope of envelopes) {
+        if (envelope.topic !== '') this.#host.onDropped(envelope, `what is outside of the process ${problem}`)
+      }
       return
     }
     const result = outside.publish(envelopes)

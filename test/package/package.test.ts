@@ -54,7 +54,7 @@ function runProgram(
 }
 
 /** What programs import. */
-const ENTRIES = [NAME, `${NAME}/crossws`, `${NAME}/nats`, `${NAME}/threads`, `${NAME}/redis`, `${NAME}/uws`, `${NAME}/ws`]
+const ENTRIES = ['', '/crossws', '/http', '/nats', '/redis', '/threads', '/uws', '/ws'].map((entry) => `${NAME}${entry}`)
 
 describe('the package', () => {
   test('carries what it names, and no tests', () => {

@@ -1,14 +1,14 @@
 /** The handshake's request, as `ws` gives it to its listeners: an IncomingMessage of `node:http`. */
 import { IncomingMessage } from 'node:http'
 import { Socket as NetSocket } from 'node:net'
-import type { UpgradeRequest } from '../../index.js'
+import type { ServerRequest } from '../../index.js'
 
 /** Knows where the connection leads, and carries no bytes: those are the engine's. */
-class ConnectionFacts extends NetSocket {
+export class ConnectionFacts extends NetSocket {
   /** As in `node:tls`. */
   readonly encrypted: boolean
 
-  constructor(request: UpgradeRequest) {
+  constructor(request: ServerRequest) {
     super()
     const { remoteAddress, remotePort, localAddress, localPort } = request
     this.encrypted = request.url.startsWith('https:')
@@ -19,7 +19,16 @@ class ConnectionFacts extends NetSocket {
   }
 }
 
-export function incomingMessageOf(request: UpgradeRequest): IncomingMessage {
+/** Without a body, which is at its end already. */
+export function incomingMessageOf(request: ServerRequest): IncomingMessage {
+  const message = messageHeadOf(request)
+  message.complete = true
+  message.push(null)
+  return message
+}
+
+/** Method, target and header fields; the body is still to come. */
+export function messageHeadOf(request: ServerRequest): IncomingMessage {
   const message = new IncomingMessage(new ConnectionFacts(request))
   message.method = request.method
   message.url = request.target
@@ -30,7 +39,5 @@ export function incomingMessageOf(request: UpgradeRequest): IncomingMessage {
     message.rawHeaders.push(name, value)
     message.headers[name] = value
   }
-  message.complete = true
-  message.push(null)
   return message
 }

@@ -1,0 +1,290 @@
+/**
+ * A request and its response as `node:http` has them. They are objects of the classes of Node, whose headers
+ * and events are those of Node; what would go through their socket goes through the engine. The methods that
+ * do so are members of each response rather than of a class, for frameworks replace the prototypes of both.
+ */
+import { Buffer } from 'node:buffer'
+import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import process from 'node:process'
+import { NotSupportedError, type ServerRequest } from '../../index.js'
+import { messageHeadOf } from '../ws/request.js'
+
+export type RequestListener = (request: IncomingMessage, response: ServerResponse) => unknown
+
+/** Bytes that may wait for the client before `write` returns false. */
+const HIGH_WATER_MARK = 64 * 1024
+
+type WriteCallback = (error?: Error | null) => void
+type Fields = OutgoingHttpHeaders | OutgoingHttpHeader[]
+
+/** Gives a request to a listener. Resolves with the response, which the listener makes whenever it will. */
+export function exchange(request: ServerRequest, listener: RequestListener): Promise<Response> {
+  return new Promise((settle) => {
+    const message = messageHeadOf(request)
+    feed(message, request)
+    const response = new ServerResponse(message)
+    Object.defineProperties(response, MEMBERS)
+    response.assignSocket(message.socket)
+    outgoing.set(response, new Outgoing(response, settle))
+    request.signal.addEventListener('abort', () => abort(message, response))
+    // `destroy` of the request, the response or the socket.
+    message.socket.once('close', () => request.terminate())
+    listener(message, response)
+  })
+}
+
+/** Has the body read as fast as the message is read. */
+function feed(message: IncomingMessage, request: ServerRequest): void {
+  const { body } = request
+  if (body === null) {
+    message.complete = true
+    message.push(null)
+    return
+  }
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
+  let isReading = false
+  const read = async () => {
+    reader ??= body.getReader()
+    try {
+      do {
+        const { done, value } = await reader.read()
+        if (done) {
+          message.complete = true
+          message.push(null)
+          return
+        }
+        isReading = message.push(value)
+      } while (isReading)
+    } catch (error) {
+      // When the client has gone, `abort` says so, in the words of Node.
+      if (!request.signal.aborted) message.destroy(error instanceof Error ? error : undefined)
+    }
+  }
+  message._read = () => {
+    if (isReading) return
+    isReading = true
+    void read()
+  }
+}
+
+/** The client has gone. */
+function abort(message: IncomingMessage, response: ServerResponse): void {
+  if (!message.complete) {
+    const error = Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
+    // As Node: an error that no listener waits for is none.
+    if (message.listenerCount('error') === 0) message.on('error', () => {})
+    message.destroy(error)
+  }
+  message.socket.destroy()
+  const state = stateOf(response)
+  state.isCancelled = true
+  state.end()
+  state.settle(new Response())
+}
+
+/** What a response has come to. */
+class Outgoing {
+  readonly #response: ServerResponse
+  readonly settle: (response: Response) => void
+  /** Of a response in pieces. */
+  body: ReadableStreamDefaultController<Uint8Array> | undefined
+  isCancelled = false
+  needsDrain = false
+  #hasEnded = false
+
+  constructor(response: ServerResponse, settle: (response: Response) => void) {
+    this.#response = response
+    this.settle = settle
+  }
+
+  /** Whether the status and the method leave room for a body. */
+  get hasBody(): boolean {
+    const { req, statusCode } = this.#response
+    return req.method !== 'HEAD' && statusCode !== 204 && statusCode !== 205 && statusCode !== 304
+  }
+
+  /** Sends head and body at once; `undefined` for a body in pieces. */
+  begin(whole: Uint8Array<ArrayBuffer> | undefined): void {
+    const response = this.#response
+    if (!response.headersSent) response.writeHead(response.statusCode)
+    const { statusCode: status, statusMessage: statusText } = response
+    const headers = fieldsOf(response)
+    if (!this.hasBody) {
+      this.isCancelled = true
+      this.settle(new Response(null, { status, statusText, headers }))
+    } else if (whole !== undefined) {
+      this.settle(new Response(whole.byteLength === 0 ? null : whole, { status, statusText, headers }))
+    } else {
+      this.settle(new Response(this.#stream(), { status, statusText, headers }))
+    }
+  }
+
+  /** Whether there is room for more. */
+  give(bytes: Uint8Array): boolean {
+    if (this.isCancelled) return true
+    if (bytes.byteLength > 0) this.body?.enqueue(bytes)
+    this.needsDrain = (this.body?.desiredSize ?? 0) <= 0
+    return !this.needsDrain
+  }
+
+  /** Emits `close`, once. */
+  end(): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#response.destroyed = true
+    this.#response.emit('close')
+  }
+
+  #stream(): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.body = controller
+        },
+        pull: () => this.#drained(),
+        cancel: () => {
+          this.isCancelled = true
+          this.#drained()
+        },
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: HIGH_WATER_MARK }),
+    )
+  }
+
+  #drained(): void {
+    if (!this.needsDrain) return
+    this.needsDrain = false
+    this.#response.emit('drain')
+  }
+}
+
+const outgoing = new WeakMap<ServerResponse, Outgoing>()
+
+function stateOf(response: ServerResponse): Outgoing {
+  const state = outgoing.get(response)
+  // `exchange` has given one to each response.
+  if (state === undefined) throw new TypeError('the response is none of this server')
+  return state
+}
+
+function writeHead(this: ServerResponse, status: number, reason?: string | Fields, more?: Fields): ServerResponse {
+  const [message, fields] = typeof reason === 'string' ? [reason, more] : [undefined, reason ?? more]
+  // Kept with the other fields: what Node's own method is given may go into the text of the head alone.
+  if (fields !== undefined && !this.headersSent) setFields(this, fields)
+  const { writeHead: original } = ServerResponse.prototype
+  return message === undefined ? original.call(this, status) : Reflect.apply(original, this, [status, message])
+}
+
+function write(
+  this: ServerResponse,
+  chunk: string | Uint8Array,
+  encoding?: BufferEncoding | WriteCallback,
+  callback?: WriteCallback,
+): boolean {
+  const done = typeof encoding === 'function' ? encoding : callback
+  if (this.writableEnded) {
+    const error = Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' })
+    process.nextTick(() => {
+      done?.(error)
+      this.emit('error', error)
+    })
+    return false
+  }
+  const bytes = bytesOf(chunk, encoding)
+  const state = stateOf(this)
+  if (state.body === undefined && !state.isCancelled) state.begin(undefined)
+  const hasRoom = state.give(bytes)
+  if (done !== undefined) process.nextTick(done)
+  return hasRoom
+}
+
+function flushHeaders(this: ServerResponse): void {
+  const state = stateOf(this)
+  if (state.body === undefined && !state.isCancelled) state.begin(undefined)
+}
+
+function end(
+  this: ServerResponse,
+  chunk?: string | Uint8Array | WriteCallback | null,
+  encoding?: BufferEncoding | WriteCallback,
+  callback?: WriteCallback,
+): ServerResponse {
+  const done = typeof chunk === 'function' ? chunk : typeof encoding === 'function' ? encoding : callback
+  const bytes = typeof chunk === 'function' || chunk === undefined || chunk === null ? NOTHING : bytesOf(chunk, encoding)
+  if (this.writableEnded) {
+    if (done !== undefined) process.nextTick(done)
+    return this
+  }
+  const state = stateOf(this)
+  if (state.body !== undefined) {
+    state.give(bytes)
+    if (!state.isCancelled) state.body.close()
+  } else if (!state.isCancelled) {
+    state.begin(bytes)
+  }
+  this.finished = true
+  process.nextTick(() => {
+    this.emit('prefinish')
+    this.emit('finish')
+    done?.()
+    state.end()
+  })
+  return this
+}
+
+const NOTHING = new Uint8Array()
+
+/** What is asked for beyond what the engine sends. */
+function absent(member: string, instead: string): PropertyDescriptor {
+  return {
+    value: () => {
+      throw new NotSupportedError(`ServerResponse.${member}`, instead)
+    },
+    configurable: true,
+    writable: true,
+  }
+}
+
+const MEMBERS: PropertyDescriptorMap = {
+  ...Object.fromEntries(
+    Object.entries({ writeHead, write, end, flushHeaders }).map(([name, value]) => [
+      name,
+      { value, configurable: true, writable: true },
+    ]),
+  ),
+  addTrailers: absent('addTrailers', 'send header fields'),
+  writeEarlyHints: absent('writeEarlyHints', 'send Link fields with the response'),
+  writeProcessing: absent('writeProcessing', 'leave it out'),
+  // The server sends "100 Continue" when the body is read.
+  writeContinue: { value: (callback?: () => void) => callback?.(), configurable: true, writable: true },
+}
+
+function bytesOf(chunk: unknown, encoding: unknown): Uint8Array<ArrayBuffer> {
+  if (typeof chunk === 'string') {
+    return Buffer.from(chunk, typeof encoding === 'string' && Buffer.isEncoding(encoding) ? encoding : 'utf8')
+  }
+  // A copy: the program may go on to use the memory.
+  if (chunk instanceof Uint8Array) return Uint8Array.from(chunk)
+  throw Object.assign(new TypeError('The "chunk" argument must be of type string or an instance of Buffer or Uint8Array'), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  })
+}
+
+/** As `writeHead` takes them: an object, or names and values in turn. */
+function setFields(response: ServerResponse, fields: Fields): void {
+  if (!Array.isArray(fields)) {
+    for (const [name, value] of Object.entries(fields)) if (value !== undefined) response.setHeader(name, value)
+    return
+  }
+  const flat = fields.flat()
+  for (let at = 0; at + 1 < flat.length; at += 2) response.removeHeader(String(flat[at]))
+  for (let at = 0; at + 1 < flat.length; at += 2) response.appendHeader(String(flat[at]), String(flat[at + 1]))
+}
+
+function fieldsOf(response: ServerResponse): [name: string, value: string][] {
+  const all: [string, string][] = []
+  for (const [name, value] of Object.entries(response.getHeaders())) {
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined) all.push([name, String(one)])
+  }
+  return all
+}

@@ -13,7 +13,7 @@ import {
 } from '../../index.js'
 import { exchange, type RequestListener } from './exchange.js'
 
-/** `engine`, `tls` and `maxRequestBodySize` as in this package's ServerOptions. Those of Node have no effect. */
+/** `engine` and `tls` as in ServerOptions. Of the options of Node, `requestTimeout` alone has an effect. */
 export interface ServerOptions {
   engine?: EngineServerOptions['engine']
   tls?: EngineServerOptions['tls']
@@ -69,7 +69,7 @@ export class Server extends EventEmitter<Events> {
   address(): { address: string; family: string; port: number } | string | null {
     if (this.#address === undefined) return null
     const { host, port, unix } = this.#address
-    if (unix !== undefined) return unix
+    if (host === undefined || port === undefined) return unix ?? null
     return { address: host, family: host.includes(':') ? 'IPv6' : 'IPv4', port }
   }
 

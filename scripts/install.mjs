@@ -61,14 +61,14 @@ async function installNative() {
   if (!sources.directory || missing.length > 0) return doWithout(sentence(missing), paragraphs(missing))
 
   say('Building the native engine; this can take a minute …')
-  const { seconds, problem } = buildNative(sources.directory, tools)
+  const { seconds, problem, tlsLibrary } = buildNative(sources.directory, tools)
   if (problem) {
     removeAddon()
     keepReason('The native build failed; build/install.log has the output.')
     fail(problem)
   }
   forgetReason()
-  say(`The native engine was built in ${seconds} s.`)
+  say(`The native engine was built in ${seconds} s${tlsLibrary ? `, with ${tlsLibrary}` : ''}.`)
 }
 
 /**

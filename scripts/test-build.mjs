@@ -14,12 +14,12 @@ export const reports = join(buildDirectory, 'reports')
 
 /**
  * Builds the addon and one more target, or ends the process with what is missing or wrong. Gives the build's
- * folder.
- * @param {{ sanitize: boolean, target?: string, help?: string }} what `help` is said where the target cannot
- *   be built
+ * folder, which each TLS library has its own of: the environment's OPENSSL_ROOT_DIR must name `awsLc`.
+ * @param {{ sanitize: boolean, awsLc?: boolean, target?: string, help?: string }} what `help` is said where
+ *   the target cannot be built
  */
-export function buildForTests({ sanitize, target, help = '' }) {
-  const folder = sanitize ? join(buildDirectory, 'sanitize') : buildDirectory
+export function buildForTests({ sanitize, awsLc = false, target, help = '' }) {
+  const folder = join(buildDirectory, awsLc ? 'aws-lc' : '', sanitize ? 'sanitize' : '')
   const sources = findSources()
   const tools = checkTools()
   const missing = [...sources.missing, ...tools.missing]
@@ -36,16 +36,26 @@ export function buildForTests({ sanitize, target, help = '' }) {
 }
 
 /**
- * The environment in which Node runs with the addon of a build with sanitizers.
+ * The environment in which Node runs with the addon of a build.
+ * @param {string} folder
+ */
+export function addonEnvironment(folder) {
+  return {
+    ...process.env,
+    NATIVE_WEBSOCKET_SERVER_ADDON: join(folder, 'Release', 'native_websocket_server.node'),
+    NATIVE_WEBSOCKET_SERVER_REQUIRE_NATIVE: '1',
+  }
+}
+
+/**
+ * The same for a build with sanitizers.
  * @param {string} folder
  * @param {string} asanOptions
  */
 export function sanitizerEnvironment(folder, asanOptions) {
   return {
-    ...process.env,
+    ...addonEnvironment(folder),
     ...preload(checkTools().cxx ?? []),
-    NATIVE_WEBSOCKET_SERVER_ADDON: join(folder, 'Release', 'native_websocket_server.node'),
-    NATIVE_WEBSOCKET_SERVER_REQUIRE_NATIVE: '1',
     ASAN_OPTIONS: asanOptions,
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
   }

@@ -7,18 +7,28 @@
  * built likewise. What follows goes to Vitest, for example `npm run test:sanitize --
  * test/core/listening.test.ts`.
  *
- * The reports are build/reports/native.tap, native-threads.tap, native-sanitize.tap and vitest-sanitize.json.
+ * `--aws-lc` does all that with the AWS-LC that AWS_LC_ROOT_DIR names, a folder with its include/ and lib/, in
+ * build/aws-lc: the unit tests, and those of test/tls and test/engine, or those that are named, against the
+ * addon. Without the variable nothing is built, and the report is one skipped test.
+ *
+ * The reports are build/reports/native.tap, native-threads.tap, native-sanitize.tap and vitest-sanitize.json;
+ * with AWS-LC native-aws-lc.tap and vitest-aws-lc.json, with sanitizers native-aws-lc-sanitize.tap and
+ * vitest-aws-lc-sanitize.json.
  */
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import process from 'node:process'
 import { root } from './install/paths.mjs'
 import { run, which } from './install/processes.mjs'
-import { buildForTests, reports, sanitizerEnvironment } from './test-build.mjs'
+import { addonEnvironment, buildForTests, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const sanitize = process.argv.includes('--sanitize')
-const vitestArguments = process.argv.slice(2).filter((argument) => argument !== '--sanitize')
+const awsLc = process.argv.includes('--aws-lc')
+const named = process.argv.slice(2).filter((argument) => !['--sanitize', '--aws-lc'].includes(argument))
+const vitestArguments = awsLc && named.length === 0 ? ['test/tls', 'test/engine'] : named
+/** What the names of the reports end in. */
+const kind = `${awsLc ? '-aws-lc' : ''}${sanitize ? '-sanitize' : ''}`
 
 /**
  * Tests that load no addon, or do nothing with it that others do not: the sanitizers would only slow them
@@ -35,17 +45,35 @@ const LEFT_OUT = [
   'test/package/platform-package.test.ts',
 ]
 
+if (awsLc) {
+  const directory = process.env.AWS_LC_ROOT_DIR
+  if (!directory) skip('AWS_LC_ROOT_DIR names no installed AWS-LC')
+  process.env.OPENSSL_ROOT_DIR = resolve(directory)
+}
 console.log(`Building ${sanitize ? 'the addon and the unit tests with sanitizers' : 'the unit tests'} …`)
 const folder = buildForTests({
   sanitize,
+  awsLc,
   target: 'native_tests',
   help: "The unit tests need libuv's library as well: Debian, Ubuntu: apt-get install libuv1-dev; Fedora: dnf install libuv-devel; Alpine: apk add libuv-dev; macOS: brew install libuv.",
 })
 
-const unitsPass = runUnitTests('native_tests', sanitize ? 'native-sanitize' : 'native')
-const threadsPass = sanitize || runThreadTests()
-const addonPasses = !sanitize || runAddonTests()
+const unitsPass = runUnitTests('native_tests', `native${kind}`)
+const threadsPass = sanitize || awsLc || runThreadTests()
+const addonPasses = !(sanitize || awsLc) || runAddonTests()
 process.exit(unitsPass && threadsPass && addonPasses ? 0 : 1)
+
+/**
+ * Leaves a report of one skipped test, which .ci/run counts, and ends the process.
+ * @param {string} reason
+ * @returns {never}
+ */
+function skip(reason) {
+  console.log(`Skipped: ${reason}.`)
+  mkdirSync(reports, { recursive: true })
+  writeFileSync(join(reports, `native${kind}.tap`), `TAP version 13\n1..1\nok 1 - the tests with AWS-LC # SKIP ${reason}\n`)
+  process.exit(0)
+}
 
 /**
  * Runs a program of `folder`, and writes what it says into the reports. Gives whether all of its tests pass.
@@ -90,12 +118,12 @@ function runThreadTests() {
 function runAddonTests() {
   // Node itself frees little when it exits: leaks are looked for in the unit tests above, and by the fuzz.
   const env = {
-    ...sanitizerEnvironment(folder, 'detect_leaks=0'),
+    ...(sanitize ? sanitizerEnvironment(folder, 'detect_leaks=0') : addonEnvironment(folder)),
     // The portable engine has nothing that the sanitizers see.
     NATIVE_WEBSOCKET_SERVER_TEST_ENGINE: 'native',
   }
-  const report = `--outputFile.json=${join(reports, 'vitest-sanitize.json')}`
-  const excluded = LEFT_OUT.flatMap((file) => ['--exclude', file])
+  const report = `--outputFile.json=${join(reports, `vitest${kind}.json`)}`
+  const excluded = (sanitize ? LEFT_OUT : []).flatMap((file) => ['--exclude', file])
   const vitest = [
     join(root, 'node_modules', 'vitest', 'vitest.mjs'),
     'run',

@@ -27,6 +27,9 @@ const GENERATOR = 'Unix Makefiles'
 const VARIABLES = ['CC', 'CXX', 'CFLAGS', 'LDFLAGS', 'OPENSSL_ROOT_DIR', 'CMAKE_PREFIX_PATH']
 /** In CMake's cache: the libraries of the system that become part of the addon. */
 const LIBRARY_VARIABLES = ['OPENSSL_SSL_LIBRARY', 'OPENSSL_CRYPTO_LIBRARY', 'ZLIB_STATIC_LIBRARY', 'ZLIB_LIBRARY_RELEASE']
+/** Loads the addon that is named, and prints which TLS library is in it and how old that is. */
+const LOAD = `const { version, builtOn } = require(process.argv[1]).openssl ?? {}
+if (version) console.log(version + (builtOn && ', compiled on ' + builtOn))`
 /** Lines of a failed build's output that are printed; the log has all of it. */
 const PRINTED_LINES = 200
 
@@ -53,10 +56,11 @@ export function removeAddon() {
 }
 
 /**
- * Builds and loads the addon. `problem` is the whole story of a failure.
+ * Builds and loads the addon. `problem` is the whole story of a failure; `tlsLibrary` is what the addon says
+ * of OpenSSL, or AWS-LC: which, and how old.
  * @param {string} upstream
  * @param {import('./tools.mjs').Tools} tools
- * @returns {{ seconds: number, problem?: string }}
+ * @returns {{ seconds: number, problem?: string, tlsLibrary?: string }}
  */
 export function buildNative(upstream, tools) {
   const start = performance.now()
@@ -75,10 +79,10 @@ export function buildNative(upstream, tools) {
   if (failure)
     return { seconds, problem: `The native build failed.\n\n${excerpt(failure)}\n\nThe whole output is in ${logFile}.` }
 
-  const loading = run([process.execPath, '-e', 'require(process.argv[1])', addonFile])
+  const loading = run([process.execPath, '-e', LOAD, addonFile])
   if (!loading.ok) return { seconds, problem: `The addon was built, but Node cannot load it.\n\n${loading.output}` }
   writeState({ toolchain, libraries, inputs })
-  return { seconds }
+  return { seconds, tlsLibrary: loading.output }
 }
 
 /**

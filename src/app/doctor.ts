@@ -3,8 +3,8 @@ import { type AddonReport, type EngineReport, reportEngine } from '../engine/rep
 import { WebSocketServer } from '../index.js'
 import { descriptorAdvice, remainingDescriptors } from './descriptors.js'
 
-/** Days after which an OpenSSL is worth a look: its project mends releases every few months. */
-const OLD_OPENSSL_DAYS = 365
+/** Days after which a TLS library is worth a look: OpenSSL is mended every few months, AWS-LC more often. */
+const OLD_LIBRARY_DAYS = 365
 const DAY = 24 * 60 * 60 * 1000
 
 /** What `doctor` found. */
@@ -31,11 +31,11 @@ export async function diagnose(): Promise<Diagnosis> {
     ['Node.js', `${process.versions.node} on ${process.platform} ${process.arch}, with OpenSSL ${process.versions.openssl}`],
     ['Engine', answer.engine],
     ['Addon', describeAddon(report)],
-    ...opensslFacts(report.addon),
+    ...tlsLibraryFacts(report.addon),
     ['Descriptors', descriptors === undefined ? 'no limit' : `${descriptors.toLocaleString('en-US')} left`],
     ['Self-test', answer.outcome],
   ]
-  const advice = [...engineAdvice(report), ...opensslAdvice(report.addon)]
+  const advice = [...engineAdvice(report), ...tlsLibraryAdvice(report.addon)]
   // A server that does not start most often says what the report has said.
   if (!advice.some(({ text }) => text === answer.problem) && answer.problem !== undefined)
     advice.push({ must: true, text: answer.problem })
@@ -59,10 +59,10 @@ function describeAddon({ addon, platformPackage }: EngineReport): string {
   return `${file} (${origins[source] ?? `of the package ${source}`})`
 }
 
-function opensslFacts(addon: AddonReport | string): [string, string][] {
-  if (typeof addon === 'string' || addon.openssl === undefined) return []
-  const { version, builtOn } = addon.openssl
-  return [['OpenSSL', `${version.replace(/^OpenSSL /, '')}${builtOn && `, compiled on ${builtOn}`}`]]
+function tlsLibraryFacts(addon: AddonReport | string): [string, string][] {
+  if (typeof addon === 'string' || addon.tlsLibrary === undefined) return []
+  const { name, version, builtOn } = addon.tlsLibrary
+  return [[name, `${version}${builtOn && `, compiled on ${builtOn}`}`]]
 }
 
 function engineAdvice({ addon, asked, problem }: EngineReport): Advice[] {
@@ -71,18 +71,19 @@ function engineAdvice({ addon, asked, problem }: EngineReport): Advice[] {
   return [{ must: asked !== 'portable', text: addon }]
 }
 
-/** One for an OpenSSL that is older than a year. */
-export function opensslAdvice(addon: AddonReport | string, now = Date.now()): Advice[] {
-  if (typeof addon === 'string' || addon.openssl === undefined) return []
-  const { version, builtOn } = addon.openssl
-  // Without the day when it was compiled, that of the release: "OpenSSL 3.0.19 27 Jan 2026".
-  const days = Math.floor((now - Date.parse(builtOn || version.replace(/^\S+ \S+ /, ''))) / DAY)
-  if (!(days > OLD_OPENSSL_DAYS)) return []
+/** One for an OpenSSL, or AWS-LC, that is older than a year. */
+export function tlsLibraryAdvice(addon: AddonReport | string, now = Date.now()): Advice[] {
+  if (typeof addon === 'string' || addon.tlsLibrary === undefined) return []
+  const { name, version, builtOn } = addon.tlsLibrary
+  // Without the day when it was compiled, that of the release: "3.0.19 27 Jan 2026". AWS-LC tells none.
+  const released = /\d+ \w{3} \d{4}$/.exec(version)?.[0] ?? ''
+  const days = Math.floor((now - Date.parse(builtOn || released)) / DAY)
+  if (!(days > OLD_LIBRARY_DAYS)) return []
   const remedy =
     addon.source === 'build'
       ? 'update the system, and build the addon again'
       : 'a newer version of the package brings a newer one'
-  return [{ must: false, text: `the OpenSSL in the addon is ${days} days old: ${remedy}` }]
+  return [{ must: false, text: `the ${name} in the addon is ${days} days old: ${remedy}` }]
 }
 
 /** Starts a server as a program without options would, and asks it for its health. */

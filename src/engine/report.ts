@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { EngineError, OptionError } from '../errors.js'
 import type { EngineName } from './contract.js'
-import { loadAddon } from './native/addon.js'
+import { loadAddon, type TlsLibrary, tlsLibraryOf } from './native/addon.js'
 import { packageRoot, readManifest } from './native/package-root.js'
 import { platformPackageOf, thisSystem } from './native/platform-package.js'
 import { engineOfEnvironment } from './select.js'
@@ -13,7 +13,8 @@ export interface AddonReport {
   readonly file: string
   /** `'variable'`, `'build'`, or the name of a platform package. */
   readonly source: string
-  readonly openssl: undefined | { readonly version: string; readonly builtOn: string }
+  /** Undefined for an addon that is too old to tell. */
+  readonly tlsLibrary: TlsLibrary | undefined
 }
 
 export interface EngineReport {
@@ -46,7 +47,7 @@ export function reportEngine(): EngineReport {
 function reportAddon(): AddonReport | string {
   try {
     const { addon, file, source } = loadAddon()
-    return { file, source, openssl: addon.openssl }
+    return { file, source, tlsLibrary: tlsLibraryOf(addon) }
   } catch (error) {
     if (!(error instanceof EngineError)) throw error
     return error.message

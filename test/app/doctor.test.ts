@@ -1,9 +1,9 @@
 /** `native-websocket-server doctor`: what it says of an installation, and its exit code. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { opensslAdvice } from '../../src/app/doctor.js'
+import { tlsLibraryAdvice } from '../../src/app/doctor.js'
 import { runCommand } from '../support/command.js'
-import { AVAILABLE_ENGINES } from '../support/engines.js'
+import { AVAILABLE_ENGINES, tlsLibraryOf } from '../support/engines.js'
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
 const noNative = AVAILABLE_ENGINES.includes('native') ? '' : ' (skipped: the addon is not built)'
@@ -22,12 +22,17 @@ async function doctor(env: NodeJS.ProcessEnv = {}) {
 describe('the doctor', () => {
   test.runIf(noNative === '')(`finds nothing to do where the addon is built${noNative}`, async () => {
     const { code, facts, advice } = await doctor()
+    const library = tlsLibraryOf('native')
     expect(facts).toMatchObject({
       Package: `native-websocket-server ${version}`,
       'Node.js': expect.stringContaining(process.versions.node),
       Engine: 'native (µWebSockets)',
       Addon: expect.stringMatching(/\.node \(/),
-      OpenSSL: expect.stringMatching(/^\d+\.\d+\.\d+\w? +\d+ \w{3} \d{4}/),
+      [library]: expect.stringMatching(
+        library === 'OpenSSL'
+          ? /^\d+\.\d+\.\d+\w? +\d+ \w{3} \d{4}/
+          : /^\d+\.\d+\.\d+, compiled on \w{3} \w{3} \d+ .* \d{4} UTC$/,
+      ),
       Descriptors: expect.stringMatching(/^[\d,]+ left$|^no limit$/),
       'Self-test': expect.stringMatching(/^a server answered in \d+ ms$/),
     })
@@ -75,15 +80,25 @@ describe('an OpenSSL that is older than a year', () => {
   const addon = (source: string, builtOn: string) => ({
     file: '',
     source,
-    openssl: { version: 'OpenSSL 3.0.19 27 Jan 2026', builtOn },
+    tlsLibrary: { name: 'OpenSSL', version: '3.0.19 27 Jan 2026', builtOn },
   })
-  const text = (source: string, builtOn: string, now: string) => opensslAdvice(addon(source, builtOn), Date.parse(now))[0]?.text
+  const text = (source: string, builtOn: string, now: string) =>
+    tlsLibraryAdvice(addon(source, builtOn), Date.parse(now))[0]?.text
 
   test('is worth advice: the package’s newer version, or the system’s and a new build', () => {
     expect(text('native-websocket-server-linux-x64-gnu', '', '2027-01-29')).toMatch(
       / 36\d days old: a newer version of the package/,
     )
     expect(text('build', 'Fri Apr  3 12:29:32 2026 UTC', '2027-04-05')).toMatch(/ 36\d days old: update the system, and build/)
+  })
+
+  test('may be an AWS-LC, which tells no day of its release', () => {
+    const awsLc = (builtOn: string) => ({ file: '', source: 'build', tlsLibrary: { name: 'AWS-LC', version: '5.5.0', builtOn } })
+    const now = Date.parse('2027-04-05')
+    expect(tlsLibraryAdvice(awsLc('Fri Apr  3 12:29:32 2026 UTC'), now)[0]?.text).toMatch(
+      /^the AWS-LC in the addon is 36\d days old/,
+    )
+    expect(tlsLibraryAdvice(awsLc(''), now)).toEqual([])
   })
 
   test('counts from the day when it was compiled, where that is known', () => {

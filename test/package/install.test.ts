@@ -41,6 +41,19 @@ describe.skipIf(noTools !== '')(`with the tools${noTools}`, () => {
     expect(existsSync(project.reasonFile)).toBe(false)
   })
 
+  test('the install says which TLS library is in the addon, and how old it is', () => {
+    const openssl = `napi_value openssl, value;
+  napi_create_object(env, &openssl);
+  napi_set_named_property(env, exports, "openssl", openssl);
+  for (auto [name, text] : {std::pair{"version", "AWS-LC 5.5.0"}, std::pair{"builtOn", "Fri Apr  3 12:29:32 2026 UTC"}}) {
+    napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
+    napi_set_named_property(env, openssl, name, value);
+  }`
+    project.write('native/addon.cpp', `#include <utility>\n${ADDON.replace('{', `{ ${openssl}`)}`)
+    const { output } = project.install()
+    expect(output).toMatch(/was built in \d+ s, with AWS-LC 5\.5\.0, compiled on Fri Apr  3 12:29:32 2026 UTC\./)
+  })
+
   test('a second install has nothing to build, until a source changes', () => {
     project.install()
     const built = statSync(project.addon).mtimeMs

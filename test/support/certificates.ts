@@ -46,6 +46,10 @@ export interface CertificateRequest {
   readonly expires?: Date
   /** May sign others. Default false. */
   readonly isAuthority?: boolean
+  /** The kind of key: what `-newkey` of `openssl req` takes. Default: P-256. */
+  readonly kind?: string
+  /** Of the authority's signature. Default: sha256. */
+  readonly digest?: string
 }
 
 /**
@@ -69,7 +73,9 @@ export class Authority implements Certificate {
   }
 
   /** A key with a certificate that this authority has signed. */
-  issue({ name, hosts = [], expires = new Date(Date.now() + TWO_DAYS), isAuthority = false }: CertificateRequest): Certificate {
+  issue(request: CertificateRequest): Certificate {
+    const { name, hosts = [], expires = new Date(Date.now() + TWO_DAYS), isAuthority = false } = request
+    const newKey = request.kind === undefined ? NEW_KEY : `-newkey ${request.kind} -nodes`
     return inFolder((file) => {
       writeFileSync(file('ca-key'), this.key)
       writeFileSync(file('ca-cert'), this.cert)
@@ -78,12 +84,12 @@ export class Authority implements Certificate {
       // The only command of openssl's that takes a date.
       const lines = [
         '[ca]\ndefault_ca=authority',
-        `[authority]\ndatabase=${file('index')}\nnew_certs_dir=${file('.')}\nrand_serial=yes\ndefault_md=sha256\npolicy=policy`,
+        `[authority]\ndatabase=${file('index')}\nnew_certs_dir=${file('.')}\nrand_serial=yes\ndefault_md=${request.digest ?? 'sha256'}\npolicy=policy`,
         '[policy]\ncommonName=supplied',
         `[extensions]\nbasicConstraints=critical,CA:${isAuthority}\n${names}`,
       ]
       writeFileSync(file('config'), `${lines.join('\n')}\n`)
-      openssl(`req -new ${NEW_KEY}`, '-subj', `/CN=${name}`, '-keyout', file('key'), '-out', file('request'))
+      openssl(`req -new ${newKey}`, '-subj', `/CN=${name}`, '-keyout', file('key'), '-out', file('request'))
       const signer = [
         '-config',
         file('config'),

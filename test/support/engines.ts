@@ -1,5 +1,6 @@
 /** The engines under test, and servers that are closed when their test ends. */
 import { describe, onTestFinished, test } from 'vitest'
+import { reportEngine } from '../../src/engine/report.js'
 import { type ServerOptions, type WebSocketHandlers, WebSocketServer } from '../../src/index.js'
 import { localhostCertificate } from './certificates.js'
 
@@ -29,6 +30,12 @@ function whyAbsent(engine: EngineName): string | undefined {
 
 /** The engines that can be tested here. */
 export const AVAILABLE_ENGINES: readonly EngineName[] = ENGINES.filter((name) => ABSENCE[name] === undefined)
+
+/** What speaks TLS in an engine: `'OpenSSL'`, or `'AWS-LC'` where the addon was built with it. */
+export function tlsLibraryOf(engine: EngineName): string {
+  const { addon } = reportEngine()
+  return (engine === 'native' && typeof addon === 'object' && addon.tlsLibrary?.name) || 'OpenSSL'
+}
 
 /**
  * Describes one behaviour on both engines. An engine that cannot be loaded is skipped, with the reason in the

@@ -171,6 +171,27 @@ describeEngines('mutual TLS: client certificates', (engine) => {
       expect(requests()).toBe(0)
     })
 
+    // The client itself would refuse to show what is weak.
+    const showingWeak = { ...only(version), ciphers: 'DEFAULT:@SECLEVEL=0' }
+    test(`a client whose key or certificate is too weak is refused, unless a lower level is named (${version})`, async () => {
+      const weak = [
+        authority.issue({ name: 'a client with a short key', kind: 'rsa:1024' }),
+        authority.issue({ name: 'a client of SHA-1', digest: 'sha1' }),
+      ]
+      const { served, requests } = await serveRequiring(engine)
+      for (const certificate of weak) await refused(served, { ...showingWeak, ...certificate })
+      expect(requests()).toBe(0)
+      await request(served, { ...showingWeak, ...client.valid })
+      const { served: lenient } = await serveRequiring(engine, { ciphers: 'DEFAULT:@SECLEVEL=0' })
+      for (const certificate of weak) await request(lenient, { ...showingWeak, ...certificate })
+    })
+
+    test(`a weak certificate in the chain is refused as well (${version})`, async () => {
+      const signer = new Authority(authority.issue({ name: 'a weak signer', kind: 'rsa:1024', isAuthority: true }))
+      const { served } = await serveRequiring(engine)
+      await refused(served, { ...showingWeak, ...withChain(signer.issue({ name: 'a client of a weak signer' }), signer) })
+    })
+
     // See docs/engines.md.
     const resumes = engine === 'native'
     test(`a client with a certificate ${resumes ? 'takes its session up again' : 'shakes hands anew each time'} (${version})`, async () => {
@@ -188,12 +209,15 @@ describeEngines('mutual TLS: client certificates', (engine) => {
     const attempts: TlsRequest[] = []
     for (const version of VERSIONS) {
       const session = (await request(served, { ...only(version), ...short })).session()
-      attempts.push({ ...only(version), ...short, ...(session && { session }) })
+      const first = { ...only(version), ...short, ...(session && { session }) }
+      // A session that was taken up again gives another one, which is not good for longer.
+      const renewed = (await request(served, first)).session()
+      attempts.push(first, { ...first, ...(renewed && { session: renewed }) })
     }
     // Nothing tells of the end of a certificate but the clock.
     await new Promise((resolve) => setTimeout(resolve, expires.getTime() + 1000 - Date.now()))
     for (const attempt of attempts) await refused(served, attempt)
-    expect(requests()).toBe(2)
+    expect(requests()).toBe(4)
   })
 
   test('a WebSocket client is held to it too', async () => {

@@ -12,7 +12,7 @@ import { TlsError, type TlsOptions, WebSocketServer } from '../../src/index.js'
 import { readTls } from '../../src/tls/material.js'
 import { Authority, type Certificate, localhostCertificate, makeCertificate } from '../support/certificates.js'
 import { Client } from '../support/client.js'
-import { describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
+import { describeEngines, type EngineName, type Served, serve, tlsLibraryOf } from '../support/engines.js'
 import { thrownBy } from '../support/errors.js'
 import { http } from '../support/http.js'
 import { withoutPrivileges } from '../support/privileges.js'
@@ -151,7 +151,16 @@ describeEngines('TLS', (engine) => {
     }
   })
 
+  const unknown = tlsLibraryOf(engine) === 'AWS-LC' ? ['rsa-pss', 'ed448'] : []
+  for (const kind of unknown) {
+    test(`AWS-LC refuses a key of the kind ${kind}`, async () => {
+      const error = await refused(engine, makeCertificate(kind))
+      expect(error).toMatchObject({ name: 'TlsError', code: 'ERR_TLS_CERTIFICATE' })
+      expect(String(error)).toContain('AWS-LC refused the certificate')
+    })
+  }
   for (const kind of ['rsa:2048', 'rsa-pss', 'ed25519', 'ed448', 'P-256', 'P-384', 'P-521']) {
+    if (unknown.includes(kind)) continue
     test(`serves with a key of the kind ${kind}, in both versions of TLS`, async () => {
       const tls = makeCertificate(kind.startsWith('P-') ? `ec -pkeyopt ec_paramgen_curve:${kind}` : kind)
       const served = await serve(engine, echo, { server: { tls } })
@@ -166,6 +175,12 @@ describeEngines('TLS', (engine) => {
     const tls = { ...makeCertificate('rsa:1024'), ciphers: 'DEFAULT:@SECLEVEL=1' }
     const served = await serve(engine, echo, { server: { tls } })
     expect(await (await Client.open(served, '/', { rejectUnauthorized: false })).ask('small')).toBe('small')
+  })
+
+  // OpenSSL has levels up to 5; the bits of level 3 are those of RSA 3072.
+  test('a security level that cannot be kept is refused', async () => {
+    const tls = { ...makeCertificate('rsa:2048'), ciphers: 'DEFAULT:@SECLEVEL=3' }
+    expect(await refused(engine, tls)).toMatchObject({ name: 'TlsError', code: 'ERR_TLS_CONTEXT' })
   })
 
   test('speaks TLS 1.3 and 1.2 by default, and nothing older', async () => {
@@ -379,10 +394,10 @@ describeEngines('TLS', (engine) => {
           { cert: Buffer.concat([first.cert, unreadable]) },
           'ERR_TLS_CERTIFICATE',
           file('chain.pem'),
-          'OpenSSL refused the certificate of tls[1] in',
+          ' refused the certificate of tls[1] in',
         ],
         [{ ca: unreadable }, 'ERR_TLS_CERTIFICATE', file('cert.pem'), 'the CA certificate of tls[1] in'],
-        [{ ciphers: 'NO-SUCH-CIPHER' }, 'ERR_TLS_CONTEXT', undefined, 'OpenSSL refused the TLS settings of tls[1]: no cipher'],
+        [{ ciphers: 'NO-SUCH-CIPHER' }, 'ERR_TLS_CONTEXT', undefined, ' refused the TLS settings of tls[1]: no cipher'],
       ]
       for (const [entry, code, name, text] of altered) {
         const tls = [first, { ...second, ...entry }]

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <memory>
 
+#include "server/net/tls_library.h"
+
 namespace nws {
 
 namespace {
@@ -30,8 +32,7 @@ using PrivateKey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 std::string take_reason() {
   unsigned long error = ERR_peek_last_error();
   ERR_clear_error();
-  const char *text = error ? ERR_reason_error_string(error) : nullptr;
-  return text ? text : "unknown error";
+  return reason_of(error);
 }
 
 TlsFailure failure(What what, std::size_t block = 0) { return {.what = what, .reason = take_reason(), .block = block}; }
@@ -123,22 +124,12 @@ int select_http11(SSL *, const unsigned char **out, unsigned char *out_length, c
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
-/// The least strength of keys, certificates and ciphers, where the cipher list names none of its own
-/// (`@SECLEVEL=1`): 112 bits, so RSA from 2048 bits on (SSL_CTX_set_security_level(3)). OpenSSL's default is
-/// its builder's choice; the portable engine has the same constant in src/engine/portable/tls-settings.ts.
-constexpr int security_level = 2;
-
 }  // namespace
 
 std::optional<TlsFailure> configure_tls(ssl_ctx_st *context, const TlsOptions &options) {
   ERR_clear_error();
   SSL_CTX_set_alpn_select_cb(context, select_http11, nullptr);
-  // Before all that it is the measure for; the cipher list may name another.
-  SSL_CTX_set_security_level(context, security_level);
-  if (!options.ciphers.empty() && SSL_CTX_set_cipher_list(context, options.ciphers.c_str()) != 1) {
-    return failure(What::context);
-  }
-  if (!options.cipher_suites.empty() && SSL_CTX_set_ciphersuites(context, options.cipher_suites.c_str()) != 1) {
+  if (!set_ciphers(context, options)) {
     return failure(What::context);
   }
   if (auto failed = use_certificate(context, options)) {

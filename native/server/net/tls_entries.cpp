@@ -1,10 +1,10 @@
 #include "server/net/tls_entries.h"
 
 #include <openssl/rand.h>
-#include <openssl/x509.h>
 
 #include <algorithm>
 
+#include "server/net/tls_library.h"
 #include "server/uws/tls_reading.h"
 
 namespace nws {
@@ -32,25 +32,6 @@ std::string server_name(SSL *ssl) {
   return name;
 }
 
-/// A session carries the client's certificate as it was verified when it began. One that has expired since is
-/// not resumed; the full handshake that follows will refuse it.
-bool certificate_still_counts(SSL *ssl, SSL_SESSION *session) {
-  if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT)) {
-    return true;
-  }
-  X509 *certificate = SSL_SESSION_get0_peer(session);
-  return certificate && X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
-}
-
-SSL_TICKET_RETURN use_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *, std::size_t, SSL_TICKET_STATUS status,
-                             void *) {
-  bool usable = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-  if (!usable || !certificate_still_counts(ssl, session)) {
-    return SSL_TICKET_RETURN_IGNORE_RENEW;
-  }
-  return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
-}
-
 }  // namespace
 
 TlsEntries::TlsEntries(SSL_CTX *front) {
@@ -62,7 +43,7 @@ TlsEntries::TlsEntries(SSL_CTX *front) {
   SSL_CTX_set_mode(front, SSL_MODE_RELEASE_BUFFERS);
   // Sessions are resumed by tickets, which the clients keep: a cache here would grow to 20,480 of them.
   SSL_CTX_set_session_cache_mode(front, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_session_ticket_cb(front, nullptr, use_ticket, nullptr);
+  resume_with_tickets(front);
   SSL_CTX_set_client_hello_cb(front, choose, this);
   // In place of µSockets' own, which looks names up among its own certificates.
   SSL_CTX_set_tlsext_servername_callback(
@@ -106,13 +87,12 @@ int TlsEntries::choose(SSL *ssl, int *alert, void *self) {
   const Entry &entry = entries.table_.by_name.empty() ? entries.table_.entries.front() : entries.find(server_name(ssl));
   SSL_CTX *context = entry.context.get();
   const auto &session_id_context = entry.session_id_context;
-  // These three are the connection's own from its beginning, and do not follow its context.
-  if (SSL_set_SSL_CTX(ssl, context) != context || SSL_set_min_proto_version(ssl, entry.min_version) != 1 ||
+  // What the connection has from its beginning does not follow its context.
+  if (SSL_set_SSL_CTX(ssl, context) != context || !follow_context(ssl, context, entry.min_version) ||
       SSL_set_session_id_context(ssl, session_id_context.data(), session_id_context.size()) != 1) {
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_CLIENT_HELLO_ERROR;
   }
-  SSL_set_verify(ssl, SSL_CTX_get_verify_mode(context), SSL_CTX_get_verify_callback(context));
   return SSL_CLIENT_HELLO_SUCCESS;
 }
 

@@ -100,12 +100,23 @@ export interface Addon extends ChannelAddon, ConnectionCalls {
   WebSocketServer: new (number: number, options: EngineServerOptions) => AddonServer
   ThreadMember: new (hub: string, maxPendingBytes: number, memory: ThreadMemberMemory) => AddonThreadMember
   /**
-   * Which OpenSSL is compiled in; `builtOn` is empty where OpenSSL does not tell when it was compiled. An
-   * older addon, which the variable may name, does not have this.
+   * Which OpenSSL, or AWS-LC, is compiled in: its name is the first word of `version`. `builtOn` is empty
+   * where it is not known when it was compiled. An older addon, which the variable may name, does not have
+   * this.
    */
   readonly openssl?: { readonly version: string; readonly builtOn: string }
   sendFragment(id: ConnectionId, data: Uint8Array, isBinary: boolean, isFirst: boolean, isLast: boolean, compress: number): void
   [ENGINE]?: Engine
+}
+
+/** What an addon tells of its OpenSSL, or AWS-LC. */
+export interface TlsLibrary {
+  /** `'OpenSSL'` or `'AWS-LC'`. */
+  readonly name: string
+  /** OpenSSL's with the day of the release. */
+  readonly version: string
+  /** When it was compiled; empty where that is not known. */
+  readonly builtOn: string
 }
 
 interface TlsFailureKind {
@@ -195,11 +206,18 @@ interface TlsFailure {
   readonly block: number
 }
 
+/** The TLS library in an addon; undefined where an older addon does not tell. */
+export function tlsLibraryOf({ openssl }: Addon): TlsLibrary | undefined {
+  if (openssl === undefined) return undefined
+  const [name = ''] = openssl.version.split(' ', 1)
+  return { name, version: openssl.version.slice(name.length + 1), builtOn: openssl.builtOn }
+}
+
 /**
  * Throws TlsError in place of the addon's error: its OpenSSL may be stricter than the one that has checked
  * the entries.
  */
-export function translateTlsFailure<T>(entries: readonly EngineTls[] | undefined, make: () => T): T {
+export function translateTlsFailure<T>(addon: Addon, entries: readonly EngineTls[] | undefined, make: () => T): T {
   try {
     return make()
   } catch (error) {
@@ -209,8 +227,7 @@ export function translateTlsFailure<T>(entries: readonly EngineTls[] | undefined
     const { code, sourceIn } = TLS_FAILURES[tlsFailure] ?? OTHER_TLS_FAILURE
     const sources = entries?.[entry]?.sources
     const source = sources && sourceIn(sources, block)
-    throw new TlsError(code, `OpenSSL refused ${source?.name ?? 'the TLS settings'}: ${error.message}`, source?.file, {
-      cause: error,
-    })
+    const refused = `${tlsLibraryOf(addon)?.name ?? 'OpenSSL'} refused ${source?.name ?? 'the TLS settings'}`
+    throw new TlsError(code, `${refused}: ${error.message}`, source?.file, { cause: error })
   }
 }

@@ -85,7 +85,7 @@ class NativeServer implements EngineServer, ServerRecords {
     this.#number = number
     this.events = events
     if (options.routes.some(({ lendMessages }) => lendMessages)) engine.connections.prepareLending()
-    this.http = translateTlsFailure(options.tls, () => new engine.Http(number, options))
+    this.http = translateTlsFailure(engine.addon, options.tls, () => new engine.Http(number, options))
     engine.servers.set(number, this)
   }
 
@@ -130,7 +130,7 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 
   reloadTls(tls: readonly EngineTls[]): void {
-    translateTlsFailure(tls, () => this.http.reloadTls(tls))
+    translateTlsFailure(this.#engine.addon, tls, () => this.http.reloadTls(tls))
   }
 
   accept(

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "harness.h"
+#include "private_key.h"
 #include "raw_client.h"
 #include "server/uws/upstream_internals.h"  // what no public function tells: the timeout of a socket
 #include "server/websocket_server.h"
@@ -36,24 +37,23 @@ struct KeyPair {
 
 /// A fresh key with a certificate of its own.
 inline KeyPair make_key_pair(const char *passphrase = nullptr) {
-  EVP_PKEY *key = EVP_EC_gen("P-256");
+  PrivateKey key = make_private_key();
   X509 *certificate = X509_new();
   ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
   X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
   X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-  X509_set_pubkey(certificate, key);
+  X509_set_pubkey(certificate, key.get());
   X509_NAME *name = X509_get_subject_name(certificate);
   X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char *>("localhost"), -1, -1, 0);
   X509_set_issuer_name(certificate, name);
-  X509_sign(certificate, key, EVP_sha256());
+  X509_sign(certificate, key.get(), EVP_sha256());
   KeyPair pair;
   pair.key = pem([&](BIO *bio) {
-    PEM_write_bio_PrivateKey(bio, key, passphrase ? EVP_aes_256_cbc() : nullptr, nullptr, 0, nullptr,
+    PEM_write_bio_PrivateKey(bio, key.get(), passphrase ? EVP_aes_256_cbc() : nullptr, nullptr, 0, nullptr,
                              const_cast<char *>(passphrase));
   });
   pair.certificate = pem([&](BIO *bio) { PEM_write_bio_X509(bio, certificate); });
   X509_free(certificate);
-  EVP_PKEY_free(key);
   return pair;
 }
 

@@ -1,13 +1,13 @@
 // What TLS does with the records of a client that has shaken hands, between two ends in memory.
 #include "server/uws/tls_reading.h"
 
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include <memory>
 
 #include "harness.h"
+#include "private_key.h"
 
 namespace {
 
@@ -20,12 +20,11 @@ struct Deleter {
 };
 using Context = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>>;
 using Connection = std::unique_ptr<SSL, Deleter<SSL_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
 
 Context server_context() {
   Context context(SSL_CTX_new(TLS_server_method()));
-  Key key(EVP_EC_gen("P-256"));
+  test::PrivateKey key = test::make_private_key();
   Certificate certificate(X509_new());
   X509_gmtime_adj(X509_getm_notBefore(certificate.get()), 0);
   X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);

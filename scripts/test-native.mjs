@@ -7,9 +7,9 @@
  * built likewise. What follows goes to Vitest, for example `npm run test:sanitize --
  * test/core/listening.test.ts`.
  *
- * `--aws-lc` does all that with the AWS-LC that AWS_LC_ROOT_DIR names, a folder with its include/ and lib/, in
- * build/aws-lc: the unit tests, and those of test/tls and test/engine, or those that are named, against the
- * addon. Without the variable nothing is built, and the report is one skipped test.
+ * `--aws-lc` does all that with the AWS-LC that AWS_LC_ROOT_DIR names, a folder with its include/ and lib/,
+ * in build/aws-lc: the unit tests, and those of test/tls and test/engine, or those that are named, against
+ * the addon. Without the variable nothing is built, and the report is one skipped test.
  *
  * The reports are build/reports/native.tap, native-threads.tap, native-sanitize.tap and vitest-sanitize.json;
  * with AWS-LC native-aws-lc.tap and vitest-aws-lc.json, with sanitizers native-aws-lc-sanitize.tap and

@@ -59,15 +59,9 @@ const Settings *settings_of(const SSL_CTX *context) {
 
 /// Without SHA-1, which is in AWS-LC's own list, and weaker than the security level allows.
 constexpr std::uint16_t signature_algorithms[] = {
-    SSL_SIGN_ED25519,
-    SSL_SIGN_ECDSA_SECP256R1_SHA256,
-    SSL_SIGN_RSA_PSS_RSAE_SHA256,
-    SSL_SIGN_RSA_PKCS1_SHA256,
-    SSL_SIGN_ECDSA_SECP384R1_SHA384,
-    SSL_SIGN_RSA_PSS_RSAE_SHA384,
-    SSL_SIGN_RSA_PKCS1_SHA384,
-    SSL_SIGN_ECDSA_SECP521R1_SHA512,
-    SSL_SIGN_RSA_PSS_RSAE_SHA512,
+    SSL_SIGN_ED25519,          SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA256,
+    SSL_SIGN_RSA_PKCS1_SHA256, SSL_SIGN_ECDSA_SECP384R1_SHA384, SSL_SIGN_RSA_PSS_RSAE_SHA384,
+    SSL_SIGN_RSA_PKCS1_SHA384, SSL_SIGN_ECDSA_SECP521R1_SHA512, SSL_SIGN_RSA_PSS_RSAE_SHA512,
     SSL_SIGN_RSA_PKCS1_SHA512,
 };
 
@@ -155,7 +149,7 @@ int take_security_level(std::string &ciphers) {
 }  // namespace
 
 void resume_with_tickets(ssl_ctx_st *front) {
-  // AWS-LC makes the keys of tickets, takes new ones every two days, and knows those before them for two more.
+  // AWS-LC makes the keys of tickets. They change every two days, and those of before are known for two more.
   SSL_CTX_set_timeout(front, SSL_DEFAULT_SESSION_TIMEOUT);
   SSL_CTX_set_session_psk_dhe_timeout(front, SSL_DEFAULT_SESSION_TIMEOUT);  // else two days
   SSL_CTX_set_verify_algorithm_prefs(front, signature_algorithms, std::size(signature_algorithms));
@@ -193,8 +187,9 @@ std::string reason_of(unsigned long error) {
   const char *text = ERR_reason_error_string(error);
   std::string reason = text ? text : "unknown error";
   // NO_CIPHER_MATCH
-  std::transform(reason.begin(), reason.end(), reason.begin(),
-                 [](char c) { return c == '_' ? ' ' : c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; });
+  std::transform(reason.begin(), reason.end(), reason.begin(), [](char c) {
+    return c == '_' ? ' ' : c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  });
   return reason;
 }
 

@@ -10,7 +10,16 @@ import { root } from './paths.mjs'
 
 const folder = join(root, 'dist', 'cjs')
 /** What package.json exports, without extensions. */
-const ENTRIES = ['index', 'backplane/nats', 'backplane/redis', 'backplane/threads', 'faces/crossws', 'faces/http', 'faces/uws', 'faces/ws']
+const ENTRIES = [
+  'index',
+  'backplane/nats',
+  'backplane/redis',
+  'backplane/threads',
+  'faces/crossws',
+  'faces/http',
+  'faces/uws',
+  'faces/ws',
+]
 
 /** To be called after `tsc -p tsconfig.cjs.json`. */
 export function finishCommonJs() {

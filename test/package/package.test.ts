@@ -138,9 +138,8 @@ import('${entry}').then((imported) => {
   const names = Object.keys(imported).filter((name) => name !== 'module.exports')
   console.log(names.length > 0 && names.every((name) => imported[name] === required[name]))
 })`
-        expect(runProgram('both.cjs', source, flags)).toMatchObject({ stdout: 'true\n', stderr: '' })
-      },
-    )
+      expect(runProgram('both.cjs', source, flags)).toMatchObject({ stdout: 'true\n', stderr: '' })
+    })
   })
 })
 

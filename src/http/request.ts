@@ -3,8 +3,8 @@ import { X509Certificate } from 'node:crypto'
 import type { RequestHead } from '../engine/contract.js'
 import type { Params, ServerRequest } from '../types/index.js'
 import { decodeUtf8 } from '../util/text.js'
+import { type Endpoints, endpointsOf } from './addresses.js'
 import type { IncomingBody } from './body.js'
-import { type Endpoints, endpointsOf } from './endpoints.js'
 import type { Target } from './target.js'
 
 /**

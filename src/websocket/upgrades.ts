@@ -8,7 +8,7 @@ import type {
   ExchangeId,
   RequestHead,
 } from '../engine/contract.js'
-import { endpointsOf } from '../http/endpoints.js'
+import { endpointsOf } from '../http/addresses.js'
 import { Exchange, type ExchangeHost, OpenExchanges } from '../http/exchange.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
 import { failureResponse, isResponse, plainResponse, readResponse } from '../http/response.js'

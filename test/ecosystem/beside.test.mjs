@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { createRequire } from 'node:module'
 import { after, test } from 'node:test'
 import express from 'express'
 import fastify from 'fastify'
@@ -13,50 +12,9 @@ import { Server as SocketServer } from 'socket.io'
 import { io } from 'socket.io-client'
 import WebSocket from 'ws'
 import * as face from '../../dist/faces/ws.js'
-import { eventually, onEngines } from './support.mjs'
+import { eventually, listening, onEngines, open, withFace } from './support.mjs'
 
-const require = createRequire(import.meta.url)
-
-/** Lets the server listen, and gives its port. It is closed when the tests of its engine are done. */
-async function listening(http) {
-  http.listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  after(() => {
-    http.close()
-    http.closeAllConnections()
-  })
-  return http.address().port
-}
-
-/** A client that has opened. Its messages are in `messages`, as text. */
-async function open(url, options = {}) {
-  const socket = new WebSocket(url, options)
-  const messages = []
-  socket.on('message', (data) => messages.push(String(data)))
-  await once(socket, 'open')
-  after(() => socket.terminate())
-  const next = async () => {
-    while (messages.length === 0) await once(socket, 'message')
-    return messages.shift()
-  }
-  return { socket, next }
-}
-
-/**
- * A module of CommonJS that finds the face in the place of `ws`, as with npm's `overrides`. Those who have
- * loaded `ws` before keep it.
- */
-function withFace(name) {
-  const file = require.resolve('ws')
-  const before = require.cache[file]
-  require.cache[file] = { id: file, filename: file, loaded: true, children: [], exports: face.default }
-  try {
-    return require(name)
-  } finally {
-    if (before === undefined) delete require.cache[file]
-    else require.cache[file] = before
-  }
-}
+const fastifyWebsocket = withFace('@fastify/websocket', (require) => require('@fastify/websocket'))
 
 onEngines('Express', (engine) => {
   test('serves pages, and the face WebSockets on the same port', async () => {
@@ -124,7 +82,7 @@ onEngines('socket.io', (engine) => {
 onEngines('@fastify/websocket', (engine) => {
   test('routes upgrades through Fastify, hooks included', async () => {
     const app = fastify()
-    app.register(withFace('@fastify/websocket'), { options: { engine, maxPayload: 1000 } })
+    app.register(fastifyWebsocket, { options: { engine, maxPayload: 1000 } })
     app.addHook('preValidation', async (request, reply) => {
       if (request.query.key === undefined && request.ws) await reply.code(401).send('no key')
     })

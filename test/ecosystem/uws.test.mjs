@@ -5,27 +5,16 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import process from 'node:process'
 import { Readable } from 'node:stream'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import HyperExpress from 'hyper-express'
 import { Server as SocketServer } from 'socket.io'
 import { io } from 'socket.io-client'
 import WebSocket from 'ws'
 import uWS from '../../dist/faces/uws.js'
-import { eventually, onEngines } from './support.mjs'
+import { chooseEngine, eventually, onEngines } from './support.mjs'
 
 const require = createRequire(import.meta.url)
-
-/** Programs that make their app themselves find the engine in the environment. */
-function chooseEngine(engine) {
-  before(() => {
-    process.env.NATIVE_WEBSOCKET_SERVER_ENGINE = engine
-  })
-  after(() => {
-    delete process.env.NATIVE_WEBSOCKET_SERVER_ENGINE
-  })
-}
 
 onEngines('socket.io, attachApp', (engine) => {
   test('serves its client, polls, upgrades, and has rooms', async () => {

@@ -76,7 +76,7 @@ export function tlsLibraryAdvice(addon: AddonReport | string, now = Date.now()):
   if (typeof addon === 'string' || addon.tlsLibrary === undefined) return []
   const { name, version, builtOn } = addon.tlsLibrary
   // Without the day when it was compiled, that of the release: "3.0.19 27 Jan 2026". AWS-LC tells none.
-  const released = /\d+ \w{3} \d{4}$/.exec(version)?.[0] ?? ''
+  const released = /\d{1,2} \w{3} \d{4}$/.exec(version)?.[0] ?? ''
   const days = Math.floor((now - Date.parse(builtOn || released)) / DAY)
   if (!(days > OLD_LIBRARY_DAYS)) return []
   const remedy =

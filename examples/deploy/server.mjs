@@ -35,9 +35,11 @@ async function stop() {
   await server.close({ drain: Number(DRAIN), code: 1012, reason: 'the service restarts' })
   process.exit(0)
 }
+let isStopping = false
 for (const signal of ['SIGTERM', 'SIGINT']) {
-  process.once(signal, () => {
-    void stop()
-    process.on(signal, () => void server.close())
+  process.on(signal, () => {
+    if (isStopping) void server.close()
+    else void stop()
+    isStopping = true
   })
 }

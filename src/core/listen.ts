@@ -23,7 +23,7 @@ export async function listenOn(
   // One after the other: the error is that of the first that cannot be had.
   for (const place of places) addresses.push(await addressOf(place))
   try {
-    return resultsOf(addresses, await bind(addresses))
+    return resultsOf(addresses, await bindInOrder(addresses, bind))
   } catch (error) {
     // IPv6 is off in the kernel, or no interface has an IPv6 address.
     const hasNoIpv6 = error instanceof ListenError && (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')
@@ -31,11 +31,21 @@ export async function listenOn(
     const withoutIpv6 = addresses.map((address, index) =>
       isEvery(places[index]) ? { ...address, host: EVERY_IPV4_ADDRESS } : address,
     )
-    return resultsOf(withoutIpv6, await bind(withoutIpv6))
+    return resultsOf(withoutIpv6, await bindInOrder(withoutIpv6, bind))
   }
 }
 
-function resultsOf(addresses: readonly ListenAddress[], bound: readonly BoundAddress[]): ListenResult[] {
+/** Descriptors come last: `bind` closes those that it has taken when another address cannot be had. */
+async function bindInOrder(
+  addresses: readonly ListenAddress[],
+  bind: (addresses: readonly ListenAddress[]) => Promise<readonly BoundAddress[]>,
+): Promise<readonly (BoundAddress | undefined)[]> {
+  const ordered = [...addresses.filter((address) => !('fd' in address)), ...addresses.filter((address) => 'fd' in address)]
+  const bound = await bind(ordered)
+  return addresses.map((address) => bound[ordered.indexOf(address)])
+}
+
+function resultsOf(addresses: readonly ListenAddress[], bound: readonly (BoundAddress | undefined)[]): ListenResult[] {
   return addresses.map((address, index) => {
     const { host = '', port = 0 } = bound[index] ?? {}
     if ('unix' in address) return { unix: address.unix }

@@ -134,10 +134,12 @@ void Compression::restart(CompressedMessage &message) {
 }
 
 Inflated Compression::inflate_fragments(std::string_view fragments, std::size_t limit, std::size_t share) {
+  std::size_t copied = 0;
   if (!fragmented_text_) {
     fragmented_text_ = std::make_unique<FragmentedText>();
     if (agreed_.decompressor.takeover) {
       fragmented_text_->window = own_inflater().window(shared_.window_memory);
+      copied = fragmented_text_->window.length();
     } else {
       fragmented_text_->inflater = shared_.take_inflater();
     }
@@ -149,6 +151,7 @@ Inflated Compression::inflate_fragments(std::string_view fragments, std::size_t 
   Inflater &inflater = text.inflater ? *text.inflater : own_inflater();
   Inflated step = inflater.inflate(fragments, false, limit - text.checked, share, shared_.inflated, text.progress);
   text.has_more = step.state == Inflated::State::more;
+  step.cost += copied;
   return step;
 }
 

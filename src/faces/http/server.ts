@@ -180,11 +180,12 @@ export class Server extends EventEmitter<Events> {
 function whereOf(given: readonly unknown[]): ListenOptions {
   const [first, second] = given
   if (typeof first === 'string' && !/^\d+$/.test(first)) return { unix: first }
-  const options: { port?: unknown; host?: unknown; path?: unknown } =
+  const options: { port?: unknown; host?: unknown; path?: unknown; fd?: unknown } =
     typeof first === 'object' && first !== null
       ? first
       : { port: typeof first === 'function' ? 0 : first, host: typeof second === 'string' ? second : undefined }
   if (typeof options.path === 'string') return { unix: options.path }
+  if (typeof options.fd === 'number') return { fd: options.fd }
   const { port, host } = options
   return { port: Number(port ?? 0), ...(typeof host === 'string' && { host }) }
 }

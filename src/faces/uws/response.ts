@@ -9,9 +9,7 @@ import type { us_socket_context_t } from './behavior.js'
 import { addressBytes, arrayBufferOf, bufferOf, type RecognizedString, textOf, toArrayBuffer } from './strings.js'
 import { callHandler } from './uncaught.js'
 
-/** In the words of uWebSockets.js. */
-const UNUSABLE =
-  'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.'
+const UNUSABLE = 'the HttpResponse cannot be used any more: it has been sent, or its client has gone (onAborted)'
 
 /** Bytes of a response in pieces that may wait before `write` and `tryEnd` tell of backpressure. */
 const HIGH_WATER_MARK = 64 * 1024
@@ -289,6 +287,7 @@ export class HttpResponse {
     if (this.#state !== 'open') return
     this.#state = 'aborted'
     this.#isCancelled = true
+    this.#paused = undefined
     this.#resume?.()
     for (const handler of this.#abortHandlers) callHandler(handler)
     // The server throws away what it is given for a client that has gone.

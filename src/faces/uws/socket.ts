@@ -7,8 +7,7 @@ const SENT = 1
 const WAITS = 0
 const DROPPED = 2
 
-/** In the words of uWebSockets.js. */
-const CLOSED = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.'
+const CLOSED = 'the WebSocket is closed, and cannot be used any more'
 
 /** The options of `send` by `isBinary` and `compress`. */
 const OPTIONS = [

@@ -1,49 +1,14 @@
 /** The examples of examples/observability, with the real SDK of OpenTelemetry and the real pino. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import process from 'node:process'
-import { createInterface } from 'node:readline'
 import { json } from 'node:stream/consumers'
 import { after, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import WebSocket from 'ws'
+import { installed } from './installed.mjs'
 import { eventually } from './support.mjs'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
-/** A project that has installed what the examples need. */
-const project = mkdtempSync(join(tmpdir(), 'nws-observability-'))
-after(() => rmSync(project, { recursive: true, force: true }))
-mkdirSync(join(project, 'node_modules'))
-symlinkSync(root, join(project, 'node_modules', 'native-websocket-server'), 'dir')
-for (const name of ['@opentelemetry', 'pino']) {
-  symlinkSync(join(root, 'test', 'ecosystem', 'node_modules', name), join(project, 'node_modules', name), 'dir')
-}
-
-/** Starts an example; gives its process, and its lines one by one. */
-function start(name, env = {}) {
-  const file = join(project, name)
-  copyFileSync(join(root, 'examples', 'observability', name), file)
-  const child = spawn(process.execPath, [file], { env: { ...process.env, PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  after(() => child.kill('SIGKILL'))
-  let errors = ''
-  child.stderr.on('data', (chunk) => {
-    errors += chunk
-  })
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  return {
-    child,
-    async line() {
-      const { value, done } = await lines.next()
-      assert.ok(!done, errors)
-      return value
-    },
-  }
-}
+const start = installed('observability', ['@opentelemetry', 'pino'])
 
 /** Connects, sends, and waits for the end. */
 async function talk(url, messages, headers = {}) {

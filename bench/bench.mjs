@@ -3,20 +3,22 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
+import { brokerVersion } from './method/backplane/brokers.mjs'
 import { toSvg } from './method/chart.mjs'
 import { toComparison } from './method/comparison.mjs'
-import { addBaseline, CONTENDERS, contenderNamed, versionOf } from './method/contenders.mjs'
+import { addBaseline, CONTENDERS, contenderNamed, takesPart, versionOf } from './method/contenders.mjs'
 import { toLoadSvg } from './method/load-chart.mjs'
 import { describeMachine } from './method/machine.mjs'
 import { measure } from './method/measure.mjs'
 import { resultsDirectory } from './method/places.mjs'
 import { prepare } from './method/prepare.mjs'
 import { toMarkdown } from './method/report.mjs'
-import { WORKS, workNamed } from './method/works.mjs'
+import { GROUPS, WORKS, worksNamed } from './method/works.mjs'
 
 const HELP = `usage: npm run bench -- [option ...]
   --quick             few works, contenders and rounds: an impression in under 90 seconds
-  --works A,B         of ${WORKS.map((work) => work.id).join(', ')}
+  --works A,B         of ${WORKS.map((work) => work.id).join(', ')};
+                      ${GROUPS.join(', ')} are all works whose names begin so
   --contenders A,B    of ${CONTENDERS.map((contender) => contender.id).join(', ')}; the first is what the others are compared with
   --rounds N          rounds that count, after one that does not (15; quick: 3)
   --seconds S         length of a round (1; quick: 0.5)
@@ -45,10 +47,12 @@ async function main() {
   if (values.help) return void console.log(HELP)
   const { quick } = values
   if (values.baseline !== undefined) addBaseline(values.baseline)
-  const works = values.works?.split(',').map(workNamed) ?? WORKS.filter((work) => !quick || work.quick)
+  const works = values.works?.split(',').flatMap(worksNamed) ?? WORKS.filter((work) => !quick || work.quick)
   const contenders =
     values.contenders?.split(',').map((id) => contenderNamed(id).id) ??
-    CONTENDERS.filter((contender) => !quick || contender.quick).map((contender) => contender.id)
+    CONTENDERS.filter((contender) => (!quick || contender.quick) && works.some((work) => takesPart(contender, work))).map(
+      (contender) => contender.id,
+    )
   const settings = {
     rounds: positive('--rounds', values.rounds ?? (quick ? '3' : '15')),
     seconds: positive('--seconds', values.seconds ?? (quick ? '0.5' : '1')),
@@ -57,13 +61,13 @@ async function main() {
   }
   const before = values.compare === undefined ? undefined : JSON.parse(readFileSync(values.compare, 'utf8'))
 
-  prepare()
+  prepare(works)
   /** @type {import('./method/report.mjs').Results} */
   const results = {
     format: 1,
     finished: '',
     machine: describeMachine(),
-    versions: Object.fromEntries(contenders.map((id) => [id, versionOf(contenderNamed(id))])),
+    versions: { ...Object.fromEntries(contenders.map((id) => [id, versionOf(contenderNamed(id))])), ...brokerVersions(works) },
     settings,
     works: [],
   }
@@ -83,6 +87,14 @@ async function main() {
   console.log(toMarkdown(results))
   if (before) console.log(`\n${toComparison(before, results)}`)
   console.error(`\nWritten: ${file('json')}, .md and .svg`)
+}
+
+/** Of those that are installed. @param {readonly import('./method/works.mjs').Work[]} works */
+function brokerVersions(works) {
+  const brokers = new Set(works.flatMap(({ backplane }) => backplane?.broker ?? []))
+  return Object.fromEntries(
+    [...brokers].flatMap((broker) => ((version) => (version ? [[broker, version]] : []))(brokerVersion(broker))),
+  )
 }
 
 /** @param {string} name @param {string} text */

@@ -1,16 +1,22 @@
-/** Who takes part, and how each is started. A contender is one process, on a core of its own. */
+/**
+ * Who takes part, and how each is started. A contender is one process, on a core of its own; in works about
+ * backplanes, it is several (backplane/members.mjs).
+ */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import process from 'node:process'
 import { createInterface } from 'node:readline'
+import { complaintIn } from './complaint.mjs'
 import { benchDirectory, certificate, SERVER_CORE } from './places.mjs'
+import { worksOf } from './works.mjs'
 
 /**
  * @typedef {object} Contender
  * @property {string} id
  * @property {string} title
- * @property {readonly string[]} command what to run; mode and certificate are added
+ * @property {readonly string[]} [command] what to run; mode and certificate are added
+ * @property {readonly string[]} [members] what to run in works about backplanes; role and broker are added
  * @property {Readonly<Record<string, string>>} [env]
  * @property {() => string} version
  * @property {boolean} [quick] takes part in quick runs too
@@ -34,6 +40,12 @@ function ownVersion() {
   return `native-websocket-server ${JSON.parse(readFileSync(join(benchDirectory, '..', 'package.json'), 'utf8')).version}`
 }
 
+/** The package is the project's, not the bench's: both contenders on NATS have the same. */
+function natsVersion() {
+  const file = join(benchDirectory, '..', 'node_modules', '@nats-io', 'transport-node', 'package.json')
+  return `@nats-io/transport-node ${JSON.parse(readFileSync(file, 'utf8')).version}`
+}
+
 function upstreamVersion() {
   const upstream = process.env.UWEBSOCKETS_DIR ?? join(benchDirectory, '..', 'external', 'uwebsockets')
   const described = spawnSync('git', ['-C', upstream, 'describe', '--tags', '--always'], { encoding: 'utf8' }).stdout?.trim()
@@ -50,7 +62,14 @@ export const CONTENDERS = [
     quick: true,
   },
   { id: 'limit-libuv', title: 'C++ µWebSockets (libuv)', command: [program('limit-libuv')], version: upstreamVersion },
-  { id: 'native', title: 'this server, native', command: node('this-server'), version: ownVersion, quick: true },
+  {
+    id: 'native',
+    title: 'this server, native',
+    command: node('this-server'),
+    members: node('backplane/this-server'),
+    version: ownVersion,
+    quick: true,
+  },
   {
     id: 'native-lending',
     title: 'this server, native, with lendMessages',
@@ -78,6 +97,7 @@ export const CONTENDERS = [
     id: 'portable',
     title: 'this server, portable',
     command: node('this-server'),
+    members: node('backplane/this-server'),
     env: { ENGINE: 'portable' },
     version: ownVersion,
   },
@@ -94,6 +114,31 @@ export const CONTENDERS = [
         'its messages are events in a protocol of its own, 36 bytes for a text of 20, which is more work and another than its peers do',
     },
   },
+  {
+    id: 'ioredis',
+    title: 'by hand, with ioredis',
+    members: node('backplane/ioredis'),
+    version: () => packageVersion('ioredis'),
+    only: { works: worksOf('backplane-redis'), because: 'it is a backplane of a few lines, on this server' },
+  },
+  {
+    id: 'socket.io-redis',
+    title: 'socket.io with its Redis adapter',
+    members: node('backplane/socket-io'),
+    version: () => `${packageVersion('socket.io')} with ${packageVersion('@socket.io/redis-adapter')}`,
+    load: ['--socket-io'],
+    only: {
+      works: worksOf('backplane-redis'),
+      because: 'it is a backplane, whose messages are events in a protocol of its own, 116 bytes for a text of 100',
+    },
+  },
+  {
+    id: 'nats',
+    title: 'by hand, with the client of NATS',
+    members: node('backplane/nats'),
+    version: natsVersion,
+    only: { works: worksOf('backplane-nats'), because: 'it is a backplane of a few lines, on this server' },
+  },
 ]
 
 /**
@@ -105,6 +150,7 @@ export function addBaseline(directory) {
     id: 'baseline',
     title: 'the baseline',
     command: [process.execPath, '--expose-gc', join(resolve(directory), 'bench', 'contenders', 'this-server.mjs')],
+    members: [process.execPath, '--expose-gc', join(resolve(directory), 'bench', 'contenders', 'backplane', 'this-server.mjs')],
     version: () => spawnSync('git', ['-C', directory, 'describe', '--always'], { encoding: 'utf8' }).stdout.trim(),
   })
 }
@@ -115,6 +161,11 @@ export function contenderNamed(id) {
   if (!found)
     throw new Error(`no contender is called "${id}"; there are ${CONTENDERS.map((contender) => contender.id).join(', ')}`)
   return found
+}
+
+/** @param {Contender} contender @param {import('./works.mjs').Work} work */
+export function takesPart({ command, members, only }, work) {
+  return (work.backplane ? members : command) !== undefined && (only?.works.includes(work.id) ?? true)
 }
 
 /** @param {Contender} contender */
@@ -135,7 +186,7 @@ export class Server {
 
   /** @param {Contender} contender @param {import('./works.mjs').ServerMode} mode @param {boolean} tls */
   constructor(contender, mode, tls) {
-    const [file = '', ...rest] = contender.command
+    const [file = '', ...rest] = contender.command ?? []
     if (!existsSync(file)) throw new Error(`${relative(benchDirectory, file)} is missing`)
     const command = ['-c', String(SERVER_CORE), file, ...rest, mode, ...(tls ? [certificate.key, certificate.cert] : [])]
     // taskset becomes the server: its process id is the server's.
@@ -154,11 +205,7 @@ export class Server {
 
   /** What it wrote to its error output, in one line. */
   get complaint() {
-    const end = this.hasEnded ? `ended with ${this.#child.signalCode ?? `exit code ${this.#child.exitCode}`}` : ''
-    const lines = this.#errors.split('\n').filter((text) => /\w/.test(text))
-    // Node prints the place of an uncaught error first.
-    const line = lines.find((text) => /^\s*\w*Error\b/.test(text)) ?? lines[0] ?? ''
-    return [end, line.trim()].filter(Boolean).join(': ')
+    return complaintIn(this.#errors, this.hasEnded ? this.#child : undefined)
   }
 
   /** @param {Contender} contender @param {import('./works.mjs').ServerMode} mode @param {boolean} tls */

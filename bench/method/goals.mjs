@@ -1,13 +1,23 @@
 /** What this server aims at, and how far a run has got there. */
 import { contenderNamed } from './contenders.mjs'
 import { spread } from './statistics.mjs'
-import { RATES, workNamed } from './works.mjs'
+import { RATES, workNamed, worksOf } from './works.mjs'
 
 /**
  * @typedef {object} Goal what this server's figure may be at most, as a ratio to a rival's in the same round
  * @property {readonly string[]} works
  * @property {readonly (readonly [rival: string, ratio: number])[]} against
  * @property {number} [allowance] bytes beyond the first rival's, instead of a ratio
+ */
+
+/**
+ * @typedef {object} BackplaneGoal what this server's medians may be at most
+ * @property {readonly string[]} works
+ * @property {number} [publisher] µs of processor time for a message
+ * @property {number} [added] how much of that the backplane adds
+ * @property {number} [receiver] the same
+ * @property {number} [bystander] the same
+ * @property {number} [p50] milliseconds from `publish` to the client
  */
 
 /** Columns of the table. */
@@ -32,6 +42,28 @@ const GOALS = [
   // TLS here for less than plain text there: 1 / 1.8.
   { works: ['wss-against-ws'], against: [['ws', 0.56]] },
 ]
+
+/** µs for a message: nothing, as far as a run of a second can show. */
+const NOTHING = 0.05
+
+/** @type {readonly BackplaneGoal[]} */
+const BACKPLANE_GOALS = [
+  { works: flatOut('backplane-redis'), publisher: 3, receiver: 1.5, bystander: NOTHING },
+  { works: flatOut('backplane-nats'), publisher: 2.6, receiver: 2, bystander: NOTHING },
+  // In batches of 100, which is how such runs publish.
+  { works: flatOut('threads-publish'), added: 0.6, bystander: NOTHING },
+  {
+    works: ['backplane-redis', 'backplane-nats', 'threads-publish'].flatMap((group) =>
+      worksOf(group).filter((id) => workNamed(id).rate !== undefined),
+    ),
+    p50: 0.3,
+  },
+]
+
+/** @param {string} group */
+function flatOut(group) {
+  return worksOf(group).filter((id) => workNamed(id).rate === undefined)
+}
 
 /** @param {'ws' | 'wss'} scheme */
 function atRates(scheme) {
@@ -75,6 +107,48 @@ export function toGoals({ works }) {
   })
   if (rows.length === 0) return ''
   const head = ['', ...RIVALS.map((id) => `to ${contenderNamed(id).title}`)]
+  return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
+}
+
+/**
+ * A table of the goals for backplanes; empty where the run has none of them.
+ * @param {import('./report.mjs').Results} results
+ */
+export function toBackplaneGoals({ works }) {
+  const rows = works.flatMap(({ id, outcomes }) => {
+    const goal = BACKPLANE_GOALS.find((one) => one.works.includes(id))
+    const rounds = outcomes.find(({ contender }) => contender === 'native')?.rounds ?? []
+    if (!goal || rounds.length === 0) return []
+    /**
+     * @param {number | undefined} most
+     * @param {(round: import('./measure.mjs').Round) => number | undefined} pick
+     */
+    const cell = (most, pick) => {
+      const { median } = spread(rounds.map((round) => pick(round) ?? Number.NaN))
+      if (most !== undefined) return verdict(median.toFixed(2), Number(median.toFixed(2)) <= most, most.toFixed(2))
+      // What a message costs when the machine sleeps between two of them is no goal.
+      return workNamed(id).rate === undefined ? median.toFixed(2) : ''
+    }
+    return [
+      [
+        workNamed(id).title,
+        cell(goal.publisher, ({ costs }) => costs?.publisher),
+        cell(goal.added, ({ costs }) => costs && costs.publisher - (costs.alone ?? Number.NaN)),
+        cell(goal.receiver, ({ costs }) => costs?.receiver),
+        cell(goal.bystander, ({ costs }) => costs?.bystander),
+        goal.p50 === undefined ? '' : cell(goal.p50, ({ latencyMicroseconds }) => (latencyMicroseconds.p50 ?? Number.NaN) / 1000),
+      ],
+    ]
+  })
+  if (rows.length === 0) return ''
+  const head = [
+    '',
+    'to publish, CPU µs',
+    'of which the backplane adds',
+    'to receive, CPU µs',
+    'without subscribers, CPU µs',
+    'p50, ms',
+  ]
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 

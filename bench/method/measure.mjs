@@ -4,7 +4,9 @@ import { once } from 'node:events'
 import process from 'node:process'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import { contenderNamed, Server } from './contenders.mjs'
+import { attempt } from './attempt.mjs'
+import { measureBackplane } from './backplane/measure.mjs'
+import { contenderNamed, Server, takesPart } from './contenders.mjs'
 import { GENERATOR_CORE, generator } from './places.mjs'
 import { spread } from './statistics.mjs'
 import { canCount, MOST_COUNTED, systemCallsPerMessage } from './system-calls.mjs'
@@ -35,6 +37,7 @@ import { canCount, MOST_COUNTED, systemCallsPerMessage } from './system-calls.mj
  *   percentile
  * @property {{ sent: number, received: number }} [bytesPerMessage] with compression: payload bytes of a
  *   message and of its answer
+ * @property {import('./backplane/members.mjs').Costs} [costs] with a backplane: what it costs whom
  */
 /**
  * @typedef {object} Outcome one contender in one work
@@ -67,10 +70,12 @@ export async function measure(work, settings, say) {
   const entries =
     work.entries ??
     settings.contenders
-      .filter((contender) => contenderNamed(contender).only?.works.includes(work.id) ?? true)
+      .filter((contender) => takesPart(contenderNamed(contender), work))
       .map((contender) => ({ contender, tls: work.tls }))
   const outcomes = entries.map((entry) => /** @type {Outcome} */ ({ ...entry, rounds: [], ratios: [] }))
-  if (work.figure === 'memory') {
+  if (work.backplane) {
+    await measureBackplane(work, work.backplane, settings, outcomes, say)
+  } else if (work.figure === 'memory') {
     for (const outcome of outcomes) await attempt(outcome, say, () => measureMemory(work, outcome))
   } else {
     await measureRounds(work, settings, outcomes, say)
@@ -153,21 +158,6 @@ async function countSystemCalls(work, server, outcome, say) {
     say(`  system calls of ${outcome.contender} were not counted: ${error instanceof Error ? error.message : error}`)
   }
   await ended
-}
-
-/**
- * A contender that fails is out, and says why; the others go on. @param {Outcome} outcome @param {(line:
- * string) => void} say @param {() => Promise<void>} step @param {Server} [server]
- */
-async function attempt(outcome, say, step, server) {
-  try {
-    await step()
-  } catch (error) {
-    await delay(100) // a server that crashes is seen to have ended a moment later
-    const reason = error instanceof Error ? error.message : String(error)
-    outcome.failure = [reason, server?.complaint].filter(Boolean).join('; server: ')
-    say(`  ${outcome.contender} is out: ${outcome.failure}`)
-  }
 }
 
 /**

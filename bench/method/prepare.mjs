@@ -6,8 +6,11 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { benchDirectory, certificate } from './places.mjs'
 
-/** Throws an error that says what to do. */
-export function prepare() {
+/**
+ * Throws an error that says what to do.
+ * @param {readonly import('./works.mjs').Work[]} works that will be measured
+ */
+export function prepare(works) {
   if (process.platform !== 'linux') throw new Error('the benchmark needs Linux: epoll, taskset and /proc')
   if (os.availableParallelism() < 2) throw new Error('the benchmark needs two cores: one for the server, one for the generator')
   if (spawnSync('taskset', ['--version']).error) throw new Error('taskset is missing (package util-linux)')
@@ -16,6 +19,8 @@ export function prepare() {
   const { dependencies } = JSON.parse(readFileSync(join(benchDirectory, 'package.json'), 'utf8'))
   if (!Object.keys(dependencies).every((name) => existsSync(join(benchDirectory, 'node_modules', name))))
     run('npm', ['ci', '--no-audit', '--no-fund'], 'installing the peers')
+  // Backplanes need neither the generator nor TLS.
+  if (works.every(({ backplane }) => backplane)) return
   const build = join(benchDirectory, 'build')
   if (!existsSync(join(build, 'CMakeCache.txt')))
     run('cmake', ['-S', benchDirectory, '-B', build], 'configuring the generator and the C++ servers')

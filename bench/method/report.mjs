@@ -1,6 +1,6 @@
 /** Results as Markdown tables. */
 import { contenderNamed } from './contenders.mjs'
-import { toGoals } from './goals.mjs'
+import { toBackplaneGoals, toGoals } from './goals.mjs'
 import { spread } from './statistics.mjs'
 import { workNamed } from './works.mjs'
 
@@ -27,6 +27,7 @@ const PLURALS = {
 export function toMarkdown(results) {
   const { machine, settings, versions } = results
   const goals = toGoals(results)
+  const backplaneGoals = toBackplaneGoals(results)
   return [
     `Measured ${results.finished.slice(0, 10)} on ${machine.cpu}, ${machine.cores} cores, ${machine.kernel}; Node.js ${machine.node} (OpenSSL ${machine.nodeOpenSsl}), ` +
       `${machine.openSsl} for C++ and the addon, ${machine.compiler}. ${settings.rounds} rounds of ${settings.seconds} s each. ${Object.values(
@@ -35,19 +36,27 @@ export function toMarkdown(results) {
         .filter((version, i, all) => all.indexOf(version) === i)
         .join(', ')}.`,
     ...(goals ? [`### This server's goals\n\nThe native engine's figure as a ratio to others'. Bold: not met.\n\n${goals}`] : []),
+    ...(backplaneGoals
+      ? [`### This server's goals for backplanes\n\nOf the native engine, medians. Bold: not met.\n\n${backplaneGoals}`]
+      : []),
     ...results.works.map(({ id, outcomes }) => `### ${workNamed(id).title}\n\n${table(workNamed(id), outcomes)}`),
     ...partakers(results),
   ].join('\n\n')
 }
 
 /** Who does not take part everywhere, and why. @param {Results} results */
-function partakers({ settings }) {
+function partakers({ settings, works }) {
   return settings.contenders.flatMap((id) => {
     const { title, only } = contenderNamed(id)
-    return only
-      ? [`${title} takes part in ${only.works.map((work) => workNamed(work).title).join('; ')} alone: ${only.because}.`]
+    return only && works.some(({ outcomes }) => outcomes.some(({ contender }) => contender === id))
+      ? [`${title} takes part in ${namesOf(only.works)} alone: ${only.because}.`]
       : []
   })
+}
+
+/** Titles of works, or the names of their groups. @param {readonly string[]} works */
+function namesOf(works) {
+  return [...new Set(works.map(workNamed).map(({ group, title }) => group ?? title))].join('; ')
 }
 
 /**
@@ -59,7 +68,11 @@ function partakers({ settings }) {
 
 /** @param {import('./works.mjs').Work} work @param {readonly import('./measure.mjs').Outcome[]} outcomes */
 function table(work, outcomes) {
-  const columns = work.figure === 'memory' ? MEMORY_COLUMNS : timeColumns(work, outcomes)
+  const columns = work.backplane
+    ? backplaneColumns(outcomes)
+    : work.figure === 'memory'
+      ? MEMORY_COLUMNS
+      : timeColumns(work, outcomes)
   const rows = outcomes.map((outcome) => {
     const name = contenderNamed(outcome.contender).title + (work.entries ? (outcome.tls ? ', wss' : ', ws') : '')
     if (!outcome.figure) return [name, `failed: ${outcome.failure ?? 'no figures'}`, ...columns.slice(1).map(() => '')]
@@ -143,6 +156,37 @@ function timeColumns(work, outcomes) {
   ]
 }
 
+/**
+ * CPU in µs for a message, of each who has a part.
+ * @param {readonly import('./measure.mjs').Outcome[]} outcomes
+ * @returns {readonly Column[]}
+ */
+function backplaneColumns(outcomes) {
+  /** @param {keyof import('./backplane/members.mjs').Costs} name @param {string} title @returns {Column[]} */
+  const cost = (name, title) =>
+    outcomes.some(({ rounds }) => rounds.some(({ costs }) => costs?.[name] !== undefined))
+      ? [{ title, cell: (outcome) => decimals(median(outcome, ({ costs }) => costs?.[name] ?? Number.NaN)) }]
+      : []
+  return [
+    ...cost('publisher', 'publisher CPU µs'),
+    ...cost('alone', 'without a backplane, CPU µs'),
+    ...cost('receiver', 'receiver CPU µs'),
+    ...cost('broker', 'broker CPU µs'),
+    ...cost('bystander', 'without subscribers, CPU µs'),
+    ...cost('rest', 'other threads, CPU µs'),
+    { title: 'publisher and receiver, ratio (quartiles)', cell: ({ ratio }) => describe(ratio) },
+    { title: 'messages per second', cell: (outcome) => count(median(outcome, (round) => round.perSecond)) },
+    {
+      title: 'p50 / p99 / p99.9 / max, ms',
+      cell: (outcome) =>
+        ['p50', 'p99', 'p99.9', 'max']
+          .map((name) => milliseconds(median(outcome, (round) => round.latencyMicroseconds[name] ?? Number.NaN)))
+          .join(' / '),
+    },
+    { title: 'publisher busy', cell: (outcome) => percent(median(outcome, (round) => round.serverBusy)) },
+  ]
+}
+
 /** @param {import('./measure.mjs').Outcome} outcome @param {(round: Round) => number} pick */
 function median({ rounds }, pick) {
   return spread(rounds.map(pick)).median
@@ -151,6 +195,11 @@ function median({ rounds }, pick) {
 /** @param {import('./statistics.mjs').Spread | undefined} ratio */
 function describe(ratio) {
   return ratio ? `${ratio.median.toFixed(2)} (${ratio.q1.toFixed(2)} to ${ratio.q3.toFixed(2)})` : ''
+}
+
+/** @param {number} value empty where there is none */
+function decimals(value) {
+  return Number.isNaN(value) ? '' : value.toFixed(2)
 }
 
 /** @param {number} value */

@@ -3,6 +3,12 @@
 /** @typedef {'message' | 'delivery' | 'publication' | 'handshake' | 'connection'} Unit */
 /** @typedef {'echo' | 'echo-deflate' | 'fan-out'} ServerMode */
 /**
+ * @typedef {object} Backplane what carries messages from a publisher to receivers
+ * @property {import('./backplane/brokers.mjs').Program} [broker] a process for each server, and this between
+ *   them; threads of one process without it
+ * @property {number} receivers servers with a client
+ */
+/**
  * @typedef {object} Entry one contender in one work
  * @property {string} contender
  * @property {boolean} tls
@@ -11,7 +17,10 @@
  * @typedef {object} Work
  * @property {string} id
  * @property {string} title
- * @property {'echo' | 'fan-out' | 'connect' | 'idle'} mode of the load generator
+ * @property {string} [group] a name for several works at once
+ * @property {'echo' | 'fan-out' | 'connect' | 'idle' | 'backplane'} mode of the load generator, which
+ *   backplanes do without
+ * @property {Backplane} [backplane] what a work about one is about
  * @property {'cpu' | 'p99' | 'memory'} figure what contenders are compared by: server CPU per unit; 99th
  *   percentile of the latency, and server CPU, at half of the rate that the first contender can do; or
  *   resident bytes per connection
@@ -51,6 +60,33 @@ function echo(id, title, tls, size, connections, more = []) {
     connections,
     arguments: ['--size', String(size), ...more],
   }
+}
+
+/** Messages a second, of works about backplanes; undefined is as many as get through. */
+const BACKPLANE_RATES = [undefined, 2000, 20_000]
+
+/**
+ * @param {string} group @param {string} title @param {Backplane} backplane
+ * @param {readonly (number | undefined)[]} [rates]
+ * @returns {Work[]}
+ */
+function throughBackplane(group, title, backplane, rates = BACKPLANE_RATES) {
+  const { broker, receivers } = backplane
+  const name = broker ? group : `${group}-${receivers}`
+  return rates.map((rate) => ({
+    id: rate === undefined ? `${name}-flat-out` : `${name}-at-${rate}`,
+    title: `${title}, 100 B text, ${rate === undefined ? 'flat out' : `${rate.toLocaleString('en')} messages a second`}`,
+    group,
+    mode: 'backplane',
+    serverMode: 'fan-out',
+    figure: 'cpu',
+    unit: 'message',
+    tls: false,
+    connections: receivers,
+    arguments: [],
+    backplane,
+    ...(rate !== undefined && { rate }),
+  }))
 }
 
 /** @type {readonly Work[]} */
@@ -140,7 +176,26 @@ export const WORKS = [
         arguments: [],
       }),
   ),
+  ...throughBackplane('backplane-redis', 'Redis between two processes', { broker: 'redis-server', receivers: 1 }),
+  ...throughBackplane('backplane-nats', 'NATS between two processes', { broker: 'nats-server', receivers: 1 }),
+  ...[1, 2, 4].flatMap((receivers) => {
+    const title = `from one thread to ${receivers} ${receivers === 1 ? 'other' : 'others'}`
+    return throughBackplane('threads-publish', title, { receivers })
+  }),
 ]
+
+/** Names that stand for several works. */
+export const GROUPS = [...new Set(WORKS.flatMap(({ group }) => group ?? []))]
+
+/** @param {string} group @returns {string[]} ids */
+export function worksOf(group) {
+  return WORKS.filter((work) => work.group === group).map(({ id }) => id)
+}
+
+/** @param {string} name of a group, or the id of a work */
+export function worksNamed(name) {
+  return GROUPS.includes(name) ? worksOf(name).map(workNamed) : [workNamed(name)]
+}
 
 /** @param {string} id */
 export function workNamed(id) {

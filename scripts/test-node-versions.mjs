@@ -1,7 +1,7 @@
 /**
  * Runs the tests under the other Node.js versions that the package is for, with the addon and the dist/ that
- * are there: one build serves them all. Under the newest, the part that leans on Node itself. The binaries
- * come from npm and are kept in build/nodes. What follows goes to Vitest, for example `npm run
+ * are there: one build serves them all. Under one of them nearly all tests are run, under the others the part
+ * that leans on Node itself. The binaries come from npm and are kept in build/nodes. What follows goes to Vitest, for example `npm run
  * test:node-versions -- test/websocket/messages.test.ts`; `--list` prints the versions and does nothing.
  *
  * The reports are build/reports/vitest-node-<version>.json. A version that cannot be had (no such package for
@@ -34,33 +34,35 @@ const LEFT_OUT = [
   'test/package/layers.unit.test.ts',
 ]
 
+/** The version under which nearly all tests are run: the newest with long-term support. */
+const WHOLE = '24'
+
 /**
- * All that is run under a version: what leans on Node itself, its event loop, threads, Node-API, net, http,
- * tls and streams. The rest takes five minutes for each version.
- * @type {Record<string, string[]>}
+ * What leans on Node itself, its event loop, threads, Node-API, net, http, tls and streams. The rest takes
+ * five minutes for each version.
  */
-const PARTS = {
-  26: [
-    'test/core/event-loop.test.ts',
-    'test/core/inherited-sockets.test.ts',
-    'test/core/lifetime.test.ts',
-    'test/core/listening.test.ts',
-    'test/core/unix-sockets.test.ts',
-    'test/http/bodies.test.ts',
-    'test/http/requests.test.ts',
-    'test/http/streaming.test.ts',
-    'test/tls/tls.test.ts',
-    'test/tls/reload.test.ts',
-    'test/websocket/adopt.test.ts',
-    'test/websocket/backpressure-send-status.test.ts',
-    'test/websocket/closing.test.ts',
-    'test/websocket/duplex-and-messages.test.ts',
-    'test/websocket/messages.test.ts',
-    'test/websocket/permessage-deflate.test.ts',
-    'test/websocket/topics.test.ts',
-    'test/websocket/upgrade.test.ts',
-  ],
-}
+const PART = [
+  'test/core/event-loop.test.ts',
+  'test/core/inherited-sockets.test.ts',
+  'test/core/lifetime.test.ts',
+  'test/core/listening.test.ts',
+  'test/core/unix-sockets.test.ts',
+  'test/engine/thread-members.test.ts',
+  'test/http/bodies.test.ts',
+  'test/http/requests.test.ts',
+  'test/http/streaming.test.ts',
+  'test/tls/tls.test.ts',
+  'test/tls/reload.test.ts',
+  'test/websocket/adopt.test.ts',
+  'test/websocket/backpressure-send-status.test.ts',
+  'test/websocket/closing.test.ts',
+  'test/websocket/duplex-and-messages.test.ts',
+  'test/websocket/lent-messages.test.ts',
+  'test/websocket/messages.test.ts',
+  'test/websocket/permessage-deflate.test.ts',
+  'test/websocket/topics.test.ts',
+  'test/websocket/upgrade.test.ts',
+]
 
 /**
  * Where npm has packages with Node's binary of this system: they are named after it, but for one that was
@@ -99,7 +101,7 @@ function testUnder(version) {
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const excluded = LEFT_OUT.flatMap((file) => ['--exclude', file])
-  const files = vitestArguments.length > 0 ? vitestArguments : (PARTS[version] ?? [])
+  const files = vitestArguments.length > 0 ? vitestArguments : version === WHOLE ? [] : PART
   // Child processes take the path of their parent's binary, or the first `node` on the PATH.
   const env = { ...process.env, PATH: `${dirname(program)}${delimiter}${process.env.PATH}` }
   const { status } = spawnSync(program, [vitest, 'run', ...reporters, ...excluded, ...files], {

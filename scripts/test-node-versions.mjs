@@ -1,8 +1,9 @@
 /**
  * Runs the tests under the other Node.js versions that the package is for, with the addon and the dist/ that
  * are there: one build serves them all. Under one of them nearly all tests are run, under the others the part
- * that leans on Node itself. The binaries come from npm and are kept in build/nodes. What follows goes to Vitest, for example `npm run
- * test:node-versions -- test/websocket/messages.test.ts`; `--list` prints the versions and does nothing.
+ * that leans on Node itself. The binaries come from npm and are kept in build/nodes. What follows goes to
+ * Vitest, for example `npm run test:node-versions -- test/websocket/messages.test.ts`; `--list` prints the
+ * versions and does nothing.
  *
  * The reports are build/reports/vitest-node-<version>.json. A version that cannot be had (no such package for
  * this system, no network) is skipped, with the reason here and in its report;

@@ -18,7 +18,8 @@ onEngines('ocpp-rpc', (engine) => {
   chooseEngine(engine)
 
   test('refuses strangers, answers calls of OCPP 1.6, calls the station, and closes', async () => {
-    const server = new RPCServer({ protocols: ['ocpp1.6'], strictMode: true, pingIntervalMs: 20 })
+    // A station that has not answered a Ping after this time is cut: longer than this process may be late.
+    const server = new RPCServer({ protocols: ['ocpp1.6'], strictMode: true, pingIntervalMs: 1000 })
     server.auth((accept, reject, { identity, password }) => {
       if (String(password) !== 'secret') reject(401)
       else accept({ station: identity })

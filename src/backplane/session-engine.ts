@@ -20,7 +20,10 @@ const CLOSE_PATIENCE = 1000
 /** One stretch of time in which the broker is connected. */
 export interface Session {
   readonly maxEnvelopeBytes: number
-  /** Resolves when the broker has confirmed. Topics may be subscribed already. */
+  /**
+   * Resolves when the broker has confirmed. Topics may be subscribed already. What is sent, here and by
+   * `unsubscribe`, leaves in the order of the calls, which do not wait for each other.
+   */
   subscribe(topics: readonly string[]): Promise<void>
   unsubscribe(topics: readonly string[]): Promise<void>
   /** Resolves when the broker has all of them, but for those that were told to be dropped. */
@@ -89,8 +92,10 @@ export class SessionEngine implements BackplaneEngine {
   interest(added: readonly string[], removed: readonly string[]): void {
     const session = this.#session
     if (session === undefined) return
-    const work = this.#subscribe(session, added).then(() => (removed.length > 0 ? session.unsubscribe(removed) : undefined))
-    work.catch((cause: unknown) => this.#ended(session, reasonOf(cause)))
+    // In the order of the calls: were `removed` to wait for the broker's reply to `added`, a later call that
+    // adds such a topic again would overtake it.
+    const work = [this.#subscribe(session, added), this.#unsubscribe(session, removed)]
+    Promise.all(work).catch((cause: unknown) => this.#ended(session, reasonOf(cause)))
   }
 
   publish(envelopes: readonly BackplaneEnvelope[]): Promise<void> {
@@ -165,6 +170,10 @@ export class SessionEngine implements BackplaneEngine {
     await Promise.all(batches)
   }
 
+  async #unsubscribe(session: Session, topics: readonly string[]): Promise<void> {
+    if (topics.length > 0) await session.unsubscribe(topics)
+  }
+
   #watch(session: Session): void {
     const { pingTimeout } = this.#options
     this.#timer = setInterval(() => {
@@ -217,10 +226,16 @@ export class SessionEngine implements BackplaneEngine {
   }
 }
 
-async function inTime<T>(work: Promise<T>, milliseconds: number, otherwise: string): Promise<T> {
+/**
+ * Rejects when the work takes longer, with `otherwise` as the message. After a turn that has blocked the loop
+ * for so long, timers run before what has come meanwhile is read: so it is read first.
+ */
+export async function inTime<T>(work: Promise<T>, milliseconds: number, otherwise: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(otherwise)), milliseconds)
+    const isLate = () => reject(new Error(otherwise))
+    // The first is behind the sockets that can be read now, the second behind what reading them has begun.
+    timer = setTimeout(() => setImmediate(() => setImmediate(isLate)), milliseconds)
   })
   try {
     return await Promise.race([work, late])

@@ -6,7 +6,7 @@ import { createClient } from 'redis'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type RedisOptions, redis } from '../../src/backplane/redis.js'
 import { BackplaneError, OptionError } from '../../src/index.js'
-import { connected, join, ONE_ENGINE } from '../support/broker-members.js'
+import { connected, join, ONE_ENGINE, waver } from '../support/broker-members.js'
 import { Broker, freePort, whyMissing } from '../support/brokers.js'
 import { describeEngines, makeServer } from '../support/engines.js'
 import { PATIENCE } from '../support/waiting.js'
@@ -144,6 +144,12 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
   })
 
   for (const [name, options] of Object.entries(CLIENTS)) {
+    test(`a topic that is given up and wanted again while the broker replies stays subscribed, through ${name}`, async () => {
+      const { a, b } = await group((url) => ({ ...options(url), linger: 0 }))
+      await waver(b, 't')
+      await connected(a, b)
+    })
+
     test(
       `listen through ${name} rejects where there is no broker, a wrong password, or another server`,
       async () => {

@@ -3,7 +3,7 @@ import { onTestFinished } from 'vitest'
 import type { BackplaneEngine, Socket, WebSocketServer } from '../../src/index.js'
 import { Client } from './client.js'
 import { AVAILABLE_ENGINES, type EngineName, listen, makeServer } from './engines.js'
-import { Queue } from './waiting.js'
+import { Queue, turns } from './waiting.js'
 
 /** What happens between server and broker does not depend on the engine. */
 export const ONE_ENGINE: EngineName = AVAILABLE_ENGINES[0] ?? 'portable'
@@ -27,6 +27,20 @@ export async function join(engine: EngineName, backplane: BackplaneEngine, topic
   const socket = await opened.next('open')
   socket.subscribe(topic)
   return { server, errors, client, socket }
+}
+
+/**
+ * The member gives up the topic and wants it again in the next turns, with new topics beside it, as the
+ * broker replies late: over and over. Its engine has `linger: 0`.
+ */
+export async function waver({ socket }: BrokerMember, topic: string): Promise<void> {
+  for (let n = 0; n < 50; n++) {
+    socket.subscribe(`beside ${n}`)
+    socket.unsubscribe(topic)
+    await turns(2)
+    socket.subscribe(topic)
+    await turns(2)
+  }
 }
 
 /** Publishes on `from` until `to` gets it: then the subscription of `to` has reached the broker. */

@@ -43,7 +43,7 @@ export class Outbox {
   readonly #open = new Map<string, EnvelopeWriter>()
   readonly #queue = new Fifo<EnvelopeWriter>()
   /** What the engine has not sent, and is to get again before the queue. */
-  #again: BackplaneEnvelope[] = []
+  readonly #again = new Fifo<BackplaneEnvelope>()
   #queuedBytes = 0
   #againBytes = 0
   /** Bytes that the engine has, and that count against the limit. */
@@ -91,9 +91,9 @@ export class Outbox {
 
   /** Takes envelopes of about `room` bytes, the oldest first; at least one, if there is one. */
   take(room: number): BackplaneEnvelope[] {
-    const taken = this.#again
+    const taken = this.#again.toArray()
     let bytes = this.#againBytes
-    this.#again = []
+    this.#again.clear()
     this.#againBytes = 0
     while (taken.length === 0 || bytes < room) {
       const envelope = this.#shift()
@@ -107,16 +107,18 @@ export class Outbox {
 
   /** Gives back what `take` gave: it is the next to be taken. Envelopes of the last `take` come last. */
   giveBack(envelopes: readonly BackplaneEnvelope[]): void {
-    this.#again.push(...envelopes)
-    for (const { data } of envelopes) this.#againBytes += data.length
+    for (const envelope of envelopes) {
+      this.#again.push(envelope)
+      this.#againBytes += envelope.data.length
+    }
     if (this.bytes > this.#limit) this.#dropOldest()
   }
 
   /** Drops everything that waits here. Gives how many messages that were. */
   clear(): number {
     let messages = 0
-    for (const envelope of this.#again) messages += envelope.messages
-    this.#again = []
+    for (const envelope of this.#again.toArray()) messages += envelope.messages
+    this.#again.clear()
     this.#againBytes = 0
     for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) messages += envelope.messages
     return messages

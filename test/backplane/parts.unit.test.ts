@@ -124,6 +124,17 @@ describe('what waits', () => {
     expect(outbox.bytes).toBe(0)
   })
 
+  test('takes back 200,000 envelopes, and loses the oldest beyond the limit', () => {
+    const limit = 4_000_000
+    const outbox = new Outbox(ID, limit)
+    const data = new Uint8Array(40)
+    outbox.giveBack(Array.from({ length: 200_000 }, (_, n) => ({ topic: 't', sequence: n + 1, messages: 1, data })))
+    expect(outbox.dropped).toBe(100_000)
+    expect(outbox.bytes).toBe(limit)
+    expect(outbox.take(1)[0]?.sequence).toBe(100_001)
+    expect(outbox.isEmpty).toBe(true)
+  })
+
   test('begins anew above all numbers before, where a topic was forgotten', () => {
     const outbox = new Outbox(ID, 2 ** 30)
     const sequences = new Sequences()

@@ -40,7 +40,10 @@ export interface BackplaneEnvelope {
    * members and their replies.
    */
   readonly topic: string
-  /** Never larger than `maxEnvelopeBytes`; has memory of its own, which may be kept or transferred. */
+  /**
+   * Never larger than `maxEnvelopeBytes`. Its bytes never change, and may be kept; they cannot be
+   * transferred, since small envelopes share an ArrayBuffer with other Buffers.
+   */
   readonly data: Uint8Array
   /** The number of the first message: with topic and the member's id, it is unique. */
   readonly sequence: number

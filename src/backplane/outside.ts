@@ -348,7 +348,7 @@ function unpack(packed: Buffer): BackplaneEnvelope {
     sequence: packed.readDoubleBE(0),
     messages: packed.readUInt32BE(8),
     topic: packed.toString('utf8', 16, start),
-    // Memory of its own: the engine may keep or transfer it.
+    // Memory of its own: the engine may keep it.
     data: plainView(packed.subarray(start)).slice(),
   }
 }

@@ -20,7 +20,10 @@ export interface NatsOptions extends Partial<BackplaneSettings> {
    * `token`, `authenticator`, `tls`. Reconnecting, `noEcho` and timeouts are the server's own.
    */
   connection?: object
-  /** What subjects begin with: tokens of letters, digits, `_` and `-`, joined by dots. Default `nws`. */
+  /**
+   * What subjects begin with: tokens of letters, digits, `_` and `-`, joined by dots. Default `nws`. The
+   * stream of `replayed` has it as its name, with `=` for each dot.
+   */
   prefix?: string
   /**
    * `at-most-once` is NATS core: what is sent while a server is not connected does not reach it.

@@ -27,8 +27,9 @@ export interface RedisOptions extends Partial<BackplaneSettings> {
    */
   url?: string
   /**
-   * What the names of channels begin with, before the topic; the members of a group have the same.
-   * Default `nws:`.
+   * What the names of channels begin with, before the topic; the members of a group have the same. Default
+   * `nws:`. No group's prefix may begin with that of another: with `nws:` and `nws:a:`, the topic `a:x` of
+   * the one and the topic `x` of the other would be one channel.
    */
   prefix?: string
   /**

@@ -1,12 +1,14 @@
 /** The engine on NATS, against a real broker and its faults. */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { streamNameOf } from '../../src/backplane/nats/jetstream.js'
 import { Subjects } from '../../src/backplane/nats/subjects.js'
 import { type NatsOptions, nats } from '../../src/backplane/nats.js'
 import { BackplaneError, OptionError } from '../../src/index.js'
-import { connected, join, ONE_ENGINE } from '../support/broker-members.js'
+import { connected, join, ONE_ENGINE, waver } from '../support/broker-members.js'
 import { Broker, freePort, whyMissing } from '../support/brokers.js'
 import { describeEngines, makeServer } from '../support/engines.js'
 
@@ -62,6 +64,12 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
     })
   }
 
+  test('a topic that is given up and wanted again while the broker replies stays subscribed', async () => {
+    const { a, b } = await group({ linger: 0 })
+    await waver(b, 't')
+    await connected(a, b)
+  })
+
   test('a broker that is stopped is down when it has not replied for so long, and clients here do not wait', async () => {
     const { broker, a, b } = await group({ pingTimeout: 1000 })
     broker.stop()
@@ -109,6 +117,53 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
     })
   }
 
+  test('replayed: groups whose prefixes differ in a dot alone do not hear of each other', async () => {
+    const broker = await Broker.start('nats-server', ['-js'])
+    const make = (prefix: string) => join(ONE_ENGINE, nats({ servers: broker.url, delivery: 'replayed', prefix }))
+    const [a, b] = [await make('a.b'), await make('a.b')]
+    const [c, d] = [await make('a_b'), await make('a_b')]
+    await connected(a, b)
+    await connected(c, d)
+    a.server.publish('t', 'to a.b')
+    c.server.publish('t', 'to a_b')
+    expect(await b.client.next()).toBe('to a.b')
+    expect(await d.client.next()).toBe('to a_b')
+    expect([b.client.messages.size, d.client.messages.size]).toEqual([0, 0])
+  })
+
+  test('replayed: what the stream refuses is told and dropped, and the rest is stored once', async () => {
+    const { broker, a, b } = await group({ delivery: 'replayed' })
+    const admin = await connect({ servers: broker.url })
+    onTestFinished(() => admin.close())
+    const { streams } = await jetstreamManager(admin)
+    await streams.update('nws', { max_msg_size: 1000 })
+    const before = (await streams.info('nws')).state.last_seq
+    a.server.publish('t', 'small')
+    a.server.publish('u', 'x'.repeat(2000))
+    expect(await b.client.next()).toBe('small')
+    const { message } = await a.errors.next('the error')
+    expect(message).toContain('"u"')
+    expect(message).toContain('message size exceeds maximum')
+    a.server.publish('t', 'after')
+    expect(await b.client.next()).toBe('after')
+    expect((await streams.info('nws')).state.last_seq).toBe(before + 2)
+    expect(a.server.backplaneMetrics()).toMatchObject({ up: true, dropped: 1, pendingBytes: 0 })
+    expect(b.server.backplaneMetrics()).toMatchObject({ missing: 0 })
+  })
+
+  test('replayed: a stream that is deleted is down, and is made anew', async () => {
+    const { broker, a, b } = await group({ delivery: 'replayed' })
+    const admin = await connect({ servers: broker.url })
+    onTestFinished(() => admin.close())
+    await (await jetstreamManager(admin)).streams.delete('nws')
+    a.server.publish('t', 'kept')
+    expect(await a.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    expect(await b.client.next()).toBe('kept')
+    expect(await b.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
+    expect(a.server.backplaneMetrics()).toMatchObject({ dropped: 0 })
+  })
+
   test('listen rejects where there is no broker, a wrong password, or another server', async () => {
     const broker = await Broker.start('nats-server', ['--user', 'u', '--pass', 'right'])
     const other = createServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(
@@ -128,6 +183,14 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
       expect(message).not.toContain('secret')
     }
   })
+})
+
+test('each prefix has a stream of its own, and knows no subject of another', () => {
+  const names = ['a.b', 'a_b', 'a-b', 'a.b.c', 'a.b_c', 'a_b.c'].map(streamNameOf)
+  expect(new Set(names).size).toBe(names.length)
+  for (const name of names) expect(name).toMatch(/^[^\s.*>/\\]+$/)
+  const subject = new Subjects('a.b.s.').of('t')
+  expect(new Subjects('a_b.s.').topicOf(subject)).toBeUndefined()
 })
 
 test('each topic has a subject of its own, and comes back from it', () => {

@@ -5,11 +5,13 @@
 import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
-import { reasonOf, type Session, type SessionEvents } from '../session-engine.js'
+import { inTime, reasonOf, type Session, type SessionEvents } from '../session-engine.js'
 import { maxPayloadOf } from './core.js'
 import { Subjects } from './subjects.js'
 
 const NANOSECONDS = 1_000_000
+/** Milliseconds for the client's own timeout, which is to be none: the longest that a timer takes. */
+const NO_TIMEOUT = 2 ** 31 - 1
 
 /** Where the next session goes on. */
 export interface StreamPosition {
@@ -21,7 +23,7 @@ export interface JetStreamOptions {
   readonly prefix: string
   /** Milliseconds for which messages are kept, where the stream is not there yet. */
   readonly retention: number
-  /** Milliseconds in which the broker must have stored a message. */
+  /** Milliseconds in which the broker must have stored what one call has published. */
   readonly timeout: number
 }
 
@@ -31,9 +33,9 @@ export async function openJetStream(
   position: StreamPosition,
   events: SessionEvents,
 ): Promise<Session> {
-  const { DeliverPolicy, jetstream, jetstreamManager } = await import('@nats-io/jetstream')
+  const { DeliverPolicy, JetStreamApiError, jetstream, jetstreamManager } = await import('@nats-io/jetstream')
   const subjects = new Subjects(`${prefix}.s.`)
-  const name = prefix.replaceAll('.', '_')
+  const name = streamNameOf(prefix)
   const { state } = await streamOf(await jetstreamManager(connection), name, `${prefix}.s.>`, retention)
   if (position.last === undefined) position.last = state.last_seq
   else if (state.last_seq < position.last || state.first_seq > position.last + 1) {
@@ -45,6 +47,8 @@ export async function openJetStream(
   const from = { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: position.last + 1 }
   const consumer = await js.consumers.get(name, from)
   const messages = await consumer.consume({
+    // A stream that was deleted ends the session: the client would wait for its numbers in the one made anew.
+    abort_on_missing_resource: true,
     callback: ({ subject, data, seq }) => {
       position.last = seq
       const topic = subjects.topicOf(subject)
@@ -56,7 +60,13 @@ export async function openJetStream(
     (error: unknown) => events.ended(reasonOf(error)),
   )
   const send = async (envelope: BackplaneEnvelope) => {
-    await js.publish(subjects.of(envelope.topic), envelope.data, { timeout })
+    try {
+      await js.publish(subjects.of(envelope.topic), envelope.data, { timeout: NO_TIMEOUT })
+    } catch (cause) {
+      // The stream has refused this one, being full, for example: it would refuse it again.
+      if (!(cause instanceof JetStreamApiError)) throw cause
+      events.dropped(envelope, reasonOf(cause))
+    }
   }
   return {
     maxEnvelopeBytes: maxPayloadOf(connection),
@@ -67,13 +77,28 @@ export async function openJetStream(
     unsubscribe: async (topics) => {
       for (const topic of topics) subjects.forget(subjects.of(topic))
     },
-    publish: async (envelopes) => void (await Promise.all(envelopes.map(send))),
+    publish: async (envelopes) => {
+      try {
+        await inTime(Promise.all(envelopes.map(send)), timeout, `the broker has not stored messages within ${timeout} ms`)
+      } catch (cause) {
+        // The stream does not store, and may have been deleted: the next session makes it.
+        events.ended(reasonOf(cause))
+        throw cause
+      }
+    },
     ping: () => connection.flush(),
     destroy: () => {
       messages.stop()
       connection.close().catch(() => {})
     },
   }
+}
+
+/**
+ * Different for each prefix: names of streams have no dots, and prefixes no `=`, which file systems take.
+ */
+export function streamNameOf(prefix: string): string {
+  return prefix.replaceAll('.', '=')
 }
 
 async function streamOf(manager: JetStreamManager, name: string, subject: string, retention: number): Promise<StreamInfo> {

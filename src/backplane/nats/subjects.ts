@@ -32,6 +32,7 @@ export class Subjects {
 
   /** Undefined for subjects that are none of a topic, and for hashed topics that were not remembered. */
   topicOf(subject: string): string | undefined {
+    if (!subject.startsWith(this.#prefix)) return undefined
     const at = this.#prefix.length
     const rest = subject.slice(at + 1)
     if (subject[at] === 't') return rest

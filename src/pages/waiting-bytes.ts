@@ -4,7 +4,7 @@ import type { Socket } from '../types/index.js'
 /** Sockets that are asked in one turn of the event loop, which takes less than a millisecond. */
 const SLICE = 1000
 
-/** Milliseconds for which a sum is good: whoever asks for the page more often must not cost more. */
+/** Milliseconds for which a sum is good: a client that asks for the page more often must not cost more. */
 const GOOD_FOR = 1000
 
 /** Sums up over several turns of the event loop, once for all who ask at about the same time. */

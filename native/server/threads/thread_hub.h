@@ -54,7 +54,7 @@ class HubInbox {
   bool connect(const std::shared_ptr<PairQueue> &queue);
   /// A publisher's call, after each push.
   void wake_if_asleep();
-  /// From here on, nothing is added and nobody is woken: when it returns, no call of `wake` is running.
+  /// From here on, nothing is added and no member is woken: when it returns, no call of `wake` is running.
   void close();
   /// The member's call. False when the sink was full, or something came meanwhile: `receive` is to be called
   /// again, and `wake` is not called until then.

@@ -22,7 +22,7 @@ export type Outcome = Response | Accept<unknown>
 
 /** What the module of the face does with its responses. */
 export interface ResponseControl {
-  /** The handlers have returned: reads the body for whoever asked for it, and throws it away otherwise. */
+  /** The handlers have returned: reads the body for the handler that asked, and throws it away otherwise. */
   handled(response: HttpResponse): void
   /** Responds with 500, unless there is a response. */
   failed(response: HttpResponse): void

@@ -2,7 +2,7 @@
  * What the engines do for threads: members of one hub, which publish to one another. What stands on it is in
  * test/backplane; here are order, limits and ends.
  */
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Engine, ThreadMember } from '../../src/engine/contract.js'
 import { selectEngine } from '../../src/engine/select.js'
 import { runFixture } from '../support/child.js'
@@ -145,6 +145,30 @@ describeEngines('members of a hub', (name) => {
     await new Promise((resolve) => setTimeout(resolve, 20))
     expect(two.seen.size).toBe(0)
     expect(one.seen.size).toBe(500)
+  })
+
+  test('hear what a member has published just before it closed', async () => {
+    const hub = newHub()
+    const [from, to] = [new Member(hub), new Member(hub)]
+    to.wants('a')
+    await known(from, to)
+    for (let i = 0; i < 100; i++) from.publish('a', `${i}`)
+    from.member.close()
+    expect((await to.take(100)).map(([, data]) => data)).toEqual(Array.from({ length: 100 }, (_, i) => `${i}`))
+  })
+
+  test('are not taken for terminated because they said nothing before their queue was full', async () => {
+    const hub = newHub()
+    const from = new Member(hub)
+    const to = new Member(hub, 1_000_000)
+    to.wants('a')
+    await known(from, to)
+    const now = performance.now.bind(performance)
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 3_600_000)
+    onTestFinished(() => clock.mockRestore())
+    for (let i = 0; i < 200; i++) from.send('a', `${i} `.padEnd(10_000, 'x'))
+    const first = await to.take(50)
+    expect(first.map(([, data]) => Number.parseInt(String(data), 10))).toEqual(Array.from({ length: 50 }, (_, i) => i))
   })
 
   test('lose what is too much for one that does not read, are told how much, and then go on', async () => {

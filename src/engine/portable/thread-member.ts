@@ -15,7 +15,7 @@ const LARGEST_BATCH = 256 * 1024
 /** What a message takes beside topic and payload, as an estimate. */
 const COST_OF_MESSAGE = 64
 /**
- * Milliseconds without a sign from a member whose queue is full, after which it is taken for terminated: a
+ * Milliseconds for which a member whose queue is full says nothing, after which it is taken for terminated: a
  * worker that is terminated cannot say so. Should it live, it joins again.
  */
 const SILENCE = 30_000
@@ -29,7 +29,8 @@ type Greeting =
   /** The reply: the sender listens to what the other one says to it. */
   | { readonly kind: 'welcome'; readonly from: string; readonly to: string; readonly maxPending: number }
   | { readonly kind: 'forgotten'; readonly from: string; readonly to: string; readonly lost: number }
-  | { readonly kind: 'bye'; readonly from: string }
+  /** The sender has left. Those that are `told` so between the two of them may have to read more before. */
+  | { readonly kind: 'bye'; readonly from: string; readonly told: readonly string[] }
 
 /** Between two members. The first one of each member is all of its interest. */
 type PairMessage =
@@ -42,6 +43,8 @@ type PairMessage =
       readonly lost: number
     }
   | { readonly kind: 'taken'; readonly cost: number }
+  /** The last one: behind all batches, which a word on the channel of all would overtake. */
+  | { readonly kind: 'bye' }
 
 interface Peer {
   readonly id: string
@@ -57,7 +60,8 @@ interface Peer {
   lost: number
   items: (string | number | Uint8Array)[]
   cost: number
-  lastSign: number
+  /** When the first message was dropped since the peer was heard last, by `performance.now()`. */
+  fullSince: number | undefined
 }
 
 export class PortableThreadMember implements ThreadMember {
@@ -124,7 +128,10 @@ export class PortableThreadMember implements ThreadMember {
     if (this.#isClosed) return
     this.flush()
     this.#isClosed = true
-    this.#greet({ kind: 'bye', from: this.#id })
+    // The others do not listen yet, and have been sent nothing.
+    const listening = [...this.#peers.values()].filter(({ isReady }) => isReady)
+    for (const peer of listening) this.#say(peer, { kind: 'bye' })
+    this.#greet({ kind: 'bye', from: this.#id, told: listening.map(({ id }) => id) })
     for (const peer of [...this.#peers.values()]) this.#forget(peer)
     this.#all.close()
   }
@@ -146,8 +153,8 @@ export class PortableThreadMember implements ThreadMember {
   #greeted(greeting: Greeting): void {
     const { kind, from } = greeting
     const known = this.#peers.get(from)
-    if (kind === 'bye') {
-      if (known !== undefined) this.#forget(known)
+    if (greeting.kind === 'bye') {
+      if (known !== undefined && !greeting.told.includes(this.#id)) this.#forget(known)
       return
     }
     if (greeting.to !== undefined && greeting.to !== this.#id) return
@@ -176,7 +183,7 @@ export class PortableThreadMember implements ThreadMember {
       lost: 0,
       items: [],
       cost: 0,
-      lastSign: performance.now(),
+      fullSince: undefined,
     }
     this.#peers.set(id, peer)
     return peer
@@ -194,7 +201,11 @@ export class PortableThreadMember implements ThreadMember {
   }
 
   #read(peer: Peer, message: PairMessage): void {
-    peer.lastSign = performance.now()
+    peer.fullSince = undefined
+    if (message.kind === 'bye') {
+      this.#forget(peer)
+      return
+    }
     // Who speaks here listens as well.
     this.#ready(peer)
     if (message.kind === 'interest') {
@@ -245,7 +256,9 @@ export class PortableThreadMember implements ThreadMember {
   #drop(peer: Peer): void {
     if (peer.items.length > 0) this.#send(peer)
     peer.lost++
-    if (performance.now() - peer.lastSign < SILENCE) return
+    const now = performance.now()
+    peer.fullSince ??= now
+    if (now - peer.fullSince < SILENCE) return
     this.#greet({ kind: 'forgotten', from: this.#id, to: peer.id, lost: peer.lost })
     this.#forget(peer)
   }

@@ -76,9 +76,12 @@ export class Running {
     this.#result.catch(() => {}) // a child that cannot be started is reported where its result is asked for
   }
 
-  /** The next line of its output. */
-  line(what: string): Promise<string> {
-    return this.lines.next(`the child to print ${what}`, CHILD_PATIENCE)
+  /** The next line of its output. Rejects at once when the child has ended, and prints nothing more. */
+  async line(what: string): Promise<string> {
+    const ended = this.#result.then(({ code, signal, stderr }) => {
+      throw new Error(`the child ended (${signal ?? code}) and did not print ${what}: ${stderr}`)
+    })
+    return await Promise.race([this.lines.next(`the child to print ${what}`, CHILD_PATIENCE), ended])
   }
 
   /** How it ended. */

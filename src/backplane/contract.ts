@@ -75,6 +75,11 @@ export interface BackplaneHost {
   onStatus(status: BackplaneStatus, reason?: string): void
   /** An envelope that was given to `publish` could not be sent, while others could. Counted, and reported. */
   onDropped(envelope: BackplaneEnvelope, reason: string): void
+  /**
+   * Tells what is wrong while the engine is up, for example with an engine behind it. `reason` is for people:
+   * it names no password. Reported, at most once a second.
+   */
+  onProblem(reason: string): void
   /** All topics of interest, for an engine that subscribes anew, in batches, before it tells `up`. */
   topics(): Iterable<string>
 }

@@ -198,6 +198,11 @@ export class BackplaneLink implements BackplaneHost {
     )
   }
 
+  onProblem(reason: string): void {
+    if (this.#state === 'closed') return
+    this.#complaints.add('problem', 1, () => this.#error('ERR_BACKPLANE', `has a problem: ${reason}`, 0))
+  }
+
   topics(): Iterable<string> {
     return this.#interest.topics
   }

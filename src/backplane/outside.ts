@@ -11,8 +11,9 @@
  */
 import type { Engine, ThreadMember } from '../engine/contract.js'
 import { plainView } from '../util/bytes.js'
-import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings } from './contract.js'
+import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings, BackplaneStatus } from './contract.js'
 import { readHead } from './envelope.js'
+import { reasonOf } from './session-engine.js'
 
 export type MakeOutside = () => BackplaneEngine
 
@@ -54,6 +55,8 @@ export class Outside {
   readonly #host: BackplaneHost
   /** Where data goes to the other threads. */
   readonly #data: ThreadMember
+  /** What this thread wants, as far as the link has told it: `host.topics()` may be ahead of that. */
+  readonly #own: Set<string>
   readonly #hub: ThreadMember
   readonly #limit: number
   readonly #peers = new Map<string, Peer>()
@@ -64,6 +67,10 @@ export class Outside {
   #outside: BackplaneEngine | undefined
   #isConnected = false
   #isUp = false
+  /** Whether the reason why the outside is away is known to the user. */
+  #isOutageTold: boolean
+  /** Signs may have been dropped: all is to be said again. */
+  #isUnsure = false
   /** Another thread had the connection before, or this one. */
   #hadPredecessor = false
   #isClosed = false
@@ -81,21 +88,28 @@ export class Outside {
     settings: BackplaneSettings,
     host: BackplaneHost,
     data: ThreadMember,
+    topics: ReadonlySet<string>,
   ) {
     this.#make = make
     this.#isRequired = settings.required
     this.#host = host
     this.#data = data
+    this.#own = new Set(topics)
+    // `start` rejects with it.
+    this.#isOutageTold = settings.required
     this.#limit = settings.maxPendingBytes
     this.#hub = engine.joinThreads(
-      { hub: `${group} outside`, maxPendingBytes: settings.maxPendingBytes },
+      { hub: `signs of ${group}`, maxPendingBytes: settings.maxPendingBytes },
       {
         arrival: (topic, message) => {
           // Signs are text, and what is forwarded is bytes.
           if (topic === SIGNS) this.#heard(JSON.parse(message as string) as Sign)
           else this.#forward(message as Buffer)
         },
-        lost: () => host.onStatus('gap'),
+        lost: () => {
+          host.onStatus('gap')
+          this.#isUnsure = true
+        },
       },
     )
     this.#hub.addInterest(SIGNS)
@@ -106,7 +120,7 @@ export class Outside {
     this.#say({ say: 'who' })
     await new Promise((resolve) => setTimeout(resolve, GREETING))
     if (this.#isClosed) return
-    this.#say({ say: 'alive', topics: [...this.#host.topics()] })
+    this.#say({ say: 'alive', topics: [...this.#own] })
     this.#timer = setInterval(() => this.#tick(), SIGN_INTERVAL).unref()
     this.#choose()
     try {
@@ -114,11 +128,12 @@ export class Outside {
     } catch (cause) {
       if (this.#isRequired) throw cause
     }
+    this.#isOutageTold &&= !this.#isRequired
   }
 
   interest(added: readonly string[], removed: readonly string[]): void {
     this.#say({ say: 'interest', added, removed })
-    if (this.#isGateway) this.#want(added, removed)
+    this.#change(this.#own, added, removed)
   }
 
   publish(envelopes: readonly BackplaneEnvelope[]): void | Promise<void> {
@@ -154,26 +169,27 @@ export class Outside {
     if (peer === undefined) {
       peer = { born, lastSign: 0, topics: new Set() }
       this.#peers.set(id, peer)
-      // One that was silent for long, or that says so only now: all of what it wants is to be known.
-      if (this.#isGateway && say === 'alive' && sign.topics === undefined) this.#say({ say: 'who' })
+      // One that was silent for long, or is new: all of what it wants is to be known.
+      if (this.#isGateway && (say !== 'alive' || sign.topics === undefined)) this.#say({ say: 'who' })
     }
     peer.lastSign = performance.now()
-    if (say === 'who') this.#say({ say: 'alive', topics: [...this.#host.topics()] })
-    else if (say === 'interest') this.#change(peer, sign.added, sign.removed)
+    if (say === 'who') this.#say({ say: 'alive', topics: [...this.#own] })
+    else if (say === 'interest') this.#change(peer.topics, sign.added, sign.removed)
     else if (sign.topics !== undefined) {
       const whole = new Set(sign.topics)
       this.#change(
-        peer,
+        peer.topics,
         [...whole],
         [...peer.topics].filter((topic) => !whole.has(topic)),
       )
     }
   }
 
-  #change(peer: Peer, added: readonly string[], removed: readonly string[]): void {
-    const isNew = added.filter((topic) => !peer.topics.has(topic))
-    const isOld = removed.filter((topic) => peer.topics.delete(topic))
-    for (const topic of isNew) peer.topics.add(topic)
+  /** `topics` are those of one member, which counts once for each. */
+  #change(topics: Set<string>, added: readonly string[], removed: readonly string[]): void {
+    const isNew = added.filter((topic) => !topics.has(topic))
+    const isOld = removed.filter((topic) => topics.delete(topic))
+    for (const topic of isNew) topics.add(topic)
     if (this.#isGateway) this.#want(isNew, isOld)
   }
 
@@ -185,7 +201,8 @@ export class Outside {
   }
 
   #tick(): void {
-    this.#say({ say: 'alive' })
+    if (this.#isUnsure) this.#sayAll()
+    else this.#say({ say: 'alive' })
     const now = performance.now()
     const wasBusy = now - this.#lastTick > 2 * SIGN_INTERVAL
     this.#lastTick = now
@@ -193,6 +210,14 @@ export class Outside {
     if (wasBusy) for (const peer of this.#peers.values()) peer.lastSign = now
     for (const [id, { lastSign }] of this.#peers) if (now - lastSign > SILENCE) this.#forget(id)
     this.#choose()
+  }
+
+  /** At most once for each sign of life: what it brings is large where much was lost. */
+  #sayAll(): void {
+    this.#isUnsure = false
+    // A question of the gateway may be what was dropped.
+    this.#say({ say: 'alive', topics: [...this.#own] })
+    if (this.#isGateway) this.#say({ say: 'who' })
   }
 
   /** Becomes the gateway, or ceases to be it. */
@@ -209,7 +234,7 @@ export class Outside {
   #become(): void {
     this.#isGateway = true
     this.#wanted.clear()
-    this.#want([...this.#host.topics()], [])
+    this.#want([...this.#own], [])
     for (const { topics } of this.#peers.values()) this.#want([...topics], [])
     this.#hub.addInterest(FORWARD)
     this.#say({ say: 'who' })
@@ -249,16 +274,18 @@ export class Outside {
         deliver: (topic, data) => {
           if (outside === this.#outside) this.#arrived(topic, data)
         },
-        onStatus: (status) => {
-          // Between the threads all goes on.
-          if (status === 'gap') this.#host.onStatus('gap')
-          else this.#isUp = status === 'up'
+        onStatus: (status, reason) => {
+          if (outside === this.#outside) this.#changed(status, reason)
         },
+        onProblem: (problem) => this.#host.onProblem(problem),
         onDropped: (envelope, reason) => this.#host.onDropped(envelope, reason),
         topics: () => this.#wanted.keys(),
       })
     } catch (cause) {
-      if (outside === this.#outside) this.#outside = undefined
+      if (outside === this.#outside) {
+        this.#outside = undefined
+        this.#tellOutage(reasonOf(cause))
+      }
       throw cause
     }
     if (outside !== this.#outside) {
@@ -266,10 +293,27 @@ export class Outside {
       return
     }
     this.#isConnected = true
-    this.#isUp = true
+    this.#changed('up', undefined)
     // What has come since the last one had it is lost.
     if (this.#hadPredecessor) this.#host.onStatus('gap')
     this.#hadPredecessor = true
+  }
+
+  /** Between the threads all goes on. */
+  #changed(status: BackplaneStatus, reason: string | undefined): void {
+    if (status === 'gap') {
+      this.#host.onStatus('gap')
+      return
+    }
+    this.#isUp = status === 'up'
+    if (this.#isUp) this.#isOutageTold = false
+    else this.#tellOutage(reason ?? 'the connection is lost')
+  }
+
+  #tellOutage(reason: string): void {
+    if (this.#isOutageTold || this.#isClosed) return
+    this.#isOutageTold = true
+    this.#host.onProblem(`what is outside of the process is down: ${reason}`)
   }
 
   #want(added: readonly string[], removed: readonly string[]): void {

@@ -18,7 +18,8 @@ export interface ThreadsOptions extends Partial<BackplaneSettings> {
    * Makes a backplane to other processes, for example `() => redis()`. One of the threads calls it and
    * connects for all: what is published on any thread goes out once, and what comes in comes once. When
    * that thread ends, another one takes over within a second and a half, which is a gap. While the outside
-   * is down, messages go on between the threads, and those to the outside are dropped and counted.
+   * is down, messages go on between the threads, and those to the outside are dropped and counted; the
+   * server of the thread that has the connection reports once why.
    */
   outside?: () => BackplaneEngine
   /**
@@ -68,7 +69,8 @@ class ThreadsEngine implements BackplaneEngine {
     const { engine } = selectEngine(this.#engineName)
     const { maxPendingBytes } = this.settings
     const member = engine.joinThreads(
-      { hub: this.#group, maxPendingBytes },
+      // Any string may be a group: what is in front keeps it apart from the hub of the signs.
+      { hub: `topics of ${this.#group}`, maxPendingBytes },
       {
         // Envelopes are bytes.
         arrival: (topic, data) => host.deliver(topic, data as Buffer),
@@ -76,10 +78,13 @@ class ThreadsEngine implements BackplaneEngine {
       },
     )
     this.#member = member
-    for (const topic of host.topics()) member.addInterest(topic)
+    // What changes from here on is told by `interest`.
+    const topics = new Set(host.topics())
+    for (const topic of topics) member.addInterest(topic)
     await member.ready
-    if (this.#makeOutside === undefined) return
-    this.#outside = new Outside(engine, this.#makeOutside, this.#group, this.settings, host, member)
+    // `close` may have come meanwhile.
+    if (this.#makeOutside === undefined || this.#member !== member) return
+    this.#outside = new Outside(engine, this.#makeOutside, this.#group, this.settings, host, member, topics)
     try {
       await this.#outside.start()
     } catch (cause) {

@@ -5,7 +5,10 @@
  * each call or for each that came in, however many subscribers they have.
  */
 export type BackplaneMetrics = {
-  /** Whether messages go and come. False before `listen`, after `close`, and while the broker is away. */
+  /**
+   * Whether messages go and come. False before `listen`, after `close`, and while the broker is away. With
+   * `threads`, it is about the other threads: `outside` may be away nonetheless, which is reported.
+   */
   readonly up: boolean
   /** Messages published here while the server listened, for the others. */
   readonly published: number

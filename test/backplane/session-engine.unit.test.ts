@@ -32,6 +32,7 @@ async function started(session: Partial<Session>, pingTimeout: number) {
     deliver: () => {},
     onStatus: (status, reason) => told.push([status, reason]),
     onDropped: () => {},
+    onProblem: () => {},
     topics: () => [],
   }
   await engine.start(host)

@@ -3,10 +3,12 @@ import { createServer, type Socket as TcpSocket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { expect, onTestFinished, test } from 'vitest'
 import { threads } from '../../src/backplane/threads.js'
-import { OptionError } from '../../src/index.js'
+import { BackplaneError, OptionError } from '../../src/index.js'
 import { Child } from '../support/child.js'
 import { Client } from '../support/client.js'
 import { addressOf, describeEngines, type EngineName, listen, makeServer } from '../support/engines.js'
+import { MemoryBroker, MemoryEngine } from '../support/memory-backplane.js'
+import { Queue } from '../support/waiting.js'
 
 let groups = 0
 const newGroup = () => `group ${++groups} of ${process.pid}`
@@ -56,6 +58,21 @@ async function workers(engine: EngineName, count: number, hubPort?: number) {
 }
 
 describeEngines('threads()', (engine) => {
+  test('reports why what is outside is down, and goes on between the threads', async () => {
+    const group = newGroup()
+    const outside = new MemoryEngine(new MemoryBroker())
+    const errors = new Queue<Error>()
+    const backplane = threads({ group, engine, outside: () => outside })
+    const server = makeServer(engine, { server: { backplane, onError: (error) => errors.push(error) } })
+    await listen(server)
+    outside.goDown('the broker has not replied')
+    const error = await errors.next('the error')
+    expect(error).toBeInstanceOf(BackplaneError)
+    expect(error).toMatchObject({ code: 'ERR_BACKPLANE', backplane: 'threads', count: 0 })
+    expect(error.message).toContain('what is outside of the process is down: the broker has not replied')
+    expect(server.backplaneMetrics()?.up).toBe(true)
+  })
+
   test('carries messages of every kind between servers of one thread too, and not back', async () => {
     const group = newGroup()
     const [one, two, other] = [await joined(engine, group), await joined(engine, group), await joined(engine, newGroup())]

@@ -1,0 +1,205 @@
+/**
+ * `threads({ outside })` from within: servers stand aside for hosts made by hand, and another thread for a
+ * member that says what it is told to.
+ */
+import { expect, onTestFinished, test } from 'vitest'
+import type { BackplaneHost } from '../../src/backplane/contract.js'
+import { threads } from '../../src/backplane/threads.js'
+import { selectEngine } from '../../src/engine/select.js'
+import { describeEngines, type EngineName } from '../support/engines.js'
+import { MemoryBroker, MemoryEngine } from '../support/memory-backplane.js'
+import { Queue } from '../support/waiting.js'
+
+let groups = 0
+const newGroup = () => `group ${++groups} outside of ${process.pid}`
+
+interface Sign {
+  readonly say: string
+  readonly topics?: readonly string[]
+}
+
+/** What a link does for an engine, as far as is needed here. */
+class Host implements BackplaneHost {
+  readonly wanted = new Set<string>([''])
+  readonly delivered: string[] = []
+  readonly problems = new Queue<string>()
+  readonly id: string
+
+  constructor(id: string) {
+    this.id = id
+  }
+
+  deliver(topic: string): void {
+    this.delivered.push(topic)
+  }
+
+  onStatus(): void {}
+  onDropped(): void {}
+
+  onProblem(reason: string): void {
+    this.problems.push(reason)
+  }
+
+  topics(): Iterable<string> {
+    return this.wanted
+  }
+}
+
+function gateway(name: EngineName, group: string, { required = true, maxPendingBytes = 1 << 20 } = {}) {
+  const outside = new MemoryEngine(new MemoryBroker())
+  let made = 0
+  const make = () => {
+    made++
+    return outside
+  }
+  const engine = threads({ engine: name, group, outside: make, required, maxPendingBytes, linger: 0 })
+  onTestFinished(() => engine.close())
+  return { engine, outside, host: new Host('a'), made: () => made }
+}
+
+/** A member beside the gateway: what it hears, and a way to say something. It is younger than the gateway. */
+function beside(name: EngineName, group: string) {
+  const heard = new Queue<Sign>()
+  const member = selectEngine(name).engine.joinThreads(
+    { hub: `signs of ${group}`, maxPendingBytes: 1 << 20 },
+    { arrival: (_topic, text) => heard.push(JSON.parse(String(text)) as Sign), lost() {} },
+  )
+  member.addInterest('signs')
+  onTestFinished(() => member.close())
+  const say = (sign: object) => {
+    member.publish('signs', JSON.stringify({ id: 'b', born: Date.now() + 1e6, ...sign }), 0)
+    member.flush()
+  }
+  const question = async () => {
+    while ((await heard.next('a sign')).say !== 'who');
+  }
+  return { ready: member.ready, say, question, heard }
+}
+
+/** The topics that were subscribed outside, and those that were given up again. */
+function interestOf({ interests }: MemoryEngine) {
+  return { added: interests.flatMap(({ added }) => added), removed: interests.flatMap(({ removed }) => removed) }
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
+describeEngines('the gateway of threads()', (name) => {
+  test('counts a topic of its own once, whether the change was told before or after it became the gateway', async () => {
+    const { engine, outside, host } = gateway(name, newGroup())
+    host.wanted.add('given up')
+    const started = engine.start(host)
+    // As a link has it that has not told these yet.
+    host.wanted.add('early')
+    host.wanted.delete('given up')
+    await started
+    engine.interest(['early'], ['given up'])
+    expect(interestOf(outside)).toEqual({ added: ['early'], removed: ['given up'] })
+    engine.interest([], ['early'])
+    expect(interestOf(outside)).toEqual({ added: ['early'], removed: ['given up', 'early'] })
+  })
+
+  test('gives up a topic for itself alone where another thread wants it too', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, say } = beside(name, group)
+    await ready
+    await engine.start(host)
+    say({ say: 'alive', topics: ['t'] })
+    await until(() => interestOf(outside).added.includes('t'))
+    // Never counted here.
+    engine.interest([], ['t'])
+    expect(interestOf(outside).removed).toEqual([])
+    say({ say: 'alive', topics: [] })
+    await until(() => interestOf(outside).removed.includes('t'))
+  })
+
+  test('asks a member that it does not know for all of its topics, whatever that says first', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, say, question, heard } = beside(name, group)
+    await ready
+    await engine.start(host)
+    await until(() => heard.size > 0)
+    while (heard.size > 0) await heard.next('a sign')
+    say({ say: 'interest', added: ['new'], removed: [] })
+    await question()
+    say({ say: 'alive', topics: ['old', 'new'] })
+    await until(() => interestOf(outside).added.length === 2)
+    expect(interestOf(outside)).toEqual({ added: ['new', 'old'], removed: [] })
+  })
+
+  test('asks all members again when signs of one may have been dropped', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group, { maxPendingBytes: 65_536 })
+    const { ready, say, question, heard } = beside(name, group)
+    await ready
+    await engine.start(host)
+    say({ say: 'alive', topics: [] })
+    await until(() => heard.size > 0)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    while (heard.size > 0) await heard.next('a sign')
+    // In one turn: nothing can be read meanwhile.
+    const long = ['x', 'y', 'z'].map((letter) => letter.repeat(50_000))
+    for (const topic of long) say({ say: 'interest', added: [topic], removed: [] })
+    await question()
+    expect(interestOf(outside).added.length).toBeLessThan(3)
+    say({ say: 'alive', topics: ['dropped'] })
+    await until(() => interestOf(outside).added.includes('dropped'))
+  })
+
+  test('does not begin where it was closed while it joined the others', async () => {
+    const { engine, host, made } = gateway(name, newGroup())
+    const started = engine.start(host)
+    await engine.close()
+    await started
+    expect(made()).toBe(0)
+  })
+
+  test('has signs that no group of another name can hear', async () => {
+    const group = newGroup()
+    const other = threads({ engine: name, group: `${group} outside` })
+    onTestFinished(() => other.close())
+    const host = new Host('c')
+    host.wanted.add('signs')
+    await other.start(host)
+    const { engine, host: own } = gateway(name, group)
+    await engine.start(own)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(host.delivered).toEqual([])
+  })
+
+  test('tells once why what is outside is down, and again for the next outage', async () => {
+    const { engine, outside, host } = gateway(name, newGroup())
+    await engine.start(host)
+    for (const reason of ['the broker has not replied', 'the connection was reset']) {
+      outside.goDown(reason)
+      outside.goDown(reason)
+      expect(await host.problems.next('a problem')).toContain(reason)
+      outside.goUp()
+    }
+    expect(host.problems.size).toBe(0)
+  })
+
+  test('tells once that it cannot connect, where the outside is not required', async () => {
+    const { engine, outside, host, made } = gateway(name, newGroup(), { required: false })
+    outside.beforeStart = () => {
+      if (made() < 3) throw new Error('no broker')
+    }
+    await engine.start(host)
+    expect(await host.problems.next('a problem')).toContain('no broker')
+    await until(() => outside.host !== undefined)
+    expect(made()).toBe(3)
+    expect(host.problems.size).toBe(0)
+  })
+
+  test('rejects where the outside is required and cannot be reached, and tells nothing beside', async () => {
+    const { engine, outside, host } = gateway(name, newGroup())
+    outside.beforeStart = () => {
+      throw new Error('no broker')
+    }
+    await expect(async () => await engine.start(host)).rejects.toThrow('no broker')
+    expect(host.problems.size).toBe(0)
+  })
+})

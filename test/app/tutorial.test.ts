@@ -42,7 +42,10 @@ describeEngines('the tutorial', (engine) => {
   })
 
   test('its tests pass', async () => {
-    const running = new Running([process.execPath, '--test', 'chat.test.mjs'], { cwd: project(files), env })
+    const running = new Running([process.execPath, '--test', '--test-reporter=tap', 'chat.test.mjs'], {
+      cwd: project(files),
+      env,
+    })
     const { code, stdout } = await running.result()
     expect({ code, passed: /^# pass (\d+)$/m.exec(stdout)?.[1] ?? stdout }).toEqual({ code: 0, passed: '3' })
   })

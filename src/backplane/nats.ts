@@ -57,7 +57,7 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
   }
   const list = typeof servers === 'string' ? [servers] : [...checkServers(servers)]
   if (list.length === 0 || !list.every(isAddress)) throw new OptionError('servers', '…', 'addresses such as nats://host:4222')
-  const position: StreamPosition = { last: undefined }
+  const position: StreamPosition = { last: undefined, created: undefined }
   const connect: SessionEngineOptions['connect'] = async (events) => {
     const made = await open({ ...connection, servers: list, reconnect: false, noEcho: true, timeout: pingTimeout })
     made.closed().then(

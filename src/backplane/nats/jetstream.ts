@@ -13,11 +13,31 @@ const NANOSECONDS = 1_000_000
 /** Milliseconds for the client's own timeout, which is to be none: the longest that a timer takes. */
 const NO_TIMEOUT = 2 ** 31 - 1
 
+/**
+ * Milliseconds of one request for messages. While the request waits, the broker gives a sign of life in half of
+ * that time, and after two that are missing the client asks whether the stream is there: the broker need not
+ * say when it deletes one.
+ */
+const PULL_EXPIRES = 4000
+
 /** Where the next session goes on. */
 export interface StreamPosition {
   /** The number of the last message that has come; undefined before the first session. */
   last: number | undefined
+  /** When the stream that it is in was made, as the broker writes it. */
+  created: string | undefined
 }
+
+/**
+ * What the client tells when its place in the stream is gone. It would look for another of its own accord, be
+ * it in a stream that was made anew.
+ */
+const PLACE_IS_GONE: readonly string[] = [
+  'consumer_deleted',
+  'consumer_not_found',
+  'stream_not_found',
+  'ordered_consumer_recreated',
+]
 
 export interface JetStreamOptions {
   readonly prefix: string
@@ -36,25 +56,33 @@ export async function openJetStream(
   const { DeliverPolicy, JetStreamApiError, jetstream, jetstreamManager } = await import('@nats-io/jetstream')
   const subjects = new Subjects(`${prefix}.s.`)
   const name = streamNameOf(prefix)
-  const { state } = await streamOf(await jetstreamManager(connection), name, `${prefix}.s.>`, retention)
+  const { state, created } = await streamOf(await jetstreamManager(connection), name, `${prefix}.s.>`, retention)
   if (position.last === undefined) position.last = state.last_seq
-  else if (state.last_seq < position.last || state.first_seq > position.last + 1) {
+  else if (created !== position.created || state.first_seq > position.last + 1) {
     // The stream was made anew, or messages are gone that were not read.
-    if (state.last_seq < position.last) position.last = 0
+    if (created !== position.created) position.last = 0
     events.gap()
   }
+  position.created = created
   const js = jetstream(connection)
   const from = { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: position.last + 1 }
   const consumer = await js.consumers.get(name, from)
   const messages = await consumer.consume({
     // A stream that was deleted ends the session: the client would wait for its numbers in the one made anew.
     abort_on_missing_resource: true,
+    expires: PULL_EXPIRES,
     callback: ({ subject, data, seq }) => {
       position.last = seq
       const topic = subjects.topicOf(subject)
       if (topic !== undefined) events.deliver(topic, data)
     },
   })
+  const watch = async () => {
+    for await (const { type } of messages.status()) {
+      if (PLACE_IS_GONE.includes(type)) events.ended('the stream, or the place in it, is gone')
+    }
+  }
+  watch().catch((error: unknown) => events.ended(reasonOf(error)))
   messages.closed().then(
     (error) => events.ended(error ? reasonOf(error) : 'reading the stream has ended'),
     (error: unknown) => events.ended(reasonOf(error)),
@@ -103,15 +131,15 @@ export function streamNameOf(prefix: string): string {
 
 async function streamOf(manager: JetStreamManager, name: string, subject: string, retention: number): Promise<StreamInfo> {
   const { StorageType } = await import('@nats-io/jetstream')
-  try {
-    return await manager.streams.info(name)
-  } catch {
-    // Adding it is no error where another member was quicker.
-    return await manager.streams.add({
-      name,
-      subjects: [subject],
-      storage: StorageType.File,
-      max_age: retention * NANOSECONDS,
-    })
-  }
+  const find = () => manager.streams.info(name)
+  return await find().catch(() =>
+    manager.streams
+      .add({ name, subjects: [subject], storage: StorageType.File, max_age: retention * NANOSECONDS })
+      .catch((error: unknown) =>
+        // Another member may have been quicker.
+        find().catch(() => {
+          throw error
+        }),
+      ),
+  )
 }

@@ -14,9 +14,9 @@ const NANOSECONDS = 1_000_000
 const NO_TIMEOUT = 2 ** 31 - 1
 
 /**
- * Milliseconds of one request for messages. While the request waits, the broker gives a sign of life in half of
- * that time, and after two that are missing the client asks whether the stream is there: the broker need not
- * say when it deletes one.
+ * Milliseconds of one request for messages. While the request waits, the broker gives a sign of life in half
+ * of that time, and after two that are missing the client asks whether the stream is there: the broker need
+ * not say when it deletes one.
  */
 const PULL_EXPIRES = 4000
 

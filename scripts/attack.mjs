@@ -6,10 +6,12 @@
  * counted, in requests and messages; times are printed and not judged.
  *
  *   npm run attack -- [--seconds 180] [--seed 1] [--engine native|portable] [--kind slow-heads] [--sanitize]
+ *                     [--aws-lc]
  *
  * Of the time the portable engine gets a sixth. `--kind` names files of test/attack/kinds. `--sanitize` takes
- * the addon built with AddressSanitizer and UndefinedBehaviorSanitizer; one that
- * NATIVE_WEBSOCKET_SERVER_ADDON names is taken as it is. The report is build/reports/attack.tap.
+ * the addon built with AddressSanitizer and UndefinedBehaviorSanitizer, and `--aws-lc` one with the AWS-LC
+ * that AWS_LC_ROOT_DIR names (scripts/test-native.mjs); one that NATIVE_WEBSOCKET_SERVER_ADDON names is taken
+ * as it is. The report is build/reports/attack.tap.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,7 +20,15 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Child } from '../test/attack/child.mjs'
 import { compileTypeScript } from './install/typescript.mjs'
-import { buildForTests, endWithReport, fail, reports, sanitizerEnvironment } from './test-build.mjs'
+import {
+  addonEnvironment,
+  buildForTests,
+  endWithReport,
+  fail,
+  reports,
+  requireAwsLc,
+  sanitizerEnvironment,
+} from './test-build.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -27,6 +37,7 @@ const { values } = parseArgs({
     engine: { type: 'string', multiple: true, default: ['native', 'portable'] },
     kind: { type: 'string', multiple: true, default: [] },
     sanitize: { type: 'boolean', default: false },
+    'aws-lc': { type: 'boolean', default: false },
   },
 })
 const seconds = Number(values.seconds)
@@ -83,7 +94,9 @@ const MiB = 1024 * 1024
 
 const { problem } = compileTypeScript()
 if (problem) fail(problem)
-const folder = values.sanitize && values.engine.includes('native') ? buildForTests({ sanitize: true }) : undefined
+const awsLc = values['aws-lc'] ? requireAwsLc() : undefined
+const isBuilt = (values.sanitize || awsLc !== undefined) && values.engine.includes('native')
+const folder = isBuilt ? buildForTests({ sanitize: values.sanitize, awsLc }) : undefined
 mkdirSync(reports, { recursive: true })
 /** @type {Check[]} */
 const checks = []
@@ -111,9 +124,11 @@ function memoryOf(pid) {
 async function run(engine) {
   const time = engine === 'native' ? seconds : seconds / 6
   console.log(`Attacking the ${engine} engine for ${time} s, seed ${values.seed} …`)
-  const sanitized = engine === 'native' ? folder : undefined
+  const built = engine === 'native' ? folder : undefined
+  const sanitized = values.sanitize ? built : undefined
   const log = (/** @type {string} */ who) => join(reports, `attack-${engine}-${who}.log`)
-  const env = sanitized ? sanitizerEnvironment(sanitized, 'detect_leaks=0:malloc_context_size=20') : process.env
+  const ordinary = built ? addonEnvironment(built) : process.env
+  const env = sanitized ? sanitizerEnvironment(sanitized, 'detect_leaks=0:malloc_context_size=20') : ordinary
   const server = new Child('server.mjs', [engine], env, log('server'))
   const attackers = new Child('attackers.mjs', [values.seed, ...values.kind], process.env, log('attackers'))
   const witnesses = new Child('witnesses.mjs', [values.seed], process.env, log('witnesses'))

@@ -3,10 +3,11 @@
  * (test/fuzz): on the native engine built with AddressSanitizer and UndefinedBehaviorSanitizer, then for a
  * quarter of the time on the portable one.
  *
- *   npm run fuzz -- [--seconds 60] [--seed 1] [--engine native|portable] [--plain]
+ *   npm run fuzz -- [--seconds 60] [--seed 1] [--engine native|portable] [--plain] [--aws-lc]
  *
- * `--plain` takes the ordinary addon, which is quicker. The seed is printed; with it the same calls are made,
- * as far as the network's timing lets them. The report is build/reports/fuzz.tap.
+ * `--plain` takes the ordinary addon, which is quicker; `--aws-lc` takes one with the AWS-LC that
+ * AWS_LC_ROOT_DIR names (scripts/test-native.mjs), with the sanitizers as well. The seed is printed; with it
+ * the same calls are made, as far as the network's timing lets them. The report is build/reports/fuzz.tap.
  */
 import { spawn } from 'node:child_process'
 import { createWriteStream, mkdirSync, readFileSync } from 'node:fs'
@@ -14,7 +15,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { root } from './install/paths.mjs'
-import { buildForTests, endWithReport, fail, reports, sanitizerEnvironment } from './test-build.mjs'
+import { buildForTests, endWithReport, fail, reports, requireAwsLc, sanitizerEnvironment } from './test-build.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -22,10 +23,12 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     engine: { type: 'string', multiple: true, default: ['native', 'portable'] },
     plain: { type: 'boolean', default: false },
+    'aws-lc': { type: 'boolean', default: false },
   },
 })
 const seconds = Number(values.seconds)
 if (!(seconds > 0)) fail(`--seconds must be a number, got ${values.seconds}`)
+const awsLc = values['aws-lc'] ? requireAwsLc() : undefined
 
 /**
  * Seconds for the fuzz to end once its time is up: the last servers close, the process ends, the sanitizer
@@ -35,7 +38,7 @@ const PATIENCE = 90
 
 /** @typedef {{ name: string, problem: string | undefined }} Check problem: undefined when it holds */
 
-const folder = values.plain || !values.engine.includes('native') ? undefined : buildForTests({ sanitize: true })
+const folder = values.plain || !values.engine.includes('native') ? undefined : buildForTests({ sanitize: true, awsLc })
 mkdirSync(reports, { recursive: true })
 /** @type {Check[]} */
 const checks = []

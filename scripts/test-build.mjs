@@ -1,6 +1,7 @@
 /** Builds of the addon for tests: with sanitizers, and how Node is started with one. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { isAbsolute, join, resolve } from 'node:path'
 import process from 'node:process'
 import { runCmakeJs } from './install/native.mjs'
 import { buildDirectory } from './install/paths.mjs'
@@ -13,13 +14,52 @@ import { checkTools } from './install/tools.mjs'
 export const reports = join(buildDirectory, 'reports')
 
 /**
- * Builds the addon and one more target, or ends the process with what is missing or wrong. Gives the build's
- * folder, which each TLS library has its own of: the environment's OPENSSL_ROOT_DIR must name `awsLc`.
- * @param {{ sanitize: boolean, awsLc?: boolean, target?: string, help?: string }} what `help` is said where
- *   the target cannot be built
+ * The folder of the installed AWS-LC that AWS_LC_ROOT_DIR names; undefined without the variable. Where it
+ * names sources instead, they are built, and installed in build/aws-lc-library: whole the first time, after
+ * that what has changed. Ends the process where that fails.
  */
-export function buildForTests({ sanitize, awsLc = false, target, help = '' }) {
-  const folder = join(buildDirectory, awsLc ? 'aws-lc' : '', sanitize ? 'sanitize' : '')
+export function findAwsLc() {
+  const named = process.env.AWS_LC_ROOT_DIR
+  if (!named) return undefined
+  if (!existsSync(join(named, 'CMakeLists.txt'))) return resolve(named)
+  const directory = realpathSync(named)
+  console.log(`Building AWS-LC from ${directory} …`)
+  const folder = join(buildDirectory, 'aws-lc-library')
+  const installed = join(folder, 'installed')
+  if (rememberedBy(folder, 'CMAKE_HOME_DIRECTORY') !== directory) rmSync(folder, { recursive: true, force: true })
+  const definitions = ['BUILD_TESTING=OFF', 'DISABLE_GO=ON', 'DISABLE_PERL=ON', 'CMAKE_POSITION_INDEPENDENT_CODE=ON']
+  definitions.push('BUILD_SHARED_LIBS=OFF', 'CMAKE_BUILD_TYPE=Release', 'CMAKE_INSTALL_LIBDIR=lib')
+  definitions.push(`CMAKE_INSTALL_PREFIX=${installed}`)
+  for (const step of [
+    ['-S', directory, '-B', folder, ...definitions.map((definition) => `-D${definition}`)],
+    ['--build', folder, '--parallel', String(availableParallelism())],
+    ['--install', folder],
+  ]) {
+    const done = run([which('cmake') ?? 'cmake', ...step])
+    if (!done.ok) fail(`AWS-LC was not built.\n\n${done.output}`)
+  }
+  return installed
+}
+
+/** The same, or ends the process where the variable is not set. */
+export function requireAwsLc() {
+  return findAwsLc() ?? fail('AWS_LC_ROOT_DIR names neither an installed AWS-LC nor its sources')
+}
+
+/**
+ * Builds the addon and one more target, or ends the process with what is missing or wrong. Gives the build's
+ * folder, which each TLS library has its own of.
+ * @param {{ sanitize: boolean, awsLc?: string | undefined, target?: string, help?: string }} what `awsLc` is
+ *   where AWS-LC is installed, for a build with it (`findAwsLc`); `help` is said where the target cannot be
+ *   built
+ */
+export function buildForTests({ sanitize, awsLc, target, help = '' }) {
+  const folder = join(buildDirectory, awsLc === undefined ? '' : 'aws-lc', sanitize ? 'sanitize' : '')
+  if (awsLc !== undefined) {
+    process.env.OPENSSL_ROOT_DIR = awsLc
+    // CMake stays with the library that it has found first.
+    if (rememberedBy(folder, 'OPENSSL_ROOT_DIR') !== awsLc) rmSync(folder, { recursive: true, force: true })
+  }
   const sources = findSources()
   const tools = checkTools()
   const missing = [...sources.missing, ...tools.missing]
@@ -33,6 +73,17 @@ export function buildForTests({ sanitize, awsLc = false, target, help = '' }) {
     if (!built.ok) fail(`${built.output}\n\n${help}`)
   }
   return folder
+}
+
+/**
+ * A variable in the cache of a CMake build; undefined where there is none.
+ * @param {string} folder
+ * @param {string} variable
+ */
+function rememberedBy(folder, variable) {
+  const file = join(folder, 'CMakeCache.txt')
+  const cache = existsSync(file) ? readFileSync(file, 'utf8') : ''
+  return new RegExp(`^${variable}:[A-Z]+=(.*)$`, 'm').exec(cache)?.[1]
 }
 
 /**

@@ -7,9 +7,10 @@
  * built likewise. What follows goes to Vitest, for example `npm run test:sanitize --
  * test/core/listening.test.ts`.
  *
- * `--aws-lc` does all that with the AWS-LC that AWS_LC_ROOT_DIR names, a folder with its include/ and lib/,
- * in build/aws-lc: the unit tests, and those of test/tls and test/engine, or those that are named, against
- * the addon. Without the variable nothing is built, and the report is one skipped test.
+ * `--aws-lc` does all that with the AWS-LC that AWS_LC_ROOT_DIR names, in build/aws-lc: the unit tests, and
+ * those of test/tls and test/engine, or those that are named, against the addon. The variable names a folder
+ * with AWS-LC's include/ and lib/, or with its sources, which are then built. Without it nothing is built,
+ * and the report is one skipped test.
  *
  * The reports are build/reports/native.tap, native-threads.tap, native-sanitize.tap and vitest-sanitize.json;
  * with AWS-LC native-aws-lc.tap and vitest-aws-lc.json, with sanitizers native-aws-lc-sanitize.tap and
@@ -17,11 +18,11 @@
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import process from 'node:process'
 import { root } from './install/paths.mjs'
 import { run, which } from './install/processes.mjs'
-import { addonEnvironment, buildForTests, reports, sanitizerEnvironment } from './test-build.mjs'
+import { addonEnvironment, buildForTests, findAwsLc, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const sanitize = process.argv.includes('--sanitize')
 const awsLc = process.argv.includes('--aws-lc')
@@ -45,15 +46,12 @@ const LEFT_OUT = [
   'test/package/platform-package.test.ts',
 ]
 
-if (awsLc) {
-  const directory = process.env.AWS_LC_ROOT_DIR
-  if (!directory) skip('AWS_LC_ROOT_DIR names no installed AWS-LC')
-  process.env.OPENSSL_ROOT_DIR = resolve(directory)
-}
+const library = awsLc ? findAwsLc() : undefined
+if (awsLc && library === undefined) skip('AWS_LC_ROOT_DIR names neither an installed AWS-LC nor its sources')
 console.log(`Building ${sanitize ? 'the addon and the unit tests with sanitizers' : 'the unit tests'} …`)
 const folder = buildForTests({
   sanitize,
-  awsLc,
+  awsLc: library,
   target: 'native_tests',
   help: "The unit tests need libuv's library as well: Debian, Ubuntu: apt-get install libuv1-dev; Fedora: dnf install libuv-devel; Alpine: apk add libuv-dev; macOS: brew install libuv.",
 })

@@ -8,16 +8,6 @@ namespace {
 
 std::string text_or_bytes(Napi::Value value) { return value.IsString() ? text(value) : std::string(bytes(value)); }
 
-std::optional<CompressionOptions> compression_options(Napi::Value value) {
-  if (!value.IsObject()) {
-    return std::nullopt;
-  }
-  auto object = value.As<Napi::Object>();
-  Napi::Value compressor = object.Get("compressor");
-  std::uint32_t level = compressor.IsObject() ? number(compressor.As<Napi::Object>().Get("memoryLevel")) : 0;
-  return CompressionOptions{.threshold = number(object.Get("threshold")), .memory_level = static_cast<int>(level)};
-}
-
 CompressionWindows::Window compression_window(Napi::Value value) {
   auto object = value.As<Napi::Object>();
   return {.bits = static_cast<int>(number(object.Get("windowBits"))), .takeover = boolean(object.Get("takeover"))};
@@ -37,7 +27,19 @@ std::optional<CompressionAgreement> compression_agreement(Napi::Value value) {
   }
   return CompressionAgreement{
       .windows = {.compressor = compression_window(compressor), .decompressor = compression_window(decompressor)},
+      .options = {.threshold = number(object.Get("threshold")),
+                  .memory_level = static_cast<int>(number(compressor.As<Napi::Object>().Get("memoryLevel")))},
       .extension = latin1(object.Get("extension"))};
+}
+
+std::optional<ConnectionLimits> connection_limits(Napi::Value value) {
+  if (!value.IsObject()) {
+    return std::nullopt;
+  }
+  auto object = value.As<Napi::Object>();
+  return ConnectionLimits{.max_payload_length = number(object.Get("maxPayloadLength")),
+                          .max_backpressure = number(object.Get("maxBackpressure")),
+                          .max_fragment_length = number(object.Get("maxFragmentLength"))};
 }
 
 std::vector<TlsOptions> tls_entries(Napi::Value given) {
@@ -89,7 +91,7 @@ ServerOptions server_options(const Napi::Object &given) {
                               .max_backpressure = number(route.Get("maxBackpressure")),
                               .idle_timeout = static_cast<std::uint16_t>(number(route.Get("idleTimeout"))),
                               .send_pings = boolean(route.Get("sendPings")),
-                              .compression = compression_options(route.Get("compression")),
+                              .compression = route.Get("compression").IsObject(),
                               .max_fragment_length = number(route.Get("maxFragmentLength")),
                               .report_drops = boolean(route.Get("reportDrops")),
                               .text_as_bytes = boolean(route.Get("textAsBytes")),

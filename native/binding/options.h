@@ -18,5 +18,7 @@ ServerOptions server_options(const Napi::Object &given);
 std::vector<TlsOptions> tls_entries(Napi::Value given);
 /// Of CompressionAgreement; none of anything else.
 std::optional<CompressionAgreement> compression_agreement(Napi::Value value);
+/// Of ConnectionLimits; none of anything else.
+std::optional<ConnectionLimits> connection_limits(Napi::Value value);
 
 }  // namespace nws

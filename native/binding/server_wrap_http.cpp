@@ -94,8 +94,8 @@ Napi::Value ServerWrap::accept(const Napi::CallbackInfo &info) {
   std::vector<std::string> storage;
   std::string protocol = latin1(info[2]);
   std::vector<Header> headers = header_list(info[3], storage);
-  ConnectionId id =
-      server->server->http().accept(number(info[0]), number(info[1]), protocol, headers, compression_agreement(info[4]));
+  ConnectionId id = server->server->http().accept(number(info[0]), number(info[1]), protocol, headers,
+                                                  compression_agreement(info[4]), connection_limits(info[5]));
   return Napi::Number::New(info.Env(), id);
 }
 

@@ -65,10 +65,12 @@ TEST("no more is inflated in a pass than its total, however many clients send co
   constexpr int per_pass = static_cast<int>(Turns::max_total_inflated / length);
   constexpr int count = 6 * per_pass;
   nws::RouteOptions route = test::limits();
-  route.compression = {.threshold = 1 << 30, .memory_level = 8};
+  route.compression = true;
   Fixture fixture(Fixture::plain(route));
   constexpr nws::CompressionWindows::Window window{.bits = 15, .takeover = false};
-  fixture.compression = {.windows = {.compressor = window, .decompressor = window}, .extension = "permessage-deflate"};
+  fixture.compression = {.windows = {.compressor = window, .decompressor = window},
+                         .options = {.threshold = 1 << 30, .memory_level = 8},
+                         .extension = "permessage-deflate"};
   fixture.listen();
   std::vector<std::unique_ptr<RawClient>> clients;
   for (int i = 0; i < count; i++) {

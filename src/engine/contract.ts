@@ -90,20 +90,19 @@ export interface CompressionSettings {
 
 /** permessage-deflate as agreed with one client. */
 export interface CompressionAgreement {
-  readonly compressor: CompressionWindow
+  readonly compressor: CompressionSettings['compressor']
   readonly decompressor: CompressionWindow
+  /** As CompressionSettings. */
+  readonly threshold: number
   /**
-   * All of it as the value of Sec-WebSocket-Extensions. As an offer, it could be answered by nothing but
-   * itself.
+   * What the client must know of it, as the value of Sec-WebSocket-Extensions. As an offer, it could be
+   * answered by nothing but itself.
    */
   readonly extension: string
 }
 
-/**
- * What one WebSocket route asks of its connections. Values are validated and complete: an engine applies no
- * default.
- */
-export interface EngineRoute {
+/** The limits of one connection. */
+export interface ConnectionLimits {
   /** Bytes of one received message; a larger one ends the connection with 1009. */
   readonly maxPayloadLength: number
   /**
@@ -112,17 +111,24 @@ export interface EngineRoute {
    */
   readonly maxBackpressure: number
   /**
+   * Bytes of a fragment of a message that we send. While one is under way, so much of `maxBackpressure` is
+   * kept free for it.
+   */
+  readonly maxFragmentLength: number
+}
+
+/**
+ * What one WebSocket route asks of its connections. Values are validated and complete: an engine applies no
+ * default.
+ */
+export interface EngineRoute extends ConnectionLimits {
+  /**
    * Seconds without a byte from the client before the connection is dropped; 0 is never. While bytes wait for
    * it, those that it reads count too.
    */
   readonly idleTimeout: number
   /** Ping shortly before `idleTimeout` strikes. */
   readonly sendPings: boolean
-  /**
-   * Bytes of a fragment of a message that we send. While one is under way, so much of `maxBackpressure` is
-   * kept free for it.
-   */
-  readonly maxFragmentLength: number
   /** Whether `onDropped` is asked for. */
   readonly reportDrops: boolean
   /** Whether `onMessage` gets text as a Buffer, too. */
@@ -484,7 +490,8 @@ export interface EngineServer {
   /**
    * Completes the WebSocket handshake of an exchange whose request was checked above (GET, version 13, a key
    * of 16 bytes), with the subprotocol and headers given, and the compression that was agreed on, if any
-   * (only on a route that asks for it). Returns the new connection, or 0 when the client has gone.
+   * (only on a route that asks for it). Without `limits`, the route's hold; `limits` are no larger. Returns
+   * the new connection, or 0 when the client has gone.
    */
   accept(
     exchange: ExchangeId,
@@ -493,6 +500,7 @@ export interface EngineServer {
     headers: readonly string[],
     compression: CompressionAgreement | undefined,
     events: ConnectionEvents,
+    limits?: ConnectionLimits,
   ): ConnectionId
   /**
    * To every subscriber but `except` (0: to all). False when there was none. `compress` is as with `send`,

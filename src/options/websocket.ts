@@ -1,7 +1,8 @@
 /** Handlers and limits of a WebSocket route: the home of their defaults and ranges. */
-import type { CompressionSettings, EngineRoute } from '../engine/contract.js'
+import type { CompressionSettings, ConnectionLimits, EngineRoute } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
 import type {
+  Accept,
   CompressionOptions,
   CompressorSize,
   Data,
@@ -139,10 +140,60 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     rateLimit: rateLimit === undefined ? undefined : resolveRateLimit(rateLimit),
     textAsBytes: resolveText(handlers.text),
     lendMessages,
-    maxFragmentLength: Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2)),
+    maxFragmentLength: fragmentLengthFor(maxBackpressure),
     reportDrops: closeOnBackpressureLimit || handlers.dropped !== undefined,
-    compression: resolveCompression(compression),
+    compression: compression === false ? undefined : resolveCompression(compression),
   }
+}
+
+function fragmentLengthFor(maxBackpressure: number): number {
+  return Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2))
+}
+
+/** What may be limited further for one connection than its route does. */
+export interface OwnLimits extends ConnectionLimits {
+  readonly compression: CompressionSettings | undefined
+}
+
+/**
+ * The limits that an `upgrade` handler has given to one client; undefined when it has given none. Throws
+ * OptionError when one of them is no limit, or larger than the route's.
+ */
+export function resolveOwnLimits(
+  given: Pick<Accept<unknown>, 'maxPayloadLength' | 'maxBackpressure' | 'compression'>,
+  route: OwnLimits,
+): OwnLimits | undefined {
+  const { maxPayloadLength = route.maxPayloadLength, maxBackpressure = route.maxBackpressure, compression } = given
+  if (given.maxPayloadLength === undefined && given.maxBackpressure === undefined && compression === undefined) return undefined
+  checkInteger('maxPayloadLength', maxPayloadLength, 1, route.maxPayloadLength, " bytes, the route's limit")
+  checkInteger('maxBackpressure', maxBackpressure, 1, route.maxBackpressure, " bytes, the route's limit")
+  return {
+    maxPayloadLength,
+    maxBackpressure,
+    maxFragmentLength: fragmentLengthFor(maxBackpressure),
+    compression: compression === undefined ? route.compression : resolveOwnCompression(compression, route.compression),
+  }
+}
+
+/** Members that are left out are the route's. */
+function resolveOwnCompression(
+  given: false | CompressionOptions,
+  route: CompressionSettings | undefined,
+): CompressionSettings | undefined {
+  if (given === false) return undefined
+  if (route === undefined) throw new OptionError('compression', given, 'false or left out: the route does not compress')
+  const own = resolveCompression(given)
+  const compressor = given.compressor === undefined ? route.compressor : own.compressor
+  const decompressor = given.decompressor === undefined ? route.decompressor : own.decompressor
+  // What is shared takes no memory for the connection.
+  const isWithin = (asked: number, allowed: number, takeover: boolean) => takeover && asked <= allowed
+  if (compressor.takeover && !isWithin(compressor.memoryLevel, route.compressor.memoryLevel, route.compressor.takeover)) {
+    throw new OptionError('compression.compressor', given.compressor, "'shared' or no larger than the route's")
+  }
+  if (decompressor.takeover && !isWithin(decompressor.windowBits, route.decompressor.windowBits, route.decompressor.takeover)) {
+    throw new OptionError('compression.decompressor', given.decompressor, "'shared' or no larger than the route's")
+  }
+  return { compressor, decompressor, threshold: given.threshold === undefined ? route.threshold : own.threshold }
 }
 
 /** Whether handlers get text as bytes. */
@@ -190,8 +241,7 @@ function resolveRateLimit(rateLimit: RateLimit): RateLimitSettings {
   }
 }
 
-function resolveCompression(compression: false | CompressionOptions): CompressionSettings | undefined {
-  if (compression === false) return undefined
+function resolveCompression(compression: CompressionOptions): CompressionSettings {
   checkObject('compression', compression, COMPRESSION_OPTION_NAMES, 'compression.')
   const { compressor = 'shared', decompressor = 'shared', threshold = DEFAULT_THRESHOLD } = compression
   checkInteger('compression.threshold', threshold, 0, MAX_INT32, ' bytes')

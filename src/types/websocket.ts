@@ -34,6 +34,16 @@ export interface Accept<T> {
    * itself writes Upgrade, Connection, Date, Sec-WebSocket-*, and the headers that frame a body.
    */
   headers?: Iterable<readonly [name: string, value: string]> | Readonly<Record<string, string | readonly string[]>> | undefined
+  /** For this connection: 1 to the route's `maxPayloadLength`, which is the default. */
+  maxPayloadLength?: number | undefined
+  /** For this connection: 1 to the route's `maxBackpressure`, which is the default. */
+  maxBackpressure?: number | undefined
+  /**
+   * For this connection, where the route compresses: `false` for no compression, or CompressionOptions. What
+   * they leave out is the route's; a compressor or decompressor is `'shared'`, or no larger than the route's,
+   * which is not `'shared'` then. Any `threshold`. Default: the route's.
+   */
+  compression?: false | CompressionOptions | undefined
 }
 
 /**
@@ -123,8 +133,8 @@ export interface WebSocketHandlers<T, P extends string = string> {
    * and the result may be a promise of either. Write `upgrade` first among the handlers, so that TypeScript
    * finds the type of `data` here. When the client goes away meanwhile, `request.signal` aborts, and the
    * result is ignored. When `upgrade` throws or rejects, the client gets 500 and `onError` the error;
-   * likewise for a result that is neither (TypeError), a protocol that was not offered, and a header that
-   * cannot be sent (OptionError).
+   * likewise for a result that is neither (TypeError), a protocol that was not offered, a header that cannot
+   * be sent, and a limit beyond the route's (OptionError).
    *
    * Frames that a client sends before it is accepted, against RFC 6455, are kept, up to 64 KiB. From a client
    * that sends more, the native engine reads no further until the client is accepted; the portable engine

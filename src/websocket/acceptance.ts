@@ -7,6 +7,7 @@ import { OptionError } from '../errors.js'
 import { addDefaultHeaders, DEFAULT_HEADERS } from '../http/default-headers.js'
 import { isResponse } from '../http/response.js'
 import { checkObject } from '../options/checks.js'
+import { type OwnLimits, resolveOwnLimits } from '../options/websocket.js'
 import type { Accept } from '../types/index.js'
 import { chosenProtocol } from './subprotocols.js'
 
@@ -17,9 +18,18 @@ export interface Acceptance {
   readonly protocol: string
   /** name, value, name, value … */
   readonly headers: readonly string[]
+  /** Undefined where the route's hold. */
+  readonly limits: OwnLimits | undefined
 }
 
-const ACCEPT_NAMES: readonly (keyof Accept<unknown>)[] = ['data', 'protocol', 'headers']
+const ACCEPT_NAMES: readonly (keyof Accept<unknown>)[] = [
+  'data',
+  'protocol',
+  'headers',
+  'maxPayloadLength',
+  'maxBackpressure',
+  'compression',
+]
 
 /**
  * Headers that the engine itself writes into the response; a 101 has no content that could have a length (RFC
@@ -29,14 +39,14 @@ const OWN_HEADERS = new Set(['connection', 'content-length', 'date', 'keep-alive
 const OWN_PREFIX = 'sec-websocket-'
 
 /** The acceptance on a route without an `upgrade` handler. */
-export const PLAIN_ACCEPTANCE: Acceptance = { data: undefined, protocol: '', headers: DEFAULT_HEADERS }
+export const PLAIN_ACCEPTANCE: Acceptance = { data: undefined, protocol: '', headers: DEFAULT_HEADERS, limits: undefined }
 
 /**
  * Takes the result of an `upgrade` handler. A Response is told by its shape (`isResponse`). Throws TypeError
- * when the result is neither a Response nor an Accept, OptionError when the protocol or a header of the
- * Accept cannot be used.
+ * when the result is neither a Response nor an Accept, OptionError when the protocol, a header or a limit of
+ * the Accept cannot be used.
  */
-export function toAcceptance(result: unknown, offered: readonly string[]): Acceptance | Response {
+export function toAcceptance(result: unknown, offered: readonly string[], route: OwnLimits): Acceptance | Response {
   if (isResponse(result)) return result
   if (typeof result !== 'object' || result === null || !('data' in result)) {
     const given = typeof result === 'object' && result !== null ? 'an object without data' : String(result)
@@ -44,12 +54,14 @@ export function toAcceptance(result: unknown, offered: readonly string[]): Accep
   }
   // Unknown members are refused, so that a result meant as a refusal never accepts a client.
   checkObject('upgrade', result, ACCEPT_NAMES)
-  // The cast is safe: `protocol` and `headers` are checked below, and `data` may be anything.
-  const { data, protocol, headers } = result as Accept<unknown>
+  // The cast is safe: everything is checked below but `data`, which may be anything.
+  const accept = result as Accept<unknown>
+  const { data, protocol, headers } = accept
   return {
     data,
     protocol: chosenProtocol(protocol, offered),
     headers: headers === undefined ? DEFAULT_HEADERS : toHeaderList(headers),
+    limits: resolveOwnLimits(accept, route),
   }
 }
 

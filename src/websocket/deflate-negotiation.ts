@@ -57,12 +57,12 @@ interface DeflateOffer {
  */
 export function agreeOnCompression(
   offers: readonly ExtensionOffer[],
-  { compressor, decompressor }: CompressionSettings,
+  { compressor, decompressor, threshold }: CompressionSettings,
 ): CompressionAgreement | undefined {
   const offer = offers.map(deflateOfferOf).find((candidate) => candidate !== undefined)
   if (offer === undefined) return undefined
   const agreed = { compressor: agreeOnCompressor(compressor, offer), decompressor: agreeOnDecompressor(decompressor, offer) }
-  return { ...agreed, extension: shared(extensionOf(agreed, offer)) }
+  return { ...agreed, threshold, extension: shared(extensionOf(agreed, offer)) }
 }
 
 /** By itself. There are as many as there are combinations of windows. */
@@ -76,8 +76,12 @@ function shared(extension: string): string {
 }
 
 /** Our compressor can do everything that a client may ask for. */
-function agreeOnCompressor({ windowBits, takeover }: CompressionWindow, offer: DeflateOffer): CompressionWindow {
+function agreeOnCompressor(
+  { windowBits, memoryLevel, takeover }: CompressionSettings['compressor'],
+  offer: DeflateOffer,
+): CompressionSettings['compressor'] {
   return {
+    memoryLevel,
     windowBits: Math.min(windowBits, offer.serverMaxWindowBits ?? windowBits),
     takeover: takeover && !offer.serverNoContextTakeover,
   }

@@ -1,13 +1,6 @@
 /** From the request for a WebSocket connection to the connection, or to the response that refuses it. */
 import { channels } from '../core/diagnostics.js'
-import type {
-  CompressionAgreement,
-  EngineResponse,
-  EngineRoute,
-  EngineServer,
-  ExchangeId,
-  RequestHead,
-} from '../engine/contract.js'
+import type { EngineResponse, EngineRoute, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
 import { endpointsOf } from '../http/addresses.js'
 import { Exchange, type ExchangeHost, OpenExchanges } from '../http/exchange.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
@@ -21,7 +14,7 @@ import type { OrderedSet } from '../util/ordered-set.js'
 import { isThenable } from '../util/thenable.js'
 import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
 import { AddressLimit } from './address-limit.js'
-import { agreeOnCompression, extensionOffersOf } from './deflate-negotiation.js'
+import { agreeOnCompression, type ExtensionOffer, extensionOffersOf } from './deflate-negotiation.js'
 import type { DueQueue } from './due-queue.js'
 import { refusalOf } from './handshake.js'
 import { LifetimeLimit } from './lifetime-limit.js'
@@ -75,8 +68,8 @@ interface UpgradeCandidate {
   readonly group: string | undefined
   /** Where the route's handler has its say, or a diagnostics channel is listened to. */
   readonly request: IncomingUpgrade | undefined
-  /** What client and route agree on. */
-  readonly compression: CompressionAgreement | undefined
+  /** What the client offers. */
+  readonly extensions: readonly ExtensionOffer[]
 }
 
 export class Upgrades {
@@ -172,8 +165,6 @@ export class Upgrades {
     const params = decodeParams(match.params)
     if (protocols === undefined || extensions === undefined || params === undefined) return refusal(400)
     const { value: route } = match
-    const { compression: settings } = route.settings
-    const compression = settings && agreeOnCompression(extensions, settings)
     const { url, remoteAddress, endpoints } = head
     let request: IncomingUpgrade | undefined
     // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
@@ -183,7 +174,7 @@ export class Upgrades {
       if (request === undefined) return refusal(400)
     }
     // One literal: V8 gives each copy by spreading a hidden class of its own, and finds its members slowly.
-    return { route, url, remoteAddress, endpoints, group, compression, request }
+    return { route, url, remoteAddress, endpoints, group, extensions, request }
   }
 
   /** For a client that one of the server's limits keeps out. */
@@ -215,7 +206,8 @@ export class Upgrades {
     try {
       const result: unknown = candidate.route.handlers.upgrade?.(request)
       const given: unknown = isThenable(result) ? await result : result
-      if (exchange.isOpen) await this.#decide(exchange, candidate, toAcceptance(given, request.protocols))
+      if (exchange.isOpen)
+        await this.#decide(exchange, candidate, toAcceptance(given, request.protocols, candidate.route.settings))
       else if (isResponse(given)) discard(given)
     } catch (error) {
       // A handler that gave up because the client has gone has done well.
@@ -246,9 +238,9 @@ export class Upgrades {
     }
   }
 
-  #accept(id: ExchangeId, candidate: UpgradeCandidate, { data, protocol, headers }: Acceptance): void {
+  #accept(id: ExchangeId, candidate: UpgradeCandidate, { data, protocol, headers, limits }: Acceptance): void {
     const { engine, sockets, counters, isClosing } = this.#owner
-    const { route, remoteAddress, endpoints, group, compression, request } = candidate
+    const { route, remoteAddress, endpoints, group, request } = candidate
     if (engine === undefined) return
     // It may have begun since the request came, by the user's own code too.
     if (isClosing) {
@@ -259,10 +251,13 @@ export class Upgrades {
     if (route.context?.connections !== engine.connections) {
       route.context = { owner: this.#owner, connections: engine.connections, handlers: route.handlers, route: route.settings }
     }
+    const { compression: settings } = limits ?? route.settings
+    const compression = settings && agreeOnCompression(candidate.extensions, settings)
     const extensions = compression?.extension ?? ''
     const { remotePort, local } = endpointsOf(endpoints)
-    const socket = new ServerSocket(route.context, { data, protocol, extensions, remoteAddress, remotePort, local })
-    const connection = engine.accept(id, route.index, protocol, headers, compression, socket)
+    const context = limits === undefined ? route.context : { ...route.context, route: { ...route.settings, ...limits } }
+    const socket = new ServerSocket(context, { data, protocol, extensions, remoteAddress, remotePort, local })
+    const connection = engine.accept(id, route.index, protocol, headers, compression, socket, limits)
     if (connection === 0) return
     counters.connectionsAccepted += 1
     sockets.add(socket)

@@ -524,7 +524,7 @@ describeEngines('an answer of upgrade that cannot be used', (engine) => {
       'what looks like a refusal',
       { data: null, status: 401 },
       'OptionError',
-      /^status must be a known option \(data, protocol, headers\)/,
+      /^status must be a known option \(data, protocol, headers, /,
     ],
     [
       'a protocol that was not offered',

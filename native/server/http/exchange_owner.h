@@ -56,9 +56,10 @@ class ExchangeOwner {
   /// Completes the WebSocket handshake. The connection's events may begin before this returns, but for
   /// messages. 0 when the exchange has ended or was no GET with a key of 16 bytes; with a full connection
   /// table the response is 503, with a body that has not come whole 400. `compression` becomes
-  /// Sec-WebSocket-Extensions, which is not among the headers.
+  /// Sec-WebSocket-Extensions, which is not among the headers. Without `limits` the route's hold.
   virtual ConnectionId accept(ExchangeId exchange, std::size_t route, std::string_view protocol, std::span<const Header> headers,
-                              const std::optional<CompressionAgreement> &compression = {}) = 0;
+                              const std::optional<CompressionAgreement> &compression = {},
+                              const std::optional<ConnectionLimits> &limits = {}) = 0;
 
   /// The certificate that the client has shown and that an authority of the server has signed, as DER; empty
   /// where there is none, and when the exchange has ended.

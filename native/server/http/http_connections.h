@@ -172,7 +172,8 @@ class HttpConnections final : public ExchangeOwner {
   bool is_flushed() override { return receiver_.is_flushed(); }
 
   ConnectionId accept(ExchangeId id, std::size_t route, std::string_view protocol, std::span<const Header> headers,
-                      const std::optional<CompressionAgreement> &compression) override {
+                      const std::optional<CompressionAgreement> &compression,
+                      const std::optional<ConnectionLimits> &limits) override {
     Exchange *found = receiver_.find_awaiting_response(id);
     if (!found || found->key.empty() || !websockets_.has_route(route)) {
       return 0;
@@ -190,7 +191,7 @@ class HttpConnections final : public ExchangeOwner {
     // The upgrade moves the socket. Frames may have come with the request, although the client should wait
     // for the response.
     std::string early = receiver_.take_held(exchange.response);
-    ConnectionId opened = websockets_.open(exchange.response, route, protocol, headers, exchange.key, compression);
+    ConnectionId opened = websockets_.open(exchange.response, route, protocol, headers, exchange.key, compression, limits);
     if (!early.empty()) {
       websockets_.receive(opened, early);
     }

@@ -24,7 +24,7 @@ enum class Compress : std::uint8_t {
   never,
 };
 
-/// What one route asks of compression.
+/// How the messages of one connection are compressed.
 struct CompressionOptions {
   /// Bytes from which on a message is compressed when its sender leaves it open.
   std::uint32_t threshold;
@@ -45,7 +45,8 @@ struct CompressionWindows {
 /// permessage-deflate, as agreed on with one client.
 struct CompressionAgreement {
   CompressionWindows windows;
-  /// The same as the value of Sec-WebSocket-Extensions.
+  CompressionOptions options;
+  /// The windows as the value of Sec-WebSocket-Extensions.
   std::string extension;
 };
 

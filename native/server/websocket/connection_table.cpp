@@ -2,7 +2,7 @@
 
 namespace nws {
 
-ConnectionId ConnectionTable::reserve(const Route &route) {
+ConnectionId ConnectionTable::reserve(const Route &route, const ConnectionLimits &limits) {
   std::uint32_t slot;
   if (!free_.empty()) {
     slot = free_.back();
@@ -18,11 +18,12 @@ ConnectionId ConnectionTable::reserve(const Route &route) {
   ConnectionId id = make_id(slot, taken.generation);
   quotas_[slot] = SendQuota{.buffered = 0,
                             .pending = 0,
-                            .limit = route.options.max_backpressure,
+                            .limit = limits.max_backpressure,
                             .drain_owed = 0,
                             .id = id,
                             .low_threshold = 0,
-                            .reserved = {}};
+                            .fragment = limits.max_fragment_length,
+                            .reserved = 0};
   return id;
 }
 

@@ -35,7 +35,7 @@ class ConnectionTable {
 
   bool full() const { return free_.empty() && slots_.size() > capacity; }
   /// Takes a slot for a connection that is about to open; 0 when the table is full. The id finds nothing yet.
-  ConnectionId reserve(const Route &route);
+  ConnectionId reserve(const Route &route, const ConnectionLimits &limits);
   /// From now on the id finds the socket.
   void open(ConnectionId id, void *socket) { slots_[id & slot_mask].entry.socket = socket; }
   /// The socket has closed: from now on the id finds nothing. The slot stays taken.

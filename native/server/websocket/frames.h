@@ -120,7 +120,7 @@ bool receive_compressed(WebSocket<SSL> *ws, int op_code, std::string_view payloa
   }
   ScratchBuffer &buffer = data->compression->shared().inflated;
   std::size_t share = FrameTurn::step(payload.length());
-  Inflated message = data->compression->decompress(payload, data->route->options.max_payload_length, share);
+  Inflated message = data->compression->decompress(payload, data->max_payload_length, share);
   turn->spend_inflated(message.cost);
   if (message.state == Inflated::State::more) {
     std::unique_ptr<CompressedMessage> rest = data->compression->put_off(payload, op_code);
@@ -147,7 +147,7 @@ void inflate_further(WebSocket<SSL> *ws, std::unique_ptr<CompressedMessage> &mes
     return;
   }
   std::size_t share = FrameTurn::step(message->payload.length());
-  Inflated step = data->compression->decompress(*message, data->route->options.max_payload_length, share);
+  Inflated step = data->compression->decompress(*message, data->max_payload_length, share);
   turn->spend_inflated(step.cost);
   bool is_text = message->op_code == uWS::OpCode::TEXT;
   if (step.state != Inflated::State::more) {
@@ -170,7 +170,7 @@ bool check_compressed_fragments(WebSocket<SSL> *ws) {
   FrameTurn *turn = data->route->turn;
   Compression &compression = *data->compression;
   std::string_view fragments = unfinished_message(*upgraded_data<SSL>(ws));
-  std::size_t limit = data->route->options.max_payload_length;
+  std::size_t limit = data->max_payload_length;
   Inflated step = compression.inflate_fragments(fragments, limit, turn->inflation_left());
   turn->spend_inflated(step.cost + cost_of_call);
   std::uint32_t checked = 0;
@@ -248,7 +248,7 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
     return fail<SSL>(ws, close_code::protocol_error), true;
   }
   bool compressed = data->receiving_compressed;
-  std::size_t limit = data->route->options.max_payload_length;
+  std::size_t limit = data->max_payload_length;
   if (fragments.length() + piece.length() + remaining > (compressed ? max_compressed_length(limit) : limit)) {
     return fail<SSL>(ws, close_code::message_too_big), true;
   }
@@ -270,11 +270,16 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
   return compressed ? receive_compressed<SSL>(ws, op_code, message) : deliver_message<SSL>(ws, op_code, message);
 }
 
-/// Whether a payload is longer than any may be.
+constexpr std::size_t max_control_length = 125;  // RFC 6455, section 5.5
+
+/// Whether a payload is longer than any may be. Control frames are measured by this too: theirs is asked for
+/// nowhere else.
 template <bool SSL>
 bool refuses_length(WebSocket<SSL> *ws, std::uint64_t length) {
-  ws->getUserData()->route->turn->begin_frame(length);
-  return length > context_data<SSL>(ws)->maxPayloadLength;
+  SocketData *data = ws->getUserData();
+  data->route->turn->begin_frame(length);
+  std::size_t limit = data->max_payload_length;
+  return length > std::max<std::size_t>(data->compression ? max_compressed_length(limit) : limit, max_control_length);
 }
 
 /// The first bit of RFC 7692 in a frame's first byte. The parser may ask more than once for the same frame,

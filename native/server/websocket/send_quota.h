@@ -18,7 +18,8 @@ struct SendQuota {
   std::uint32_t buffered;
   /// Bytes in commands that were not carried out yet. The sender adds to it, execute_commands resets it.
   std::uint32_t pending;
-  /// The route's max_backpressure: of what waits. A message is taken, whatever its length, when nothing does.
+  /// The connection's max_backpressure: of what waits. A message is taken, whatever its length, when nothing
+  /// does. Less by `fragment` while a message is being sent in fragments.
   std::uint32_t limit;
   /// The `drain` that statuses returned since the last one have promised: a combination of the two values
   /// below. Written by the sender, cleared by the server.
@@ -30,7 +31,9 @@ struct SendQuota {
   /// Bytes that `buffered` is to be below, for on_buffered_amount_low; 0 when no event is wanted. Written by
   /// the sender, cleared by the server.
   std::uint32_t low_threshold;
-  std::uint32_t reserved[2];
+  /// The connection's max_fragment_length.
+  std::uint32_t fragment;
+  std::uint32_t reserved;
 
   /// Whether a message that was published may join the `waiting` bytes. What was sent since, and taken, has
   /// its room already; it does not wait in front of it.

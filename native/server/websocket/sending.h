@@ -54,7 +54,8 @@ class Sending {
       data->held->messages.push_back({{}, {}, {}, true});
     } else {
       data->held = std::make_unique<HeldMessages>();
-      connections_.quota(data->id).limit -= data->route->options.max_fragment_length;
+      SendQuota &quota = connections_.quota(data->id);
+      quota.limit -= quota.fragment;
     }
   }
 
@@ -134,7 +135,8 @@ class Sending {
     }
     if (!another) {
       data->held.reset();
-      connections_.quota(data->id).limit += data->route->options.max_fragment_length;
+      SendQuota &quota = connections_.quota(data->id);
+      quota.limit += quota.fragment;
     }
     note_buffered(ws, data);
     emit_drain_if_due(data);

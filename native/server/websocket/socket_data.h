@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -39,8 +38,8 @@ struct RouteOptions {
   std::uint32_t max_backpressure;
   std::uint16_t idle_timeout;
   bool send_pings;
-  /// Where it may be agreed on.
-  std::optional<CompressionOptions> compression = {};
+  /// Whether it may be agreed on.
+  bool compression = false;
   /// Of a message that we send. While one is under way, so much of max_backpressure is kept free for it.
   std::uint32_t max_fragment_length = 0;
   /// Whether ServerEvents::on_dropped is asked for.
@@ -49,6 +48,19 @@ struct RouteOptions {
   bool text_as_bytes = false;
   /// What on_message brings as long binary messages is handed on in memory that is used again.
   bool lend_messages = false;
+};
+
+/// The limits of one connection: its route's, or smaller ones.
+struct ConnectionLimits {
+  std::uint32_t max_payload_length;
+  std::uint32_t max_backpressure;
+  std::uint32_t max_fragment_length;
+
+  static ConnectionLimits of(const RouteOptions &route) {
+    return {.max_payload_length = route.max_payload_length,
+            .max_backpressure = route.max_backpressure,
+            .max_fragment_length = route.max_fragment_length};
+  }
 };
 
 /// What all connections of a route have in common.
@@ -144,6 +156,8 @@ struct SocketData {
   /// Bytes of a text message in pieces that are known to be valid UTF-8, or its last character that is not
   /// complete.
   std::uint32_t checked_text = 0;
+  /// Of a message that is received, after decompression.
+  std::uint32_t max_payload_length = 0;
 
   /// Whether our Close frame has been sent, or waits to be.
   bool has_sent_close() const { return close_state >= CloseState::closing; }

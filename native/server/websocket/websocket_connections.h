@@ -67,8 +67,10 @@ class WebSocketConnections final : public ConnectionOwner {
 
   /// Makes a WebSocket of the connection that the response belongs to, which is gone afterwards.
   ConnectionId open(HttpResponse *http, std::size_t route, std::string_view protocol, std::span<const Header> headers,
-                    std::string_view key, const std::optional<CompressionAgreement> &compression) {
-    ConnectionId id = connections_.reserve(routes_[route]);
+                    std::string_view key, const std::optional<CompressionAgreement> &compression,
+                    const std::optional<ConnectionLimits> &limits) {
+    ConnectionLimits own = limits.value_or(ConnectionLimits::of(routes_[route].options));
+    ConnectionId id = connections_.reserve(routes_[route], own);
     http->cork([&] {
       http->writeStatus("101 Switching Protocols");
       for (const Header &header : headers) {
@@ -80,8 +82,9 @@ class WebSocketConnections final : public ConnectionOwner {
       SocketData data;
       data.route = &routes_[route];
       data.id = id;
-      if (const auto &options = routes_[route].options.compression; options && compression) {
-        data.compression = std::make_unique<Compression>(compression_, compression->windows, *options);
+      data.max_payload_length = own.max_payload_length;
+      if (routes_[route].options.compression && compression) {
+        data.compression = std::make_unique<Compression>(compression_, compression->windows, compression->options);
       }
       http->template upgrade<SocketData>(std::move(data), key, protocol, {}, contexts_[route]);
     });
@@ -186,9 +189,7 @@ class WebSocketConnections final : public ConnectionOwner {
 
   void set_up_context(ContextData *context, const RouteOptions &route) {
     context->compression = uWS::DISABLED;  // ours is in compression.h, and upstream need not know of it
-    // Upstream measures control frames by this too. The limit of messages is applied by frames::receive.
-    std::size_t max_frame = route.compression ? max_compressed_length(route.max_payload_length) : route.max_payload_length;
-    context->maxPayloadLength = std::max<std::size_t>(max_frame, 125);
+    context->maxPayloadLength = 0;         // frames::refuses_length goes by each connection's own
     // Never drops by itself: the limit is applied where the sender gets its status.
     context->maxBackpressure = 0;
     context->closeOnBackpressureLimit = false;

@@ -9,6 +9,7 @@ import type {
   BoundAddress,
   CompressionAgreement,
   ConnectionId,
+  ConnectionLimits,
   Engine,
   EngineConnections,
   EngineHttp,
@@ -62,6 +63,7 @@ export interface AddonServer
     protocol: string,
     headers: readonly string[],
     compression: CompressionAgreement | undefined,
+    limits: ConnectionLimits | undefined,
   ): ConnectionId
   publish(topic: string, data: Payload, except: ConnectionId, compress: Compress, isText: boolean): boolean
 }

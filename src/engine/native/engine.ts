@@ -6,6 +6,7 @@ import type {
   CompressionAgreement,
   ConnectionEvents,
   ConnectionId,
+  ConnectionLimits,
   Engine,
   EngineCounters,
   EngineServer,
@@ -140,8 +141,9 @@ class NativeServer implements EngineServer, ServerRecords {
     headers: readonly string[],
     compression: CompressionAgreement | undefined,
     events: ConnectionEvents,
+    limits?: ConnectionLimits,
   ): ConnectionId {
-    const id = this.http.accept(exchange, route, protocol, headers, compression)
+    const id = this.http.accept(exchange, route, protocol, headers, compression, limits)
     if (id !== 0) this.connections.open(id, events)
     return id
   }

@@ -1,12 +1,12 @@
-/** What `ws` is told about permessage-deflate for one route. */
+/** What `ws` is told about permessage-deflate for one client. */
 import type { ServerOptions as WsOptions } from 'ws'
-import type { EngineRoute } from '../contract.js'
+import type { CompressionAgreement } from '../contract.js'
 
 /**
- * For messages that are sent: FrameReader reads compressed messages that come. What was agreed on with a
- * client is not in here: `ws` reads the agreement from the offer that `accept` gives to `ws`.
+ * For messages that are sent: FrameReader reads compressed messages that come. The windows are not in here:
+ * `ws` reads them from the offer that `accept` gives to `ws`.
  */
-export function compressionOf({ compression }: EngineRoute): Pick<WsOptions, 'perMessageDeflate'> {
+export function compressionOf(compression: CompressionAgreement | undefined): Pick<WsOptions, 'perMessageDeflate'> {
   if (compression === undefined) return { perMessageDeflate: false }
   const { memoryLevel } = compression.compressor
   // The threshold is PortableConnection's: ws applies it only where no context is taken over.

@@ -54,6 +54,8 @@ export class PortableConnection {
   readonly #unreported: number
   /** Whether compression was agreed on. */
   readonly #compresses: boolean
+  /** Bytes of a message from which on it is compressed when its sender does not choose. */
+  readonly #threshold: number
   #drainOwed: DrainOwed = DrainOwed.none
   /** What `bufferedAmount` is to come down to, for `onBufferedAmountLow`. */
   #lowThreshold: number | undefined
@@ -90,6 +92,7 @@ export class PortableConnection {
     this.#traffic = traffic
     this.#events = events
     this.#compresses = socket.extensions !== ''
+    this.#threshold = compression?.threshold ?? 0
     this.#unreported = stream instanceof TLSSocket || this.#compresses ? stream.writableHighWaterMark : 0
     this.#silence = new IdleTracker(stream)
     this.#frames = new FrameReader(input, limits.maxPayloadLength, compression, {
@@ -287,7 +290,7 @@ export class PortableConnection {
 
   #wantsCompression(size: number, choice: boolean | undefined): boolean {
     // There is nothing to compress in an empty message.
-    return this.#compresses && size > 0 && (choice ?? size >= (this.#limits.compression?.threshold ?? 0))
+    return this.#compresses && size > 0 && (choice ?? size >= this.#threshold)
   }
 
   #settleDrain(): void {

@@ -11,6 +11,7 @@ import {
   type CompressionAgreement,
   type ConnectionEvents,
   type ConnectionId,
+  type ConnectionLimits,
   type Engine,
   type EngineCounters,
   type EngineServer,
@@ -53,8 +54,8 @@ class PortableServer implements EngineServer {
   readonly #options: EngineServerOptions
   readonly #events: ServerEvents
   readonly #listener: PortableListener
-  /** One for each route: ws keeps the limits of messages here. */
-  readonly #acceptors: readonly WsServer[]
+  /** By what `ws` is told of compression: zlib's memory level, 0 where there is none. */
+  readonly #acceptors = new Map<number, WsServer>()
   readonly #traffic: Traffic = { ...NO_COUNTERS }
   #lastId = 0
   #isDisposed = false
@@ -66,10 +67,6 @@ class PortableServer implements EngineServer {
     this.#events = events
     this.http = new PortableHttp(events, options.requestTimeout, () => this.#nextId())
     this.#listener = new PortableListener(options, (stream, proxiedAddress) => this.http.serve(stream, proxiedAddress))
-    // The 30 seconds in which a peer must answer a Close frame are the default of ws.
-    this.#acceptors = options.routes.map(
-      (route) => new WsServer({ noServer: true, clientTracking: false, autoPong: false, ...compressionOf(route) }),
-    )
   }
 
   async listen(addresses: readonly ListenAddress[]): Promise<readonly BoundAddress[]> {
@@ -109,9 +106,12 @@ class PortableServer implements EngineServer {
     headers: readonly string[],
     compression: CompressionAgreement | undefined,
     events: ConnectionEvents,
+    limits?: ConnectionLimits,
   ): ConnectionId {
-    const [acceptor, limits] = [this.#acceptors[route], this.#options.routes[route]]
-    if (acceptor === undefined || limits === undefined) return 0
+    const settings = this.#options.routes[route]
+    if (settings === undefined) return 0
+    const acceptor = this.#acceptorFor(compression)
+    const own = { ...settings, ...limits }
     const found = this.http.takeUpgrade(exchange)
     if (found === undefined) return 0
     const { request, stream, input } = found
@@ -132,7 +132,7 @@ class PortableServer implements EngineServer {
       const id = this.#nextId()
       connection = id
       const onEnd = () => this.connections.delete(id)
-      this.connections.add(id, new PortableConnection(socket, stream, input, limits, compression, this.#traffic, events, onEnd))
+      this.connections.add(id, new PortableConnection(socket, stream, input, own, compression, this.#traffic, events, onEnd))
     })
     acceptor.off('headers', addHeaders)
     return connection
@@ -173,6 +173,17 @@ class PortableServer implements EngineServer {
     // Their ends come at once, and not behind what they hold.
     for (const connection of this.connections) connection.terminate()
     this.#listener.cut()
+  }
+
+  #acceptorFor(compression: CompressionAgreement | undefined): WsServer {
+    const level = compression?.compressor.memoryLevel ?? 0
+    let acceptor = this.#acceptors.get(level)
+    if (acceptor === undefined) {
+      // The 30 seconds in which a peer must answer a Close frame are the default of ws.
+      acceptor = new WsServer({ noServer: true, clientTracking: false, autoPong: false, ...compressionOf(compression) })
+      this.#acceptors.set(level, acceptor)
+    }
+    return acceptor
   }
 
   #startSweeping(): void {

@@ -11,7 +11,7 @@ import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettin
 const FIRST_RETRY = 50
 const MOST_RETRY = 1000
 /** Milliseconds for a connection, with its handshakes, and for each 1000 topics. */
-const CONNECT_TIMEOUT = 5000
+export const CONNECT_TIMEOUT = 5000
 /** Topics of one command. */
 const SUBSCRIBE_BATCH = 1000
 /** Milliseconds that `close` gives to what is under way. */

@@ -1,8 +1,8 @@
 /** The engine on Redis, against a real broker and its faults. */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
-import { Redis } from 'ioredis'
-import { createClient } from 'redis'
+import { Cluster, Redis } from 'ioredis'
+import { createClient, createCluster } from 'redis'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type RedisOptions, redis } from '../../src/backplane/redis.js'
 import { BackplaneError, OptionError } from '../../src/index.js'
@@ -187,6 +187,14 @@ test('options of a backplane on Redis are checked', () => {
     [{ url: 'http://localhost' }, 'url'],
     [{ url: 7 }, 'url'],
     [{ prefix: '' }, 'prefix'],
+    [{ client: createCluster({ rootNodes: [] }) }, 'client'],
+    [{ client: new Cluster(['redis://localhost'], { lazyConnect: true }) }, 'client'],
+    [{ cluster: 'redis://localhost' }, 'cluster'],
+    [{ cluster: [] }, 'cluster'],
+    [{ cluster: ['http://localhost'] }, 'cluster'],
+    [{ cluster: ['redis://localhost'], url: 'redis://localhost' }, 'url'],
+    [{ cluster: ['redis://localhost'], delivery: 'replayed' }, 'delivery'],
+    [{ cluster: ['redis://localhost'], prefix: 'a{b}' }, 'prefix'],
     [{ delivery: 'once' }, 'delivery'],
     [{ retention: 1 }, 'retention'],
     [{ pingTimeout: 0 }, 'pingTimeout'],
@@ -199,6 +207,8 @@ test('options of a backplane on Redis are checked', () => {
     expect(() => redis(options as RedisOptions)).toThrow(expect.objectContaining({ name: 'OptionError', option }))
   }
   expect(redis({ url: 'redis://user:secret@example.com:7000/2' }).address).toBe('example.com:7000')
+  const cluster = ['redis://user:secret@one', 'rediss://[::1]:7003']
+  expect(redis({ cluster }).address).toBe('one:6379, ::1:7003')
   expect(redis({ client: new Redis(7001, 'example.com', { lazyConnect: true }) }).address).toBe('example.com:7001')
   expect(redis({ client: createClient({ socket: { host: 'example.com', port: 7002 } }) }).address).toBe('example.com:7002')
 })

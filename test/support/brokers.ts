@@ -29,6 +29,8 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
+export type AtEnd = (end: () => void | Promise<void>) => void
+
 export class Broker {
   readonly port: number
   readonly #program: Program
@@ -42,10 +44,10 @@ export class Broker {
     this.#args = args
   }
 
-  /** Is killed when the test has finished. */
-  static async start(program: Program, args: readonly string[] = []): Promise<Broker> {
+  /** Is killed when the test has finished, or when `atEnd` calls what it is given. */
+  static async start(program: Program, args: readonly string[] = [], atEnd: AtEnd = onTestFinished): Promise<Broker> {
     const broker = new Broker(program, await freePort(), args)
-    onTestFinished(async () => {
+    atEnd(async () => {
       await broker.kill()
       rmSync(broker.#folder, { recursive: true, force: true })
     })

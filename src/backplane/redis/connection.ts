@@ -1,5 +1,6 @@
 /** One connection to Redis, through either of the two clients. */
 import { Buffer } from 'node:buffer'
+import { CONNECT_TIMEOUT, inTime } from '../session-engine.js'
 
 /** A client of `redis` (node-redis) or `ioredis`, of which copies are made. */
 export interface RedisClient {
@@ -12,6 +13,9 @@ export interface RedisConnection {
   command(args: (string | Buffer)[]): Promise<unknown>
   subscribe(channels: string[]): Promise<void>
   unsubscribe(channels: string[]): Promise<void>
+  /** Of shard channels, which are all in one slot. */
+  subscribeShard(channels: string[]): Promise<void>
+  unsubscribeShard(channels: string[]): Promise<void>
   destroy(): void
 }
 
@@ -20,28 +24,45 @@ export interface ConnectionEvents {
   ended(reason: string): void
 }
 
+/** Where a node of a cluster is. */
+export interface RedisAddress {
+  readonly host: string
+  readonly port: number
+}
+
+export interface ConnectionOptions {
+  /** The node of a cluster to connect to, whatever the address of the client. */
+  readonly node?: RedisAddress
+  /** Milliseconds to connect, with TLS and authentication. */
+  readonly timeout?: number
+}
+
 type Listener = (message: Buffer, channel: Buffer) => void
 
 /** Of node-redis, what is used here. */
 interface NodeRedis {
   readonly options?: { readonly url?: string; readonly socket?: Readonly<Record<string, unknown>> }
-  on(event: 'error' | 'end', listener: (error?: Error) => void): unknown
+  on(event: 'error' | 'end' | 'sharded-channel-moved', listener: (error?: Error) => void): unknown
   connect(): Promise<unknown>
   sendCommand(args: readonly (string | Buffer)[], options?: object): Promise<unknown>
   subscribe(channels: string[], listener: Listener, bufferMode: true): Promise<void>
   unsubscribe(channels: string[], listener: Listener, bufferMode: true): Promise<void>
+  sSubscribe(channels: string[], listener: Listener, bufferMode: true): Promise<void>
+  sUnsubscribe(channels: string[], listener: Listener, bufferMode: true): Promise<void>
   destroy(): void
 }
 
 /** Of ioredis, what is used here. */
 interface IoRedis {
   readonly options: { readonly host?: string; readonly port?: number; readonly path?: string }
-  on(event: 'error' | 'end', listener: (error?: Error) => void): unknown
-  on(event: 'messageBuffer', listener: (channel: Buffer, message: Buffer) => void): unknown
+  on(event: 'error' | 'end' | 'moved', listener: (error?: Error) => void): unknown
+  on(event: 'messageBuffer' | 'smessageBuffer', listener: (channel: Buffer, message: Buffer) => void): unknown
   connect(): Promise<unknown>
   callBuffer(command: string, ...args: (string | Buffer)[]): Promise<unknown>
   subscribe(...channels: string[]): Promise<unknown>
   unsubscribe(...channels: string[]): Promise<unknown>
+  ssubscribe(...channels: string[]): Promise<unknown>
+  sunsubscribe(...channels: string[]): Promise<unknown>
   disconnect(): void
 }
 
@@ -50,9 +71,10 @@ function isNodeRedis(client: object): client is NodeRedis {
   return 'sendCommand' in client && 'isReady' in client
 }
 
-/** Whether it is one of the clients that are known. */
+/** Whether it is one of the clients that are known, for one node: those for clusters are not. */
 export function isRedisClient(client: object): client is RedisClient {
-  return 'duplicate' in client && (isNodeRedis(client) || 'callBuffer' in client)
+  const isCluster = 'nodeByAddress' in client || ('isCluster' in client && client.isCluster === true)
+  return !isCluster && 'duplicate' in client && (isNodeRedis(client) || 'callBuffer' in client)
 }
 
 /** Host and port, or the path of a socket, without user and password. */
@@ -70,33 +92,52 @@ export function addressOf(client: object): string {
  * Opens a connection like that of the client, without its offline queue, its timeout of commands, its
  * reconnecting and its resending.
  */
-export async function openConnection(client: RedisClient, events: ConnectionEvents): Promise<RedisConnection> {
-  return await (isNodeRedis(client) ? openNodeRedis(client, events) : openIoRedis(client, events))
+export async function openConnection(
+  client: RedisClient,
+  events: ConnectionEvents,
+  options: ConnectionOptions = {},
+): Promise<RedisConnection> {
+  return await (isNodeRedis(client) ? openNodeRedis(client, events, options) : openIoRedis(client, events, options))
 }
 
-async function openNodeRedis(original: RedisClient & NodeRedis, events: ConnectionEvents): Promise<RedisConnection> {
+async function openNodeRedis(
+  original: RedisClient & NodeRedis,
+  events: ConnectionEvents,
+  { node, timeout }: ConnectionOptions,
+): Promise<RedisConnection> {
+  const { socket } = original.options ?? {}
   const overrides = {
     disableOfflineQueue: true,
     commandOptions: { timeout: 0 },
-    socket: { ...original.options?.socket, reconnectStrategy: false },
+    socket: { ...socket, ...node, reconnectStrategy: false },
+    // A cluster has one database; the URL would bring its own address.
+    ...(node !== undefined && { url: undefined, database: 0 }),
   }
   // A copy of a client of node-redis is one, too.
   const client = original.duplicate(overrides) as NodeRedis
   watch(client, events)
-  await client.connect()
+  client.on('sharded-channel-moved', () => events.ended(SLOT_IS_GONE))
+  const destroy = () => quietly(() => client.destroy())
+  await connected(client, destroy, timeout)
   const listener: Listener = (message, channel) => events.message(channel.toString(), message)
   return {
     command: (args) => client.sendCommand(args, { typeMapping: BUFFERS }),
     subscribe: (channels) => client.subscribe(channels, listener, true),
     unsubscribe: (channels) => client.unsubscribe(channels, listener, true),
-    destroy: () => quietly(() => client.destroy()),
+    subscribeShard: (channels) => client.sSubscribe(channels, listener, true),
+    unsubscribeShard: (channels) => client.sUnsubscribe(channels, listener, true),
+    destroy,
   }
 }
 
 /** RESP's type for strings of bytes, `$`: as Buffers. */
 const BUFFERS = { 36: Buffer }
 
-async function openIoRedis(original: RedisClient, events: ConnectionEvents): Promise<RedisConnection> {
+async function openIoRedis(
+  original: RedisClient,
+  events: ConnectionEvents,
+  { node, timeout }: ConnectionOptions,
+): Promise<RedisConnection> {
   const overrides = {
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -106,17 +147,36 @@ async function openIoRedis(original: RedisClient, events: ConnectionEvents): Pro
     commandTimeout: undefined,
     retryStrategy: () => null,
     reconnectOnError: () => false,
+    // A cluster has one database. To the client a shard channel is a key, which would get its prefix.
+    ...(node !== undefined && { ...node, path: undefined, db: 0, keyPrefix: '' }),
   }
   // A copy of a client of ioredis is one, too.
   const client = original.duplicate(overrides) as IoRedis
   watch(client, events)
-  client.on('messageBuffer', (channel, message) => events.message(channel.toString(), message))
-  await client.connect()
+  client.on('moved', () => events.ended(SLOT_IS_GONE))
+  for (const event of ['messageBuffer', 'smessageBuffer'] as const)
+    client.on(event, (channel, message) => events.message(channel.toString(), message))
+  const destroy = () => quietly(() => client.disconnect())
+  await connected(client, destroy, timeout)
   return {
     command: ([command = '', ...args]) => client.callBuffer(String(command), ...args),
     subscribe: async (channels) => void (await client.subscribe(...channels)),
     unsubscribe: async (channels) => void (await client.unsubscribe(...channels)),
-    destroy: () => quietly(() => client.disconnect()),
+    subscribeShard: async (channels) => void (await client.ssubscribe(...channels)),
+    unsubscribeShard: async (channels) => void (await client.sunsubscribe(...channels)),
+    destroy,
+  }
+}
+
+const SLOT_IS_GONE = 'a slot of the cluster has moved to another node'
+
+/** A client that cannot connect, or not in time, is destroyed. */
+async function connected(client: NodeRedis | IoRedis, destroy: () => void, timeout = CONNECT_TIMEOUT): Promise<void> {
+  try {
+    await inTime(client.connect(), timeout, 'the broker has not replied')
+  } catch (cause) {
+    destroy()
+    throw cause
   }
 }
 

@@ -3,7 +3,13 @@ import type { Buffer } from 'node:buffer'
 import { bufferOver } from '../../util/bytes.js'
 import type { BackplaneEnvelope } from '../contract.js'
 import { reasonOf, type Session, type SessionEvents } from '../session-engine.js'
-import { type ConnectionEvents, openConnection, type RedisClient, type RedisConnection } from './connection.js'
+import {
+  type ConnectionEvents,
+  type ConnectionOptions,
+  openConnection,
+  type RedisClient,
+  type RedisConnection,
+} from './connection.js'
 
 /** Bytes of one string: the default of Redis (`proto-max-bulk-len`). */
 export const MAX_STRING_BYTES = 512 * 1024 * 1024
@@ -32,8 +38,12 @@ export async function openPubSub(client: RedisClient, prefix: string, events: Se
 }
 
 /** Two connections, or none. */
-export async function openTogether(client: RedisClient, events: ConnectionEvents): Promise<[RedisConnection, RedisConnection]> {
-  const opened = await Promise.allSettled([openConnection(client, events), openConnection(client, events)])
+export async function openTogether(
+  client: RedisClient,
+  events: ConnectionEvents,
+  options?: ConnectionOptions,
+): Promise<[RedisConnection, RedisConnection]> {
+  const opened = await Promise.allSettled([openConnection(client, events, options), openConnection(client, events, options)])
   const [first, second] = opened
   if (first.status === 'fulfilled' && second.status === 'fulfilled') return [first.value, second.value]
   for (const each of opened) if (each.status === 'fulfilled') each.value.destroy()
@@ -62,8 +72,9 @@ export async function sendAll(
 }
 
 /**
- * Whether Redis has replied with an error, such as `NOPERM …` or `OOM …`: then the connection goes on.
+ * Whether Redis has replied with an error, such as `NOPERM …` or `OOM …`: then the connection goes on. Where
+ * a node of a cluster says that it is not the one for a channel, or that the cluster is down, it does not.
  */
 function isReply(cause: unknown): boolean {
-  return cause instanceof Error && /^[A-Z]+ /.test(cause.message)
+  return cause instanceof Error && /^(?!MOVED |CLUSTERDOWN )[A-Z]+ /.test(cause.message)
 }

@@ -1,0 +1,298 @@
+/**
+ * A session on the sharded Pub/Sub of a Redis cluster: each topic is a shard channel, each envelope one
+ * SPUBLISH at the node that has the channel's slot. The clients' own classes for clusters are not used: they
+ * connect again, and send again, where the link has to know what was lost.
+ *
+ * A topic's channel is named `prefix{partition}topic`. The braces make Redis take the slot from the
+ * partition alone: all topics lie in few slots, so that thousands of them are subscribed with one command
+ * for each partition, as a command may not name channels of different slots. A channel for each partition,
+ * with topics inside, would be fewer channels; but each server would get the messages of all topics of a
+ * partition, of which it wants one.
+ */
+import { bufferOver } from '../../util/bytes.js'
+import type { BackplaneEnvelope } from '../contract.js'
+import { inTime, reasonOf, type Session, type SessionEvents } from '../session-engine.js'
+import { openConnection, type RedisAddress, type RedisClient, type RedisConnection } from './connection.js'
+import { MAX_STRING_BYTES, openTogether, sendAll } from './pubsub.js'
+
+/**
+ * The same for all members of a group. Twenty nodes have about 13 partitions each, so that none has much more
+ * than another; and 10,000 topics are subscribed with 256 commands.
+ */
+const PARTITIONS = 256
+/** Of Redis. */
+const SLOTS = 16_384
+
+export interface ClusterOptions {
+  readonly prefix: string
+  /** Milliseconds in which a node must reply. */
+  readonly timeout: number
+  readonly nodes: ClusterNodes
+}
+
+/** Whom to ask where the topics are: nodes that the user has named, and those that were found last. */
+export class ClusterNodes {
+  readonly #named: readonly RedisAddress[]
+  #inTurn: readonly RedisAddress[]
+
+  constructor(named: readonly RedisAddress[]) {
+    this.#named = named
+    this.#inTurn = named
+  }
+
+  /** The next to be asked is the first. */
+  get inTurn(): readonly RedisAddress[] {
+    return this.#inTurn
+  }
+
+  /** It is asked last the next time. */
+  failed(node: RedisAddress): void {
+    this.#inTurn = [...this.#inTurn.filter((other) => other !== node), node]
+  }
+
+  found(owners: readonly RedisAddress[]): void {
+    const all = [...this.#inTurn.slice(0, 1), ...owners, ...this.#named]
+    // One of each address.
+    this.#inTurn = [...new Map(all.map((node) => [`${node.host} ${node.port}`, node])).values()]
+  }
+}
+
+interface Owner extends RedisAddress {
+  /** The name that the node has in its cluster. */
+  readonly id: string
+}
+
+/** What this session has at one node. */
+interface Shard {
+  readonly owner: Owner
+  readonly partitions: readonly number[]
+  readonly publisher: RedisConnection
+  readonly subscriber: RedisConnection
+}
+
+export async function openCluster(client: RedisClient, options: ClusterOptions, events: SessionEvents): Promise<Session> {
+  const { prefix, timeout } = options
+  const channels = new Channels(prefix)
+  const owners = await askForOwners(client, options, channels)
+  const shards = await openShards(client, owners, channels, timeout, events)
+  const ofPartition: Shard[] = []
+  for (const shard of shards) for (const partition of shard.partitions) ofPartition[partition] = shard
+  /** Calls `action` for each partition, with its channels. */
+  const each = async (topics: readonly string[], action: (shard: Shard, channels: string[]) => Promise<void>) => {
+    const work = [...byPartition(topics)].map(async ([partition, some]) => {
+      const shard = ofPartition[partition]
+      if (shard !== undefined)
+        await action(
+          shard,
+          some.map((topic) => channels.of(topic, partition)),
+        )
+    })
+    await Promise.all(work)
+  }
+  const publish = async (envelopes: readonly BackplaneEnvelope[]) => {
+    const ofShard = new Map<Shard, BackplaneEnvelope[]>()
+    for (const envelope of envelopes) {
+      const shard = ofPartition[partitionOf(envelope.topic)]
+      if (shard === undefined) continue
+      const some = ofShard.get(shard)
+      if (some === undefined) ofShard.set(shard, [envelope])
+      else some.push(envelope)
+    }
+    const work = [...ofShard].map(([{ publisher }, some]) =>
+      sendAll(publisher, some, events, ({ topic, data }) => [
+        ...['SPUBLISH', channels.of(topic, partitionOf(topic))],
+        bufferOver(data),
+      ]),
+    )
+    await Promise.all(work)
+  }
+  return {
+    maxEnvelopeBytes: MAX_STRING_BYTES,
+    subscribe: (topics) => each(topics, ({ subscriber }, some) => subscriber.subscribeShard(some)),
+    unsubscribe: (topics) => each(topics, ({ subscriber }, some) => subscriber.unsubscribeShard(some)),
+    publish: async (envelopes) => {
+      try {
+        await publish(envelopes)
+      } catch (cause) {
+        // A slot has moved, for example: the next session asks where it is.
+        events.ended(reasonOf(cause))
+        throw cause
+      }
+    },
+    ping: async () => {
+      const work = shards.map(async (shard) => {
+        await Promise.all([checkShard(shard, channels), shard.subscriber.command(['PING'])])
+      })
+      await Promise.all(work)
+    },
+    destroy: () => destroyAll(shards),
+  }
+}
+
+/** The names of channels. */
+class Channels {
+  readonly #prefix: string
+  readonly #slots: readonly number[]
+
+  constructor(prefix: string) {
+    this.#prefix = prefix
+    this.#slots = Array.from({ length: PARTITIONS }, (_, partition) => crc16(`${partition}`) % SLOTS)
+  }
+
+  of(topic: string, partition: number): string {
+    return `${this.#prefix}{${partition}}${topic}`
+  }
+
+  /** Undefined for what is no channel of a topic. */
+  topicOf(channel: string): string | undefined {
+    const end = channel.indexOf('}', this.#prefix.length)
+    return channel.startsWith(this.#prefix) && end !== -1 ? channel.slice(end + 1) : undefined
+  }
+
+  slotOf(partition: number): number {
+    return this.#slots[partition] ?? 0
+  }
+}
+
+/** Who has each partition, by the first node that replies. */
+async function askForOwners(
+  client: RedisClient,
+  { nodes, timeout }: ClusterOptions,
+  channels: Channels,
+): Promise<readonly Owner[]> {
+  let failure: unknown
+  for (const node of nodes.inTurn) {
+    try {
+      const owners = await ask(client, node, timeout, channels)
+      nodes.found(owners)
+      return owners
+    } catch (cause) {
+      failure = cause
+      nodes.failed(node)
+    }
+  }
+  throw failure
+}
+
+async function ask(client: RedisClient, node: RedisAddress, timeout: number, channels: Channels): Promise<readonly Owner[]> {
+  const connection = await openConnection(client, { message: () => {}, ended: () => {} }, { node, timeout })
+  try {
+    const reply = await inTime(connection.command(['CLUSTER', 'SLOTS']), timeout, 'the node has not replied')
+    return ownersOf(reply, node.host, channels).map((owner, partition) => {
+      if (owner === undefined) throw new Error(`no node of the cluster has the slot ${channels.slotOf(partition)}`)
+      return owner
+    })
+  } finally {
+    connection.destroy()
+  }
+}
+
+/** Connections to all nodes that have a partition, or none. */
+async function openShards(
+  client: RedisClient,
+  owners: readonly Owner[],
+  channels: Channels,
+  timeout: number,
+  events: SessionEvents,
+): Promise<readonly Shard[]> {
+  const partitionsOf = new Map<string, { owner: Owner; partitions: number[] }>()
+  for (const [partition, owner] of owners.entries()) {
+    const known = partitionsOf.get(owner.id)
+    if (known === undefined) partitionsOf.set(owner.id, { owner, partitions: [partition] })
+    else known.partitions.push(partition)
+  }
+  const open = async ({ owner, partitions }: { owner: Owner; partitions: number[] }): Promise<Shard> => {
+    const connectionEvents = {
+      message: (channel: string, data: Uint8Array) => {
+        const topic = channels.topicOf(channel)
+        if (topic !== undefined) events.deliver(topic, data)
+      },
+      ended: (reason: string) => events.ended(`${owner.host}:${owner.port}: ${reason}`),
+    }
+    const { host, port } = owner
+    const [publisher, subscriber] = await openTogether(client, connectionEvents, { node: { host, port }, timeout })
+    const shard = { owner, partitions, publisher, subscriber }
+    try {
+      await inTime(checkShard(shard, channels), timeout, 'the node has not replied')
+    } catch (cause) {
+      destroyAll([shard])
+      throw cause
+    }
+    return shard
+  }
+  const opened = await Promise.allSettled([...partitionsOf.values()].map(open))
+  const shards = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const failed = opened.find((each) => each.status === 'rejected')
+  if (failed === undefined) return shards
+  destroyAll(shards)
+  throw failed.reason
+}
+
+function destroyAll(shards: readonly Shard[]): void {
+  for (const { publisher, subscriber } of shards) {
+    publisher.destroy()
+    subscriber.destroy()
+  }
+}
+
+/**
+ * Rejects when a node does not take itself for the owner of its partitions: what other nodes know may be old,
+ * and a node that has lost a slot does not tell its publishers before the next message.
+ */
+async function checkShard({ owner, partitions, publisher }: Shard, channels: Channels): Promise<void> {
+  const owners = ownersOf(await publisher.command(['CLUSTER', 'SLOTS']), owner.host, channels)
+  for (const partition of partitions) {
+    if (owners[partition]?.id !== owner.id) throw new Error(`${owner.host}:${owner.port} has given up a slot of the cluster`)
+  }
+}
+
+/** Of a reply to CLUSTER SLOTS: ranges of slots, each with its nodes, of which the first is the master. */
+function ownersOf(reply: unknown, askedHost: string, channels: Channels): readonly (Owner | undefined)[] {
+  const ranges = (Array.isArray(reply) ? (reply as unknown[]) : []).flatMap((range) => {
+    const [from, to, master] = Array.isArray(range) ? (range as unknown[]) : []
+    const [host, port, id] = Array.isArray(master) ? (master as unknown[]) : []
+    // Without a name of its own, a node is where it was asked.
+    const owner = { host: String(host ?? '') || askedHost, port: Number(port), id: String(id) }
+    return [{ from: Number(from), to: Number(to), owner }]
+  })
+  return Array.from({ length: PARTITIONS }, (_, partition) => {
+    const slot = channels.slotOf(partition)
+    return ranges.find(({ from, to }) => from <= slot && slot <= to)?.owner
+  })
+}
+
+function byPartition(topics: readonly string[]): Map<number, string[]> {
+  const found = new Map<number, string[]>()
+  for (const topic of topics) {
+    const partition = partitionOf(topic)
+    const some = found.get(partition)
+    if (some === undefined) found.set(partition, [topic])
+    else some.push(topic)
+  }
+  return found
+}
+
+function partitionOf(topic: string): number {
+  return crc16(topic) % PARTITIONS
+}
+
+/** CRC-16/XMODEM (polynomial 0x1021), with which Redis gets slots; over code units, where Redis has bytes. */
+function crc16(text: string): number {
+  let crc = 0
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index)
+    if (unit > 0xff) crc = step(crc, unit >> 8)
+    crc = step(crc, unit & 0xff)
+  }
+  return crc
+}
+
+function step(crc: number, byte: number): number {
+  return ((crc << 8) & 0xffff) ^ (CRC_TABLE[(crc >> 8) ^ byte] ?? 0)
+}
+
+const CRC_TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 8
+  for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000) === 0 ? crc << 1 : (crc << 1) ^ 0x1021
+  return crc
+})

@@ -23,7 +23,8 @@ const HELP = `usage: npm run bench -- [option ...]
   --rounds N          rounds that count, after one that does not (15; quick: 3)
   --seconds S         length of a round (1; quick: 0.5)
   --out NAME          results/NAME.json, .md and .svg, and of given rates .load.svg (latest)
-  --baseline DIR      add another checkout of this project, installed there, as the contender "baseline"
+  --baseline DIR      add another checkout of this project, installed there, as the contender "baseline"; a second
+                      and third --baseline are "baseline-2" and "baseline-3"
   --compare FILE      show what has changed since another run's JSON file
 `
 
@@ -39,14 +40,14 @@ async function main() {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       out: { type: 'string', default: 'latest' },
-      baseline: { type: 'string' },
+      baseline: { type: 'string', multiple: true, default: [] },
       compare: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
   if (values.help) return void console.log(HELP)
   const { quick } = values
-  if (values.baseline !== undefined) addBaseline(values.baseline)
+  values.baseline.forEach(addBaseline)
   const works = values.works?.split(',').flatMap(worksNamed) ?? WORKS.filter((work) => !quick || work.quick)
   const contenders =
     values.contenders?.split(',').map((id) => contenderNamed(id).id) ??

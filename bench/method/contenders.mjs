@@ -142,13 +142,15 @@ export const CONTENDERS = [
 ]
 
 /**
- * Adds another checkout of this project, for a change to be shown against what was before it. @param {string}
- * directory
+ * Adds another checkout of this project, for a change to be shown against what was before it.
+ * @param {string} directory
+ * @param {number} index how many have been added before
  */
-export function addBaseline(directory) {
+export function addBaseline(directory, index) {
+  const number = index === 0 ? '' : index + 1
   CONTENDERS.push({
-    id: 'baseline',
-    title: 'the baseline',
+    id: number ? `baseline-${number}` : 'baseline',
+    title: number ? `baseline ${number}` : 'the baseline',
     command: [process.execPath, '--expose-gc', join(resolve(directory), 'bench', 'contenders', 'this-server.mjs')],
     members: [process.execPath, '--expose-gc', join(resolve(directory), 'bench', 'contenders', 'backplane', 'this-server.mjs')],
     version: () => spawnSync('git', ['-C', directory, 'describe', '--always'], { encoding: 'utf8' }).stdout.trim(),

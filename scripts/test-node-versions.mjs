@@ -29,6 +29,7 @@ const LEFT_OUT = [
   'test/app/descriptors.test.ts',
   'test/app/readme.test.ts',
   'test/app/certificate.test.ts',
+  'test/backplane/hosts.test.ts',
   'test/package/docs.test.ts',
   'test/core/held-memory.test.ts',
   'test/package/install.test.ts',

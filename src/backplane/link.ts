@@ -34,8 +34,13 @@ const CONTROL_TOPIC = ''
  * MB/s at 50 ms to the broker. The rest waits here, where the oldest can be dropped.
  */
 const MAX_IN_FLIGHT = 4 * 1024 * 1024
-/** Milliseconds after a first missing message in which further ones belong to the same gap. */
+/** Milliseconds after a first missing message in which further ones belong to the same gap, at least. */
 const GAP_WINDOW = 1000
+/**
+ * The same after `down` and `up`: other members lose the same broker, and come back up to 1.5 s later, since
+ * none waits longer before it connects again (`MOST_RETRY` in session-engine.ts, and a half).
+ */
+const RETURN_WINDOW = 2000
 /** Milliseconds between two starts of an engine that is not required. */
 const RETRY_INTERVAL = 2000
 
@@ -67,6 +72,8 @@ export class BackplaneLink implements BackplaneHost {
   #missing = 0
   #dropped = 0
   #gapTimer: NodeJS.Timeout | undefined
+  /** When it was last up again. */
+  #returned = 0
   readonly #counts = { published: 0, delivered: 0, dropped: 0, missing: 0, gaps: 0, reconnects: 0, foreign: 0, lag: 0 }
 
   constructor(engine: BackplaneEngine, owner: LinkOwner) {
@@ -115,8 +122,10 @@ export class BackplaneLink implements BackplaneHost {
   publish(topic: string, message: OutgoingMessage): void {
     if (this.#state === 'new' || this.#state === 'closed') return
     this.#counts.published += 1
-    if (this.#state === 'down' && !this.#engine.isReplayed) this.#drop(1)
-    else this.#add(topic, message)
+    if (this.#state === 'down' && !this.#engine.isReplayed) {
+      this.#outbox.skip(topic)
+      this.#drop(1)
+    } else this.#add(topic, message)
   }
 
   /** A topic has its first subscriber here. */
@@ -233,6 +242,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#counts.reconnects += 1
     this.#questions.start()
     this.#flushSoon()
+    this.#returned = Date.now()
     if (this.#dropped > 0) this.#gap()
   }
 
@@ -348,6 +358,7 @@ export class BackplaneLink implements BackplaneHost {
   #gap(): void {
     if (this.#gapTimer !== undefined) return
     this.#counts.gaps += 1
+    const window = Math.max(GAP_WINDOW, this.#returned + RETURN_WINDOW - Date.now())
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = undefined
       const [missing, dropped] = [this.#missing, this.#dropped]
@@ -356,7 +367,7 @@ export class BackplaneLink implements BackplaneHost {
       const found = missing > 0 ? `${missing} messages of others are missing` : 'messages of others may be missing'
       const own = dropped > 0 ? `; ${dropped} of this server were not sent` : ''
       this.#owner.report(this.#error('ERR_BACKPLANE_GAP', `has a gap: ${found}${own}`, missing + dropped))
-    }, GAP_WINDOW).unref()
+    }, window).unref()
   }
 
   #control(topic: string, head: EnvelopeHead, data: Buffer): void {

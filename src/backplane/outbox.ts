@@ -89,6 +89,17 @@ export class Outbox {
     return true
   }
 
+  /**
+   * A message of the topic is dropped before it comes here: its number goes with it, so that others notice. A
+   * topic without a number has none to go: nothing of it can be missed.
+   */
+  skip(topic: string): void {
+    const open = this.#open.get(topic)
+    if (open !== undefined) this.#finish(open)
+    const { sequence, isRestart } = this.#numbers.next(topic)
+    if (!isRestart) this.#numbers.used(topic, sequence)
+  }
+
   /** Takes envelopes of about `room` bytes, the oldest first; at least one, if there is one. */
   take(room: number): BackplaneEnvelope[] {
     const taken = this.#again.toArray()

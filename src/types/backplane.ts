@@ -15,8 +15,9 @@ export type BackplaneMetrics = {
   /** Messages of others that were published here to subscribers. */
   readonly delivered: number
   /**
-   * Of `published`: those that were not sent. The backplane was down or too slow (`maxPendingBytes`), or
-   * the message was too large for it.
+   * Of `published`: those that were not sent, or may not have arrived. The backplane was down or too slow
+   * (`maxPendingBytes`), the connection was lost before the broker had confirmed them, or the message was too
+   * large. Others count in `missing` what they have not got of them.
    */
   readonly dropped: number
   /** Messages of others that are known not to have come, by the numbers of those that came later. */

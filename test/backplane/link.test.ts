@@ -121,6 +121,9 @@ describeEngines('a server behind an engine', (engine) => {
     expect(gap).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 1000 })
     expect(a.errors.size).toBe(0)
     expect(a.served.server.backplaneMetrics()).toMatchObject({ up: true, reconnects: 1, gaps: 1 })
+    // The others were never down, and know all the same what they have missed.
+    expect(await b.errors.next('the gap there')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 1000 })
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 1000, gaps: 1, reconnects: 0 })
   })
 
   test('counts what has not come by the numbers of what comes next', async () => {

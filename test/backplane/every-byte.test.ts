@@ -1,0 +1,64 @@
+/**
+ * Many messages of all kinds and lengths through each way of each backplane, flat out: every byte arrives,
+ * once and in order. With MESSAGES=1000000 in the environment, a million.
+ */
+import { once } from 'node:events'
+import process from 'node:process'
+import { describe, expect, test } from 'vitest'
+import { ONE_ENGINE } from '../support/broker-members.js'
+import { Broker, whyMissing } from '../support/brokers.js'
+import { Child } from '../support/child.js'
+import { AVAILABLE_ENGINES, type EngineName } from '../support/engines.js'
+
+const COUNT = Number(process.env.MESSAGES ?? 50_000)
+/** Milliseconds: many times what they take. */
+const TIME = 60_000 + COUNT / 2
+
+/** What the two servers have counted. */
+interface Counts {
+  readonly published: number
+  readonly delivered: number
+  readonly dropped: number
+  readonly missing: number
+  readonly foreign: number
+}
+
+async function pass(engine: EngineName, way: string, url: string) {
+  const child = new Child('every-byte.mjs', { args: [engine, way, url, `${COUNT}`] })
+  await once(child.process, 'exit')
+  const { code, stdout, stderr } = await child.result()
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  // The fixture has compared the messages themselves.
+  const result = JSON.parse(stdout) as { seconds: number; publisher: Counts; receiver: Counts }
+  expect(result.publisher).toMatchObject({ delivered: 0, dropped: 0, missing: 0, foreign: 0 })
+  expect(result.publisher.published).toBeGreaterThan(COUNT)
+  expect(result.receiver).toMatchObject({ published: 0, dropped: 0, missing: 0, foreign: 0 })
+  expect(result.receiver.delivered).toBeGreaterThan(COUNT)
+  if (process.env.MESSAGES !== undefined) console.log(`${engine}, ${way}: ${COUNT} in ${result.seconds} s`)
+}
+
+const BROKERS = {
+  'redis-server': ['redis-pubsub', 'redis-streams'],
+  'nats-server': ['nats-core', 'nats-jetstream'],
+} as const
+
+for (const [program, ways] of Object.entries(BROKERS) as [keyof typeof BROKERS, readonly string[]][]) {
+  const missing = whyMissing(program)
+  const skipped = missing === undefined ? '' : ` (skipped: ${missing})`
+  describe.skipIf(missing !== undefined)(`every byte arrives, in order, through${skipped}`, () => {
+    test.each(ways)(
+      '%s',
+      async (way) => {
+        const broker = await Broker.start(program, program === 'nats-server' ? ['--jetstream'] : [])
+        await pass(ONE_ENGINE, way, broker.url)
+      },
+      TIME,
+    )
+  })
+}
+
+test.each(AVAILABLE_ENGINES)(
+  'every byte arrives, in order, through threads on %s',
+  (engine) => pass(engine, 'threads', '-'),
+  TIME,
+)

@@ -114,7 +114,11 @@ bool Environment::start() {
   uv_prepare_init(hooks_->loop, &hooks_->prepare);
   uv_check_init(hooks_->loop, &hooks_->check);
   hooks_->prepare.data = hooks_->check.data = this;
-  uv_prepare_start(&hooks_->prepare, [](uv_prepare_t *handle) { static_cast<Environment *>(handle->data)->flush(); });
+  uv_prepare_start(&hooks_->prepare, [](uv_prepare_t *handle) {
+    auto *environment = static_cast<Environment *>(handle->data);
+    environment->flush();
+    environment->let_loop_end();
+  });
   uv_check_start(&hooks_->check, [](uv_check_t *handle) { static_cast<Environment *>(handle->data)->flush(); });
   uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->check));
@@ -149,7 +153,7 @@ void Environment::close_server(std::uint32_t number) {
   }
 }
 
-void Environment::flush() {
+[[gnu::hot]] void Environment::flush() {
   if (flushing_ || ended_) {
     return;
   }
@@ -165,11 +169,24 @@ void Environment::flush() {
     finish_endings();
   } while (!inbox_is_empty() || control_[protocol::outbox_end] != 0);
   closed_servers_.clear();
-  uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
   flushing_ = false;
 }
 
-void Environment::finish_endings() {
+void Environment::hold_loop() {
+  if (!holds_loop_ && hooks_) {
+    holds_loop_ = true;
+    uv_ref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
+  }
+}
+
+void Environment::let_loop_end() {
+  if (holds_loop_ && inbox_is_empty() && hooks_) {
+    holds_loop_ = false;
+    uv_unref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
+  }
+}
+
+[[gnu::hot]] void Environment::finish_endings() {
   for (ConnectionId id : std::exchange(ending_connections_, {})) {
     if (auto *entry = connections_->find(id)) {
       entry->owner()->finish(entry->socket);
@@ -177,7 +194,7 @@ void Environment::finish_endings() {
   }
 }
 
-bool Environment::deliver() {
+[[gnu::hot]] bool Environment::deliver() {
   bool ok = true;
   while (ok && !inbox_is_empty()) {
     ok = call_deliver();
@@ -220,18 +237,16 @@ bool Environment::deliver() {
   return ok;
 }
 
-bool Environment::call_deliver() {
+[[gnu::hot]] bool Environment::call_deliver() {
   Napi::HandleScope scope(env_);
   // TypeScript catches the errors of handlers.
   return call_javascript(env_, *context_, deliver_.Value());
 }
 
-void Environment::write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload) {
-  if (inbox_is_empty()) {
-    // The loop goes on until the event is delivered, also when a timer has brought it and nothing else keeps
-    // the loop alive: the end of the last connection, for example. The next flush takes the reference back.
-    uv_ref(reinterpret_cast<uv_handle_t *>(&hooks_->prepare));
-  }
+[[gnu::hot]] void Environment::write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload) {
+  // The loop goes on until the event is delivered, also when a timer has brought it and nothing else keeps
+  // the loop alive: the end of the last connection, for example. libuv's next turn lets it end.
+  hold_loop();
   std::size_t words = protocol::record_words(payload.length());
   std::uint32_t *record;
   if (overflow_.empty() && fits(words)) {
@@ -290,7 +305,8 @@ bool Environment::push_lent(ConnectionId id, std::string_view payload) {
   return offset.has_value();
 }
 
-bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary, const RouteOptions &route) {
+[[gnu::hot]] bool Environment::push_message(ConnectionId id, std::string_view payload, bool is_binary,
+                                            const RouteOptions &route) {
   if (ended_) {
     return true;
   }
@@ -353,7 +369,7 @@ void Environment::push_close(ConnectionId id, std::uint16_t code, std::string_vi
   push(protocol::close | static_cast<std::uint32_t>(code) << 16, id, reason);
 }
 
-void Environment::drain_outbox() {
+[[gnu::hot]] void Environment::drain_outbox() {
   if (attached()) {
     std::size_t end = std::min<std::size_t>(control_[protocol::outbox_end], outbox_.size());
     execute_commands(outbox_.first(end), *connections_);
@@ -417,7 +433,7 @@ void HostedServer::on_request(ExchangeId exchange, const RequestHead &head) {
 
 void HostedServer::on_abort(ExchangeId exchange) { environment_.push(tagged(protocol::abort), exchange, {}); }
 
-void HostedServer::on_message(const SocketData &socket, std::string_view payload, bool is_binary) {
+[[gnu::hot]] void HostedServer::on_message(const SocketData &socket, std::string_view payload, bool is_binary) {
   ConnectionId id = socket.id;
   if (!environment_.push_message(id, payload, is_binary, socket.route->options)) {
     if (auto *entry = environment_.connections().find(id)) {

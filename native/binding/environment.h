@@ -91,6 +91,9 @@ class Environment : public std::enable_shared_from_this<Environment> {
 
   bool start();
   void flush();
+  /// Keeps libuv's loop alive until its next turn in which the inbox is empty.
+  void hold_loop();
+  void let_loop_end();
   bool inbox_is_empty() const { return control_[protocol::inbox_end] == control_[protocol::inbox_read] && overflow_.empty(); }
   bool fits(std::size_t words) const { return control_[protocol::inbox_end] + words <= inbox_.size(); }
   void write(std::uint32_t kind, std::uint32_t id, std::size_t length, std::string_view payload);
@@ -134,6 +137,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// JavaScript has said so, for EventLoop::wait_in_socket_set.
   bool waits_in_socket_set_ = false;
   bool flushing_ = false;
+  bool holds_loop_ = false;
   bool ended_ = false;
 };
 

@@ -7,12 +7,13 @@
 
 namespace nws {
 
-/// Calls, runs promise jobs, and makes an uncaught exception of what is thrown: no handler could be given it.
-/// The caller has a HandleScope. False when the environment is being torn down.
+/// Calls `function` on itself, which costs less than to look for the global object, runs promise jobs, and
+/// makes an uncaught exception of what is thrown: no handler could be given it. The caller has a HandleScope.
+/// False when the environment is being torn down.
 inline bool call_javascript(Napi::Env env, Napi::AsyncContext &context, Napi::Function function,
                             std::initializer_list<napi_value> arguments = {}) {
   napi_value result;
-  napi_status status = napi_make_callback(env, context, env.Global(), function, arguments.size(), arguments.begin(), &result);
+  napi_status status = napi_make_callback(env, context, function, function, arguments.size(), arguments.begin(), &result);
   if (status == napi_ok) {
     return true;
   }

@@ -24,7 +24,7 @@ struct OutboxCursor {
   /// Whether a whole record is here. What a bug above us might write must not lead out of the memory.
   bool has_record() const { return at + protocol::header_words <= words.size() && next() <= words.size(); }
 
-  void run() {
+  [[gnu::hot]] void run() {
     ConnectionId id = words[at];
     do {
       if (auto *entry = connections.find(id)) {
@@ -58,7 +58,7 @@ struct OutboxCursor {
 
 }  // namespace
 
-void execute_commands(std::span<std::uint32_t> words, ConnectionTable &connections) {
+[[gnu::hot]] void execute_commands(std::span<std::uint32_t> words, ConnectionTable &connections) {
   OutboxCursor cursor{words, 0, connections};
   while (cursor.has_record()) {
     ConnectionId id = words[cursor.at];

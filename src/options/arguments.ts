@@ -50,8 +50,11 @@ export function checkPingLength(data: Payload): void {
 export function toPayload(data: Data): Payload {
   // The longest string that V8 makes is short enough in UTF-8: 2^29 UTF-16 units of at most 3 bytes.
   if (typeof data === 'string') return data
-  const payload = toBytes(data)
-  if (byteLengthOf(payload) > MAX_MESSAGE_BYTES) throw new OptionError('data', data, `at most ${MAX_MESSAGE_BYTES} bytes`)
+  const payload = isUint8Array(data) ? data : toBytes(data)
+  const length = byteLengthOf(payload)
+  if (length > MAX_MESSAGE_BYTES) throw new OptionError('data', data, `at most ${MAX_MESSAGE_BYTES} bytes`)
+  // A detached array would pass for an empty message; `plainView` throws for it.
+  if (length === 0) toBytes(payload)
   return payload
 }
 
@@ -89,8 +92,7 @@ export function toMessage(data: Data, options: boolean | SendOptions): OutgoingM
 function toBytes(data: Exclude<Data, string>): Uint8Array {
   try {
     if (isUint8Array(data)) {
-      // A detached array would pass for an empty message; `plainView` throws for it.
-      if (byteLengthOf(data) === 0) plainView(data)
+      plainView(data)
       return data
     }
     if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)

@@ -1,5 +1,6 @@
 #include "server/net/loop_idle_time.h"
 
+#include <atomic>
 #include <utility>
 
 namespace nws {
@@ -45,21 +46,19 @@ bool LoopIdleTime::is_known() {
   return true;
 }
 
-LoopIdleTime::Waiting::Waiting(LoopIdleTime &time) : time_(time) {
-  if (Fields *fields = time_.fields_) {
-    // Other threads read both under the lock: worker.performance.eventLoopUtilization.
-    uv_mutex_lock(&fields->lock);
-    fields->entry_time = uv_hrtime();
-    uv_mutex_unlock(&fields->lock);
+void LoopIdleTime::begin_waiting(std::uint64_t now) {
+  if (fields_) {
+    // Other threads read it under the lock (worker.performance.eventLoopUtilization). Of one word they see
+    // the old value or the new one, and both are true at that moment.
+    std::atomic_ref(fields_->entry_time).store(now, std::memory_order_relaxed);
   }
 }
 
-LoopIdleTime::Waiting::~Waiting() {
-  if (Fields *fields = time_.fields_) {
-    std::uint64_t now = uv_hrtime();
-    uv_mutex_lock(&fields->lock);
-    fields->idle_time += now - std::exchange(fields->entry_time, 0);
-    uv_mutex_unlock(&fields->lock);
+void LoopIdleTime::end_waiting(std::uint64_t now) {
+  if (fields_) {
+    uv_mutex_lock(&fields_->lock);
+    fields_->idle_time += now - std::exchange(fields_->entry_time, 0);
+    uv_mutex_unlock(&fields_->lock);
   }
 }
 

@@ -23,17 +23,10 @@ class LoopIdleTime {
   /// before the loop has waited for the first time, when there is nothing yet to compare.
   bool is_known();
 
-  /// Counts the time until its destruction as idle. The LoopIdleTime is known.
-  class Waiting {
-   public:
-    explicit Waiting(LoopIdleTime &time);
-    ~Waiting();
-    Waiting(const Waiting &) = delete;
-    Waiting &operator=(const Waiting &) = delete;
-
-   private:
-    LoopIdleTime &time_;
-  };
+  /// The thread waits from now on. Both times are of uv_hrtime, which the caller has read; and the
+  /// LoopIdleTime is known.
+  void begin_waiting(std::uint64_t now);
+  void end_waiting(std::uint64_t now);
 
  private:
   struct Fields;

@@ -36,7 +36,7 @@ void Turns::begin_pass() {
   std::uint64_t now = pass();
   if (now != pass_) {
     pass_ = now;
-    pass_began_ = uv_hrtime();
+    pass_began_ = 0;
     begun_ = 0;
     readable_ = max_total_read;
     requests_left_ = max_total_requests;
@@ -104,8 +104,22 @@ void Turns::hand_over_if_due() {
   begun_ = 0;
 }
 
+void Turns::begin_reading(std::uint64_t now) {
+  begin_pass();
+  if (pass_began_ == 0) {
+    pass_began_ = now;
+  }
+}
+
 void Turns::end_pass_if_long() {
-  if (begun_ >= batch_ && uv_hrtime() - pass_began_ > max_pass_time) {
+  if (begun_ < batch_) {
+    return;
+  }
+  std::uint64_t now = uv_hrtime();
+  if (pass_began_ == 0) {
+    pass_began_ = now;
+  }
+  if (now - pass_began_ > max_pass_time) {
     readable_ = 0;
     requests_left_ = 0;
     events_left_ = 0;
@@ -123,7 +137,7 @@ bool Turns::take_handshake_step() {
 
 void Turns::serve() {
   idles_++;
-  begin_pass();
+  begin_reading(uv_hrtime());
   // Who comes to wait meanwhile has its turn next time. Every other time one of those that are spent goes on
   // in any case: fresh ones may come for ever. Not every time: one may take the whole pass.
   std::size_t fresh = fresh_.size();

@@ -99,6 +99,8 @@ class Turns {
     }
   }
 
+  /// Sockets are looked at from now on, by uv_hrtime: where the pass begins with it, it is counted from here.
+  void begin_reading(std::uint64_t now);
   /// The loop does not block while a ticket waits. `spent`: the connection has had a share in this pass, and
   /// lets those go first that have not.
   void wait(const Ticket &ticket, bool spent);
@@ -144,7 +146,7 @@ class Turns {
   std::uint32_t begun_ = 0;
   std::uint32_t batch_ = max_batch;
   bool is_due_ = false;
-  /// Nanoseconds, of uv_hrtime.
+  /// Nanoseconds, of uv_hrtime; 0 before the clock was looked at in this pass.
   std::uint64_t pass_began_ = 0;
   std::uint64_t idles_ = 0;
   std::uint64_t pass_ = 0;

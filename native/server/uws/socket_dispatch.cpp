@@ -26,7 +26,7 @@ us_socket_t *write_ready(us_socket_t *socket) {
 }
 
 /// Returns how many bytes were read.
-std::size_t read_ready(us_socket_t *socket) {
+[[gnu::hot]] std::size_t read_ready(us_socket_t *socket) {
   us_loop_t *loop = socket->context->loop;
   if (socket->context->is_low_prio(socket) && Turns::current() && !Turns::current()->take_handshake_step()) {
     return 0;  // level-triggered: the next iteration finds the socket readable again
@@ -72,7 +72,7 @@ void end_seen(us_socket_t *socket) {
 
 }  // namespace
 
-std::size_t dispatch_socket(uv_poll_t *poll, int status, int events) {
+[[gnu::hot]] std::size_t dispatch_socket(uv_poll_t *poll, int status, int events) {
   auto *socket = static_cast<us_socket_t *>(poll->data);
   if (status < 0) {
     us_socket_close(0, socket, 0, nullptr);

@@ -42,7 +42,7 @@ std::unique_ptr<SocketSet> SocketSet::create(uv_loop_t *loop) {
 SocketSet::SocketSet(uv_loop_t *loop, int descriptor)
     : loop_(loop),
       descriptor_(descriptor),
-      wait_(SocketWait::create(loop, descriptor, [this](int timeout, LoopIdleTime *idle) { return dispatch(timeout, idle); })) {
+      wait_(SocketWait::create(loop, descriptor, [this](Waiting waiting) { return dispatch(waiting); })) {
   current_set = this;
 }
 
@@ -153,20 +153,23 @@ void SocketSet::go_on(uv_poll_t *poll) {
   }
 }
 
-int SocketSet::wait(std::span<epoll_event> ready, int timeout, LoopIdleTime *idle) {
-  if (timeout == 0) {
-    return epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), 0);
+[[gnu::hot]] int SocketSet::wait(std::span<epoll_event> ready, Waiting waiting) {
+  if (waiting.timeout != 0) {
+    waiting.idle->begin_waiting(waiting.since);
   }
-  int count;
-  {
-    LoopIdleTime::Waiting waiting(*idle);
-    count = epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), timeout);
+  int count = epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), waiting.timeout);
+  std::uint64_t now = uv_hrtime();
+  if (waiting.timeout != 0) {
+    waiting.idle->end_waiting(now);
+    uv_update_time(loop_);
   }
-  uv_update_time(loop_);
+  if (Turns *turns = Turns::current()) {
+    turns->begin_reading(now);
+  }
   return count;
 }
 
-Readiness SocketSet::dispatch(int timeout, LoopIdleTime *idle) {
+[[gnu::hot]] Readiness SocketSet::dispatch(Waiting waiting) {
   // In all as many as µSockets asks for. Those beyond keep the set readable, and come in the next iteration.
   constexpr std::size_t most = 1024;
   std::array<epoll_event, most_at_once> ready;
@@ -181,7 +184,7 @@ Readiness SocketSet::dispatch(int timeout, LoopIdleTime *idle) {
     if (is_behind_) {
       return found;
     }
-    int count = wait(std::span(ready).first(at_once), std::exchange(timeout, 0), idle);
+    int count = wait(std::span(ready).first(at_once), std::exchange(waiting, {}));
     for (int i = 0; i < count; i++) {
       // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still
       // there.
@@ -210,7 +213,7 @@ Readiness SocketSet::dispatch(int timeout, LoopIdleTime *idle) {
   return found;
 }
 
-void SocketSet::dispatch(uv_poll_t *poll, std::uint32_t seen) {
+[[gnu::hot]] void SocketSet::dispatch(uv_poll_t *poll, std::uint32_t seen) {
   if ((wanted(poll) & reset_only) && (seen & (EPOLLERR | EPOLLHUP))) {
     dispatch_socket(poll, 0, UV_DISCONNECT);
     return;

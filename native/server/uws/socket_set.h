@@ -65,9 +65,9 @@ class SocketSet final : private TurnTaker {
 
  private:
   SocketSet(uv_loop_t *loop, int descriptor);
-  int wait(std::span<epoll_event> ready, int timeout, LoopIdleTime *idle);
+  int wait(std::span<epoll_event> ready, Waiting waiting);
   /// See SocketWait::Look.
-  Readiness dispatch(int timeout, LoopIdleTime *idle);
+  Readiness dispatch(Waiting waiting);
   void dispatch(uv_poll_t *poll, std::uint32_t seen);
   void rest(uv_poll_t *poll);
   void take_turn(void *, std::uint32_t) override;

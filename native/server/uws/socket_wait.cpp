@@ -13,7 +13,8 @@ namespace nws {
 namespace {
 
 /// Milliseconds after which libuv gets a turn when JavaScript has run.
-constexpr int longest_behind = 10;
+constexpr std::int64_t longest_behind = 10;
+constexpr std::uint64_t nanoseconds = 1'000'000;
 
 /// Handles of libuv's phases that may be active while the thread waits in the set: those of SocketWait,
 /// µSockets and Environment; and what Node checks for immediates with.
@@ -44,7 +45,7 @@ struct SocketWait::Handles {
   uv_poll_t set{};
   /// Keeps the loop alive, and is where the thread waits in the set.
   uv_prepare_t prepare{};
-  /// Active while the thread waits in the set: libuv does not wait then.
+  /// Active in libuv's turns while the thread waits in the set: libuv does not wait then.
   uv_idle_t no_wait{};
 };
 
@@ -91,7 +92,9 @@ void SocketWait::wait_in_set(std::function<void()> end_turn) { end_turn_ = std::
 
 void SocketWait::prepare() {
   if (end_turn_ && waits_in_set()) {
+    uv_idle_stop(&handles_->no_wait);
     wait();
+    uv_idle_start(&handles_->no_wait, [](uv_idle_t *) {});
   }
 }
 
@@ -111,9 +114,7 @@ bool SocketWait::waits_in_set() {
     epoll_ctl(set_, EPOLL_CTL_DEL, uv_backend_fd(loop_), nullptr);
   }
   in_set_ = may;
-  if (in_set_) {
-    uv_idle_start(&handles_->no_wait, [](uv_idle_t *) {});
-  } else {
+  if (!in_set_) {
     uv_idle_stop(&handles_->no_wait);
     wait_in_libuv();
   }
@@ -121,32 +122,36 @@ bool SocketWait::waits_in_set() {
 }
 
 void SocketWait::wait_in_libuv() {
-  uv_poll_start(&handles_->set, UV_READABLE,
-                [](uv_poll_t *set, int, int) { static_cast<SocketWait *>(set->data)->look_(0, nullptr); });
+  uv_poll_start(&handles_->set, UV_READABLE, [](uv_poll_t *set, int, int) { static_cast<SocketWait *>(set->data)->look_({}); });
 }
 
-int SocketWait::libuv_timeout() {
-  uv_idle_stop(&handles_->no_wait);
-  int timeout = uv_backend_timeout(loop_);
-  uv_idle_start(&handles_->no_wait, [](uv_idle_t *) {});
-  return timeout;
-}
-
-void SocketWait::wait() {
-  int timeout = libuv_timeout();
+[[gnu::hot]] void SocketWait::wait() {
+  bool javascript_has_run = false;
+  // Milliseconds, of uv_hrtime: when libuv must have a turn.
+  std::int64_t turn_due = 0;
   while (true) {
-    Readiness ready = look_(timeout, &idle_);
+    std::int64_t timeout = uv_backend_timeout(loop_);
+    std::uint64_t since = uv_hrtime();
+    auto now = static_cast<std::int64_t>(since / nanoseconds);
+    if (timeout > 0) {
+      // libuv counts from its own idea of now.
+      timeout = std::max<std::int64_t>(timeout - (now - static_cast<std::int64_t>(uv_now(loop_))), 0);
+    }
+    if (javascript_has_run) {
+      turn_due = turn_due ? turn_due : now + longest_behind;
+      std::int64_t left = std::max<std::int64_t>(turn_due - now, 0);
+      timeout = timeout < 0 ? left : std::min(timeout, left);
+      if (timeout == 0) {
+        return;
+      }
+    }
+    Readiness ready = look_({static_cast<int>(timeout), &idle_, since});
     // libuv's turn ends with what `end_turn_` does.
     if (!ready.sockets || ready.libuv || timeout == 0) {
       return;
     }
     end_turn_();
-    uv_update_time(loop_);
-    timeout = libuv_timeout();
-    if (timeout == 0 || !waits_in_set()) {
-      return;
-    }
-    timeout = timeout < 0 ? longest_behind : std::min(timeout, longest_behind);
+    javascript_has_run = true;
   }
 }
 

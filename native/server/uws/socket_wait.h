@@ -9,10 +9,10 @@
 //
 //   - libuv gets a turn, without waiting in it, as soon as it has something: its descriptor is ready, a timer
 //     is due, or uv_backend_timeout says so otherwise (immediates, closing handles, new watchers, a stop);
-//   - it gets one 10 ms after JavaScript has run at the latest, for what does not show in that: immediates
-//     that were unreferenced, for example;
-//   - other addons' prepare and check handles run in every iteration: where there are any, the thread waits
-//     in libuv;
+//   - it gets one 10 ms after JavaScript has run at the latest, however busy the sockets are, for what does
+//     not show in that: immediates that were unreferenced, for example;
+//   - other addons' prepare and check handles run in every iteration: where there are any, which is looked
+//     for in each of libuv's turns, the thread waits in libuv;
 //   - what is waited here counts as idle (server/net/loop_idle_time.h).
 #pragma once
 
@@ -36,12 +36,20 @@ struct Readiness {
   bool libuv = false;
 };
 
+/// How long a look may wait for the first socket.
+struct Waiting {
+  /// Milliseconds, -1 for ever.
+  int timeout = 0;
+  /// Counts the waiting, which begins at `since`, by uv_hrtime; null if there is none.
+  LoopIdleTime *idle = nullptr;
+  std::uint64_t since = 0;
+};
+
 /// Of one loop, on its thread. The thread waits in libuv until `wait_in_set` is called.
 class SocketWait {
  public:
-  /// Looks into the set, and deals with the sockets that are ready. Waits for the first one so many
-  /// milliseconds, -1 for ever, if `idle` is not null, which then counts it.
-  using Look = std::function<Readiness(int timeout, LoopIdleTime *idle)>;
+  /// Looks into the set, and deals with the sockets that are ready.
+  using Look = std::function<Readiness(Waiting)>;
 
   /// `set` is an epoll descriptor, and outlives this. Null when libuv refuses it.
   static std::unique_ptr<SocketWait> create(uv_loop_t *loop, int set, Look look);
@@ -67,8 +75,6 @@ class SocketWait {
   bool waits_in_set();
   void wait_in_libuv();
   void wait();
-  /// Milliseconds that libuv would wait, -1 for ever.
-  int libuv_timeout();
 
   Handles *handles_;  // libuv's, which gives them back to be deleted
   uv_loop_t *loop_;

@@ -34,7 +34,7 @@ std::int64_t until_next_tick(us_socket_context_t *context) {
 
 }  // namespace
 
-void Timeouts::set(int, us_socket_t *socket, unsigned seconds) {
+[[gnu::hot]] void Timeouts::set(int, us_socket_t *socket, unsigned seconds) {
   constexpr unsigned char none = 255;
   constexpr unsigned modulus = 240;
   if (seconds == 0) {
@@ -42,7 +42,10 @@ void Timeouts::set(int, us_socket_t *socket, unsigned seconds) {
     return;
   }
   us_socket_context_t *context = socket->context;
-  unsigned count = ticks(std::min(std::int64_t{seconds} * 1000, longest), until_next_tick(context));
+  // For a whole number of ticks it makes no difference when the next one comes, but while one is dealt with.
+  // This runs for every message, and a look at the clock is not free.
+  bool is_clock_needed = seconds % LIBUS_TIMEOUT_GRANULARITY != 0 || context->loop->data.iterator == context;
+  unsigned count = ticks(std::min(std::int64_t{seconds} * 1000, longest), is_clock_needed ? until_next_tick(context) : 0);
   socket->timeout = static_cast<unsigned char>((context->timestamp + count) % modulus);
 }
 

@@ -30,7 +30,7 @@ void poll_as_allowed(frames::WebSocket<SSL> *ws, const SocketData *data) {
 
 /// Tells the sender how many bytes wait.
 template <bool SSL>
-void note_buffered(frames::WebSocket<SSL> *ws, SocketData *data, ConnectionTable &connections) {
+[[gnu::hot]] void note_buffered(frames::WebSocket<SSL> *ws, SocketData *data, ConnectionTable &connections) {
   connections.quota(data->id).buffered = buffered_amount<SSL>(ws, data);
   poll_as_allowed<SSL>(ws, data);
 }

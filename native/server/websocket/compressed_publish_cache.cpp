@@ -21,7 +21,10 @@ std::optional<std::string_view> CompressedPublishCache::find(std::uint32_t numbe
 }
 
 void CompressedPublishCache::clear() {
-  forms_.clear();
+  // Of an empty one, too, the table would be written to; and this runs in every turn.
+  if (!forms_.empty()) {
+    forms_.clear();
+  }
   kept_ = 0;
 }
 

@@ -36,7 +36,7 @@ class FrameReader final : private TurnTaker {
 
   /// Frames have come; the memory is the parser's to change, and has room around it. The connection may be
   /// gone afterwards.
-  void receive(WebSocket *ws, char *bytes, std::size_t length) {
+  [[gnu::hot]] void receive(WebSocket *ws, char *bytes, std::size_t length) {
     if (SocketData *data = ws->getUserData(); data->waits) {
       // TLS may bring a second piece from what was read at once.
       unparsed_.at(data->id).append({bytes, length});
@@ -139,7 +139,7 @@ class FrameReader final : private TurnTaker {
   /// Parses as much as the connection's share allows. `take_rest` gives what is left, to be parsed in another
   /// turn. The connection may be gone afterwards.
   template <typename TakeRest>
-  void parse(WebSocket *ws, char *bytes, std::size_t length, TakeRest take_rest) {
+  [[gnu::hot]] void parse(WebSocket *ws, char *bytes, std::size_t length, TakeRest take_rest) {
     ConnectionId id = ws->getUserData()->id;
     auto *socket = reinterpret_cast<us_socket_t *>(ws);
     uWS::WebSocketState<true> *parser = frames::upgraded_data<SSL>(ws);
@@ -245,7 +245,7 @@ class FrameReader final : private TurnTaker {
 };
 
 template <bool SSL>
-us_socket_t *receive_frames(us_socket_t *socket, char *data, int length) {
+[[gnu::hot]] us_socket_t *receive_frames(us_socket_t *socket, char *data, int length) {
   auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
   if (frames::is_alive<SSL>(ws)) {
     TlsWriteDeferral guard(SSL, socket);

@@ -80,7 +80,7 @@ bool receive_control(WebSocket<SSL> *ws, int op_code, std::string_view payload) 
 
 /// A whole message has come, which is valid. True: the parser must stop.
 template <bool SSL>
-bool deliver_message(WebSocket<SSL> *ws, int op_code, std::string_view payload) {
+[[gnu::hot]] bool deliver_message(WebSocket<SSL> *ws, int op_code, std::string_view payload) {
   FrameTurn *turn = ws->getUserData()->route->turn;
   context_data<SSL>(ws)->messageHandler(ws, payload, static_cast<uWS::OpCode>(op_code));
   return !is_alive<SSL>(ws) || turn->spend_event(payload.length());
@@ -275,7 +275,7 @@ constexpr std::size_t max_control_length = 125;  // RFC 6455, section 5.5
 /// Whether a payload is longer than any may be. Control frames are measured by this too: theirs is asked for
 /// nowhere else.
 template <bool SSL>
-bool refuses_length(WebSocket<SSL> *ws, std::uint64_t length) {
+[[gnu::hot]] bool refuses_length(WebSocket<SSL> *ws, std::uint64_t length) {
   SocketData *data = ws->getUserData();
   data->route->turn->begin_frame(length);
   std::size_t limit = data->max_payload_length;

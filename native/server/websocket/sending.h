@@ -26,7 +26,7 @@ class Sending {
           PublishOrder &order)
       : connections_(connections), events_(events), counters_(counters), compression_(compression), order_(order) {}
 
-  void send(WebSocket *ws, std::string_view payload, OpCode op_code, Compress compress) {
+  [[gnu::hot]] void send(WebSocket *ws, std::string_view payload, OpCode op_code, Compress compress) {
     SocketData *data = ws->getUserData();
     if (data->has_sent_close()) {
       return;
@@ -142,7 +142,7 @@ class Sending {
     emit_drain_if_due(data);
   }
 
-  void write(WebSocket *ws, SocketData *data, std::string_view payload, OpCode op_code, Compress compress) {
+  [[gnu::hot]] void write(WebSocket *ws, SocketData *data, std::string_view payload, OpCode op_code, Compress compress) {
     TlsWriteDeferral guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
     if (data->compression && data->compression->wants(payload.length(), compress)) {
       frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);

@@ -101,7 +101,7 @@ class WebSocketConnections final : public ConnectionOwner {
 
   // ---- ConnectionOwner ----
 
-  void send(void *socket, std::string_view payload, OpCode op_code, Compress compress) override {
+  [[gnu::hot]] void send(void *socket, std::string_view payload, OpCode op_code, Compress compress) override {
     sending_.send(static_cast<WebSocket *>(socket), payload, op_code, compress);
   }
   void begin_message(void *socket) override { sending_.begin_message(static_cast<WebSocket *>(socket)); }
@@ -229,7 +229,7 @@ class WebSocketConnections final : public ConnectionOwner {
     return true;
   }
 
-  void receive(void *socket, char *bytes, std::size_t length) override {
+  [[gnu::hot]] void receive(void *socket, char *bytes, std::size_t length) override {
     reader_.receive(static_cast<WebSocket *>(socket), bytes, length);
   }
 

@@ -176,18 +176,19 @@ export class SharedChannel {
   /** As EngineConnections.send. */
   send(id: ConnectionId, data: Payload, compress: boolean | undefined, isText = false): number {
     const choice = compressChoice(compress)
-    if (sizeOf(data) > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice, isText)
-    return this.#put(id, messageCommand(data, choice, isText), data)
+    const size = sizeOf(data)
+    if (size > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice, isText)
+    return this.#put(id, messageCommand(data, choice, isText), data, size)
   }
 
   /** As EngineConnections.ping. */
   ping(id: ConnectionId, data: Payload): number {
-    return this.#put(id, Command.sendPing, data)
+    return this.#put(id, Command.sendPing, data, sizeOf(data))
   }
 
   close(id: ConnectionId, code: number, reason: string): void {
     if (!this.isOpen(id)) return
-    this.#put(id, Command.beginClose | (code << 16), reason)
+    this.#put(id, Command.beginClose | (code << 16), reason, reason.length)
     this.#stopSending(id)
   }
 
@@ -219,7 +220,8 @@ export class SharedChannel {
   #pong(id: ConnectionId, data: Buffer): void {
     const quotas = this.#quotas
     const quota = (id & SLOT_MASK) << QUOTA_SHIFT
-    if (quotas[quota + SendQuota.id] === id && this.#hasRoom(quota, data.length)) this.#put(id, Command.sendPong, data)
+    if (quotas[quota + SendQuota.id] === id && this.#hasRoom(quota, data.length))
+      this.#put(id, Command.sendPong, data, data.length)
   }
 
   /**
@@ -235,24 +237,23 @@ export class SharedChannel {
 
   /**
    * Writes one command with a payload of at most MAX_COPIED_MESSAGE. Messages and Pings are subject to the
-   * limit; the result is the status that `send` returns.
+   * limit; the result is the status that `send` returns. `size` is what `sizeOf` says, which callers know.
    */
-  #put(id: ConnectionId, kind: number, data: Payload): number {
+  #put(id: ConnectionId, kind: number, data: Payload, size: number): number {
     const quotas = this.#quotas
     const quota = (id & SLOT_MASK) << QUOTA_SHIFT
     if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     // UTF-8 takes at most three bytes for each UTF-16 unit.
-    const most = typeof data === 'string' ? data.length * 3 : byteLengthOf(data)
-    const end = this.#reserve(most)
+    const end = this.#reserve(typeof data === 'string' ? size * 3 : size)
     const start = (end + HEADER_WORDS) * 4
-    const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data, most)
+    const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data, size)
     if ((kind & KIND_MASK) <= Command.sendPing && !this.#hasRoom(quota, length)) {
       // To carry out the pending commands may give room; the record, which was not committed, is then written
       // again.
       if (quotas[quota + SendQuota.pending] === 0) return this.#refuse(quota)
       this.#addon.drain()
       if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
-      return this.#hasRoom(quota, length) ? this.#put(id, kind, data) : this.#refuse(quota)
+      return this.#hasRoom(quota, length) ? this.#put(id, kind, data, size) : this.#refuse(quota)
     }
     const words = this.#outboxWords
     words[end] = id
@@ -271,7 +272,7 @@ export class SharedChannel {
     const quota = (id & SLOT_MASK) << QUOTA_SHIFT
     if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     const length = typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
-    if (length <= this.#longestCopied) return this.#put(id, messageCommand(data, choice, isText), data)
+    if (length <= this.#longestCopied) return this.#put(id, messageCommand(data, choice, isText), data, sizeOf(data))
     if (quotas[quota + SendQuota.pending] !== 0) {
       this.#addon.drain()
       if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN

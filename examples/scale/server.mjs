@@ -5,8 +5,9 @@
  *   npx wscat -c ws://localhost:7000                                  several times, on each host
  *
  * Starts a process for each core (WORKERS says how many), all on one port (PORT), each with a server and a
- * backplane of its own. The same command on another host joins them. `npm install redis`, or
- * `@nats-io/transport-node`, brings the client; `--replayed` keeps what is sent while the broker is away.
+ * backplane of its own. The same command on another host joins them, with the address of the broker instead of
+ * localhost: docs/scaling.md has it step by step. `npm install redis @nats-io/transport-node` brings the
+ * clients; `--replayed` keeps what is sent while the broker is away, on NATS with `@nats-io/jetstream`.
  */
 import cluster from 'node:cluster'
 import { once } from 'node:events'
@@ -48,7 +49,12 @@ async function serve() {
 }
 
 if (cluster.isWorker) {
-  process.send?.(await serve())
+  const port = await serve().catch((error) => {
+    // It names the broker and the reason.
+    console.error(error.message)
+    process.exit(1)
+  })
+  process.send?.(port)
 } else {
   const count = Number(process.env.WORKERS ?? availableParallelism())
   let port = process.env.PORT

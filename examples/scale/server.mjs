@@ -5,8 +5,8 @@
  *   npx wscat -c ws://localhost:7000                                  several times, on each host
  *
  * Starts a process for each core (WORKERS says how many), all on one port (PORT), each with a server and a
- * backplane of its own. The same command on another host joins them, with the address of the broker instead of
- * localhost: docs/scaling.md has it step by step. `npm install redis @nats-io/transport-node` brings the
+ * backplane of its own. The same command on another host joins them, with the address of the broker instead
+ * of localhost: docs/scaling.md has it step by step. `npm install redis @nats-io/transport-node` brings the
  * clients; `--replayed` keeps what is sent while the broker is away, on NATS with `@nats-io/jetstream`.
  */
 import cluster from 'node:cluster'

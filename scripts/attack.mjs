@@ -20,15 +20,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Child } from '../test/attack/child.mjs'
 import { compileTypeScript } from './install/typescript.mjs'
-import {
-  addonEnvironment,
-  buildForTests,
-  endWithReport,
-  fail,
-  reports,
-  requireAwsLc,
-  sanitizerEnvironment,
-} from './test-build.mjs'
+import { addonEnvironment, buildForTests, endWithReport, fail, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -94,9 +86,8 @@ const MiB = 1024 * 1024
 
 const { problem } = compileTypeScript()
 if (problem) fail(problem)
-const awsLc = values['aws-lc'] ? requireAwsLc() : undefined
-const isBuilt = (values.sanitize || awsLc !== undefined) && values.engine.includes('native')
-const folder = isBuilt ? buildForTests({ sanitize: values.sanitize, awsLc }) : undefined
+const { sanitize, 'aws-lc': awsLc } = values
+const folder = (sanitize || awsLc) && values.engine.includes('native') ? buildForTests({ sanitize, awsLc }) : undefined
 mkdirSync(reports, { recursive: true })
 /** @type {Check[]} */
 const checks = []
@@ -125,10 +116,9 @@ async function run(engine) {
   const time = engine === 'native' ? seconds : seconds / 6
   console.log(`Attacking the ${engine} engine for ${time} s, seed ${values.seed} …`)
   const built = engine === 'native' ? folder : undefined
-  const sanitized = values.sanitize ? built : undefined
+  const sanitized = sanitize ? built : undefined
   const log = (/** @type {string} */ who) => join(reports, `attack-${engine}-${who}.log`)
-  const ordinary = built ? addonEnvironment(built) : process.env
-  const env = sanitized ? sanitizerEnvironment(sanitized, 'detect_leaks=0:malloc_context_size=20') : ordinary
+  const env = sanitized ? sanitizerEnvironment(sanitized, 'detect_leaks=0:malloc_context_size=20') : addonEnvironment(built)
   const server = new Child('server.mjs', [engine], env, log('server'))
   const attackers = new Child('attackers.mjs', [values.seed, ...values.kind], process.env, log('attackers'))
   const witnesses = new Child('witnesses.mjs', [values.seed], process.env, log('witnesses'))

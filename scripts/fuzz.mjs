@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { root } from './install/paths.mjs'
-import { buildForTests, endWithReport, fail, reports, requireAwsLc, sanitizerEnvironment } from './test-build.mjs'
+import { buildForTests, endWithReport, fail, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -28,7 +28,6 @@ const { values } = parseArgs({
 })
 const seconds = Number(values.seconds)
 if (!(seconds > 0)) fail(`--seconds must be a number, got ${values.seconds}`)
-const awsLc = values['aws-lc'] ? requireAwsLc() : undefined
 
 /**
  * Seconds for the fuzz to end once its time is up: the last servers close, the process ends, the sanitizer
@@ -38,7 +37,8 @@ const PATIENCE = 90
 
 /** @typedef {{ name: string, problem: string | undefined }} Check problem: undefined when it holds */
 
-const folder = values.plain || !values.engine.includes('native') ? undefined : buildForTests({ sanitize: true, awsLc })
+const folder =
+  values.plain || !values.engine.includes('native') ? undefined : buildForTests({ sanitize: true, awsLc: values['aws-lc'] })
 mkdirSync(reports, { recursive: true })
 /** @type {Check[]} */
 const checks = []

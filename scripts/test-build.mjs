@@ -14,13 +14,13 @@ import { checkTools } from './install/tools.mjs'
 export const reports = join(buildDirectory, 'reports')
 
 /**
- * The folder of the installed AWS-LC that AWS_LC_ROOT_DIR names; undefined without the variable. Where it
- * names sources instead, they are built, and installed in build/aws-lc-library: whole the first time, after
- * that what has changed. Ends the process where that fails.
+ * The folder of the installed AWS-LC that AWS_LC_ROOT_DIR names. Where it names sources instead, they are
+ * built, and installed in build/aws-lc-library: whole the first time, after that what has changed. Ends the
+ * process where that fails.
  */
-export function findAwsLc() {
+function findAwsLc() {
   const named = process.env.AWS_LC_ROOT_DIR
-  if (!named) return undefined
+  if (!named) return fail('AWS_LC_ROOT_DIR names neither an installed AWS-LC nor its sources')
   if (!existsSync(join(named, 'CMakeLists.txt'))) return resolve(named)
   const directory = realpathSync(named)
   console.log(`Building AWS-LC from ${directory} …`)
@@ -41,24 +41,19 @@ export function findAwsLc() {
   return installed
 }
 
-/** The same, or ends the process where the variable is not set. */
-export function requireAwsLc() {
-  return findAwsLc() ?? fail('AWS_LC_ROOT_DIR names neither an installed AWS-LC nor its sources')
-}
-
 /**
  * Builds the addon and one more target, or ends the process with what is missing or wrong. Gives the build's
  * folder, which each TLS library has its own of.
- * @param {{ sanitize: boolean, awsLc?: string | undefined, target?: string, help?: string }} what `awsLc` is
- *   where AWS-LC is installed, for a build with it (`findAwsLc`); `help` is said where the target cannot be
- *   built
+ * @param {{ sanitize: boolean, awsLc?: boolean, target?: string, help?: string }} what `awsLc`: with the
+ *   AWS-LC that AWS_LC_ROOT_DIR names; `help` is said where the target cannot be built
  */
-export function buildForTests({ sanitize, awsLc, target, help = '' }) {
-  const folder = join(buildDirectory, awsLc === undefined ? '' : 'aws-lc', sanitize ? 'sanitize' : '')
-  if (awsLc !== undefined) {
-    process.env.OPENSSL_ROOT_DIR = awsLc
+export function buildForTests({ sanitize, awsLc = false, target, help = '' }) {
+  const folder = join(buildDirectory, awsLc ? 'aws-lc' : '', sanitize ? 'sanitize' : '')
+  if (awsLc) {
+    const library = findAwsLc()
+    process.env.OPENSSL_ROOT_DIR = library
     // CMake stays with the library that it has found first.
-    if (rememberedBy(folder, 'OPENSSL_ROOT_DIR') !== awsLc) rmSync(folder, { recursive: true, force: true })
+    if (rememberedBy(folder, 'OPENSSL_ROOT_DIR') !== library) rmSync(folder, { recursive: true, force: true })
   }
   const sources = findSources()
   const tools = checkTools()
@@ -87,10 +82,11 @@ function rememberedBy(folder, variable) {
 }
 
 /**
- * The environment in which Node runs with the addon of a build.
- * @param {string} folder
+ * The environment in which Node runs with the addon of a build; without one, that of this process.
+ * @param {string | undefined} folder
  */
 export function addonEnvironment(folder) {
+  if (folder === undefined) return process.env
   return {
     ...process.env,
     NATIVE_WEBSOCKET_SERVER_ADDON: join(folder, 'Release', 'native_websocket_server.node'),

@@ -22,7 +22,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { root } from './install/paths.mjs'
 import { run, which } from './install/processes.mjs'
-import { addonEnvironment, buildForTests, findAwsLc, reports, sanitizerEnvironment } from './test-build.mjs'
+import { addonEnvironment, buildForTests, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const sanitize = process.argv.includes('--sanitize')
 const awsLc = process.argv.includes('--aws-lc')
@@ -47,12 +47,11 @@ const LEFT_OUT = [
   'test/package/platform-package.test.ts',
 ]
 
-const library = awsLc ? findAwsLc() : undefined
-if (awsLc && library === undefined) skip('AWS_LC_ROOT_DIR names neither an installed AWS-LC nor its sources')
+if (awsLc && !process.env.AWS_LC_ROOT_DIR) skip('AWS_LC_ROOT_DIR names neither an installed AWS-LC nor its sources')
 console.log(`Building ${sanitize ? 'the addon and the unit tests with sanitizers' : 'the unit tests'} …`)
 const folder = buildForTests({
   sanitize,
-  awsLc: library,
+  awsLc,
   target: 'native_tests',
   help: "The unit tests need libuv's library as well: Debian, Ubuntu: apt-get install libuv1-dev; Fedora: dnf install libuv-devel; Alpine: apk add libuv-dev; macOS: brew install libuv.",
 })

@@ -34,5 +34,9 @@ const files = readdirSync(folder)
   .map((name) => join(folder, name))
 const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout']
 const kept = ['--test-reporter=tap', `--test-reporter-destination=${join(reports, 'ecosystem.tap')}`]
-// Some of the programs leave timers behind.
-step(process.execPath, ['--test', '--test-force-exit', ...reporters, ...kept, ...(given.length > 0 ? given : files)], root)
+// Two files at once: most of them wait for programs that start. Some of those leave timers behind.
+step(
+  process.execPath,
+  ['--test', '--test-concurrency=2', '--test-force-exit', ...reporters, ...kept, ...(given.length > 0 ? given : files)],
+  root,
+)

@@ -21,19 +21,29 @@ const SUPPORTED = ['20', '22', '24', '26']
 const versions = SUPPORTED.filter((version) => version !== process.versions.node.split('.')[0])
 
 /**
- * What does not depend on Node's version, or only through what other tests do as well; it would take as long
- * as all the rest.
+ * What does not depend on Node's version, or only through what other tests do as well: compilers, linters and
+ * package managers, examples whose parts other tests use, the addon's own clocks, and sheer amounts. It would
+ * take as long as all the rest.
  */
 const LEFT_OUT = [
   'test/app/clients.test.ts',
   'test/app/descriptors.test.ts',
   'test/app/readme.test.ts',
   'test/app/certificate.test.ts',
+  'test/app/deployment.test.ts',
+  'test/app/tutorial.test.ts',
   'test/backplane/hosts.test.ts',
+  'test/package/*.unit.test.ts',
   'test/package/docs.test.ts',
-  'test/core/held-memory.test.ts',
+  'test/package/examples.test.ts',
   'test/package/install.test.ts',
-  'test/package/layers.unit.test.ts',
+  'test/package/package.test.ts',
+  'test/core/held-memory.test.ts',
+  'test/core/half-closing.test.ts',
+  'test/core/many-flooders.test.ts',
+  'test/types/**',
+  'test/websocket/idle-timeout.test.ts',
+  'test/websocket/topics-of-many.test.ts',
 ]
 
 /** The version under which nearly all tests are run: the newest with long-term support. */
@@ -49,6 +59,7 @@ const PART = [
   'test/core/lifetime.test.ts',
   'test/core/listening.test.ts',
   'test/core/unix-sockets.test.ts',
+  'test/core/worker-threads.test.ts',
   'test/engine/thread-members.test.ts',
   'test/http/bodies.test.ts',
   'test/http/requests.test.ts',

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import type { Socket, WebSocketHandlers } from '../../src/index.js'
-import { type Cleanup, describeEngines, type EngineName, type Served, serve } from '../support/engines.js'
+import { type Cleanup, describeEngines, describeEnginesAtOnce, type EngineName, type Served, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { closeCode, closeFrame, RawClient, text } from '../support/raw-client.js'
 import { Deferred, Queue, within } from '../support/waiting.js'
@@ -265,7 +265,7 @@ describeEngines('a client that half-closes', (engine) => {
 })
 
 // The portable engine waits for who reads nothing.
-describeEngines('clients that half-close and read nothing', (engine) => {
+describeEnginesAtOnce('clients that half-close and read nothing', (engine) => {
   for (const secure of [false, true]) {
     test
       .runIf(engine === 'native')

@@ -8,7 +8,14 @@ import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { localhostCertificate } from '../support/certificates.js'
-import { describeEngines, type EngineName, makeServer, type ServeOptions, serve } from '../support/engines.js'
+import {
+  describeEngines,
+  describeEnginesAtOnce,
+  type EngineName,
+  makeServer,
+  type ServeOptions,
+  serve,
+} from '../support/engines.js'
 import { padding, proxyHeader, SIGNATURE, tcp4, tcp6, unixPaths } from '../support/proxy-header.js'
 import { handshake, OPCODE, RawClient, text } from '../support/raw-client.js'
 import { request } from '../support/tls-client.js'
@@ -17,7 +24,7 @@ import { within } from '../support/waiting.js'
 const GET_WHO = 'GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 /** Serves what it knows of the asking client, and echoes on WebSockets with the client's address in front. */
-function serveBehindProxy(engine: EngineName, more: ServeOptions['server'] = {}) {
+function serveBehindProxy(engine: EngineName, more: ServeOptions['server'] = {}, options: ServeOptions = {}) {
   return serve<string | undefined>(
     engine,
     {
@@ -25,6 +32,7 @@ function serveBehindProxy(engine: EngineName, more: ServeOptions['server'] = {})
       message: (socket, message) => void socket.send(`${socket.data}: ${message}`),
     },
     {
+      ...options,
       server: { proxyProtocol: true, ...more },
       routes: (server) =>
         server.get('/who', ({ proxiedAddress = null, remoteAddress }) => Response.json({ proxiedAddress, remoteAddress })),
@@ -170,13 +178,6 @@ describeEngines('the PROXY protocol', (engine) => {
     expect(await who(client)).toMatchObject({ proxiedAddress: '192.0.2.7' })
   })
 
-  test('half a header, or none, is cut after a while', { timeout: 30_000 }, async () => {
-    const served = await serveBehindProxy(engine)
-    const [half, silent] = [await RawClient.connect(served), await RawClient.connect(served)]
-    half.write(proxyHeader().subarray(0, 20))
-    await Promise.all([half, silent].map((client) => client.closed('the server to lose its patience', 20_000)))
-  })
-
   test('close cuts connections that have not sent their header yet', async () => {
     const served = await serveBehindProxy(engine)
     const clients = await Promise.all([RawClient.connect(served), RawClient.connect(served)])
@@ -257,3 +258,12 @@ async function listenOnUnixSocket(engine: EngineName) {
   }
   return { unix, connect }
 }
+
+describeEnginesAtOnce('a header of the PROXY protocol that does not come', (engine) => {
+  test('in whole, or at all, is waited for a while', { timeout: 30_000 }, async ({ onTestFinished: cleanup }) => {
+    const served = await serveBehindProxy(engine, {}, { cleanup })
+    const [half, silent] = [await RawClient.connect(served, { cleanup }), await RawClient.connect(served, { cleanup })]
+    half.write(proxyHeader().subarray(0, 20))
+    await Promise.all([half, silent].map((client) => client.closed('the server to lose its patience', 20_000)))
+  })
+})

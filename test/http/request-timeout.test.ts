@@ -4,7 +4,7 @@ import type { Accept, ServerRequest, WebSocketHandlers } from '../../src/index.j
 import {
   type Address,
   type Cleanup,
-  describeEngines,
+  describeEnginesAtOnce,
   type EngineName,
   type Served,
   type ServeOptions,
@@ -73,7 +73,7 @@ class Stage {
   }
 }
 
-describeEngines('requestTimeout', (engine: EngineName) => {
+describeEnginesAtOnce('requestTimeout', (engine: EngineName) => {
   for (const [what, first, more] of [
     ['its target', 'GET /', 'a'],
     ['a field of its head', 'GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ', 'x'],

@@ -3,7 +3,7 @@
  * system, in an empty project, with a PATH on which there is nothing that builds.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
@@ -40,6 +40,19 @@ const inherited = Object.entries(process.env).filter(
     ),
 )
 const env = { ...Object.fromEntries(inherited), PATH: bare }
+
+/** By tarballs and flags: a project, as npm has left it. */
+const untouched = new Map<string, string>()
+
+/** A project of its own with these tarballs installed: by npm the first time, then a copy of that. */
+function project(names: readonly string[], ...flags: string[]): string {
+  const key = [...names, ...flags].join(' ')
+  const original = untouched.get(key) ?? install(names, ...flags).folder
+  untouched.set(key, original)
+  const folder = newFolder()
+  cpSync(original, folder, { recursive: true, verbatimSymlinks: true })
+  return folder
+}
 
 /** An empty project with these tarballs installed. */
 function install(names: readonly string[], ...flags: string[]): { folder: string; output: string; took: number } {
@@ -85,6 +98,7 @@ describe.skipIf(absent !== '')(`the packages that are published${skipped}`, () =
 
   test('run native, without install scripts and without anything that builds', () => {
     const { folder, took } = install([NAME, String(platform)], '--ignore-scripts')
+    untouched.set([NAME, String(platform), '--ignore-scripts'].join(' '), folder)
     const { stdout, stderr, took: ran } = run(folder, ECHO)
     expect({ stdout, stderr }).toEqual({ stdout: 'native over the platform package \n', stderr: '' })
     const sizes = [NAME, String(platform)].map((name) => `${name} ${(statSync(tarball(name)).size / 1e6).toFixed(2)} MB`)
@@ -108,7 +122,7 @@ describe.skipIf(absent !== '')(`the packages that are published${skipped}`, () =
   })
 
   test('build from source where that is asked for, or name what is missing for it', () => {
-    const { folder } = install([NAME, String(platform)], '--ignore-scripts')
+    const folder = project([NAME, String(platform)], '--ignore-scripts')
     const step = { cwd: join(folder, 'node_modules', NAME), env: { ...env, NATIVE_WEBSOCKET_SERVER_BUILD: 'source' } }
     const output = execFileSync('node', ['scripts/install.mjs'], { ...step, encoding: 'utf8' })
     expect(output).toContain('Missing: a C++20 compiler.')
@@ -154,14 +168,14 @@ describe.skipIf(absent !== '')(`the packages that are published${skipped}`, () =
   })
 
   test('refuse a platform package of another version', () => {
-    const { folder } = install([NAME, String(platform)], '--ignore-scripts')
+    const folder = project([NAME, String(platform)], '--ignore-scripts')
     const manifest = join(folder, 'node_modules', String(platform), 'package.json')
     writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(`"version": "${VERSION}"`, '"version": "99.0.0"'))
     expect(run(folder, ECHO).stdout).toContain(`${platform} is of version 99.0.0, and must be of ${VERSION}`)
   })
 
   test('prefer an addon that was built in place, and one that the variable names to both', () => {
-    const { folder } = install([NAME, String(platform)], '--ignore-scripts')
+    const folder = project([NAME, String(platform)], '--ignore-scripts')
     const own = join(folder, 'node_modules', NAME, 'build', 'Release', 'native_websocket_server.node')
     const theirs = join(folder, 'node_modules', String(platform), 'native_websocket_server.node')
     const loaded = `import { WebSocketServer } from '${NAME}'

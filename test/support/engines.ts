@@ -43,11 +43,23 @@ export function tlsLibraryOf(engine: EngineName): string {
  * the native one.
  */
 export function describeEngines(name: string, body: (engine: EngineName) => void): void {
+  describeOnEach(name, body, false)
+}
+
+/**
+ * The same for tests that mostly wait: those of both engines are run at once, and each cleans up by its own
+ * context's `onTestFinished`.
+ */
+export function describeEnginesAtOnce(name: string, body: (engine: EngineName) => void): void {
+  describeOnEach(name, body, true)
+}
+
+function describeOnEach(name: string, body: (engine: EngineName) => void, concurrent: boolean): void {
   for (const engine of ENGINES) {
     const title = `${name} [${engine}]`
     const reason = ABSENCE[engine]
     if (reason === undefined) {
-      describe(title, () => body(engine))
+      describe(title, { concurrent }, () => body(engine))
     } else if (engine === 'portable' || NATIVE_REQUIRED) {
       describe(title, () => {
         test('the engine loads', () => {

@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Socket, WebSocketServer } from '../../src/index.js'
 import { Client } from '../support/client.js'
 import { takeTheClock } from '../support/clock.js'
-import { type Address, type Cleanup, describeEngines, serve } from '../support/engines.js'
+import { type Address, type Cleanup, describeEngines, describeEnginesAtOnce, serve } from '../support/engines.js'
 import { closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
@@ -184,7 +184,7 @@ async function readSlowly(address: Address, cleanup: Cleanup): Promise<void> {
   reader.write(text('still here'))
 }
 
-describeEngines('silent clients', (engine) => {
+describeEnginesAtOnce('silent clients', (engine) => {
   test.concurrent('none is dropped before its time, with pings and without', { timeout: 60_000 }, async ({ onTestFinished }) => {
     const cleanup: Cleanup = (action) => onTestFinished(async () => action())
     const served = await serve(

@@ -2,7 +2,14 @@
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import type { Socket, WebSocketHandlers } from '../../src/index.js'
-import { describeEngines, type EngineName, type ServeOptions, serve } from '../support/engines.js'
+import {
+  type Cleanup,
+  describeEngines,
+  describeEnginesAtOnce,
+  type EngineName,
+  type ServeOptions,
+  serve,
+} from '../support/engines.js'
 import { binary, type ConnectOptions, closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
@@ -293,18 +300,6 @@ describeEngines('a paused socket', (engine) => {
     expect(await within(closed.promise, 'the close')).toBe('1006 ')
   })
 
-  test('is not dropped for its silence, but after resume it is', async () => {
-    const { client, socket, closed } = await connection(engine, { idleTimeout: 8, sendPings: false })
-    socket.pause()
-    const paused = Date.now()
-    await new Promise((resolve) => setTimeout(resolve, 14_000))
-    expect(socket.readyState).toBe(1)
-    socket.resume()
-    expect(await within(closed.promise, 'the timeout', 20_000)).toBe('1006 ')
-    expect(Date.now() - paused).toBeGreaterThan(14_000 + 3000)
-    await client.closed()
-  }, 45_000)
-
   test('pauses and resumes any number of times; calls on a closed one do nothing', async () => {
     const { client, socket, events, closed } = await connection(engine)
     socket.resume()
@@ -323,4 +318,20 @@ describeEngines('a paused socket', (engine) => {
     socket.pause()
     socket.resume()
   })
+})
+
+describeEnginesAtOnce('a paused socket, which says nothing', (engine) => {
+  test('is not dropped for its silence, but after resume it is', async ({ onTestFinished }) => {
+    const cleanup: Cleanup = (action) => onTestFinished(async () => action())
+    const handlers = { idleTimeout: 8, sendPings: false }
+    const { client, socket, closed } = await connection(engine, handlers, { cleanup }, { cleanup })
+    socket.pause()
+    const paused = Date.now()
+    await new Promise((resolve) => setTimeout(resolve, 14_000))
+    expect(socket.readyState).toBe(1)
+    socket.resume()
+    expect(await within(closed.promise, 'the timeout', 20_000)).toBe('1006 ')
+    expect(Date.now() - paused).toBeGreaterThan(14_000 + 3000)
+    await client.closed()
+  }, 45_000)
 })

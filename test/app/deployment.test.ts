@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { validate } from 'dockerfile-utils'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { localhostCertificate } from '../support/certificates.js'
 import { OTHER_PROGRAM, Running, type RunOptions } from '../support/child.js'
@@ -241,6 +242,13 @@ describe('the units of systemd', () => {
 })
 
 describe('the Containerfile', () => {
+  test('has nothing that a linter objects to, which would object to a fault', () => {
+    const content = example('Containerfile')
+    expect(validate(content)).toEqual([])
+    const faulty = changed(content, { 'USER node': 'USRE node', 'EXPOSE 7000': 'EXPOSE all' })
+    expect(validate(faulty).map(({ message }) => message)).toEqual(['Unknown instruction: USRE', 'Invalid containerPort: all'])
+  })
+
   const lines = example('Containerfile')
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#'))

@@ -7,8 +7,11 @@ import { dirname, join } from 'node:path'
 
 const PACKAGE = 'native-websocket-server'
 
-/** A package manager, as far as the remedies differ. */
-export type PackageManager = 'clone' | 'npm' | 'pnpm' | 'yarn classic' | 'yarn'
+/**
+ * A package manager, as far as the remedies differ; `next`: Next.js, which copies packages for `output:
+ * 'standalone'`.
+ */
+export type PackageManager = 'clone' | 'npm' | 'pnpm' | 'yarn classic' | 'yarn' | 'next'
 
 /**
  * The commands that build the addon, also where install scripts were refused. docs/install.md says with which
@@ -20,6 +23,7 @@ const BUILDS: Readonly<Record<PackageManager, string>> = {
   pnpm: `"pnpm approve-builds" allows its install script and builds it (where that has nothing to approve, "pnpm rebuild ${PACKAGE}" does)`,
   'yarn classic': '"yarn install --force" without --ignore-scripts builds it',
   yarn: `"yarn rebuild ${PACKAGE}" builds it, with "dependenciesMeta": { "${PACKAGE}": { "built": true } } in package.json`,
+  next: `"outputFileTracingIncludes": { "/*": ["./node_modules/${PACKAGE}/build/Release/*.node"] } in next.config takes it into the standalone output`,
 }
 
 /** The commands that bring a platform package which the package manager has left out. */
@@ -29,6 +33,7 @@ const COMPLETES: Readonly<Record<PackageManager, string>> = {
   pnpm: '"pnpm install --force" without --no-optional brings it',
   'yarn classic': '"yarn install --force" without --ignore-optional brings it',
   yarn: '"yarn install" with supportedArchitectures for this system in .yarnrc.yml brings it',
+  next: `"outputFileTracingIncludes": { "/*": ["./node_modules/${PACKAGE}-*/**"] } in next.config takes it into the standalone output`,
 }
 
 /** How the addon can be had: `leftOut` when its platform package was named, but not installed. */
@@ -36,12 +41,13 @@ export function remedy(leftOut: boolean, manager: PackageManager): string {
   return (leftOut ? COMPLETES : BUILDS)[manager]
 }
 
-/** What each package manager leaves in the node_modules that it has written. */
+/** What each package manager leaves in the node_modules that it has written, and Next.js beside it. */
 const TRACES: readonly (readonly [trace: string, manager: PackageManager])[] = [
   ['.modules.yaml', 'pnpm'],
   ['.yarn-state.yml', 'yarn'],
   ['.yarn-integrity', 'yarn classic'],
   ['.package-lock.json', 'npm'],
+  ['../.next/required-server-files.json', 'next'],
 ]
 
 /** Which package manager has put the package into `folder`: npm unless something else shows. */

@@ -32,6 +32,7 @@ describe('the package manager', () => {
     ['yarn', flat, 'node_modules/.yarn-state.yml'],
     ['yarn', '.yarn/unplugged/native-websocket-server-virtual-80c0d42d4c/node_modules/native-websocket-server', undefined],
     ['clone', '.', 'tsconfig.build.json'],
+    ['next', flat, '.next/required-server-files.json'],
   ])('%s is known by what it leaves behind (in %s)', (manager, place, trace) => {
     expect(installedBy(installed(place, trace))).toBe(manager)
   })
@@ -42,6 +43,7 @@ describe('the package manager', () => {
     ['yarn classic', 'yarn install --force', 'yarn install --force'],
     ['yarn', 'yarn rebuild native-websocket-server', 'supportedArchitectures'],
     ['clone', 'npm run build', 'npm run build'],
+    ['next', 'native-websocket-server/build/Release/*.node', 'native-websocket-server-*/**'],
   ] as const)('%s builds with its own command, and has one for a package that it has left out', (manager, build, complete) => {
     expect(remedy(false, manager)).toContain(build)
     expect(remedy(true, manager)).toContain(complete)

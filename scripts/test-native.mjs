@@ -39,6 +39,7 @@ const LEFT_OUT = [
   ...['cli', 'descriptors', 'doctor', 'echo', 'readme'].map((name) => `test/app/${name}.test.ts`),
   'test/**/*.unit.test.ts',
   'test/app/certificate.test.ts',
+  'test/backplane/every-byte.test.ts',
   'test/backplane/hosts.test.ts',
   'test/package/docs.test.ts',
   'test/core/held-memory.test.ts',

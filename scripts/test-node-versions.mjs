@@ -32,6 +32,7 @@ const LEFT_OUT = [
   'test/app/certificate.test.ts',
   'test/app/deployment.test.ts',
   'test/app/tutorial.test.ts',
+  'test/backplane/every-byte.test.ts',
   'test/backplane/hosts.test.ts',
   'test/package/*.unit.test.ts',
   'test/package/docs.test.ts',

@@ -62,6 +62,9 @@ import { canCount, MOST_COUNTED, systemCallsPerMessage } from './system-calls.mj
  * @property {readonly string[]} contenders
  */
 
+/** How often a server answers as fast as it can before it is measured at a given rate. */
+const FULL_LOADS = 3
+
 /**
  * @param {import('./works.mjs').Work} work @param {Settings} settings @param {(line: string) => void} say
  * @returns {Promise<Outcome[]>}
@@ -101,13 +104,19 @@ async function measureRounds(work, settings, outcomes, say) {
         servers.set(outcome, await Server.start(contenderNamed(outcome.contender), work.serverMode, outcome.tls))
       })
     }
-    // The first round is thrown away: by its end, what compiles while it runs has been compiled.
-    for (let round = 0; round <= settings.rounds; round++) {
-      const rate = work.figure === 'p99' ? await halfOfSaturation() : undefined
+    // Rounds that are thrown away: by their end, what compiles while it runs has been compiled. At a low rate
+    // that would take minutes, and the end of their connections undoes some of it once.
+    for (let i = 0; i < (work.rate === undefined ? 1 : FULL_LOADS); i++) {
+      for (const outcome of outcomes) {
+        await withServer(outcome, async (server) => void (await generate(work, settings, server, outcome)))
+      }
+    }
+    for (let round = 1; round <= settings.rounds; round++) {
+      const halfRate = work.figure === 'p99' ? await halfOfSaturation() : undefined
       for (const outcome of outcomes) {
         await withServer(outcome, async (server) => {
-          const load = await generate(work, settings, server, outcome, rate)
-          if (round > 0) outcome.rounds.push(toRound(work, load, rate))
+          const load = await generate(work, settings, server, outcome, halfRate ?? work.rate)
+          outcome.rounds.push(toRound(work, load, halfRate))
           outcome.peakMemory = server.memory('VmHWM')
         })
       }
@@ -148,7 +157,8 @@ async function measureRounds(work, settings, outcomes, say) {
  */
 async function countSystemCalls(work, server, outcome, say) {
   // Long enough for strace, which comes when the connections are open.
-  const child = startGenerator(work, server, outcome.tls, ['--warm-up', '1', '--seconds', '4'])
+  const rate = ['--rate', String(work.rate)]
+  const child = startGenerator(work, server, outcome.tls, ['--warm-up', '1', '--seconds', '4', ...rate])
   child.stdout.resume()
   const ended = once(child, 'close')
   try {

@@ -96,7 +96,7 @@ export const WORKS = [
     RATES.map((rate) => {
       const scheme = tls ? 'wss' : 'ws'
       const title = `${scheme}, 20 B binary, 200 connections, ${rate.toLocaleString('en')} messages a second`
-      return { ...echo(`${scheme}-20-at-${rate}`, title, tls, 20, 200, ['--rate', String(rate)]), rate }
+      return { ...echo(`${scheme}-20-at-${rate}`, title, tls, 20, 200), rate }
     }),
   ),
   { ...echo('ws-20-binary', 'ws, 20 B binary, 200 connections', false, 20, 200), quick: true },

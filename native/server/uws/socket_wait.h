@@ -9,7 +9,7 @@
 //
 //   - libuv gets a turn, without waiting in it, as soon as it has something: its descriptor is ready, a timer
 //     is due, or uv_backend_timeout says so otherwise (immediates, closing handles, new watchers, a stop);
-//   - it gets one 10 ms after JavaScript has run at the latest, however busy the sockets are, for what does
+//   - it gets one 100 ms after JavaScript has run at the latest, however busy the sockets are, for what does
 //     not show in that: immediates that were unreferenced, for example;
 //   - other addons' prepare and check handles run in every iteration: where there are any, which is looked
 //     for in each of libuv's turns, the thread waits in libuv;

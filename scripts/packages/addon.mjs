@@ -75,7 +75,8 @@ function oldestGlibc(file) {
 function opensslVersion() {
   const header = readFileSync(join(cached('OPENSSL_INCLUDE_DIR', 'PATH'), 'openssl', 'opensslv.h'), 'utf8')
   const text = /OPENSSL_VERSION_TEXT +"([^"]+)"/.exec(header)?.[1]
-  if (text === undefined) throw new Error('openssl/opensslv.h does not tell its version.')
+  if (text === undefined)
+    throw new Error('Packages are made with OpenSSL: scripts/packages/licences.mjs has the licences of no other TLS library.')
   return text
 }
 

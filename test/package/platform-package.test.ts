@@ -9,6 +9,7 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { platformPackageOf, thisSystem } from '../../src/engine/native/platform-package.js'
+import { tlsLibraryOf } from '../support/engines.js'
 import { absentTools, newFolder, removeAll } from '../support/small-project.js'
 
 // The addon is built once, and npm fetches what the package depends on.
@@ -19,7 +20,13 @@ const NAME = 'native-websocket-server'
 const VERSION: string = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version
 const system = thisSystem()
 const platform = system && platformPackageOf(system)
-const absent = platform === undefined ? 'a system that platform packages are made for' : absentTools()
+const lacksOpenssl = tlsLibraryOf('native') === 'AWS-LC'
+const absent =
+  platform === undefined
+    ? 'a system that platform packages are made for'
+    : lacksOpenssl
+      ? 'OpenSSL for the addon, which packages are made with'
+      : absentTools()
 const skipped = absent && ` (skipped: this machine lacks ${absent})`
 
 const tarball = (name: string) => join(root, 'build', 'packages', `${name}-${VERSION}.tgz`)

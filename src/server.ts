@@ -446,6 +446,7 @@ export class WebSocketServer implements AsyncDisposable {
     return {
       engine: this.engine,
       metrics: () => this.metrics(),
+      backplaneMetrics: () => this.backplaneMetrics(),
       sockets: () => runtime.sockets,
       measure: () => {
         runtime.timings ??= new Timings()

@@ -12,6 +12,10 @@ const HELLO_INTERVAL = 5000
 /** Milliseconds after which a member that says nothing is taken for gone: three hellos were lost. */
 const PEER_LIFETIME = 3 * HELLO_INTERVAL + 1000
 
+/** Milliseconds between two looks at the clock while replies are awaited, and the most that one counts. */
+const STEP = 50
+const MOST_STEP = 2 * STEP
+
 /** What can be asked. */
 export type Question =
   | { readonly ask: 'subscribers'; readonly topic: string }
@@ -85,11 +89,11 @@ export class Questions {
     const number = ++this.#lastNumber
     return new Promise((resolve) => {
       const finish = () => {
-        clearTimeout(timer)
+        stop()
         this.#asked.delete(number)
         resolve({ count: asked.count, answered: asked.answered, members, age: Math.max(0, Date.now() - begun) })
       }
-      const timer = setTimeout(finish, timeout)
+      const stop = afterReading(timeout, finish)
       const asked: Asked = { waiting: new Set(this.#peers.keys()), count: own, answered: 1, finish }
       this.#asked.set(number, asked)
       this.#say({ say: 'ask', number, question })
@@ -147,6 +151,33 @@ export class Questions {
 
   #say(message: Message): void {
     this.#owner.send(JSON.stringify(message))
+  }
+}
+
+/**
+ * Calls `late` when so many milliseconds have passed in which this thread could read: of a turn that blocks
+ * it longer, while replies wait unread, MOST_STEP counts. Returns what stops it.
+ */
+function afterReading(milliseconds: number, late: () => void): () => void {
+  let left = milliseconds
+  let last = performance.now()
+  let timer: NodeJS.Timeout
+  let isStopped = false
+  const wait = () => {
+    timer = setTimeout(look, Math.min(left, STEP))
+  }
+  const look = () => {
+    const now = performance.now()
+    left -= Math.min(now - last, MOST_STEP)
+    last = now
+    if (left > 0) wait()
+    // Behind the sockets that can be read now, and behind what reading them has begun.
+    else setImmediate(() => setImmediate(() => isStopped || late()))
+  }
+  wait()
+  return () => {
+    isStopped = true
+    clearTimeout(timer)
   }
 }
 

@@ -1,12 +1,14 @@
 /** What a page of `src/pages/` and its server know of each other. */
 import type { EngineName } from '../engine/contract.js'
-import type { Metrics, RouteHandler, Socket } from '../types/index.js'
+import type { BackplaneMetrics, Metrics, RouteHandler, Socket } from '../types/index.js'
 import type { Timings } from './timings.js'
 
 /** A server, as its pages see it. */
 export interface PageHost {
   readonly engine: EngineName
   metrics(): Metrics
+  /** Undefined without a backplane. */
+  backplaneMetrics(): BackplaneMetrics | undefined
   /** Those that have not ended. */
   sockets(): Iterable<Socket<unknown>>
   /** From the first call of this on, which must come before the server listens, handlers are measured. */

@@ -4,7 +4,7 @@ import type { PageHost } from '../core/page.js'
 import type { Timings } from '../core/timings.js'
 import { ANY_METHOD } from '../http/routes.js'
 import { resolveMetricsPage } from '../options/pages.js'
-import type { MetricsPageOptions, RouteHandler } from '../types/index.js'
+import type { BackplaneMetrics, MetricsPageOptions, RouteHandler } from '../types/index.js'
 import { Exposition, type Family, formatFor, type Labels } from './exposition.js'
 import { makePage } from './page.js'
 import { WaitingBytes } from './waiting-bytes.js'
@@ -26,6 +26,8 @@ export function metricsPage(options: MetricsPageOptions = {}): RouteHandler<stri
     return async (request) => {
       const exposition = new Exposition(formatFor(request.headers.get('accept')))
       addServer(exposition, settings.prefix, host, await waiting.now())
+      const backplane = host.backplaneMetrics()
+      if (backplane !== undefined) addBackplane(exposition, settings.prefix, backplane)
       addTimings(exposition, settings.prefix, timings)
       addEventLoop(exposition, settings.prefix, timings)
       if (settings.process) addProcess(exposition)
@@ -64,6 +66,25 @@ function addServer(to: Exposition, prefix: string, host: PageHost, waitingBytes:
   add('rate_limit_pauses', 'How often a client was made to wait by a rate limit.', counts.rateLimitPauses)
   add('rate_limit_closes', 'Connections that a rate limit has closed.', counts.rateLimitCloses)
   add('handler_errors', 'What handlers threw or rejected with.', counts.handlerErrors)
+}
+
+/** What `WebSocketServer.backplaneMetrics` counts. */
+function addBackplane(to: Exposition, prefix: string, counts: BackplaneMetrics): void {
+  const add = (name: string, help: string, value: number, more: Partial<Family> = {}) =>
+    to.add({ name: `${prefix}backplane_${name}`, type: 'counter', help, ...more }, [[{}, value]])
+  const gauge = { type: 'gauge' } as const
+  add('up', '1 while messages go to other servers and come from them, else 0.', counts.up ? 1 : 0, gauge)
+  add('members', 'Servers behind the backplane, this one included.', counts.members, gauge)
+  add('messages_published', 'Messages published here for other servers.', counts.published)
+  add('messages_delivered', 'Messages of other servers published here to subscribers.', counts.delivered)
+  add('messages_dropped', 'Messages published here that were not sent to other servers.', counts.dropped)
+  add('messages_missing', 'Messages of other servers that are known not to have come.', counts.missing)
+  add('messages_foreign', 'What came from the backplane and was no message of this package.', counts.foreign)
+  add('gaps', 'Stretches of time in which messages of other servers were missed, or may have been.', counts.gaps)
+  add('reconnects', 'How often the backplane was up again.', counts.reconnects)
+  add('waiting_bytes', 'Bytes that wait for the backplane.', counts.pendingBytes, { ...gauge, unit: 'bytes' })
+  const lagHelp = 'From publish on another server to the arrival here, of the newest message.'
+  add('lag_seconds', lagHelp, counts.lag / 1000, { ...gauge, unit: 'seconds' })
 }
 
 /** By route. The values of all labels are known when the server begins to listen, but for close codes. */

@@ -228,6 +228,15 @@ describeEngines('a server behind an engine', (engine) => {
     expect(await client.next()).toBe('goes on')
   })
 
+  test('a question does not run out while its thread is blocked, and cannot read the replies', async () => {
+    const { a, b } = await pair(engine)
+    await b.join('t')
+    const asked = a.served.server.subscribersEverywhere('t', { timeout: 150 })
+    const end = performance.now() + 400
+    while (performance.now() < end);
+    expect(await asked).toMatchObject({ count: 1, answered: 2, members: 2 })
+  })
+
   test('asks everywhere, and says who has replied', async () => {
     const { broker, a, b } = await pair(engine)
     await a.join('t')

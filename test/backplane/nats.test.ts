@@ -1,25 +1,31 @@
 /** The engine on NATS, against a real broker and its faults. */
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { streamNameOf } from '../../src/backplane/nats/jetstream.js'
 import { Subjects } from '../../src/backplane/nats/subjects.js'
 import { type NatsOptions, nats } from '../../src/backplane/nats.js'
-import { BackplaneError, OptionError } from '../../src/index.js'
-import { connected, join, ONE_ENGINE, waver } from '../support/broker-members.js'
+import { OptionError } from '../../src/index.js'
+import {
+  connected,
+  expectExchange,
+  expectKilled,
+  expectStopped,
+  join,
+  joinTwo,
+  listenRefusal,
+  noBroker,
+  ONE_ENGINE,
+  waver,
+} from '../support/broker-members.js'
 import { Broker, freePort, whyMissing } from '../support/brokers.js'
-import { describeEngines, makeServer } from '../support/engines.js'
+import { describeEngines } from '../support/engines.js'
 
 const missing = whyMissing('nats-server')
 
 async function group(options: NatsOptions = {}, args: readonly string[] = ['-js']) {
   const broker = await Broker.start('nats-server', args)
-  const make = () => join(ONE_ENGINE, nats({ servers: broker.url, ...options }))
-  const [a, b] = await Promise.all([make(), make()])
-  await connected(a, b)
-  await connected(b, a)
+  const { a, b } = await joinTwo(ONE_ENGINE, () => nats({ servers: broker.url, ...options }))
   return { broker, a, b }
 }
 
@@ -29,38 +35,14 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
       const broker = await Broker.start('nats-server')
       const [a, b] = [await join(engine, nats({ servers: broker.url })), await join(engine, nats({ servers: broker.url }))]
       await connected(a, b)
-      const sent = Array.from({ length: 2000 }, (_, n) => (n % 2 === 0 ? `${n}: é` : Buffer.alloc(n % 100, n)))
-      for (const message of sent) a.server.publish('t', message)
-      expect(await b.client.messages.take(2000, 'messages')).toEqual(sent)
-      expect(await a.client.messages.take(2000, 'messages')).toEqual(sent)
-      expect(b.server.backplaneMetrics()).toMatchObject({ missing: 0, foreign: 0, up: true, members: 2 })
-      expect(await a.server.subscribersEverywhere('t')).toMatchObject({ count: 2, answered: 2 })
+      await expectExchange(a, b)
     })
   })
 
   for (const delivery of ['at-most-once', 'replayed'] as const) {
     test(`${delivery}: a broker that is killed is one down and one gap, and what comes back is in order`, async () => {
       const { broker, a, b } = await group({ delivery })
-      await broker.kill()
-      const down = await a.errors.next('down')
-      expect(down).toMatchObject({ code: 'ERR_BACKPLANE_DOWN', backplane: 'nats', address: `127.0.0.1:${broker.port}` })
-      expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
-      for (let n = 0; n < 100; n++) a.server.publish('t', `while down ${n}`)
-      await broker.start()
-      while (!(a.server.backplaneMetrics()?.up && b.server.backplaneMetrics()?.up))
-        await new Promise((next) => setTimeout(next, 5))
-      a.server.publish('t', 'after')
-      const came = []
-      for (;;) {
-        const message = await b.client.next('what comes after')
-        came.push(message)
-        if (message === 'after') break
-      }
-      const whileDown = Array.from({ length: 100 }, (_, n) => `while down ${n}`)
-      expect(came).toEqual(delivery === 'replayed' ? [...whileDown, 'after'] : ['after'])
-      if (delivery === 'at-most-once') expect(await a.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 100 })
-      expect(a.errors.size).toBe(0)
-      expect(b.server.backplaneMetrics()?.missing).toBe(delivery === 'replayed' ? 0 : 100)
+      await expectKilled(broker, a, b, delivery === 'replayed')
     })
   }
 
@@ -72,15 +54,7 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
 
   test('a broker that is stopped is down when it has not replied for so long, and clients here do not wait', async () => {
     const { broker, a, b } = await group({ pingTimeout: 1000 })
-    broker.stop()
-    a.server.publish('t', 'here')
-    expect(await a.client.next()).toBe('here')
-    expect((await a.errors.next('down')).message).toContain('has not replied')
-    broker.resume()
-    expect(await a.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
-    a.server.publish('t', 'after')
-    let message: string | Buffer = ''
-    while (message !== 'after') message = await b.client.next()
+    await expectStopped(broker, a, b)
   })
 
   test('a payload beyond the limit of the broker is told with topic and size, and the rest goes on', async () => {
@@ -117,19 +91,24 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
     })
   }
 
-  test('replayed: groups whose prefixes differ in a dot alone do not hear of each other', async () => {
-    const broker = await Broker.start('nats-server', ['-js'])
-    const make = (prefix: string) => join(ONE_ENGINE, nats({ servers: broker.url, delivery: 'replayed', prefix }))
-    const [a, b] = [await make('a.b'), await make('a.b')]
-    const [c, d] = [await make('a_b'), await make('a_b')]
-    await connected(a, b)
-    await connected(c, d)
-    a.server.publish('t', 'to a.b')
-    c.server.publish('t', 'to a_b')
-    expect(await b.client.next()).toBe('to a.b')
-    expect(await d.client.next()).toBe('to a_b')
-    expect([b.client.messages.size, d.client.messages.size]).toEqual([0, 0])
-  })
+  for (const [one, other] of [
+    ['a.b', 'a_b'],
+    ['a', 'a.s'],
+  ] as const) {
+    test(`replayed: groups with the prefixes ${one} and ${other} do not hear of each other`, async () => {
+      const broker = await Broker.start('nats-server', ['-js'])
+      const make = (prefix: string) => join(ONE_ENGINE, nats({ servers: broker.url, delivery: 'replayed', prefix }))
+      const [a, b] = [await make(one), await make(one)]
+      const [c, d] = [await make(other), await make(other)]
+      await connected(a, b)
+      await connected(c, d)
+      a.server.publish('t', `to ${one}`)
+      c.server.publish('t', `to ${other}`)
+      expect(await b.client.next()).toBe(`to ${one}`)
+      expect(await d.client.next()).toBe(`to ${other}`)
+      expect([b.client.messages.size, d.client.messages.size]).toEqual([0, 0])
+    })
+  }
 
   test('replayed: what the stream refuses is told and dropped, and the rest is stored once', async () => {
     const { broker, a, b } = await group({ delivery: 'replayed' })
@@ -166,21 +145,9 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
 
   test('listen rejects where there is no broker, a wrong password, or another server', async () => {
     const broker = await Broker.start('nats-server', ['--user', 'u', '--pass', 'right'])
-    const other = createServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(
-      0,
-      '127.0.0.1',
-    )
-    onTestFinished(() => void other.close())
-    await once(other, 'listening')
-    const { port = 0 } = other.address() as { port: number }
     const wrong = { user: 'u', pass: 'wrong-secret' }
-    for (const servers of [`nats://127.0.0.1:${await freePort()}`, broker.url, `nats://127.0.0.1:${port}`]) {
-      const server = makeServer(ONE_ENGINE, { server: { backplane: nats({ servers, connection: wrong, pingTimeout: 1000 }) } })
-      const error: unknown = await server.listen({ host: '127.0.0.1' }).catch((cause: unknown) => cause)
-      expect(error).toBeInstanceOf(BackplaneError)
-      const { message } = error as BackplaneError
-      expect(message).toContain(new URL(servers).host)
-      expect(message).not.toContain('secret')
+    for (const servers of [`nats://127.0.0.1:${await freePort()}`, broker.url, `nats://127.0.0.1:${await noBroker()}`]) {
+      await listenRefusal(nats({ servers, connection: wrong, pingTimeout: 1000 }), new URL(servers).host)
     }
   })
 })

@@ -3,10 +3,9 @@ import { Redis } from 'ioredis'
 import { createClient } from 'redis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RedisOptions, redis } from '../../src/backplane/redis.js'
-import { BackplaneError } from '../../src/index.js'
-import { type BrokerMember, connected, join, ONE_ENGINE } from '../support/broker-members.js'
+import { allUp, type BrokerMember, connected, join, joinTwo, listenRefusal, ONE_ENGINE } from '../support/broker-members.js'
 import { Broker, freePort, whyMissing } from '../support/brokers.js'
-import { describeEngines, makeServer } from '../support/engines.js'
+import { describeEngines } from '../support/engines.js'
 import { type ClusterNode, startCluster, until } from '../support/redis-cluster.js'
 
 const missing = whyMissing('redis-server')
@@ -24,10 +23,8 @@ const urlsOf = (nodes: readonly ClusterNode[]) => nodes.map(({ broker }) => brok
 
 async function pair(nodes: readonly ClusterNode[], options: RedisOptions = {}, topic = 't') {
   const prefix = newPrefix()
-  const make = () => join(ONE_ENGINE, redis({ cluster: urlsOf(nodes), prefix, ...options }), topic)
-  const [a, b] = await Promise.all([make(), make()])
-  await connected(a, b, topic)
-  await connected(b, a, topic)
+  const make = () => redis({ cluster: urlsOf(nodes), prefix, ...options })
+  const { a, b } = await joinTwo(ONE_ENGINE, make, topic)
   return { a, b, prefix }
 }
 
@@ -35,9 +32,7 @@ async function pair(nodes: readonly ClusterNode[], options: RedisOptions = {}, t
 async function expectOneOutage(a: BrokerMember, b: BrokerMember): Promise<void> {
   for (const { errors } of [a, b]) expect(await errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
   a.server.publish('t', 'while down')
-  for (const { server } of [a, b]) {
-    while (server.backplaneMetrics()?.up !== true) await new Promise((next) => setTimeout(next, 5))
-  }
+  await allUp(a, b)
   a.server.publish('t', 'after')
   expect(await b.client.next('what comes after')).toBe('after')
   for (const { errors } of [a, b]) expect(await errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
@@ -142,12 +137,7 @@ describe.skipIf(missing !== undefined)(
       await node?.admin.config('SET', 'requirepass', 'right')
       const wrong = [`redis://127.0.0.1:${await freePort()}`, alone.url, node?.broker.url.replace('//', '//:wrong-secret@') ?? '']
       for (const url of wrong) {
-        const server = makeServer(ONE_ENGINE, { server: { backplane: redis({ cluster: [url] }) } })
-        const error: unknown = await server.listen({ host: '127.0.0.1' }).catch((cause: unknown) => cause)
-        expect(error).toBeInstanceOf(BackplaneError)
-        const { message } = error as BackplaneError
-        expect(message).toContain(new URL(url).host)
-        expect(message).not.toContain('secret')
+        await listenRefusal(redis({ cluster: [url] }), new URL(url).host)
       }
     })
   },

@@ -1,14 +1,23 @@
 /** The engine on Redis, against a real broker and its faults. */
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { Cluster, Redis } from 'ioredis'
 import { createClient, createCluster } from 'redis'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type RedisOptions, redis } from '../../src/backplane/redis.js'
-import { BackplaneError, OptionError } from '../../src/index.js'
-import { connected, join, ONE_ENGINE, waver } from '../support/broker-members.js'
+import { OptionError } from '../../src/index.js'
+import {
+  connected,
+  expectExchange,
+  expectKilled,
+  expectStopped,
+  join,
+  joinTwo,
+  listenRefusal,
+  noBroker,
+  ONE_ENGINE,
+  waver,
+} from '../support/broker-members.js'
 import { Broker, freePort, whyMissing } from '../support/brokers.js'
-import { describeEngines, makeServer } from '../support/engines.js'
+import { describeEngines } from '../support/engines.js'
 import { PATIENCE } from '../support/waiting.js'
 
 const missing = whyMissing('redis-server')
@@ -21,9 +30,7 @@ const CLIENTS: Record<string, (url: string) => RedisOptions> = {
 
 async function group(options: (url: string) => RedisOptions, args: readonly string[] = []) {
   const broker = await Broker.start('redis-server', args)
-  const [a, b] = await Promise.all([join(ONE_ENGINE, redis(options(broker.url))), join(ONE_ENGINE, redis(options(broker.url)))])
-  await connected(a, b)
-  await connected(b, a)
+  const { a, b } = await joinTwo(ONE_ENGINE, () => redis(options(broker.url)))
   return { broker, a, b }
 }
 
@@ -33,12 +40,7 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
       const broker = await Broker.start('redis-server')
       const [a, b] = [await join(engine, redis({ url: broker.url })), await join(engine, redis({ url: broker.url }))]
       await connected(a, b)
-      const sent = Array.from({ length: 2000 }, (_, n) => (n % 2 === 0 ? `${n}: é` : Buffer.alloc(n % 100, n)))
-      for (const message of sent) a.server.publish('t', message)
-      expect(await b.client.messages.take(2000, 'messages')).toEqual(sent)
-      expect(await a.client.messages.take(2000, 'messages')).toEqual(sent)
-      expect(b.server.backplaneMetrics()).toMatchObject({ missing: 0, foreign: 0, up: true, members: 2 })
-      expect(await a.server.subscribersEverywhere('t')).toMatchObject({ count: 2, answered: 2 })
+      await expectExchange(a, b)
       expect(await a.server.disconnectEverywhere({ topic: 't' }, 4000)).toMatchObject({ count: 2, answered: 2 })
       expect(await b.client.closed()).toMatchObject({ code: 4000 })
     })
@@ -48,28 +50,7 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
     for (const delivery of ['at-most-once', 'replayed'] as const) {
       test(`${delivery} through ${name}: a broker that is killed is one down and one gap, and what comes back is in order`, async () => {
         const { broker, a, b } = await group((url) => ({ ...options(url), delivery }))
-        const before = b.server.backplaneMetrics()
-        await broker.kill()
-        const down = await a.errors.next('down')
-        expect(down).toMatchObject({ code: 'ERR_BACKPLANE_DOWN', backplane: 'redis', address: `127.0.0.1:${broker.port}` })
-        expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
-        for (let n = 0; n < 100; n++) a.server.publish('t', `while down ${n}`)
-        await broker.start()
-        while (!(a.server.backplaneMetrics()?.up && b.server.backplaneMetrics()?.up))
-          await new Promise((next) => setTimeout(next, 5))
-        a.server.publish('t', 'after')
-        const came = []
-        for (;;) {
-          const message = await b.client.next('what comes after')
-          came.push(message)
-          if (message === 'after') break
-        }
-        const whileDown = Array.from({ length: 100 }, (_, n) => `while down ${n}`)
-        expect(came).toEqual(delivery === 'replayed' ? [...whileDown, 'after'] : ['after'])
-        if (delivery === 'at-most-once')
-          expect(await a.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 100 })
-        expect(a.errors.size).toBe(0)
-        expect(b.server.backplaneMetrics()?.delivered).toBe((before?.delivered ?? 0) + came.length)
+        await expectKilled(broker, a, b, delivery === 'replayed')
       })
     }
   }
@@ -95,15 +76,7 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
 
   test('a broker that is stopped is down when it has not replied for so long, and clients here do not wait', async () => {
     const { broker, a, b } = await group((url) => ({ url, pingTimeout: 1000 }))
-    broker.stop()
-    a.server.publish('t', 'here')
-    expect(await a.client.next()).toBe('here')
-    expect((await a.errors.next('down')).message).toContain('has not replied')
-    broker.resume()
-    expect(await a.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
-    a.server.publish('t', 'after')
-    let message: string | Buffer = ''
-    while (message !== 'after') message = await b.client.next()
+    await expectStopped(broker, a, b)
   })
 
   test('foreign messages on its channels are dropped, counted and told once', async () => {
@@ -154,25 +127,13 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
       `listen through ${name} rejects where there is no broker, a wrong password, or another server`,
       async () => {
         const broker = await Broker.start('redis-server', ['--requirepass', 'right'])
-        const other = createServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(
-          0,
-          '127.0.0.1',
-        )
-        onTestFinished(() => void other.close())
-        await once(other, 'listening')
-        const { port = 0 } = other.address() as { port: number }
         const urls = [
           `redis://127.0.0.1:${await freePort()}`,
           `redis://:wrong-secret@127.0.0.1:${broker.port}`,
-          `redis://127.0.0.1:${port}`,
+          `redis://127.0.0.1:${await noBroker()}`,
         ]
         for (const url of urls) {
-          const server = makeServer(ONE_ENGINE, { server: { backplane: redis({ ...options(url), pingTimeout: 1000 }) } })
-          const error: unknown = await server.listen({ host: '127.0.0.1' }).catch((cause: unknown) => cause)
-          expect(error).toBeInstanceOf(BackplaneError)
-          const { message } = error as BackplaneError
-          expect(message).toContain(new URL(url).host)
-          expect(message).not.toContain('secret')
+          await listenRefusal(redis({ ...options(url), pingTimeout: 1000 }), new URL(url).host)
         }
       },
       PATIENCE,

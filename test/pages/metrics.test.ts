@@ -11,6 +11,7 @@ import { Client, refusal } from '../support/client.js'
 import { temporaryFolder } from '../support/command.js'
 import { type Address, AVAILABLE_ENGINES, describeEngines, type EngineName, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
+import { MemoryBroker, MemoryEngine } from '../support/memory-backplane.js'
 import { PATIENCE, Queue, within } from '../support/waiting.js'
 
 const examples = fileURLToPath(new URL('../../examples/observability/', import.meta.url))
@@ -28,6 +29,7 @@ function samplesOf(text: string): Map<string, number> {
 /** An echo server with a page, after some traffic. One client stays. */
 async function serveTraffic(engine: EngineName): Promise<Address> {
   const ended = new Queue<true>()
+  const backplane = new MemoryEngine(new MemoryBroker())
   const served = await serve(
     engine,
     {
@@ -40,7 +42,7 @@ async function serveTraffic(engine: EngineName): Promise<Address> {
     },
     {
       path: '/echo/:room',
-      server: { allowedOrigins: (origin) => origin !== 'https://evil.example', onError: () => {} },
+      server: { backplane, allowedOrigins: (origin) => origin !== 'https://evil.example', onError: () => {} },
       routes: (server) =>
         server
           .get('/metrics', metricsPage())
@@ -57,6 +59,9 @@ async function serveTraffic(engine: EngineName): Promise<Address> {
   expect(await refusal(served, '/nowhere')).toBe(404)
   expect((await http(served, '/pages/1')).status).toBe(200)
   expect((await http(served, '/fails')).status).toBe(500)
+  for (const message of ['one', 'x'.repeat(2 * backplane.maxEnvelopeBytes)]) served.server.publish('t', message)
+  backplane.goDown('as asked')
+  backplane.goUp()
   return served
 }
 
@@ -86,6 +91,17 @@ describeEngines('the metrics page', (engine) => {
       websocket_server_sent_bytes_total: 10,
       websocket_server_waiting_bytes: 0,
       websocket_server_handler_errors_total: 2,
+      websocket_server_backplane_up: 1,
+      websocket_server_backplane_members: 1,
+      websocket_server_backplane_messages_published_total: 2,
+      websocket_server_backplane_messages_delivered_total: 0,
+      websocket_server_backplane_messages_dropped_total: 2,
+      websocket_server_backplane_messages_missing_total: 0,
+      websocket_server_backplane_messages_foreign_total: 0,
+      websocket_server_backplane_gaps_total: 1,
+      websocket_server_backplane_reconnects_total: 1,
+      websocket_server_backplane_waiting_bytes: 0,
+      websocket_server_backplane_lag_seconds: 0,
       'websocket_server_handler_duration_seconds_count{route="/echo/:room",handler="open"}': 2,
       'websocket_server_handler_duration_seconds_bucket{route="/echo/:room",handler="close",le="+Inf"}': 1,
       'websocket_server_http_response_duration_seconds_count{method="GET",route="/pages/*",status="2xx"}': 1,
@@ -134,7 +150,7 @@ describeEngines('the metrics page', (engine) => {
     const { headers, body } = await http(served, '/metrics', { headers: { accept: 'text/plain;version=0.0.4, */*;q=0.1' } })
     expect(headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8')
     expect(body.toString()).toContain('# TYPE chat_messages_sent_total counter\nchat_messages_sent_total 0\n')
-    expect(body.toString()).not.toMatch(/# EOF|# UNIT|^process_/m)
+    expect(body.toString()).not.toMatch(/# EOF|# UNIT|^process_|backplane/m)
     expect((await http(served, '/mine')).status).toBe(403)
     expect((await http(served, '/mine', { headers: { authorization: 'Bearer secret' } })).status).toBe(200)
     expect((await http(served, '/login')).status).toBe(401)

@@ -1,6 +1,9 @@
 /** Servers of one group behind a broker, each with a client that subscribes. */
-import { onTestFinished } from 'vitest'
-import type { BackplaneEngine, Socket, WebSocketServer } from '../../src/index.js'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { expect, onTestFinished } from 'vitest'
+import { type BackplaneEngine, BackplaneError, type Socket, type WebSocketServer } from '../../src/index.js'
+import type { Broker } from './brokers.js'
 import { Client } from './client.js'
 import { AVAILABLE_ENGINES, type EngineName, listen, makeServer } from './engines.js'
 import { Queue, turns } from './waiting.js'
@@ -54,4 +57,92 @@ export async function connected(from: BrokerMember, to: BrokerMember, topic = 't
   from.server.publish(topic, 'ready')
   while ((await to.client.next('the last greeting')) !== 'ready');
   while (from.client.messages.size > 0) await from.client.next()
+}
+
+/** Two members that hear each other on the topic. */
+export async function joinTwo(engine: EngineName, make: () => BackplaneEngine, topic = 't') {
+  const [a, b] = await Promise.all([join(engine, make(), topic), join(engine, make(), topic)])
+  await connected(a, b, topic)
+  await connected(b, a, topic)
+  return { a, b }
+}
+
+/** Resolves when the backplanes of all members are up. */
+export async function allUp(...members: readonly BrokerMember[]): Promise<void> {
+  for (const { server } of members) {
+    while (server.backplaneMetrics()?.up !== true) await new Promise((next) => setTimeout(next, 5))
+  }
+}
+
+/** What the member's client gets, up to and with this message. */
+export async function receivedUntil({ client }: BrokerMember, last: string): Promise<(string | Buffer)[]> {
+  const came: (string | Buffer)[] = []
+  while (came.at(-1) !== last) came.push(await client.next(`messages up to ${last}`))
+  return came
+}
+
+/** 2000 messages of text and bytes arrive once and in order, and both members know of each other. */
+export async function expectExchange(a: BrokerMember, b: BrokerMember): Promise<void> {
+  const sent = Array.from({ length: 2000 }, (_, n) => (n % 2 === 0 ? `${n}: é` : Buffer.alloc(n % 100, n)))
+  for (const message of sent) a.server.publish('t', message)
+  expect(await b.client.messages.take(2000, 'messages')).toEqual(sent)
+  expect(await a.client.messages.take(2000, 'messages')).toEqual(sent)
+  expect(b.server.backplaneMetrics()).toMatchObject({ missing: 0, foreign: 0, up: true, members: 2 })
+  expect(await a.server.subscribersEverywhere('t')).toMatchObject({ count: 2, answered: 2 })
+}
+
+/**
+ * Kills the broker, and starts it again when 100 messages were published: one down, and one gap where it
+ * does not replay them.
+ */
+export async function expectKilled(broker: Broker, a: BrokerMember, b: BrokerMember, isReplayed: boolean): Promise<void> {
+  const before = b.server.backplaneMetrics()?.delivered ?? 0
+  await broker.kill()
+  const address = `127.0.0.1:${broker.port}`
+  for (const { errors } of [a, b]) expect(await errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN', address })
+  const whileDown = Array.from({ length: 100 }, (_, n) => `while down ${n}`)
+  for (const message of whileDown) a.server.publish('t', message)
+  await broker.start()
+  await allUp(a, b)
+  a.server.publish('t', 'after')
+  const came = await receivedUntil(b, 'after')
+  expect(came).toEqual(isReplayed ? [...whileDown, 'after'] : ['after'])
+  if (!isReplayed) expect(await a.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 100 })
+  expect(a.errors.size).toBe(0)
+  expect(b.server.backplaneMetrics()).toMatchObject({ missing: isReplayed ? 0 : 100, delivered: before + came.length })
+}
+
+/** Stops the broker for as long as its `pingTimeout` has it. Clients of the same server do not wait. */
+export async function expectStopped(broker: Broker, a: BrokerMember, b: BrokerMember): Promise<void> {
+  broker.stop()
+  a.server.publish('t', 'here')
+  expect(await a.client.next()).toBe('here')
+  expect((await a.errors.next('down')).message).toContain('has not replied')
+  broker.resume()
+  expect(await a.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
+  a.server.publish('t', 'after')
+  await receivedUntil(b, 'after')
+}
+
+/** What `listen` rejects with. It names the address, and no password: in tests they have `secret` in them. */
+export async function listenRefusal(backplane: BackplaneEngine, address: string): Promise<BackplaneError> {
+  const server = makeServer(ONE_ENGINE, { server: { backplane } })
+  const error: unknown = await server.listen({ host: '127.0.0.1' }).catch((cause: unknown) => cause)
+  expect(error).toBeInstanceOf(BackplaneError)
+  // Just checked.
+  const refusal = error as BackplaneError
+  expect(refusal.message).toContain(address)
+  expect(refusal.message).not.toContain('secret')
+  return refusal
+}
+
+/** The port of a server that is no broker. */
+export async function noBroker(): Promise<number> {
+  const server = createServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+  server.listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
 }

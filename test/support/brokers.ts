@@ -29,6 +29,9 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
+/** Arguments, which may depend on the port. */
+export type BrokerArgs = readonly string[] | ((port: number) => readonly string[])
+
 export type AtEnd = (end: () => void | Promise<void>) => void
 
 export class Broker {
@@ -45,8 +48,9 @@ export class Broker {
   }
 
   /** Is killed when the test has finished, or when `atEnd` calls what it is given. */
-  static async start(program: Program, args: readonly string[] = [], atEnd: AtEnd = onTestFinished): Promise<Broker> {
-    const broker = new Broker(program, await freePort(), args)
+  static async start(program: Program, args: BrokerArgs = [], atEnd: AtEnd = onTestFinished): Promise<Broker> {
+    const port = await freePort()
+    const broker = new Broker(program, port, typeof args === 'function' ? args(port) : args)
     atEnd(async () => {
       await broker.kill()
       rmSync(broker.#folder, { recursive: true, force: true })

@@ -56,7 +56,8 @@ export async function openJetStream(
   const { DeliverPolicy, JetStreamApiError, jetstream, jetstreamManager } = await import('@nats-io/jetstream')
   const subjects = new Subjects(`${prefix}.s.`)
   const name = streamNameOf(prefix)
-  const { state, created } = await streamOf(await jetstreamManager(connection), name, `${prefix}.s.>`, retention)
+  // One token behind the prefix: `>` would take in the subjects of a prefix that goes on with `.s`.
+  const { state, created } = await streamOf(await jetstreamManager(connection), name, `${prefix}.s.*`, retention)
   if (position.last === undefined) position.last = state.last_seq
   else if (created !== position.created || state.first_seq > position.last + 1) {
     // The stream was made anew, or messages are gone that were not read.

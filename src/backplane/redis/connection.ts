@@ -115,10 +115,10 @@ async function openNodeRedis(
   }
   // A copy of a client of node-redis is one, too.
   const client = original.duplicate(overrides) as NodeRedis
-  watch(client, events)
+  const lastError = watch(client, events)
   client.on('sharded-channel-moved', () => events.ended(SLOT_IS_GONE))
   const destroy = () => quietly(() => client.destroy())
-  await connected(client, destroy, timeout)
+  await connected(client, lastError, destroy, timeout)
   const listener: Listener = (message, channel) => events.message(channel.toString(), message)
   return {
     command: (args) => client.sendCommand(args, { typeMapping: BUFFERS }),
@@ -152,12 +152,12 @@ async function openIoRedis(
   }
   // A copy of a client of ioredis is one, too.
   const client = original.duplicate(overrides) as IoRedis
-  watch(client, events)
+  const lastError = watch(client, events)
   client.on('moved', () => events.ended(SLOT_IS_GONE))
   for (const event of ['messageBuffer', 'smessageBuffer'] as const)
     client.on(event, (channel, message) => events.message(channel.toString(), message))
   const destroy = () => quietly(() => client.disconnect())
-  await connected(client, destroy, timeout)
+  await connected(client, lastError, destroy, timeout)
   return {
     command: ([command = '', ...args]) => client.callBuffer(String(command), ...args),
     subscribe: async (channels) => void (await client.subscribe(...channels)),
@@ -170,24 +170,34 @@ async function openIoRedis(
 
 const SLOT_IS_GONE = 'a slot of the cluster has moved to another node'
 
-/** A client that cannot connect, or not in time, is destroyed. */
-async function connected(client: NodeRedis | IoRedis, destroy: () => void, timeout = CONNECT_TIMEOUT): Promise<void> {
+/**
+ * A client that cannot connect, or not in time, is destroyed. What ioredis rejects with says only that the
+ * connection is closed: its last error says why.
+ */
+async function connected(
+  client: NodeRedis | IoRedis,
+  lastError: () => Error | undefined,
+  destroy: () => void,
+  timeout = CONNECT_TIMEOUT,
+): Promise<void> {
   try {
     await inTime(client.connect(), timeout, 'the broker has not replied')
   } catch (cause) {
     destroy()
-    throw cause
+    throw lastError() ?? cause
   }
 }
 
-/** The last error says why the connection has ended. */
-function watch(client: NodeRedis | IoRedis, events: ConnectionEvents): void {
-  let reason = 'the connection was closed'
+/** The last error, which the result gives, says why the connection has ended. */
+function watch(client: NodeRedis | IoRedis, events: ConnectionEvents): () => Error | undefined {
+  let last: Error | undefined
+  const reason = () => last?.message || 'the connection was closed'
   client.on('error', (error) => {
-    reason = error?.message || reason
-    events.ended(reason)
+    last = error ?? last
+    events.ended(reason())
   })
-  client.on('end', () => events.ended(reason))
+  client.on('end', () => events.ended(reason()))
+  return () => last
 }
 
 /** The client may have ended already. */

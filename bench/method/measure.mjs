@@ -62,6 +62,9 @@ import { canCount, MOST_COUNTED, systemCallsPerMessage } from './system-calls.mj
  * @property {readonly string[]} contenders
  */
 
+/** How long a server rests before its memory is looked at. */
+const IDLE_MILLISECONDS = 20_000
+
 /** How often a server answers as fast as it can before it is measured at a given rate. */
 const FULL_LOADS = 3
 
@@ -245,8 +248,13 @@ async function measureMemory(work, outcome) {
   }
 }
 
-/** @param {Server} server @param {import('./contenders.mjs').Contender} contender */
+/**
+ * V8 gives back what its young generation has grown by when a process has been idle for some 10 seconds.
+ *
+ * @param {Server} server @param {import('./contenders.mjs').Contender} contender
+ */
 async function settledMemory(server, contender) {
+  await delay(IDLE_MILLISECONDS)
   for (let i = 0; i < 3; i++) {
     server.collectGarbage(contender)
     await delay(300)

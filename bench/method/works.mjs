@@ -166,13 +166,13 @@ export const WORKS = [
     (tls) =>
       /** @type {Work} */ ({
         id: `${tls ? 'wss' : 'ws'}-idle`,
-        title: `${tls ? 'wss, 4,000' : 'ws, 8,000'} idle connections`,
+        title: `${tls ? 'wss, 4,000' : 'ws, 15,000'} idle connections`,
         mode: 'idle',
         serverMode: 'echo',
         figure: 'memory',
         unit: 'connection',
         tls,
-        connections: tls ? 4000 : 8000,
+        connections: tls ? 4000 : 15_000,
         arguments: [],
       }),
   ),

@@ -358,7 +358,9 @@ export class BackplaneLink implements BackplaneHost {
   #gap(): void {
     if (this.#gapTimer !== undefined) return
     this.#counts.gaps += 1
-    const window = Math.max(GAP_WINDOW, this.#returned + RETURN_WINDOW - Date.now())
+    // What comes while it is down is the first of an engine that is about to tell `up`.
+    const returned = this.#state === 'down' ? Date.now() : this.#returned
+    const window = Math.max(GAP_WINDOW, returned + RETURN_WINDOW - Date.now())
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = undefined
       const [missing, dropped] = [this.#missing, this.#dropped]

@@ -25,9 +25,13 @@ export function isWebSocketUpgrade(head: RequestHead): boolean {
  */
 export function refusalOf(head: RequestHead): EngineResponse | undefined {
   if (head.method !== 'GET') return plainResponse(405, ['allow', 'GET'])
-  if (headerOf(head, 'sec-websocket-version') !== '13') return plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE])
+  const version = headerOf(head, 'sec-websocket-version')
+  const key = headerOf(head, 'sec-websocket-key')
+  // No handshake of any version.
+  if (version === undefined && key === undefined) return plainResponse(400)
+  if (version !== '13') return plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE])
   // 16 bytes in Base64.
-  if (!/^[A-Za-z0-9+/]{22}==$/.test(headerOf(head, 'sec-websocket-key') ?? '')) return plainResponse(400)
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(key ?? '')) return plainResponse(400)
   // The body's bytes would be taken for frames.
   if (head.hasBody) return plainResponse(400)
   return undefined

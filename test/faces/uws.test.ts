@@ -72,7 +72,6 @@ test.each<[string, (app: TemplatedApp) => unknown]>([
   ['App.getDescriptor', (app) => app.getDescriptor()],
   ['App.addChildAppDescriptor', (app) => app.addChildAppDescriptor()],
   ['App.removeChildAppDescriptor', (app) => app.removeChildAppDescriptor()],
-  ['addServerName of an App without TLS', (app) => app.addServerName('a.example', {})],
   ['getParts', () => uWS.getParts()],
   ['H3App', () => uWS.H3App()],
   ['the option dh_params_file_name', () => SSLApp({ dh_params_file_name: 'dh.pem' })],
@@ -465,19 +464,20 @@ describeEngines('WebSockets of the face of uWebSockets.js', (engine) => {
     expect(await client.ask('plain')).toBe('plain')
   })
 
-  test.each(['sendFirstFragment', 'sendFragment', 'sendLastFragment'] as const)('%s is not supported', async (member) => {
-    const thrown = new Deferred<unknown>()
+  test('sends a message in fragments with its last one, which may reuse their memory', async () => {
     const app = appOn(engine).ws('/*', {
       open(socket) {
-        try {
-          socket[member]()
-        } catch (error) {
-          thrown.resolve(error)
-        }
+        const memory = new Uint8Array([1, 2])
+        expect(socket.sendFirstFragment(memory, true)).toBe(1)
+        memory.fill(9)
+        expect(socket.sendFragment(memory)).toBe(1)
+        expect(socket.sendLastFragment(new Uint8Array([5]))).toBe(1)
+        socket.sendLastFragment('text')
       },
     })
-    await Client.open(await listening(app))
-    expect(await within(thrown.promise, 'the error')).toMatchObject({ member: `WebSocket.${member}` })
+    const client = await Client.open(await listening(app))
+    expect(await client.next()).toEqual(Buffer.from([1, 2, 9, 9, 5]))
+    expect(await client.next()).toBe('text')
   })
 })
 
@@ -505,6 +505,22 @@ describeEngines('listening of the face of uWebSockets.js', (engine) => {
     if (token === false) throw new Error('the app does not listen')
     expect(await (await Client.open(addressOf(us_socket_local_port(token)), '/late')).next()).toBe('late')
     expect(() => app.ws('/too-late', {})).toThrow('listen')
+  })
+
+  test('knows its port before listen returns, on the native engine and without a host', async () => {
+    const app = appOn(engine).get('/', (response) => void response.end(textOf(response.getRemoteAddressAsText())))
+    let token: us_listen_socket | false | undefined
+    const listened = new Promise<void>((resolve) => {
+      app.listen(0, (given) => {
+        token = given
+        resolve()
+      })
+    })
+    if (engine === 'native') expect(token).toBeTruthy()
+    await within(listened, 'the app to listen')
+    if (!token) throw new Error('the app does not listen')
+    const response = await fetch(`http://127.0.0.1:${us_socket_local_port(token)}/`)
+    expect(await response.text()).toBe('0000:0000:0000:0000:0000:ffff:7f00:0001')
   })
 
   test('listens on a unix socket', async () => {

@@ -5,6 +5,7 @@
  * limits are files of their own.
  */
 import type { Buffer } from 'node:buffer'
+import { createServer } from 'node:net'
 import process from 'node:process'
 import {
   type Accept,
@@ -61,6 +62,10 @@ export class ListenSocket {
     this.#where = where
   }
 
+  static isOpen(socket: ListenSocket): boolean {
+    return socket.#isOpen
+  }
+
   static port(socket: ListenSocket): number {
     return socket.#where.port ?? -1
   }
@@ -108,6 +113,8 @@ export class TemplatedApp {
   readonly #router = new Router<Route>()
   readonly #enginePaths = new Set<string>()
   #isStarted = false
+  /** Whether it listens on IPv6, and thus on IPv4 through it. */
+  #isMapped = false
   readonly #certificates: TlsOptions[] | undefined
 
   constructor({ engine, proxyProtocol }: AppOptions, certificate: TlsOptions | undefined) {
@@ -192,8 +199,9 @@ export class TemplatedApp {
   }
 
   /**
-   * Listens on a port, or a host and a port. Calls back later, other than uWebSockets.js: with false when the
-   * address cannot be listened on. An app listens in one place at a time.
+   * Listens on a port, or a host and a port. Calls back with false when the address cannot be listened on. On
+   * the native engine without a host it calls back before it returns, unless another server has the port, and
+   * later otherwise. An app listens in one place at a time.
    */
   listen(host: RecognizedString, port: number, callback: ListenCallback): this
   listen(port: number, callback: ListenCallback): this
@@ -205,7 +213,14 @@ export class TemplatedApp {
     const [first] = given
     const host = typeof first === 'number' || typeof first === 'function' || first === undefined ? undefined : textOf(first)
     const isShared = port !== 0 && (options & LIBUS_LISTEN_EXCLUSIVE_PORT) === 0
-    void this.#listen({ port, ...(host !== undefined && { host }), reusePort: isShared }, callback)
+    const place = host === undefined && this.#server.engine === 'native' ? freePort(port) : undefined
+    if (place === undefined) {
+      void this.#listen({ port, ...(host !== undefined && { host }), reusePort: isShared }, callback)
+    } else {
+      const listenSocket = new ListenSocket(this.#server, place)
+      void this.#listen({ ...place, reusePort: isShared }, undefined, listenSocket)
+      callHandler(callback, listenSocket)
+    }
     return this
   }
 
@@ -215,16 +230,16 @@ export class TemplatedApp {
     return this
   }
 
-  /** A certificate for clients that ask for this name. On an SSLApp alone. */
+  /** A certificate for clients that ask for this name. No effect on an App without TLS. */
   addServerName(hostname: string, options: AppOptions): this {
-    this.#changeCertificates('addServerName', (certificates) => {
+    this.#changeCertificates((certificates) => {
       certificates.push({ ...tlsOptionsOf(options), serverName: hostname })
     })
     return this
   }
 
   removeServerName(hostname: string): this {
-    this.#changeCertificates('removeServerName', (certificates) => {
+    this.#changeCertificates((certificates) => {
       const at = certificates.findIndex(({ serverName }) => serverName === hostname)
       if (at !== -1) certificates.splice(at, 1)
     })
@@ -285,12 +300,13 @@ export class TemplatedApp {
   #addEngineRoute(path: string, behavior: WebSocketBehavior<unknown> | undefined): void {
     this.#server.ws<Carried>(path, {
       upgrade: (request) => this.#upgrade(request, path),
-      ...(behavior !== undefined && handlersOf(behavior)),
+      ...(behavior !== undefined && handlersOf(behavior, () => this.#isMapped)),
     })
     this.#enginePaths.add(path)
   }
 
-  async #listen(options: EngineListenOptions, callback: ListenCallback | undefined): Promise<void> {
+  /** `promised` has been given to the program already. */
+  async #listen(options: EngineListenOptions, callback: ListenCallback | undefined, promised?: ListenSocket): Promise<void> {
     // Programs may add routes after the call, as long as they do it at once.
     await undefined
     if (!this.#isStarted) {
@@ -299,11 +315,15 @@ export class TemplatedApp {
       // What no route of `ws` has goes to the routes of HTTP, as in uWebSockets.js.
       if (!this.#enginePaths.has(EVERYTHING)) this.#addEngineRoute(EVERYTHING, undefined)
     }
+    if (promised !== undefined && !ListenSocket.isOpen(promised)) return
     let listenSocket: ListenSocket | false = false
     try {
-      listenSocket = new ListenSocket(this.#server, await this.#bind(options))
+      const place = await this.#bind(options)
+      this.#isMapped = place.host?.includes(':') ?? false
+      listenSocket = new ListenSocket(this.#server, place)
     } catch (error) {
-      if (!(error instanceof ListenError || error instanceof ClosedError)) {
+      const isTold = error instanceof ClosedError || (error instanceof ListenError && promised === undefined)
+      if (!isTold) {
         callHandler(() => {
           throw error
         })
@@ -338,13 +358,13 @@ export class TemplatedApp {
     let resolve = (given: Outcome) => {
       outcome ??= given
     }
-    let response = new HttpResponse(request, false, (given) => resolve(given))
+    let response = new HttpResponse(request, false, this.#isMapped, (given) => resolve(given))
     const isTaken = this.#router.route(request.method, request.path, (route, parameters) => {
       if (route.enginePath !== undefined && enginePath === undefined) return false
       if (route.enginePath !== undefined && route.enginePath !== enginePath) {
         throw new NotSupportedError('setYield of one route of `ws` to another', 'decide in one upgrade handler')
       }
-      response = new HttpResponse(request, route.enginePath !== undefined, (given) => resolve(given))
+      response = new HttpResponse(request, route.enginePath !== undefined, this.#isMapped, (given) => resolve(given))
       const asked = new HttpRequest(request, parameters, route.pattern)
       callHandler(() => {
         try {
@@ -365,8 +385,9 @@ export class TemplatedApp {
     })
   }
 
-  #changeCertificates(member: string, change: (certificates: TlsOptions[]) => void): void {
-    if (this.#certificates === undefined) throw new NotSupportedError(`${member} of an App without TLS`, 'make an SSLApp')
+  /** Without TLS no effect, as in uWebSockets.js. */
+  #changeCertificates(change: (certificates: TlsOptions[]) => void): void {
+    if (this.#certificates === undefined) return
     const changed = [...this.#certificates]
     change(changed)
     this.#server.reloadTls(changed)
@@ -414,7 +435,20 @@ function carry(outcome: Outcome): Accept<Carried> | Response {
   return { ...outcome, data: { userData, socket: undefined } }
 }
 
-function handlersOf(behavior: WebSocketBehavior<unknown>) {
+/**
+ * A port that can be listened on, found before this returns; `undefined` where that cannot be told now. The
+ * engine takes the port at the end of this turn.
+ */
+function freePort(port: number): { port: number; host: string } | undefined {
+  // Without a host, and beside any cluster, Node binds at once.
+  const probe = createServer().on('error', () => {})
+  probe.listen({ port, exclusive: true })
+  const address = probe.address()
+  probe.close(() => {})
+  return typeof address === 'object' && address !== null ? { port: address.port, host: address.address } : undefined
+}
+
+function handlersOf(behavior: WebSocketBehavior<unknown>, isMapped: () => boolean) {
   const { message, drain, ping, pong, dropped, subscription } = behavior
   const tellEnd = (socket: WebSocket<unknown>, code: number, reason: string) =>
     callHandler(behavior.close, socket, code, toArrayBuffer(reason))
@@ -422,7 +456,7 @@ function handlersOf(behavior: WebSocketBehavior<unknown>) {
     ...limitsOf(behavior),
     text: 'buffer' as const,
     open(connection: Socket<Carried>) {
-      const socket: WebSocket<unknown> = new WebSocket(connection, connection.data.userData, (code, reason) =>
+      const socket: WebSocket<unknown> = new WebSocket(connection, isMapped(), connection.data.userData, (code, reason) =>
         tellEnd(socket, code, reason),
       )
       connection.data.socket = socket

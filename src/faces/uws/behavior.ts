@@ -34,7 +34,7 @@ export interface us_socket_context_t {}
 
 /** As uWebSockets.js has it. Limits that are left out are those of uWebSockets.js. */
 export interface WebSocketBehavior<UserData> {
-  /** Default 16 KiB. */
+  /** Bytes. Default 16 KiB; more than the engine can count to, 2^31-1, counts as that. */
   maxPayloadLength?: number
   /** Default 64 KiB; 0 for none. */
   maxBackpressure?: number
@@ -79,8 +79,8 @@ export function limitsOf<UserData>(
     compression = DISABLED,
   } = behavior
   return {
-    maxPayloadLength,
-    maxBackpressure: maxBackpressure === 0 ? NO_LIMIT : maxBackpressure,
+    maxPayloadLength: Math.min(maxPayloadLength, NO_LIMIT),
+    maxBackpressure: maxBackpressure === 0 ? NO_LIMIT : Math.min(maxBackpressure, NO_LIMIT),
     closeOnBackpressureLimit: Boolean(closeOnBackpressureLimit),
     maxLifetime: maxLifetime * 60,
     idleTimeout,

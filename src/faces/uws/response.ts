@@ -6,7 +6,7 @@
 import { Buffer } from 'node:buffer'
 import { type Accept, NotSupportedError, type ServerRequest } from '../../index.js'
 import type { us_socket_context_t } from './behavior.js'
-import { addressBytes, arrayBufferOf, bufferOf, type RecognizedString, textOf, toArrayBuffer } from './strings.js'
+import { addressBytes, addressText, arrayBufferOf, bufferOf, type RecognizedString, textOf } from './strings.js'
 import { callHandler } from './uncaught.js'
 
 const UNUSABLE = 'the HttpResponse cannot be used any more: it has been sent, or its client has gone (onAborted)'
@@ -35,6 +35,8 @@ export class HttpResponse {
   [key: string]: unknown
   readonly #request: ServerRequest
   readonly #isUpgrade: boolean
+  /** Whether addresses of IPv4 are told as IPv6. */
+  readonly #isMapped: boolean
   readonly #settle: (outcome: Outcome) => void
   #state: 'open' | 'responded' | 'aborted' = 'open'
   #status = 200
@@ -56,9 +58,10 @@ export class HttpResponse {
   #paused: Promise<void> | undefined
   #resume: (() => void) | undefined
 
-  constructor(request: ServerRequest, isUpgrade: boolean, settle: (outcome: Outcome) => void) {
+  constructor(request: ServerRequest, isUpgrade: boolean, isMapped: boolean, settle: (outcome: Outcome) => void) {
     this.#request = request
     this.#isUpgrade = isUpgrade
+    this.#isMapped = isMapped
     this.#settle = settle
   }
 
@@ -240,13 +243,13 @@ export class HttpResponse {
   /** 4 or 16 bytes; none on a unix socket. */
   getRemoteAddress(): ArrayBuffer {
     this.#checkOpen()
-    return addressBytes(this.#request.remoteAddress)
+    return addressBytes(this.#request.remoteAddress, this.#isMapped)
   }
 
-  /** As this package writes addresses: IPv4 without `::ffff:`, IPv6 with `::`. */
+  /** For example `127.0.0.1`, or `0000:0000:0000:0000:0000:0000:0000:0001`. */
   getRemoteAddressAsText(): ArrayBuffer {
     this.#checkOpen()
-    return toArrayBuffer(this.#request.remoteAddress)
+    return addressText(this.#request.remoteAddress, this.#isMapped)
   }
 
   getRemotePort(): number {
@@ -257,13 +260,13 @@ export class HttpResponse {
   /** As a proxy tells it, with the option `proxyProtocol`; else empty. */
   getProxiedRemoteAddress(): ArrayBuffer {
     this.#checkOpen()
-    return addressBytes(this.#request.proxiedAddress ?? '')
+    return addressBytes(this.#request.proxiedAddress ?? '', false)
   }
 
   /** As `getProxiedRemoteAddress`, in the words of `getRemoteAddressAsText`. */
   getProxiedRemoteAddressAsText(): ArrayBuffer {
     this.#checkOpen()
-    return toArrayBuffer(this.#request.proxiedAddress ?? '')
+    return addressText(this.#request.proxiedAddress ?? '', false)
   }
 
   /** 0: of what a proxy tells, the engine keeps the address alone. */

@@ -1,6 +1,7 @@
 /** `WebSocket` of uWebSockets.js. */
-import { NotSupportedError, type SendOptions, type Socket } from '../../index.js'
-import { addressBytes, type RecognizedString, textOf, toArrayBuffer } from './strings.js'
+import { Buffer } from 'node:buffer'
+import type { SendOptions, Socket } from '../../index.js'
+import { addressBytes, addressText, bufferOf, type RecognizedString, textOf } from './strings.js'
 
 /** Results of `send` and `ping`. */
 const SENT = 1
@@ -40,11 +41,21 @@ export let socketControl: SocketControl
  */
 export class WebSocket<UserData> {
   #socket: Socket<unknown> | undefined
+  /** Whether addresses of IPv4 are told as IPv6. */
+  readonly #isMapped: boolean
+  /** Of a message whose last fragment is still to come. */
+  #fragmented: { isBinary: boolean; compress: boolean; fragments: Uint8Array[] } | undefined
   readonly #onEnd: (code: number, reason: string) => void
 
   /** `onEnd` is called by `end` and `close`, before they return. */
-  constructor(socket: Socket<unknown>, userData: object | undefined, onEnd: (code: number, reason: string) => void) {
+  constructor(
+    socket: Socket<unknown>,
+    isMapped: boolean,
+    userData: object | undefined,
+    onEnd: (code: number, reason: string) => void,
+  ) {
     this.#socket = socket
+    this.#isMapped = isMapped
     this.#onEnd = onEnd
     Object.assign(this, userData)
   }
@@ -119,12 +130,12 @@ export class WebSocket<UserData> {
 
   /** 4 or 16 bytes; none on a unix socket. */
   getRemoteAddress(): ArrayBuffer {
-    return addressBytes(this.#open.remoteAddress)
+    return addressBytes(this.#open.remoteAddress, this.#isMapped)
   }
 
-  /** As this package writes addresses: IPv4 without `::ffff:`, IPv6 with `::`. */
+  /** As that of HttpResponse. */
   getRemoteAddressAsText(): ArrayBuffer {
-    return toArrayBuffer(this.#open.remoteAddress)
+    return addressText(this.#open.remoteAddress, this.#isMapped)
   }
 
   getRemotePort(): number {
@@ -137,19 +148,25 @@ export class WebSocket<UserData> {
     return this as unknown as UserData
   }
 
-  /** Throws NotSupportedError. */
-  sendFirstFragment(): never {
-    throw noFragments('sendFirstFragment')
+  /** Keeps the fragment: the message leaves with its last one. */
+  sendFirstFragment(message: RecognizedString, isBinary = false, compress = false): number {
+    void this.#open
+    this.#fragmented = { isBinary, compress, fragments: [copyOf(message)] }
+    return SENT
   }
 
-  /** Throws NotSupportedError. */
-  sendFragment(): never {
-    throw noFragments('sendFragment')
+  /** Keeps the fragment. Without a first one it has no effect. */
+  sendFragment(message: RecognizedString, _compress = false): number {
+    void this.#open
+    this.#fragmented?.fragments.push(copyOf(message))
+    return SENT
   }
 
-  /** Throws NotSupportedError. */
-  sendLastFragment(): never {
-    throw noFragments('sendLastFragment')
+  /** Sends the message. Without a first fragment, this is a text message of its own. */
+  sendLastFragment(message: RecognizedString, compress = false): number {
+    const { fragments = [], isBinary = false, compress: compressed = compress } = this.#fragmented ?? {}
+    this.#fragmented = undefined
+    return this.send(Buffer.concat([...fragments, bufferOf(message)]), isBinary, compressed)
   }
 
   static {
@@ -167,6 +184,7 @@ function statusOf(status: number): number {
   return status > 0 ? SENT : status < 0 ? WAITS : DROPPED
 }
 
-function noFragments(member: string): NotSupportedError {
-  return new NotSupportedError(`WebSocket.${member}`, 'send whole messages, or use sendStream of this package')
+/** The program may go on to use the memory. */
+function copyOf(message: RecognizedString): Uint8Array {
+  return Uint8Array.from(bufferOf(message))
 }

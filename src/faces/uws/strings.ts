@@ -31,16 +31,29 @@ export function toArrayBuffer(text: string): ArrayBuffer {
   return arrayBufferOf(Buffer.from(text))
 }
 
-/** An address as 4 or 16 bytes; none where there is no address. */
-export function addressBytes(address: string): ArrayBuffer {
+/**
+ * An address as 4 or 16 bytes; none where there is no address. `isMapped`: IPv4 is told as IPv6, which is how
+ * a socket that listens on both has it (RFC 4291, section 2.5.5.2).
+ */
+export function addressBytes(address: string, isMapped: boolean): ArrayBuffer {
   if (address === '') return new ArrayBuffer(0)
-  if (isIPv4(address)) return arrayBufferOf(Uint8Array.from(address.split('.'), Number))
+  if (isIPv4(address)) return isMapped ? addressBytes(`::ffff:${address}`, false) : bytesOfIpv4(address)
   // The zone of a link-local address is no part of its 16 bytes.
   const [head = '', tail] = (address.split('%', 1)[0] ?? '').split('::')
   const before = groupsOf(head)
   const after = groupsOf(tail ?? '')
   const groups = tail === undefined ? before : [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after]
   return arrayBufferOf(Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 255])))
+}
+
+/** Those bytes as uWebSockets.js writes them: eight groups of four digits, or IPv4 with dots. */
+export function addressText(address: string, isMapped: boolean): ArrayBuffer {
+  const bytes = Buffer.from(addressBytes(address, isMapped))
+  return toArrayBuffer(bytes.byteLength === 16 ? bytes.toString('hex').replace(/....(?!$)/g, '$&:') : bytes.join('.'))
+}
+
+function bytesOfIpv4(address: string): ArrayBuffer {
+  return arrayBufferOf(Uint8Array.from(address.split('.'), Number))
 }
 
 function groupsOf(part: string): number[] {

@@ -12,12 +12,20 @@ export interface Refusal {
   readonly headers?: OutgoingHttpHeaders | undefined
 }
 
+const INVALID_VERSION = {
+  code: 400,
+  message: 'Missing or invalid Sec-WebSocket-Version header',
+  headers: { 'Sec-WebSocket-Version': '13, 8' },
+}
 export const INVALID_PROTOCOL = { code: 400, message: 'Invalid Sec-WebSocket-Protocol header' }
 
 /** RFC 6455, section 4.2.2. */
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 /** 16 bytes in Base64. */
 const KEY = /^[+/0-9A-Za-z]{22}==$/
+/** RFC 7692, section 7.1; a value may be quoted. */
+const DEFLATE_PARAMETER =
+  /^(?:(?:server|client)_no_context_takeover|client_max_window_bits|(?:server|client)_max_window_bits=(?:(?:[89]|1[0-5])|"(?:[89]|1[0-5])"))$/
 /** RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
 
@@ -28,12 +36,31 @@ export function faultOf({ method, headers }: IncomingMessage): (Refusal & { read
   if (!KEY.test(headers['sec-websocket-key'] ?? '')) {
     return { code: 400, message: 'Missing or invalid Sec-WebSocket-Key header' }
   }
-  // `ws` takes version 8 as well, which no client has spoken for years.
-  if (Number(headers['sec-websocket-version']) !== 13) {
-    const message = 'Missing or invalid Sec-WebSocket-Version header'
-    return { code: 400, message, headers: { 'Sec-WebSocket-Version': '13' } }
-  }
-  return undefined
+  return ['8', '13'].includes(headers['sec-websocket-version'] ?? '') ? undefined : INVALID_VERSION
+}
+
+/**
+ * The request as the engine understands it: `ws` takes version 8 as well, whose frames are those of 13
+ * (draft-ietf-hybi-thewebsocketprotocol-10).
+ */
+export function inVersion13(request: IncomingMessage): IncomingMessage {
+  if (request.headers['sec-websocket-version'] !== '8') return request
+  const isVersion = (index: number) => request.rawHeaders[index]?.toLowerCase() === 'sec-websocket-version'
+  const rawHeaders = request.rawHeaders.map((text, index) => (index % 2 === 1 && isVersion(index - 1) ? '13' : text))
+  return Object.create(request, { rawHeaders: { value: rawHeaders } })
+}
+
+/** What is wrong with the offers of permessage-deflate: the engine would go on without it (RFC 7692, 7). */
+export function extensionsFaultOf({ headers }: IncomingMessage): (Refusal & { readonly message: string }) | undefined {
+  const field = headers['sec-websocket-extensions']
+  if (field === undefined) return undefined
+  const offers = field.split(',').map((offer) => offer.split(';').map((part) => part.trim()))
+  const isRight = offers.every(([name, ...parameters]) => {
+    if (name !== 'permessage-deflate') return TOKEN.test(name ?? '')
+    const names = new Set(parameters.map((parameter) => parameter.split('=', 1)[0]))
+    return names.size === parameters.length && parameters.every((parameter) => DEFLATE_PARAMETER.test(parameter))
+  })
+  return isRight ? undefined : { code: 400, message: 'Invalid or unacceptable Sec-WebSocket-Extensions header' }
 }
 
 /** The subprotocols that the client offers; undefined when the field is malformed, or names one twice. */

@@ -76,7 +76,6 @@ const SECURE_ON_NATIVE =
 
 /** Options that mean something which this face cannot do, when they are given as the predicate says. */
 const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown) => boolean, instead: string][] = [
-  ['backlog', isGiven, 'the listening socket has the largest backlog that the system allows'],
   ['closeTimeout', isGiven, 'a client that does not answer the Close frame is cut after 30 seconds, or by `terminate`'],
   ['autoPong', (value) => value === false, 'the engine answers every Ping; listen for `ping` beside that'],
   ['skipUTF8Validation', (value) => value === true, 'text is always checked'],
@@ -91,12 +90,16 @@ export function checkServerOptions(options: ServerOptions, own: typeof WebSocket
   for (const [name, isMeant, instead] of UNSUPPORTED) {
     if (isMeant(options[name])) throw new NotSupportedError(`the option ${name} of WebSocketServer`, instead)
   }
-  if (options.WebSocket !== undefined && options.WebSocket !== own) {
-    throw new NotSupportedError('the option WebSocket of WebSocketServer', "add to each socket in 'connection' instead")
+  const { WebSocket: given = own } = options
+  if (given !== own && !(given.prototype instanceof own)) {
+    throw new NotSupportedError('the option WebSocket of WebSocketServer', 'let the class extend the WebSocket of this module')
   }
   const hasPort = options.port !== undefined && options.port !== null
   if (Number(hasPort) + Number(Boolean(options.server)) + Number(Boolean(options.noServer)) !== 1) throw new TypeError(NO_PORT)
   if (options.tls !== undefined && !hasPort) throw new TypeError('The "tls" option goes with "port"')
+  if (options.tls !== undefined && isGiven(options.backlog)) {
+    throw new NotSupportedError('the option backlog of WebSocketServer with tls', 'its backlog is the largest that there is')
+  }
   if (options.engine === 'native' && options.server instanceof SecureServer) throw notOnNative()
 }
 

@@ -1,12 +1,14 @@
 /**
  * `WebSocketServer` of the `ws` package.
  *
- * Long because each member and event of that class is here, for a port of its own and for servers of Node's;
- * handshakes, options, requests and sockets are files of their own.
+ * Long because each member and event of that class is here, for servers of Node's and for ports with TLS, on
+ * which the engine listens; handshakes, options, requests and sockets are files of their own.
  */
 import type { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
-import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import { createServer, type Server as HttpServer, type IncomingMessage, STATUS_CODES } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
+import { Socket as NetSocket } from 'node:net'
 import process from 'node:process'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
@@ -19,12 +21,15 @@ import {
   type UpgradeRequest,
   WebSocketServerError,
 } from '../../index.js'
+import { bridge } from './bridge.js'
 import {
   abortHandshake,
   attach,
   destroyAfterError,
+  extensionsFaultOf,
   faultOf,
   INVALID_PROTOCOL,
+  inVersion13,
   protocolFor,
   protocolsOf,
   type Refusal,
@@ -58,6 +63,9 @@ interface Events {
   wsClientError: [error: Error, socket: Duplex, request: IncomingMessage]
 }
 
+/** The numbers of `ws`. */
+const STATES = { running: 0, closing: 1, closed: 2 } as const
+
 /** What a connection carries. */
 interface Carried {
   readonly request: IncomingMessage
@@ -73,15 +81,23 @@ export class WebSocketServer extends EventEmitter<Events> {
   readonly path: string
   /** The open sockets, unless the option `clientTracking` is false. */
   readonly clients!: Set<WebSocket>
+  /**
+   * The server of `node:http` that listens, or that was given; null after `close`. Undefined with `noServer`
+   * and with `tls`. As in `ws`, which documents it nowhere, as `_state`.
+   */
+  _server: HttpServer | HttpsServer | null | undefined
   readonly #server: EngineServer
   /** For connections of `node:https`, where `#server` is native. From the first of them on. */
   #secureServer: EngineServer | undefined
   /** Of connections that were handed over, until the engine asks. */
   readonly #prepared = new WeakMap<IncomingMessage, Accept<Carried>>()
   #open = 0
+  /** With TLS. */
   #address: TcpListenResult | undefined
   #state: 'running' | 'closing' | 'closed' = 'running'
   #removeListeners: (() => void) | undefined
+  /** Whether the server of `node:http` that this one has made has not closed yet. */
+  #isHttpOpen = false
   #hasWarned = false
 
   /** Throws NotSupportedError for options that this face cannot serve, TypeError where there is no port. */
@@ -93,17 +109,24 @@ export class WebSocketServer extends EventEmitter<Events> {
     if (options.clientTracking !== false) this.clients = new Set()
     this.#server = this.#makeServer(options.engine)
     if (options.server) {
+      this._server = options.server
       this.#removeListeners = this.#attach(options.server)
     } else if (!options.noServer) {
       if (callback !== undefined) this.on('listening', callback)
-      void this.#listen()
+      if (options.tls === undefined) this.#listenOnHttp()
+      else void this.#listenOnTls()
     }
+  }
+
+  /** 0 while it runs, 1 from `close` on, and 2 when it has closed. */
+  get _state(): 0 | 1 | 2 {
+    return STATES[this.#state]
   }
 
   /** Where the server listens; null before `listening` and after `close`. Throws with `noServer`. */
   address(): { address: string; family: string; port: number } | string | null {
     if (this.options.noServer) throw new Error('The server is operating in "noServer" mode')
-    if (this.options.server) return this.#removeListeners === undefined ? null : this.options.server.address()
+    if (this._server !== undefined) return this._server?.address() ?? null
     if (this.#address === undefined) return null
     const { host, port } = this.#address
     return { address: host, family: host.includes(':') ? 'IPv6' : 'IPv4', port }
@@ -125,10 +148,19 @@ export class WebSocketServer extends EventEmitter<Events> {
     this.#address = undefined
     this.#removeListeners?.()
     this.#removeListeners = undefined
+    const http = this.#isHttpOpen ? this._server : undefined
+    if (this._server !== undefined) this._server = null
+    http?.close(() => {
+      this.#isHttpOpen = false
+      this.#finishOnceEmpty()
+    })
     this.#server.stopListening()
-    if (this.#open === 0) this.#finish()
     // As `ws`, which does not know who is left.
-    else if (this.options.port === undefined && this.clients === undefined) process.nextTick(() => this.#closed())
+    if (this.#open > 0 && http === undefined && this.options.port === undefined && this.clients === undefined) {
+      process.nextTick(() => this.#closed())
+    } else {
+      this.#finishOnceEmpty()
+    }
   }
 
   /** Whether the server takes the request: by the option `path`. To be overridden. */
@@ -156,8 +188,10 @@ export class WebSocketServer extends EventEmitter<Events> {
     }
     const go = (handles: boolean) => {
       const protocols = protocolsOf(request)
+      const extensionsFault = this.options.perMessageDeflate ? extensionsFaultOf(request) : undefined
       if (!handles) abortHandshake(socket, { code: 400 })
       else if (protocols === undefined) this.#refuseFault(request, socket, INVALID_PROTOCOL)
+      else if (extensionsFault !== undefined) this.#refuseFault(request, socket, extensionsFault)
       else
         verify(this.options, request, (refused) => {
           if (refused === undefined) this.#adopt(request, socket, head, protocols, callback)
@@ -207,11 +241,25 @@ export class WebSocketServer extends EventEmitter<Events> {
     })
   }
 
-  async #listen(): Promise<void> {
+  /** As `ws` does, so that handshakes are judged and refused as there: the engine gets what is accepted. */
+  #listenOnHttp(): void {
+    const { host, port, backlog } = this.options
+    const server = createServer((_request, response) => {
+      const body = STATUS_CODES[426] ?? ''
+      response.writeHead(426, { 'Content-Length': body.length, 'Content-Type': 'text/plain' }).end(body)
+    })
+    this._server = server
+    this.#isHttpOpen = true
+    this.#removeListeners = this.#attach(server)
+    server.listen({ port, ...(host !== undefined && { host }), ...(backlog !== undefined && { backlog }) })
+  }
+
+  async #listenOnTls(): Promise<void> {
     const { host, port } = this.options
     try {
       this.#address = await this.#server.listen({ ...(host !== undefined && { host }), ...(port !== undefined && { port }) })
-      this.emit('listening')
+      // A listener that throws is an uncaught exception, rather than a rejection.
+      process.nextTick(() => this.emit('listening'))
     } catch (error) {
       // `close` came before.
       if (!(error instanceof ClosedError)) this.#fail(error)
@@ -255,10 +303,22 @@ export class WebSocketServer extends EventEmitter<Events> {
       abortHandshake(socket, acceptance)
       return
     }
-    this.#prepared.set(request, acceptance)
-    this.#serverFor(socket).adopt(request, socket, head)
+    const understood = inVersion13(request)
+    this.#prepared.set(understood, acceptance)
+    if (socket instanceof NetSocket) {
+      this.#serverFor(socket).adopt(understood, socket, head)
+      handedOver.add(socket)
+      socket.off('error', destroyAfterError)
+      return
+    }
     handedOver.add(socket)
-    socket.off('error', destroyAfterError)
+    bridge(socket).then(
+      (near) => this.#server.adopt(understood, near, head),
+      (error) => {
+        socket.destroy()
+        this.#fail(error)
+      },
+    )
   }
 
   #serverFor(socket: Duplex): EngineServer {
@@ -317,7 +377,7 @@ export class WebSocketServer extends EventEmitter<Events> {
   }
 
   #opened(connection: EngineSocket<Carried>): void {
-    const socket = socketFor(connection)
+    const socket = socketFor(connection, this.options.WebSocket)
     const { data } = connection
     data.socket = socket
     this.#open += 1
@@ -339,13 +399,16 @@ export class WebSocketServer extends EventEmitter<Events> {
     socketEvents.closed(socket, code, reason, () => {
       this.#open -= 1
       this.clients?.delete(socket)
-      if (this.#state !== 'running' && this.#open === 0) this.#finish()
+      if (this.#state !== 'running') this.#finishOnceEmpty()
     })
   }
 
-  #finish(): void {
+  /** When no socket is left, and no HTTP connection of the server that this one has made. */
+  #finishOnceEmpty(): void {
+    if (this.#open > 0 || this.#isHttpOpen) return
     const closing = [this.#server, this.#secureServer].map((server) => server?.close({ timeout: PATIENCE }))
-    void Promise.all(closing).then(() => this.#closed())
+    // A listener that throws is an uncaught exception, rather than a rejection.
+    void Promise.all(closing).then(() => process.nextTick(() => this.#closed()))
   }
 
   #closed(): void {

@@ -48,7 +48,7 @@ interface Events {
   error: [error: Error]
 }
 
-const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3] as const
+const [OPEN, CLOSING, CLOSED] = [1, 2, 3] as const
 const STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const
 const BINARY_TYPES: readonly unknown[] = ['nodebuffer', 'arraybuffer', 'fragments']
 
@@ -85,14 +85,14 @@ interface Listening {
 
 /** What servers of this face give to their `connection` listeners. */
 export class WebSocket extends EventEmitter<Events> {
-  static readonly CONNECTING = CONNECTING
-  static readonly OPEN = OPEN
-  static readonly CLOSING = CLOSING
-  static readonly CLOSED = CLOSED
-  readonly CONNECTING = CONNECTING
-  readonly OPEN = OPEN
-  readonly CLOSING = CLOSING
-  readonly CLOSED = CLOSED
+  declare static readonly CONNECTING: 0
+  declare static readonly OPEN: 1
+  declare static readonly CLOSING: 2
+  declare static readonly CLOSED: 3
+  declare readonly CONNECTING: 0
+  declare readonly OPEN: 1
+  declare readonly CLOSING: 2
+  declare readonly CLOSED: 3
 
   readonly #socket: EngineSocket<unknown>
   readonly #callbacks: SendCallbacks
@@ -105,6 +105,8 @@ export class WebSocket extends EventEmitter<Events> {
   #isPaused = false
   /** Bytes of messages sent after the close, which `ws` counts. */
   #unsent = 0
+  /** What waits behind a Blob that is being read, in order; undefined where nothing does. */
+  #deferred: (() => void)[] | undefined
 
   /** Throws NotSupportedError: only servers make one. */
   constructor(address: unknown, _protocols?: unknown, _options?: unknown) {
@@ -186,6 +188,10 @@ export class WebSocket extends EventEmitter<Events> {
     if (this.readyState !== OPEN) return
     const reason = data === undefined ? '' : data.toString()
     if (Buffer.byteLength(reason) > 123) throw new RangeError('The message must not be greater than 123 bytes')
+    if (this.#deferred !== undefined) {
+      this.#deferred.push(() => this.close(code, reason))
+      return
+    }
     if (this.#callbacks.areWaiting) this.#settleWritten()
     try {
       // A reason without a code is not sent.
@@ -205,7 +211,8 @@ export class WebSocket extends EventEmitter<Events> {
       return
     }
     if (sizeOf(payload) > 125) throw new RangeError('The data size must not be greater than 125 bytes')
-    this.#settle(this.#socket.ping(payload), done as SendCallback | undefined)
+    if (this.#deferred !== undefined) this.#deferred.push(() => this.ping(payload, undefined, done as PingCallback | undefined))
+    else this.#settle(this.#socket.ping(payload), done as SendCallback | undefined)
   }
 
   /** Throws NotSupportedError. */
@@ -219,7 +226,15 @@ export class WebSocket extends EventEmitter<Events> {
     const { binary, compress, fin } = typeof options === 'function' ? {} : (options ?? {})
     if (fin === false)
       throw new NotSupportedError('send with fin: false', 'send whole messages, or use sendStream of this package')
-    const payload = payloadOf(data)
+    if (this.#deferred !== undefined && this.readyState === OPEN) {
+      this.#deferred.push(() => this.send(data, options, callback))
+      return
+    }
+    if (data instanceof Blob && this.readyState === OPEN) {
+      void this.#sendBlob(data, { ...(binary === false && { binary }), ...(compress === false && { compress }) }, done)
+      return
+    }
+    const payload = data instanceof Blob ? new Uint8Array(data.size) : payloadOf(data)
     if (this.readyState !== OPEN) {
       this.#refuse(payload, done)
       return
@@ -312,6 +327,30 @@ export class WebSocket extends EventEmitter<Events> {
     }
   }
 
+  /** Later calls wait until the Blob has been read. One that cannot be read is an error of the connection. */
+  async #sendBlob(blob: Blob, options: SendOptions, done: SendCallback | undefined): Promise<void> {
+    const deferred: (() => void)[] = []
+    this.#deferred = deferred
+    let bytes: ArrayBuffer
+    try {
+      bytes = await blob.arrayBuffer()
+    } catch (error) {
+      this.#deferred = undefined
+      const reason = error instanceof Error ? error : new Error(String(error))
+      if (done !== undefined) process.nextTick(done, reason)
+      if (this.readyState !== CLOSED) this.#tell('error', reason)
+      this.terminate()
+      // They call back with an error.
+      for (const call of deferred) call()
+      return
+    }
+    this.#deferred = undefined
+    this.send(bytes, options, done)
+    while (deferred.length > 0 && this.#deferred === undefined) deferred.shift()?.()
+    // One of them has sent another Blob: the rest comes before what waits for that one.
+    if (deferred.length > 0) (this.#deferred as (() => void)[] | undefined)?.unshift(...deferred)
+  }
+
   #overflow(): void {
     this.#tell('error', new RangeError('More than 2^31-1 bytes wait for the client'))
     this.terminate()
@@ -367,9 +406,19 @@ function notOpen(state: 0 | 1 | 2 | 3): Error {
   return new Error(`WebSocket is not open: readyState ${state} (${STATES[state]})`)
 }
 
-export function socketFor(socket: EngineSocket<unknown>): WebSocket {
-  return new WebSocket({ [kSocket]: socket })
+/** Of the class, or of one that extends it. */
+export function socketFor(socket: EngineSocket<unknown>, Class: typeof WebSocket = WebSocket): WebSocket {
+  return new Class({ [kSocket]: socket })
 }
+
+// As in `ws`, and as the interface of browsers has it: what there is shows.
+const MEMBERS = 'binaryType bufferedAmount extensions isPaused onclose onerror onmessage onopen protocol readyState url'
+for (const name of MEMBERS.split(' ')) Object.defineProperty(WebSocket.prototype, name, { enumerable: true })
+STATES.forEach((name, value) => {
+  const constant = { value, enumerable: true, configurable: false, writable: false }
+  Object.defineProperty(WebSocket, name, constant)
+  Object.defineProperty(WebSocket.prototype, name, constant)
+})
 
 /**
  * What `ws` takes: strings, bytes, numbers as text, nothing as no bytes, and anything that Buffer.from can
@@ -382,7 +431,6 @@ function payloadOf(data: unknown): string | Uint8Array {
   if (data instanceof Uint8Array) return data
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
   if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return new Uint8Array(data)
-  if (data instanceof Blob) throw new NotSupportedError('send with a Blob', 'send its arrayBuffer()')
   // Throws TypeError, as `ws` does, for what is no bytes at all.
   return Buffer.from(data as readonly number[])
 }

@@ -10,6 +10,9 @@ import { type Address, addressOf, describeEngines, type EngineName } from '../..
 import { handshake, RawClient } from '../../support/raw-client.js'
 import { Deferred, Queue, within } from '../../support/waiting.js'
 
+/** Where the engine listens itself, rather than a server of `node:http`. */
+const tls = localhostCertificate()
+
 /** Of a server that listens on a port of its own. */
 function portOf(server: WebSocketServer): number {
   const address = server.address()
@@ -39,13 +42,18 @@ test('the module has the names of `ws`', () => {
 
 test.each<[string, ServerOptions]>([
   ['autoPong', { port: 0, autoPong: false }],
-  ['backlog', { port: 0, backlog: 5 }],
   ['closeTimeout', { noServer: true, closeTimeout: 1000 }],
   ['skipUTF8Validation', { port: 0, skipUTF8Validation: true }],
-  ['WebSocket', { port: 0, WebSocket: class extends WebSocket {} }],
 ])('the option %s throws NotSupportedError, and says what to do', (name, options) => {
   expect(() => new WebSocketServer(options)).toThrow(NotSupportedError)
   expect(() => new WebSocketServer(options)).toThrow(expect.objectContaining({ member: `the option ${name} of WebSocketServer` }))
+})
+
+test('a class for sockets must extend that of the module, and a backlog is for ports without TLS', () => {
+  // As a program in JavaScript may have it.
+  const Other = class {} as unknown as typeof WebSocket
+  expect(() => new WebSocketServer({ port: 0, WebSocket: Other })).toThrow(NotSupportedError)
+  expect(() => new WebSocketServer({ port: 0, backlog: 5, tls })).toThrow(NotSupportedError)
 })
 
 test('a server needs one of `port`, `server` and `noServer`, else it is a TypeError', () => {
@@ -189,19 +197,31 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     ['a listener adds a line that is no field', {}, 'no field', 500, true],
     ['a listener adds a line break', {}, 'X-Own: 1\r\nX-Other: 2', 500, true],
     ['a listener adds what the engine writes itself', {}, 'Date: now', 101, false],
-    ['verifyClient refuses with 204', { verifyClient: (_info, callback) => callback(false, 204, 'no') }, undefined, 204, false],
-    ['verifyClient refuses with 1001', { verifyClient: (_info, callback) => callback(false, 1001, 'no') }, undefined, 500, false],
-    ['verifyClient refuses with 101', { verifyClient: (_info, callback) => callback(false, 101) }, undefined, 500, false],
+    [
+      'verifyClient refuses with 204',
+      { tls, verifyClient: (_info, callback) => callback(false, 204, 'no') },
+      undefined,
+      204,
+      false,
+    ],
+    [
+      'verifyClient refuses with 1001',
+      { tls, verifyClient: (_info, callback) => callback(false, 1001, 'no') },
+      undefined,
+      500,
+      false,
+    ],
+    ['verifyClient refuses with 101', { tls, verifyClient: (_info, callback) => callback(false, 101) }, undefined, 500, false],
     [
       'verifyClient gives a false length',
-      { verifyClient: (_info, callback) => callback(false, 403, 'no', { 'Content-Length': 5 }) },
+      { tls, verifyClient: (_info, callback) => callback(false, 403, 'no', { 'Content-Length': 5 }) },
       undefined,
       403,
       false,
     ],
     [
       'verifyClient gives a field that cannot be sent',
-      { verifyClient: (_info, callback) => callback(false, 403, 'no', { 'X-Own': 'a\r\nb' }) },
+      { tls, verifyClient: (_info, callback) => callback(false, 403, 'no', { 'X-Own': 'a\r\nb' }) },
       undefined,
       500,
       false,
@@ -233,6 +253,55 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     const response = await client.response()
     expect([response.status, response.body.toString()]).toEqual([403, 'Forbidden'])
     expect(Buffer.from(response.header('x-why') ?? '', 'latin1').toString()).toBe('zu groß: 5 €')
+  })
+
+  test('answers what is no handshake as ws does, and lets wsClientError answer', async () => {
+    const { server, address } = await listening(engine, { perMessageDeflate: true })
+    const offer = 'Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=foo'
+    const answers = async (request: string) => {
+      const client = await RawClient.connect(address)
+      client.write(request)
+      const response = await client.response()
+      return [response.status, response.body.toString(), response.header('sec-websocket-version')]
+    }
+    expect(await answers(handshake({ key: 'short' }))).toEqual([400, 'Missing or invalid Sec-WebSocket-Key header', undefined])
+    const version = 'Missing or invalid Sec-WebSocket-Version header'
+    expect(await answers(handshake({ version: '12' }))).toEqual([400, version, '13, 8'])
+    const extensions = 'Invalid or unacceptable Sec-WebSocket-Extensions header'
+    expect(await answers(handshake({ headers: [offer] }))).toEqual([400, extensions, undefined])
+    server.on('wsClientError', (error, socket, request) => {
+      socket.end(`HTTP/1.1 418 ${error.message}\r\nConnection: close\r\nContent-Length: 4\r\n\r\n${request.method?.padEnd(4)}`)
+    })
+    expect(await answers(handshake({ version: '12' }))).toEqual([418, 'GET ', undefined])
+  })
+
+  test('takes version 8, as ws does', async () => {
+    const { server, address } = await listening(engine)
+    server.on('connection', (socket) => socket.send('welcome'))
+    const client = await RawClient.connect(address)
+    client.write(handshake({ version: '8' }))
+    expect((await client.response()).status).toBe(101)
+    expect((await client.frame()).payload.toString()).toBe('welcome')
+  })
+
+  test('makes sockets of the class that the option WebSocket names', async () => {
+    class Counting extends WebSocket {
+      readonly greeting = 'hello'
+    }
+    const { server, address } = await listening(engine, { WebSocket: Counting })
+    server.on('connection', (socket) => socket.send(socket instanceof Counting ? socket.greeting : 'of another class'))
+    expect(await (await Client.open(address)).next()).toBe('hello')
+  })
+
+  test('has the members that ws documents nowhere, and programs read: _server and _state', async () => {
+    const server = new WebSocketServer({ engine, host: '127.0.0.1', port: 0 })
+    await within(once(server, 'listening'), 'the face to listen')
+    expect(server._server?.address()).toEqual(server.address())
+    expect(server._state).toBe(0)
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    expect([server._state, server._server, server.address()]).toEqual([1, null, null])
+    await within(closed, 'close')
+    expect(server._state).toBe(2)
   })
 
   test('limits messages by maxPayload, and tracks no client when told so', async () => {

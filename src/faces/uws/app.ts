@@ -318,7 +318,7 @@ export class TemplatedApp {
     if (promised !== undefined && !ListenSocket.isOpen(promised)) return
     let listenSocket: ListenSocket | false = false
     try {
-      const place = await this.#bind(options)
+      const place = await this.#bind(options, promised !== undefined)
       this.#isMapped = place.host?.includes(':') ?? false
       listenSocket = new ListenSocket(this.#server, place)
     } catch (error) {
@@ -333,12 +333,17 @@ export class TemplatedApp {
     callHandler(callback, listenSocket)
   }
 
-  async #bind(options: EngineListenOptions): Promise<ListenResult> {
+  /** `isPromised`: the port can be had, at least alone. */
+  async #bind(options: EngineListenOptions, isPromised: boolean): Promise<ListenResult> {
     try {
       return await this.#server.listen(options)
     } catch (error) {
-      // Node.js before 22.12 cannot share a port, so the portable engine takes it alone.
-      if (!(error instanceof OptionError && error.option === 'reusePort')) throw error
+      // Node.js before 22.12 cannot share a port, so the portable engine takes it alone. A port that a
+      // connection has had shortly before cannot be shared either.
+      const isNotShared =
+        (error instanceof OptionError && error.option === 'reusePort') ||
+        (isPromised && error instanceof ListenError && error.code === 'EADDRINUSE')
+      if (!isNotShared) throw error
       return await this.#server.listen({ ...options, reusePort: false } as EngineListenOptions)
     }
   }

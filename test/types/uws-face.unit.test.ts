@@ -1,0 +1,73 @@
+/**
+ * What TypeScript makes of the face of uWebSockets.js where a program was written for the declarations of that
+ * package. npm does not carry them, so that what the face promises of them is written down here, in parts.
+ */
+import { expect, test } from 'vitest'
+import type { App, HttpRequest, HttpResponse, RecognizedString, WebSocket, WebSocketBehavior } from '../../src/faces/uws.js'
+
+/** Of a socket. */
+interface Sending {
+  send(message: RecognizedString, isBinary?: boolean, compress?: boolean): number
+  sendFirstFragment(message: RecognizedString, isBinary?: boolean, compress?: boolean): number
+  sendFragment(message: RecognizedString, compress?: boolean): number
+  sendLastFragment(message: RecognizedString, compress?: boolean): number
+  end(code?: number, shortMessage?: RecognizedString): void
+  ping(message?: RecognizedString): number
+  subscribe(topic: RecognizedString): boolean
+  publish(topic: RecognizedString, message: RecognizedString, isBinary?: boolean, compress?: boolean): boolean
+  cork(callback: () => void): Sending
+  getUserData(): { readonly user: string }
+  getRemoteAddressAsText(): ArrayBuffer
+}
+
+/** Of a response. */
+interface Responding {
+  writeStatus(status: RecognizedString): Responding
+  writeHeader(key: RecognizedString, value: RecognizedString): Responding
+  end(body?: RecognizedString, closeConnection?: boolean): Responding
+  tryEnd(chunk: RecognizedString, totalSize: number): [boolean, boolean]
+  onWritable(handler: (offset: number) => boolean): Responding
+  onAborted(handler: () => void): Responding
+  onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): Responding
+  cork(callback: () => void): Responding
+}
+
+/** Of a request. */
+interface Asking {
+  getHeader(lowerCaseKey: RecognizedString): string
+  getParameter(index: number | RecognizedString): string | undefined
+  getQuery(): string
+  getQuery(key: string): string | undefined
+  setYield(hasYielded: boolean): Asking
+}
+
+/** Of an app. */
+interface Serving {
+  get(pattern: RecognizedString, handler: (response: HttpResponse, request: HttpRequest) => void | Promise<void>): Serving
+  ws<T>(pattern: RecognizedString, behavior: WebSocketBehavior<T>): Serving
+  publish(topic: RecognizedString, message: RecognizedString, isBinary?: boolean, compress?: boolean): boolean
+  listen(port: number, callback: (token: false | object) => void | Promise<void>): Serving
+  listen(host: RecognizedString, port: number, callback: (token: false | object) => void | Promise<void>): Serving
+  close(): Serving
+}
+
+test('apps, requests, responses and sockets serve where those of uWebSockets.js are asked for', () => {
+  const take = (_app: Serving, _request: Asking, _response: Responding, _socket: Sending) => {}
+  const give = (
+    app: ReturnType<typeof App>,
+    request: HttpRequest,
+    response: HttpResponse,
+    socket: WebSocket<{ readonly user: string }>,
+  ) => take(app, request, response, socket)
+  expect(typeof give).toBe('function')
+})
+
+test('handlers that annotate parts of what they get are handlers here', () => {
+  const behavior: WebSocketBehavior<{ readonly user: string }> = {
+    maxPayloadLength: 1024,
+    open: (socket: Sending) => void socket.send(socket.getUserData().user),
+    message: (socket: Sending, message: ArrayBuffer, isBinary: boolean) => void socket.send(message, isBinary),
+    upgrade: (response: Responding, request: Asking) => void response.end(request.getHeader('origin')),
+  }
+  expect(behavior.maxPayloadLength).toBe(1024)
+})

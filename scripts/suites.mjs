@@ -15,6 +15,7 @@ import { root } from './install/paths.mjs'
 
 const here = join(root, 'scripts', 'suites')
 const hook = join(here, 'faces.cjs')
+const ENGINE_IO = ['engine.io', 'middlewares', 'parser', 'server'].map((file) => `test/${file}.js`)
 /** Milliseconds for one process. */
 const PATIENCE = 300_000
 
@@ -29,7 +30,8 @@ const directory = resolve(given)
 /** @type {Record<string, () => Results>} */
 const SUITES = {
   ws: () => new Map(['websocket-server', 'websocket'].flatMap((file) => [...eachAlone(`test/${file}.test.js`)])),
-  'engine.io': () => mocha([], { EIO_WS_ENGINE: 'uws' }),
+  // Its other file is about WebTransport, and needs an addon for QUIC.
+  'engine.io': () => mocha(ENGINE_IO, { EIO_WS_ENGINE: 'uws' }),
   'socket.io': () => mocha(['--import=tsx', '--timeout', '10000', 'test/uws.ts']),
   'hyper-express': hyperExpress,
   crossws,

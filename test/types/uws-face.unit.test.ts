@@ -1,6 +1,6 @@
 /**
- * What TypeScript makes of the face of uWebSockets.js where a program was written for the declarations of that
- * package. npm does not carry them, so that what the face promises of them is written down here, in parts.
+ * What TypeScript makes of the face of uWebSockets.js where a program was written for that package's
+ * declarations. npm does not carry them: what the face promises of them is written down here, in parts.
  */
 import { expect, test } from 'vitest'
 import type { App, HttpRequest, HttpResponse, RecognizedString, WebSocket, WebSocketBehavior } from '../../src/faces/uws.js'

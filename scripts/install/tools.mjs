@@ -1,6 +1,6 @@
 /** Checks, all in one go, that everything the native build needs is there. */
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
-import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path'
 import process from 'node:process'
 import { root } from './paths.mjs'
 import { run, which } from './processes.mjs'
@@ -56,7 +56,11 @@ export function checkTools() {
     opensslRoots().map((folder) => join(folder, 'include')),
   )
   if (openssl.directory) tools.opensslRoot = dirname(openssl.directory)
-  const zlib = findHeader('zlib.h', tools.cc, [])
+  const zlib = findHeader(
+    'zlib.h',
+    tools.cc,
+    prefixes().map((folder) => join(folder, 'include')),
+  )
   const uv = findHeader('uv.h', tools.cc, nodeIncludes())
   if (uv.directory) tools.uvIncludeDirectory = uv.directory
 
@@ -168,7 +172,8 @@ function checkStaticOpenssl({ cc, opensslRoot }) {
  * @returns {Missing | undefined}
  */
 function checkStaticZlib({ cc }) {
-  if (process.platform === 'darwin' || hasLibrary('libz.a', cc, undefined)) return undefined
+  if (process.platform === 'darwin' || prefixes().some((folder) => hasLibrary('libz.a', cc, folder))) return undefined
+  if (hasLibrary('libz.a', cc, undefined)) return undefined
   const places = cc ? `where ${cc.join(' ')} looks for libraries` : `in ${libraryFolders(undefined).join(' nor ')}`
   return {
     what: "zlib's static library",
@@ -196,6 +201,11 @@ function libraryFolders(opensslRoot) {
   return (opensslRoot ? [opensslRoot] : ['/usr', '/usr/local']).flatMap((base) =>
     LIBRARY_FOLDERS.map((folder) => join(base, folder)),
   )
+}
+
+/** Where CMake looks first. */
+function prefixes() {
+  return (process.env.CMAKE_PREFIX_PATH ?? '').split(delimiter).filter(Boolean)
 }
 
 /** Folders with an OpenSSL that the compiler does not find by itself. */

@@ -9,8 +9,11 @@ import { paragraphs } from '../install/report.mjs'
 import { findSources } from '../install/sources.mjs'
 import { checkTools } from '../install/tools.mjs'
 
-/** Beside the packages: this build has other settings than the one in build/. */
-const folder = join(buildDirectory, 'packages', 'cmake')
+/** Beside the packages: these builds have other settings than the one in build/. */
+const folderOf = (/** @type {string} */ target) => join(buildDirectory, 'packages', target === '' ? 'cmake' : `cmake-${target}`)
+
+/** What a CPU is called by CMake, and in the names of Debian's cross compilers. */
+const PROCESSORS = { x64: 'x86_64', arm64: 'aarch64' }
 
 /** What Node.js 20 itself asks for (BUILDING.md in its sources): no addon has to run below it. */
 const MAX_GLIBC = '2.28'
@@ -23,29 +26,78 @@ const MAX_GLIBC = '2.28'
  * @property {string} [glibc] on Linux with glibc: the oldest one that the addon loads with
  * @property {string} upstream the folder with the µWebSockets sources
  * @property {string} zlibHeader the file zlib.h
+ * @property {'libstdc++' | 'libc++' | undefined} cxxLibrary what of C++ is compiled in
+ * @property {string | undefined} loadedBy the version of the Node that has loaded it
  */
 
-/** @returns {Built} */
-export function buildForOthers() {
+/**
+ * @typedef {object} Target what is not for the system at hand
+ * @property {import('../../src/engine/native/platform-package.js').System} system
+ * @property {string} name for example `linux-arm64-gnu`
+ * @property {readonly string[]} node a command that runs a Node of that system; empty where there is none
+ */
+
+/**
+ * For this system, or for another one by the compilers that CC and CXX name: without them by the cross
+ * compilers that Debian has for the CPU.
+ * @param {Target} [target]
+ * @returns {Built}
+ */
+export function buildForOthers(target) {
+  const definitions = ['PREBUILT=ON']
+  if (target !== undefined) {
+    const { os, cpu, libc } = target.system
+    const processor = PROCESSORS[cpu]
+    if (os !== 'linux') throw new Error('A package for macOS is built on macOS.')
+    definitions.push('CMAKE_SYSTEM_NAME=Linux', `CMAKE_SYSTEM_PROCESSOR=${processor}`)
+    // Otherwise CMake is told of the OpenSSL for the system at hand.
+    process.env.PKG_CONFIG_LIBDIR ??= `/usr/lib/${processor}-linux-gnu/pkgconfig`
+    if (libc === 'glibc') {
+      process.env.CC ??= `${processor}-linux-gnu-gcc`
+      process.env.CXX ??= `${processor}-linux-gnu-g++`
+    } else if (!process.env.CC || !process.env.CXX) throw new Error('CC and CXX must name compilers for musl.')
+    else definitions.push('LTO=OFF')
+  }
+  const folder = folderOf(target?.name ?? '')
   const sources = findSources()
   const tools = checkTools()
   const missing = [...sources.missing, ...tools.missing]
   if (!sources.directory || missing.length > 0) throw new Error(paragraphs(missing))
-  const failure = runCmakeJs(folder, tools, { definitions: ['PREBUILT=ON'], env: { UWEBSOCKETS_DIR: sources.directory } })
+  const failure = runCmakeJs(folder, tools, { definitions, env: { UWEBSOCKETS_DIR: sources.directory } })
   if (failure) throw new Error(`The build failed.\n\n${failure}`)
 
   const file = join(folder, 'Release', 'native_websocket_server.node')
-  const loading = run([process.execPath, '-e', 'require(process.argv[1])', file])
-  if (!loading.ok) throw new Error(`Node cannot load the addon.\n\n${loading.output}`)
-  const glibc = process.platform === 'linux' ? oldestGlibc(file) : undefined
+  const isForLinux = (target?.system.os ?? process.platform) === 'linux'
+  const isForMusl = target?.system.libc === 'musl'
+  const glibc = isForLinux ? oldestGlibc(file) : undefined
+  if (isForMusl && glibc !== undefined) throw new Error(`The addon is for musl, and needs glibc ${glibc}.`)
   return {
     file,
     bytes: statSync(file).size,
-    openssl: opensslVersion(),
+    openssl: opensslVersion(folder),
     ...(glibc && { glibc }),
     upstream: sources.directory,
-    zlibHeader: join(cached('ZLIB_INCLUDE_DIR', 'PATH'), 'zlib.h'),
+    zlibHeader: join(cached(folder, 'ZLIB_INCLUDE_DIR', 'PATH'), 'zlib.h'),
+    cxxLibrary: isForLinux ? cxxLibraryOf(tools.cxx ?? []) : undefined,
+    loadedBy: load(file, target === undefined ? [process.execPath] : target.node),
   }
+}
+
+/**
+ * @param {string} file
+ * @param {readonly string[]} node
+ */
+function load(file, node) {
+  if (node.length === 0) return undefined
+  const { ok, output } = run([...node, '-p', 'require(process.argv[1]) && process.version', file])
+  if (!ok) throw new Error(`${node.join(' ')} cannot load the addon.\n\n${output}`)
+  return output
+}
+
+/** @param {readonly string[]} cxx */
+function cxxLibraryOf(cxx) {
+  const { output } = run([...cxx, '-x', 'c++', '-std=c++20', '-dM', '-E', '-'], { input: '#include <version>\n' })
+  return /define _LIBCPP_VERSION /.test(output) ? 'libc++' : 'libstdc++'
 }
 
 /**
@@ -72,8 +124,9 @@ function oldestGlibc(file) {
   return newest
 }
 
-function opensslVersion() {
-  const header = readFileSync(join(cached('OPENSSL_INCLUDE_DIR', 'PATH'), 'openssl', 'opensslv.h'), 'utf8')
+/** @param {string} folder */
+function opensslVersion(folder) {
+  const header = readFileSync(join(cached(folder, 'OPENSSL_INCLUDE_DIR', 'PATH'), 'openssl', 'opensslv.h'), 'utf8')
   const text = /OPENSSL_VERSION_TEXT +"([^"]+)"/.exec(header)?.[1]
   if (text === undefined)
     throw new Error('Packages are made with OpenSSL: scripts/packages/licences.mjs has the licences of no other TLS library.')
@@ -81,10 +134,11 @@ function opensslVersion() {
 }
 
 /**
+ * @param {string} folder
  * @param {string} name
  * @param {string} type
  */
-function cached(name, type) {
+function cached(folder, name, type) {
   const cache = readFileSync(join(folder, 'CMakeCache.txt'), 'utf8')
   const value = new RegExp(`^${name}:${type}=(/.*)$`, 'm').exec(cache)?.[1]
   if (value === undefined) throw new Error(`CMake has not found ${name}.`)

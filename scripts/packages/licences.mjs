@@ -1,7 +1,6 @@
 /** The licences of what is compiled into an addon, in the words of the works themselves. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import process from 'node:process'
 import { root } from '../install/paths.mjs'
 
 const RULE = `\n\n${'='.repeat(100)}\n\n`
@@ -10,7 +9,7 @@ const RULE = `\n\n${'='.repeat(100)}\n\n`
  * @param {import('./addon.mjs').Built} built
  * @returns {string}
  */
-export function licencesOf({ openssl, upstream, zlibHeader }) {
+export function licencesOf({ openssl, upstream, zlibHeader, cxxLibrary }) {
   const modules = join(root, 'node_modules')
   const works = [
     ['µWebSockets, https://github.com/uNetworking/uWebSockets', readFileSync(join(upstream, 'LICENSE'), 'utf8')],
@@ -33,12 +32,18 @@ All rights reserved. Licensed under the Apache License 2.0, whose text is in LIC
 MIT License: https://github.com/libuv/libuv/blob/v1.x/LICENSE`,
     ],
   ]
-  if (process.platform === 'linux') {
+  if (cxxLibrary === 'libstdc++') {
     works.push([
       'libstdc++, the GNU C++ library, https://gcc.gnu.org',
       `Copyright (C) Free Software Foundation, Inc. Licensed under the GNU General Public License, version 3, with the
 GCC Runtime Library Exception, version 3.1 (https://www.gnu.org/licenses/gcc-exception-3.1.html), which permits to
 convey this addon, a work compiled with GCC, under terms of its own.`,
+    ])
+  } else if (cxxLibrary === 'libc++') {
+    works.push([
+      'libc++, libc++abi, libunwind and compiler-rt of LLVM, https://llvm.org',
+      `Copyright (c) the LLVM Project contributors. Apache License 2.0, whose text is in LICENSE, with the LLVM Exceptions
+(https://llvm.org/LICENSE.txt), by which what a compiler embeds into a work needs no notice of it.`,
     ])
   }
   if (!/^OpenSSL [3-9]/.test(openssl)) throw new Error(`${openssl} has other licences than scripts/packages/licences.mjs says.`)

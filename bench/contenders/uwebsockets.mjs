@@ -1,6 +1,9 @@
 /** uWebSockets.js. */
-import uws from 'uWebSockets.js'
+import process from 'node:process'
 import { announce, deflate, fanOut, IDLE_TIMEOUT, MAX_PAYLOAD, tls } from './start.mjs'
+
+/** With FACE, this package's face of uWebSockets.js in its place. */
+const { default: uws } = process.env.FACE ? await import('../../dist/faces/uws.js') : await import('uWebSockets.js')
 
 const app = tls ? uws.SSLApp({ key_file_name: tls.keyFile, cert_file_name: tls.certFile }) : uws.App()
 const options = {

@@ -4,8 +4,11 @@
  */
 import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import { WebSocketServer } from 'ws'
+import process from 'node:process'
 import { announce, deflate, fanOut, MAX_PAYLOAD, tls } from './start.mjs'
+
+/** With FACE, this package's face of ws in its place. */
+const { WebSocketServer } = process.env.FACE ? await import('../../dist/faces/ws.js') : await import('ws')
 
 const http = tls ? createTlsServer({ key: tls.key, cert: tls.cert }) : createServer()
 const server = new WebSocketServer({

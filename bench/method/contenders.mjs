@@ -52,6 +52,11 @@ function upstreamVersion() {
   return `µWebSockets ${described || 'of unknown version'}`
 }
 
+const FACES = {
+  works: ['ws-20-text', 'ws-20-binary', 'ws-1k-text'],
+  because: 'a face adds to each message of its server what does not depend on the rest of a work',
+}
+
 /** The first one is what the others are compared with. @type {Contender[]} */
 export const CONTENDERS = [
   {
@@ -102,6 +107,22 @@ export const CONTENDERS = [
     version: ownVersion,
   },
   { id: 'ws', title: 'ws', command: node('ws'), version: () => packageVersion('ws'), quick: true },
+  {
+    id: 'face-ws',
+    title: 'this server, by its face of ws',
+    command: node('ws'),
+    env: { FACE: '1' },
+    version: ownVersion,
+    only: FACES,
+  },
+  {
+    id: 'face-uws',
+    title: 'this server, by its face of uWebSockets.js',
+    command: node('uwebsockets'),
+    env: { FACE: '1' },
+    version: ownVersion,
+    only: FACES,
+  },
   {
     id: 'socket.io',
     title: 'socket.io (in its protocol)',

@@ -162,7 +162,7 @@ export class World {
       engine: this.engine,
       ...(secure && { tls: random.chance(0.5) ? tls() : [tls(), { ...tls(), serverName: '*.example.org' }] }),
       ...(reports && { onError: (error) => this.reported(error, 'onError') }),
-      ...(has('backplane', 0.4) && { backplane: this.#backplane() }),
+      ...(has('backplane', 0.4) && { backplane: random.chance(0.2) ? this.#oldBackplane() : this.#backplane() }),
       ...(has('maxRequestBodySize', 0.5) && { maxRequestBodySize: random.int(5000) + 1 }),
       ...(has('maxConnections', 0.2) && { maxConnections: 1 + random.int(40) }),
       ...(has('maxConnectionsPerAddress', 0.2) && { maxConnectionsPerAddress: 1 + random.int(20) }),
@@ -332,8 +332,77 @@ export class World {
     return this.random.chance(0.7)
   }
 
-  /** Connects to no other server: what it is given comes back later, under another topic. */
+  /** Connects to no other server: what it is given comes back later, as if another server had sent it. */
   #backplane() {
+    const { random } = this
+    let host
+    const later = (action) => {
+      setImmediate(() => {
+        try {
+          action()
+        } catch (error) {
+          this.fail('backplane', `the server threw: ${error?.stack ?? error}`)
+        }
+      })
+    }
+    const perhapsFail = () => {
+      if (random.chance(0.02)) throw new FuzzError('thrown by the backplane')
+      if (random.chance(0.1)) return Promise.reject(new FuzzError('rejected by the backplane'))
+      if (random.chance(0.3)) return turn()
+    }
+    const another = (data) => {
+      const copy = Buffer.from(data)
+      // Of the id of the server that has sent it, which is behind magic, version and kind.
+      copy[4 + random.int(8)] ^= 1 + random.int(255)
+      if (random.chance(0.1)) copy[random.int(copy.length)] ^= 1 + random.int(255)
+      return random.chance(0.05) ? copy.subarray(0, random.int(copy.length)) : copy
+    }
+    const mishap = () => {
+      const status = random.pick(['gap', 'problem', 'down'])
+      if (status === 'problem') host.onProblem('as asked')
+      else host.onStatus(status, random.chance(0.5) ? 'as asked' : undefined)
+      if (status === 'down') later(() => host.onStatus('up'))
+    }
+    return {
+      name: 'fuzz',
+      address: 'here',
+      settings: {
+        required: random.chance(0.9),
+        maxPendingBytes: 65_536 + random.int(1_000_000),
+        linger: random.pick([0, 5, 1000]),
+      },
+      isReplayed: random.chance(0.3),
+      maxEnvelopeBytes: random.chance(0.3) ? 100 + random.int(5000) : 1_000_000,
+      start: (given) => {
+        host = given
+        return perhapsFail()
+      },
+      interest: (added, removed) => {
+        for (const topic of [...added, ...removed]) if (typeof topic !== 'string') this.fail('backplane.interest', 'got no topic')
+        if (random.chance(0.02)) throw new FuzzError('thrown by the backplane')
+      },
+      publish: (envelopes) => {
+        for (const envelope of envelopes) {
+          const { topic, data, messages } = envelope
+          if (typeof topic !== 'string' || !(data instanceof Uint8Array) || messages < 1)
+            this.fail('backplane.publish', 'got no envelope')
+          if (random.chance(0.05)) later(() => host.onDropped(envelope, 'as asked'))
+          if (random.chance(0.5)) {
+            later(() => {
+              this.counts.deliveries += 1
+              host.deliver(random.chance(0.9) ? topic : `behind ${topic}`.slice(0, 100), another(data))
+            })
+          }
+        }
+        if (random.chance(0.03)) later(mishap)
+        return perhapsFail()
+      },
+      close: perhapsFail,
+    }
+  }
+
+  /** A backplane of the first, deprecated kind. */
+  #oldBackplane() {
     const { random } = this
     let deliver
     const perhapsFail = () => {

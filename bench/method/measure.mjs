@@ -1,13 +1,10 @@
-/** Runs one work: all contenders, round by round. */
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import process from 'node:process'
-import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { attempt } from './attempt.mjs'
 import { measureBackplane } from './backplane/measure.mjs'
 import { contenderNamed, Server, takesPart } from './contenders.mjs'
-import { GENERATOR_CORE, generator } from './places.mjs'
+import { startGenerator } from './generator.mjs'
+import { measureMemory } from './memory.mjs'
 import { spread } from './statistics.mjs'
 import { canCount, MOST_COUNTED, systemCallsPerMessage } from './system-calls.mjs'
 
@@ -61,9 +58,6 @@ import { canCount, MOST_COUNTED, systemCallsPerMessage } from './system-calls.mj
  * @property {number} warmUp
  * @property {readonly string[]} contenders
  */
-
-/** How long a server rests before its memory is looked at. */
-const IDLE_MILLISECONDS = 20_000
 
 /** How often a server answers as fast as it can before it is measured at a given rate. */
 const FULL_LOADS = 3
@@ -194,20 +188,6 @@ async function generate(work, settings, server, outcome, rate) {
   return JSON.parse(output)
 }
 
-/**
- * @param {import('./works.mjs').Work} work
- * @param {Server} server
- * @param {boolean} tls
- * @param {readonly string[]} more
- */
-function startGenerator(work, server, tls, more) {
-  const options = ['--port', String(server.port), '--connections', String(work.connections), ...(tls ? ['--tls'] : [])]
-  return spawn('taskset', ['-c', String(GENERATOR_CORE), generator, work.mode, ...options, ...work.arguments, ...more], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-    env: process.env,
-  })
-}
-
 /** @param {import('./works.mjs').Work} work @param {Load} load @param {number} [rate] @returns {Round} */
 function toRound(work, load, rate) {
   if (load.count === 0) throw new Error('nothing came back in time')
@@ -223,65 +203,6 @@ function toRound(work, load, rate) {
     ...(rate !== undefined && { rate }),
     ...(load.latenessMicroseconds && { latenessMicroseconds: load.latenessMicroseconds.p99 }),
     ...(load.bytesPerMessage && { bytesPerMessage: load.bytesPerMessage }),
-  }
-}
-
-/**
- * Resident memory with and without the connections, in a fresh process. @param {import('./works.mjs').Work}
- * work @param {Outcome} outcome
- */
-async function measureMemory(work, outcome) {
-  const contender = contenderNamed(outcome.contender)
-  const server = await Server.start(contender, 'echo', outcome.tls)
-  try {
-    // What the first connections bring along once and for all (code, TLS tables) is not counted.
-    await hold({ ...work, connections: 200 }, server, outcome.tls, async () => {})
-    const before = await settledMemory(server, contender)
-    await hold(work, server, outcome.tls, async () => {
-      const bytes = ((await settledMemory(server, contender)) - before) / work.connections
-      const none = { cpuMicroseconds: Number.NaN, generatorCpuMicroseconds: Number.NaN, perSecond: Number.NaN }
-      outcome.rounds.push({ figure: bytes, ...none, serverBusy: Number.NaN, generatorBusy: Number.NaN, latencyMicroseconds: {} })
-    })
-    outcome.peakMemory = server.memory('VmHWM')
-  } finally {
-    await server.stop()
-  }
-}
-
-/**
- * V8 gives back what its young generation has grown by when a process has been idle for some 10 seconds.
- *
- * @param {Server} server @param {import('./contenders.mjs').Contender} contender
- */
-async function settledMemory(server, contender) {
-  await delay(IDLE_MILLISECONDS)
-  for (let i = 0; i < 3; i++) {
-    server.collectGarbage(contender)
-    await delay(300)
-  }
-  return server.memory('VmRSS')
-}
-
-/**
- * Opens a work's connections, and closes them when `meanwhile` is done. @param {import('./works.mjs').Work}
- * work @param {Server} server @param {boolean} tls @param {() => Promise<void>} meanwhile
- */
-async function hold(work, server, tls, meanwhile) {
-  const child = startGenerator(work, server, tls, [])
-  const ended = once(child, 'close')
-  let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (text) => (errors += text))
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const { value } = await lines.next()
-  if (value !== 'open') {
-    await ended
-    throw new Error(errors.trim() || 'the connections could not be opened')
-  }
-  try {
-    await meanwhile()
-  } finally {
-    child.stdin.end()
-    await ended
   }
 }
 

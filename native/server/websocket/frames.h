@@ -291,14 +291,4 @@ bool begin_compressed(WebSocket<SSL> *ws) {
   return data->receiving_compressed;
 }
 
-/// Sends a whole message in its compressed form, if it has one.
-template <bool SSL>
-void send_compressed(WebSocket<SSL> *ws, std::string_view message, std::optional<std::string_view> form, OpCode op_code) {
-  if (form) {
-    ws->send(*form, compressed(op_code));
-  } else {
-    ws->send(message, upstream(op_code));
-  }
-}
-
 }  // namespace nws::frames

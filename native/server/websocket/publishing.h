@@ -11,6 +11,7 @@
 #include "server/uws/upstream.h"
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/compressed_publish_cache.h"
+#include "server/websocket/compressed_sending.h"
 #include "server/websocket/connection_table.h"
 #include "server/websocket/frames.h"
 #include "server/websocket/publish_order.h"

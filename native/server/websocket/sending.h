@@ -8,6 +8,7 @@
 #include "server/counters.h"
 #include "server/uws/upstream.h"
 #include "server/websocket/buffered_amount.h"
+#include "server/websocket/compressed_sending.h"
 #include "server/websocket/connection_owner.h"
 #include "server/websocket/connection_table.h"
 #include "server/websocket/frames.h"

@@ -10,6 +10,7 @@ export const ERROR_CODES = {
   ERR_OPTION: 'An option or argument has the wrong type or is out of range; the message names it, its value and the range.',
   ERR_LISTENING: 'The call must come before the first `listen`, or the server listens already.',
   ERR_CLOSED: 'The server, or the socket that something was waited for on, is closed or closing.',
+  ERR_DROPPED: 'A message was not taken: more bytes than `maxBackpressure` would wait for its client.',
   ERR_ATTACHED: 'Another adapter takes the messages of this socket.',
   ERR_LISTEN: 'The address could not be listened on, for a reason without a more precise code.',
   EADDRINUSE: 'The port is taken by another socket, or the path of the unix socket exists.',
@@ -201,6 +202,13 @@ export class NotSupportedError extends WebSocketServerError {
 export class ClosedError extends WebSocketServerError {
   constructor(message = 'the server is closed') {
     super('ERR_CLOSED', message)
+  }
+}
+
+/** A message of `Socket.sendAndFlush` was not taken: it would have exceeded `maxBackpressure`. */
+export class DroppedError extends WebSocketServerError {
+  constructor() {
+    super('ERR_DROPPED', 'the message was not taken: more bytes than maxBackpressure would wait for the client')
   }
 }
 

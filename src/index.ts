@@ -10,6 +10,7 @@ export {
   BackplaneError,
   ClosedError,
   ContentLengthError,
+  DroppedError,
   EngineError,
   ERROR_CODES,
   type ErrorCode,

@@ -47,8 +47,8 @@ const ConnectionTable::Entry *connection(const Napi::CallbackInfo &info, const s
   return environment->connections().find(nws::number(info[0]));
 }
 
-/// (id, payload: string | Uint8Array, compress: Compress, isText: boolean): a long message, straight from the
-/// caller's memory.
+/// (id, payload: string | Uint8Array, compress: Compress, isText: boolean, reportSent: boolean): a long
+/// message, straight from the caller's memory.
 void send(const Napi::CallbackInfo &info) {
   auto environment = Environment::of(info.Env());
   if (auto *entry = connection(info, environment)) {
@@ -57,8 +57,13 @@ void send(const Napi::CallbackInfo &info) {
     // published before.
     nws::SendQuota &quota = environment->connections().quota(nws::number(info[0]));
     quota.pending = static_cast<std::uint32_t>(payload.view().length());
-    entry->owner()->send(entry->socket, payload.view(), payload.op_code(), nws::compress_choice(info[2]));
+    bool report_sent = nws::boolean(info[4]);
+    entry->owner()->send(entry->socket, payload.view(), payload.op_code(), nws::compress_choice(info[2]), report_sent);
     quota.pending = 0;
+    // To write may have ended the connection.
+    if (auto *alive = report_sent ? environment->connections().find(nws::number(info[0])) : nullptr) {
+      alive->owner()->report(alive->socket);
+    }
   }
 }
 

@@ -364,9 +364,9 @@ bool Environment::push_body(std::uint32_t server, ExchangeId exchange, std::stri
   return true;
 }
 
-void Environment::push_close(ConnectionId id, std::uint16_t code, std::string_view reason) {
+void Environment::push_close(ConnectionId id, std::uint16_t code, std::string_view reason, bool was_clean) {
   closed_connections_.push_back(id);
-  push(protocol::close | static_cast<std::uint32_t>(code) << 16, id, reason);
+  push(protocol::close | (was_clean ? protocol::was_clean : 0) | static_cast<std::uint32_t>(code) << 16, id, reason);
 }
 
 [[gnu::hot]] void Environment::drain_outbox() {

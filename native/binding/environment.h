@@ -82,7 +82,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// As push_message, for a message that was dropped for this socket: attached once for all sockets that miss
   /// it.
   void push_dropped(ConnectionId id, std::string_view payload, bool is_binary, const DroppedMessages::key_type &message);
-  void push_close(ConnectionId id, std::uint16_t code, std::string_view reason);
+  void push_close(ConnectionId id, std::uint16_t code, std::string_view reason, bool was_clean);
   /// Finishes the connection when everything that is in the inbox now has been delivered and answered.
   void finish_later(ConnectionId id) { ending_connections_.push_back(id); }
 
@@ -165,12 +165,13 @@ class HostedServer final : public ServerEvents {
   void on_ping(const SocketData &socket, std::string_view payload) override {
     environment_.push(protocol::ping, socket.id, payload);
   }
-  void on_pong(const SocketData &socket, std::string_view payload) override {
-    environment_.push(protocol::pong, socket.id, payload);
+  void on_pong(const SocketData &socket, std::string_view payload, bool answers_own) override {
+    environment_.push(protocol::pong | (answers_own ? protocol::answers_own : 0), socket.id, payload);
   }
+  void on_sent(const SocketData &socket) override { environment_.push(protocol::sent, socket.id, {}); }
   void on_ending(const SocketData &socket) override { environment_.finish_later(socket.id); }
-  void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) override {
-    environment_.push_close(socket.id, code, reason);
+  void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason, bool was_clean) override {
+    environment_.push_close(socket.id, code, reason, was_clean);
   }
   void on_descriptors_exhausted() override;
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string_view>
+#include <utility>
 
 #include "protocol.h"
 #include "server/websocket/connection_owner.h"
@@ -19,10 +20,18 @@ struct OutboxCursor {
   std::span<std::uint32_t> words;
   std::size_t at;
   ConnectionTable &connections;
+  /// A message of this connection is to be reported.
+  bool has_reports = false;
 
   std::size_t next() const { return at + protocol::record_words(words[at + 2]); }
   /// Whether a whole record is here. What a bug above us might write must not lead out of the memory.
   bool has_record() const { return at + protocol::header_words <= words.size() && next() <= words.size(); }
+
+  bool reports(std::uint32_t kind) {
+    bool result = kind & protocol::report_sent;
+    has_reports = has_reports || result;
+    return result;
+  }
 
   [[gnu::hot]] void run() {
     ConnectionId id = words[at];
@@ -32,15 +41,16 @@ struct OutboxCursor {
         std::string_view payload(reinterpret_cast<const char *>(&words[at + protocol::header_words]), words[at + 2]);
         switch (kind & 0xff) {
           case protocol::send_text:
-            entry->owner()->send(entry->socket, payload, OpCode::text, compress_of(kind));
+            entry->owner()->send(entry->socket, payload, OpCode::text, compress_of(kind), reports(kind));
             break;
           case protocol::send_binary:
-            entry->owner()->send(entry->socket, payload, OpCode::binary, compress_of(kind));
+            entry->owner()->send(entry->socket, payload, OpCode::binary, compress_of(kind), reports(kind));
             break;
           case protocol::send_ping:
             entry->owner()->send(entry->socket, payload, OpCode::ping);
             break;
           case protocol::send_pong:
+          case protocol::answer_ping:
             entry->owner()->send(entry->socket, payload, OpCode::pong);
             break;
           case protocol::begin_close:
@@ -71,6 +81,11 @@ struct OutboxCursor {
       cursor.run();
     }
     connections.quota(id).pending = 0;
+    if (std::exchange(cursor.has_reports, false)) {
+      if (auto *alive = connections.find(id)) {
+        alive->owner()->report(alive->socket);
+      }
+    }
   }
 }
 

@@ -35,6 +35,8 @@ enum Event : std::uint32_t {
   close = 6,
   buffered_amount_low = 7,
   fragment_drain = 8,
+  /// A message whose command had report_sent has left.
+  sent = 10,
   /// Text, on a route that takes it as bytes.
   text_bytes = 9,
 
@@ -74,11 +76,20 @@ enum Command : std::uint32_t {
   send_text = 1,
   send_binary = 2,
   send_ping = 3,
+  send_pong = 4,
   /// The close code in the kind's upper 16 bits, the reason as bytes.
-  begin_close = 4,
-  terminate = 5,
-  send_pong = 6,
+  begin_close = 5,
+  terminate = 6,
+  /// The Pong for a Ping: for C++ like send_pong.
+  answer_ping = 7,
 };
+
+/// In the kind of send_text and send_binary: the event `sent` is asked for.
+constexpr std::uint32_t report_sent = 1 << 10;
+/// In the kind of `close`: code and reason are the peer's.
+constexpr std::uint32_t was_clean = 1 << 8;
+/// In the kind of `pong`: it may answer a Ping of the server's own.
+constexpr std::uint32_t answers_own = 1 << 8;
 
 /// In the kind of send_text and send_binary: what the sender wants compressed, as nws::Compress counts it.
 constexpr unsigned compress_shift = 8;

@@ -85,13 +85,17 @@ class ServerEvents {
   virtual void on_dropped(const SocketData &socket, std::string_view payload, bool is_binary, std::uint32_t publication) = 0;
   /// The handler sends the Pong.
   virtual void on_ping(const SocketData &socket, std::string_view payload) = 0;
-  virtual void on_pong(const SocketData &socket, std::string_view payload) = 0;
+  /// `answers_own`: it may be the answer to the last Ping that the server has sent by itself.
+  virtual void on_pong(const SocketData &socket, std::string_view payload, bool answers_own) = 0;
+  /// A message whose end was to be reported has left: everything of it was given to the kernel. In the order
+  /// of the messages, once for each.
+  virtual void on_sent(const SocketData &socket) = 0;
   /// The peer has sent its Close frame, or a frame that ends the connection. The handler calls
   /// ConnectionOwner::finish when the messages before that frame have been handled.
   virtual void on_ending(const SocketData &socket) = 0;
   /// The id finds nothing any more. The handler releases the id (ConnectionTable::release) when no command
-  /// with it can follow.
-  virtual void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason) = 0;
+  /// with it can follow. `was_clean`: code and reason are what the peer's Close frame says.
+  virtual void on_close(const SocketData &socket, std::uint16_t code, std::string_view reason, bool was_clean) = 0;
 
   /// There are no descriptors left to accept clients with: once, until accepting has worked again.
   virtual void on_descriptors_exhausted() = 0;

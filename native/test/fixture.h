@@ -99,9 +99,10 @@ class EchoEvents : public nws::ServerEvents {
     pings.emplace_back(payload);
     to_send.push_back({socket.id, std::string(payload), OpCode::pong});
   }
-  void on_pong(const nws::SocketData &, std::string_view payload) override { pongs.emplace_back(payload); }
+  void on_pong(const nws::SocketData &, std::string_view payload, bool) override { pongs.emplace_back(payload); }
+  void on_sent(const nws::SocketData &) override { sents++; }
   void on_ending(const nws::SocketData &socket) override { to_finish.push_back(socket.id); }
-  void on_close(const nws::SocketData &socket, std::uint16_t code, std::string_view reason) override {
+  void on_close(const nws::SocketData &socket, std::uint16_t code, std::string_view reason, bool) override {
     closes.push_back({code, std::string(reason)});
     to_release.push_back(socket.id);
   }
@@ -128,7 +129,7 @@ class EchoEvents : public nws::ServerEvents {
   std::map<ConnectionId, int> messages_of;
   /// Gets each message before it is copied.
   std::function<void(std::string_view)> lend;
-  int requests = 0, messages = 0, drains = 0, lows = 0, fragment_drains = 0, exhausted = 0, writables = 0;
+  int requests = 0, messages = 0, drains = 0, lows = 0, fragment_drains = 0, sents = 0, exhausted = 0, writables = 0;
   std::string body;
 };
 

@@ -140,11 +140,11 @@ export class Timings {
       ...(ping && { ping: ping.bind(handlers) }),
       ...(pong && { pong: pong.bind(handlers) }),
       ...(subscription && { subscription: subscription.bind(handlers) }),
-      close(socket, code, reason) {
+      close(socket, code, reason, wasClean) {
         timings.open -= 1
         const name = codeName(code)
         timings.closed.set(name, (timings.closed.get(name) ?? 0) + 1)
-        return timedClose?.(socket, code, reason)
+        return timedClose?.(socket, code, reason, wasClean)
       },
       ...(error && { error: error.bind(handlers) }),
     }

@@ -207,8 +207,20 @@ export interface ConnectionEvents {
    * waited have been given to the kernel.
    */
   onDrain(): void
+  /** Whether the engine is to send a Pong for each Ping, before `onPing`. */
+  readonly answersPings: boolean
   onPing(data: Buffer): void
-  onPong(data: Buffer): void
+  /**
+   * `answersEngine`: it may be the answer to the last Ping that the engine has sent by itself, which no Pong
+   * has answered before.
+   */
+  onPong(data: Buffer, answersEngine: boolean): void
+  /**
+   * A message of `sendReported` has left: all of it was given to the kernel. Once for each, in the order of
+   * the calls, also while the connection is closing. A message that has not left when `onClose` comes never
+   * will.
+   */
+  onSent(): void
   /**
    * After `setBufferedAmountLowThreshold` returned true: `bufferedAmount` is at most the threshold. Once for
    * each such call, unless `close` comes first.
@@ -225,9 +237,10 @@ export interface ConnectionEvents {
   onDropped(data: string | Buffer, isBinary: boolean): void
   /**
    * The end. `code` is what the peer's Close frame said (1005 when it had no code), or the code of the error
-   * that ended the connection (1002, 1007, 1009), or 1006 when there was no closing handshake.
+   * that ended the connection (1002, 1007, 1009), or 1006 when there was no closing handshake. `wasClean`:
+   * the code is what the peer's Close frame said.
    */
-  onClose(code: number, reason: string): void
+  onClose(code: number, reason: string, wasClean: boolean): void
 }
 
 /** Receives what happens to a server. */
@@ -399,8 +412,12 @@ export interface EngineConnections {
    * compression. `isText` sends bytes as text: the caller knows that they are UTF-8.
    */
   send(id: ConnectionId, data: Payload, compress?: boolean, isText?: boolean): number
+  /** Like `send`. After a status other than 0, `onSent` follows, unless `onClose` comes first. */
+  sendReported(id: ConnectionId, data: Payload, compress?: boolean, isText?: boolean): number
   /** Like `send`. The payload is at most 125 bytes (RFC 6455, section 5.5). */
   ping(id: ConnectionId, data: Payload): number
+  /** Like `ping`: a Pong that the peer may not have asked for. */
+  pong(id: ConnectionId, data: Payload): number
   /**
    * Starts the closing handshake; code 1005 sends none. A peer that does not answer is cut after 30 seconds.
    */

@@ -40,6 +40,7 @@ const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops' | 
   maxBackpressure: 16 * MEBIBYTE,
   idleTimeout: 120,
   sendPings: true,
+  autoPong: true,
   closeOnBackpressureLimit: false,
   lendMessages: false,
   rateLimit: undefined,
@@ -49,6 +50,8 @@ const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops' | 
 /** What a route is made of besides its handlers. */
 export interface ResolvedRoute extends EngineRoute {
   readonly closeOnBackpressureLimit: boolean
+  /** Whether Pings are answered for the program. */
+  readonly autoPong: boolean
   /** Seconds; undefined where no Pings but those before the idle timeout are asked for. */
   readonly pingInterval: number | undefined
   /** Undefined for none. */
@@ -119,6 +122,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     maxBackpressure = ROUTE_DEFAULTS.maxBackpressure,
     idleTimeout = ROUTE_DEFAULTS.idleTimeout,
     sendPings = ROUTE_DEFAULTS.sendPings,
+    autoPong = ROUTE_DEFAULTS.autoPong,
     closeOnBackpressureLimit = ROUTE_DEFAULTS.closeOnBackpressureLimit,
     lendMessages = ROUTE_DEFAULTS.lendMessages,
     rateLimit,
@@ -131,11 +135,13 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
   }
   checkBoolean('closeOnBackpressureLimit', closeOnBackpressureLimit)
   checkBoolean('lendMessages', lendMessages)
+  checkBoolean('autoPong', autoPong)
   return {
     maxPayloadLength,
     maxBackpressure,
     idleTimeout,
     ...resolvePings(sendPings),
+    autoPong,
     closeOnBackpressureLimit,
     rateLimit: rateLimit === undefined ? undefined : resolveRateLimit(rateLimit),
     textAsBytes: resolveText(handlers.text),

@@ -37,13 +37,41 @@ export interface CloseDiagnostics {
   readonly code: number
   /** As the `close` handler gets it. */
   readonly reason: string
+  /** As the `close` handler gets it. */
+  readonly wasClean: boolean
 }
 
 /**
- * Why a request for a WebSocket connection was refused: `other` stands for a malformed request, an unknown
- * path, a server that closes.
+ * Why a request for a WebSocket connection was refused, with the status of the response:
+ *
+ * - `path`: no WebSocket route has the path, 404;
+ * - `method`: not GET, 405;
+ * - `version`: Sec-WebSocket-Version is not 13, 426;
+ * - `key`: Sec-WebSocket-Key is not Base64 of 16 bytes, 400;
+ * - `malformed`: target, Host, subprotocols, extensions or a parameter of the path cannot be read, or the
+ *   request has a body, 400;
+ * - `origin`: `allowedOrigins` does not have it, 403;
+ * - `address`: `maxConnectionsPerAddress` is reached, 503;
+ * - `limit`: `maxConnections` is reached, 503;
+ * - `handler`: the `upgrade` handler has refused it, with a status of its own, or has failed, 500;
+ * - `closing`: the server closes, 503;
+ * - `other`: the function in `allowedOrigins` has thrown, 500.
+ *
+ * What is no HTTP request at all is refused by the engine, before it is known what the client wants, and told
+ * to no channel.
  */
-export type RefusalReason = 'origin' | 'limit' | 'address' | 'handler' | 'other'
+export type RefusalReason =
+  | 'path'
+  | 'method'
+  | 'version'
+  | 'key'
+  | 'malformed'
+  | 'origin'
+  | 'address'
+  | 'limit'
+  | 'handler'
+  | 'closing'
+  | 'other'
 
 /** A request for a WebSocket connection was refused. */
 export interface RefusalDiagnostics {

@@ -54,6 +54,16 @@ export interface Socket<T = undefined> {
    */
   send(data: Data, options?: boolean | SendOptions): number
   /**
+   * Sends one message as `send` does, and resolves when all of it has left: when its last byte was given to
+   * the kernel, also while the socket is closing. That says nothing of what the client has received. Rejects
+   * with ERR_DROPPED when the message was not taken, and with ERR_CLOSED when the socket is not open or its
+   * connection has ended before the message had left; a rejection that you ignore is no unhandled one. Of
+   * messages that are awaited one by one, some 256 complete in one turn of the event loop, and the next ones
+   * in the next, so that a client which always reads does not keep the server from others. Throws OptionError
+   * at once, as `send` does.
+   */
+  sendAndFlush(data: Data, options?: boolean | SendOptions): Promise<void>
+  /**
    * Sends one message made of many chunks, as fragments, and takes no more chunks than the client reads: one
    * chunk and one fragment (at most 64 KiB) are in memory. Resolves when the last bytes are on their way. The
    * message is text if the first chunk is a string; `binary` decides otherwise. Strings go into binary
@@ -100,6 +110,11 @@ export interface Socket<T = undefined> {
    * OptionError.
    */
   ping(data?: Data): number
+  /**
+   * Sends a Pong frame with up to 125 bytes that no Ping has asked for (RFC 6455, section 5.5.3), or the
+   * answer to a Ping where the route's `autoPong` is false. Returns what `send` returns; throws OptionError.
+   */
+  pong(data?: Data): number
   /**
    * Starts the closing handshake; nothing is sent or received afterwards. Code 1000-1003, 1007-1014 or
    * 3000-4999 (RFC 6455, section 7.4), a reason of at most 123 bytes of UTF-8; else OptionError. Without a

@@ -160,10 +160,14 @@ export interface WebSocketHandlers<T, P extends string = string> {
    * when there is room.
    */
   dropped?(socket: Socket<T>, message: string | Buffer, isBinary: boolean): unknown
-  /** The client sent a Ping; the Pong is sent for you. */
+  /** The client sent a Ping; the Pong is sent for you, unless `autoPong` is false. */
   ping?(socket: Socket<T>, data: Buffer): unknown
-  /** The client sent a Pong: the answer to a Ping of yours or of `sendPings`, or an unsolicited Pong. */
-  pong?(socket: Socket<T>, data: Buffer): unknown
+  /**
+   * The client sent a Pong: the answer to a Ping of yours or of `sendPings`, or an unsolicited one (RFC 6455,
+   * section 5.5.3). A Pong is unsolicited when no Ping with the same bytes waits for its answer. Each Pong
+   * answers the Pings before that one, too; of those that wait, the last 16 are known.
+   */
+  pong?(socket: Socket<T>, data: Buffer, isUnsolicited: boolean): unknown
   /**
    * The socket subscribes to a topic, or no longer does: called before `subscribe` or `unsubscribe` returns,
    * and with each topic that the socket leaves by `close`, `terminate` or the end of the connection, before
@@ -175,9 +179,11 @@ export interface WebSocketHandlers<T, P extends string = string> {
   subscription?(socket: Socket<T>, topic: string, subscribers: number, before: number): unknown
   /**
    * The connection has ended: with the code and reason of the peer's Close frame (1005 when it had none),
-   * with the code of the error (1002, 1007, 1009), or with 1006 when there was no closing handshake.
+   * with the code of the error that this server has found (1002, 1007, 1009), or with 1006 when there was no
+   * closing handshake. `wasClean` tells them apart: true when code and reason are those of the peer's Close
+   * frame, which may say 1002, 1007 or 1009 as well; false when the code is of an error found here, or 1006.
    */
-  close?(socket: Socket<T>, code: number, reason: string): unknown
+  close?(socket: Socket<T>, code: number, reason: string, wasClean: boolean): unknown
   /** Called with the error that a handler threw or rejected with. Default: the server's `onError`. */
   error?(error: unknown, socket: Socket<T>): unknown
 
@@ -231,6 +237,11 @@ export interface WebSocketHandlers<T, P extends string = string> {
    * `false`: no Pings of the server's own. Default true.
    */
   sendPings?: boolean | PingOptions
+  /**
+   * Answer each Ping of a client with a Pong. `false` leaves that to the `ping` handler, with
+   * `socket.pong(data)`: RFC 6455, section 5.5.2, demands an answer. Default true.
+   */
+  autoPong?: boolean
   /**
    * How much each client may send before it has to wait or is closed. Default: no limit but that of a turn
    * (docs/limits.md).

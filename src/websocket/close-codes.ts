@@ -8,6 +8,8 @@ export const CLOSE_CODE = {
   PROTOCOL_ERROR: 1002,
   /** Stands for a Close frame without a code, in either direction: no frame has this code in it. */
   NO_STATUS_RECEIVED: 1005,
+  /** Stands for the end without a Close frame: no frame has this code in it either. */
+  ABNORMAL_CLOSURE: 1006,
   INVALID_PAYLOAD: 1007,
   POLICY_VIOLATION: 1008,
   MESSAGE_TOO_BIG: 1009,

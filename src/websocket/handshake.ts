@@ -2,6 +2,7 @@
 import type { EngineResponse, RequestHead } from '../engine/contract.js'
 import { elementsOf, headerOf } from '../http/request.js'
 import { plainResponse } from '../http/response.js'
+import { type Refusal, refusal } from './refusals.js'
 
 /** Whether a comma-separated header contains a token, in any case. */
 function hasToken(value: string | undefined, token: string): boolean {
@@ -20,20 +21,22 @@ export function isWebSocketUpgrade(head: RequestHead): boolean {
 }
 
 /**
- * The response to a handshake that cannot be completed (RFC 6455, section 4.2.1); undefined when it can.
+ * Why a handshake is refused that cannot be completed (RFC 6455, section 4.2.1); undefined when it can.
  * Subprotocols are checked in `subprotocols.ts`, extensions in `deflate-negotiation.ts`.
  */
-export function refusalOf(head: RequestHead): EngineResponse | undefined {
-  if (head.method !== 'GET') return plainResponse(405, ['allow', 'GET'])
+export function refusalOf(head: RequestHead): Refusal | undefined {
+  if (head.method !== 'GET') return { reason: 'method', response: plainResponse(405, ['allow', 'GET']) }
   const version = headerOf(head, 'sec-websocket-version')
   const key = headerOf(head, 'sec-websocket-key')
   // No handshake of any version.
-  if (version === undefined && key === undefined) return plainResponse(400)
-  if (version !== '13') return plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE])
+  if (version === undefined && key === undefined) return refusal(400, 'malformed')
+  if (version !== '13') {
+    return { reason: 'version', response: plainResponse(426, ['sec-websocket-version', '13', ...UPGRADE]) }
+  }
   // 16 bytes in Base64.
-  if (!/^[A-Za-z0-9+/]{22}==$/.test(key ?? '')) return plainResponse(400)
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(key ?? '')) return refusal(400, 'key')
   // The body's bytes would be taken for frames.
-  if (head.hasBody) return plainResponse(400)
+  if (head.hasBody) return refusal(400, 'malformed')
   return undefined
 }
 

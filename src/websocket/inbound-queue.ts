@@ -25,7 +25,7 @@ export interface InboundSocket {
   readonly isOpen: boolean
   handleMessage(message: string | Buffer, isBinary: boolean): void
   handlePing(data: Buffer): void
-  handlePong(data: Buffer): void
+  handlePong(data: Buffer, isUnsolicited: boolean): void
   stopReading(): void
   startReading(): void
   /** The client has sent more than the rate limit allows, and has to wait now. */
@@ -46,7 +46,8 @@ export type Arrival =
       /** Whether a consumer has given the message back: the rate limit has counted it already. */
       readonly isReturned?: boolean
     }
-  | { readonly kind: 'ping' | 'pong'; readonly data: Buffer }
+  | { readonly kind: 'ping'; readonly data: Buffer }
+  | { readonly kind: 'pong'; readonly data: Buffer; readonly isUnsolicited: boolean }
 
 export class InboundQueue {
   readonly #socket: InboundSocket
@@ -217,7 +218,7 @@ export class InboundQueue {
     } else if (arrival.kind === 'ping') {
       this.#socket.handlePing(arrival.data)
     } else {
-      this.#socket.handlePong(arrival.data)
+      this.#socket.handlePong(arrival.data, arrival.isUnsolicited)
     }
   }
 

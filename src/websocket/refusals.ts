@@ -25,7 +25,7 @@ export function tellRefusal(
 }
 
 /** A response in plain text. */
-export function refusal(status: number, reason: RefusalReason = 'other', closes = false): Refusal {
+export function refusal(status: number, reason: RefusalReason, closes = false): Refusal {
   return { reason, response: { ...plainResponse(status), closes } }
 }
 

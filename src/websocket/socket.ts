@@ -13,7 +13,7 @@ import { randomBytes } from 'node:crypto'
 import { channels } from '../core/diagnostics.js'
 import type { Counters } from '../core/metrics.js'
 import type { ConnectionEvents, ConnectionId, EngineConnections, Payload } from '../engine/contract.js'
-import { ClosedError, OptionError } from '../errors.js'
+import { ClosedError, DroppedError, OptionError } from '../errors.js'
 import type { LocalEndpoint } from '../http/addresses.js'
 import { checkCloseFrame, checkPingLength, checkTopic, type OutgoingMessage, toMessage, toPayload } from '../options/arguments.js'
 import { checkFunction } from '../options/checks.js'
@@ -33,7 +33,9 @@ import { isThenable } from '../util/thenable.js'
 import { CLOSE_CODE } from './close-codes.js'
 import { DrainWaiters } from './drain-waiters.js'
 import { type Arrival, type Consumer, InboundQueue, type InboundSocket } from './inbound-queue.js'
+import { SendCompletions } from './send-completions.js'
 import { abandon, SendStreams } from './send-streams.js'
+import { SentPings } from './sent-pings.js'
 import type { Subscriber, TopicCounts } from './topic-counts.js'
 
 export type { Arrival, Consumer } from './inbound-queue.js'
@@ -83,6 +85,9 @@ class Extras {
   inboundQueue: InboundQueue | undefined
   waiters: DrainWaiters | undefined
   streams: SendStreams | undefined
+  completions: SendCompletions | undefined
+  /** Where the route has a `pong` handler. */
+  pings: SentPings | undefined
 }
 
 /** The handshake's results. */
@@ -192,6 +197,23 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return status
   }
 
+  sendAndFlush(data: Data, options: boolean | SendOptions = {}): Promise<void> {
+    const { payload, compress, isText } = toMessage(data, options)
+    const { connections } = this.#context
+    const status = this.#readyState === OPEN ? connections.sendReported(this.#connection, payload, compress, isText) : undefined
+    if (status !== undefined && status <= 0) this.#notSent(status, payload, isText)
+    if (status !== undefined && status !== SendStatus.DROPPED) {
+      const extras = this.#extend()
+      extras.completions ??= new SendCompletions()
+      return extras.completions.add()
+    }
+    const isClosed = status === undefined || !connections.isOpen(this.#connection)
+    const failed = Promise.reject(isClosed ? new ClosedError('the socket is closed') : new DroppedError())
+    // A caller that ignores the promise need not catch anything.
+    failed.catch(() => {})
+    return failed
+  }
+
   async sendStream(source: AsyncIterable<Data>, options: SendStreamOptions = {}): Promise<void> {
     checkSource(source)
     const settings = resolveStream(options)
@@ -236,7 +258,20 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   ping(data: Data = ''): number {
     const payload = toPayload(data)
     checkPingLength(payload)
-    return this.#readyState === OPEN ? this.#context.connections.ping(this.#connection, payload) : SendStatus.DROPPED
+    if (this.#readyState !== OPEN) return SendStatus.DROPPED
+    const status = this.#context.connections.ping(this.#connection, payload)
+    if (status !== SendStatus.DROPPED && this.#context.handlers.pong !== undefined) {
+      const extras = this.#extend()
+      extras.pings ??= new SentPings()
+      extras.pings.add(payload)
+    }
+    return status
+  }
+
+  pong(data: Data = ''): number {
+    const payload = toPayload(data)
+    checkPingLength(payload)
+    return this.#readyState === OPEN ? this.#context.connections.pong(this.#connection, payload) : SendStatus.DROPPED
   }
 
   close(code?: number, reason = ''): void {
@@ -324,6 +359,14 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     if (this.#context.route.closeOnBackpressureLimit) this.terminate()
   }
 
+  onSent(): void {
+    this.#extras?.completions?.sent()
+  }
+
+  get answersPings(): boolean {
+    return this.#context.route.autoPong
+  }
+
   onPing(data: Buffer): void {
     if (this.#readyState !== OPEN) return
     const inboundQueue = this.#extras?.inboundQueue
@@ -339,22 +382,23 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     }
   }
 
-  onPong(data: Buffer): void {
+  onPong(data: Buffer, answersEngine: boolean): void {
     if (this.#readyState !== OPEN) return
+    const isUnsolicited = !answersEngine && this.#extras?.pings?.answeredBy(data) !== true
     const inboundQueue = this.#extras?.inboundQueue
-    if (inboundQueue === undefined) this.handlePong(data)
-    else inboundQueue.arrived({ kind: 'pong', data })
+    if (inboundQueue === undefined) this.handlePong(data, isUnsolicited)
+    else inboundQueue.arrived({ kind: 'pong', data, isUnsolicited })
   }
 
-  handlePong(data: Buffer): void {
+  handlePong(data: Buffer, isUnsolicited: boolean): void {
     try {
-      this.#watch(this.#context.handlers.pong?.(this, data))
+      this.#watch(this.#context.handlers.pong?.(this, data, isUnsolicited))
     } catch (error) {
       this.#fail(error)
     }
   }
 
-  onClose(code: number, reason: string): void {
+  onClose(code: number, reason: string, wasClean: boolean): void {
     this.#extras?.inboundQueue?.flush()
     this.#readyState = CLOSED
     this.#closing()
@@ -362,10 +406,11 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
       this.#extras.inboundQueue.ended(code, reason)
       this.#extras.inboundQueue = undefined
     }
+    this.#extras?.completions?.end()
     this.#context.owner.ended(this)
-    if (channels.close.hasSubscribers) channels.close.publish({ socket: this, code, reason })
+    if (channels.close.hasSubscribers) channels.close.publish({ socket: this, code, reason, wasClean })
     try {
-      this.#watch(this.#context.handlers.close?.(this, code, reason))
+      this.#watch(this.#context.handlers.close?.(this, code, reason, wasClean))
     } catch (error) {
       this.#fail(error)
     }

@@ -129,7 +129,7 @@ export class Upgrades {
   request(id: ExchangeId, head: RequestHead, target: Target | undefined): void {
     // No handler is going to read the body, and a client that sends a malformed target gets no further
     // request.
-    const examined = head.hasBody || target === undefined ? refusal(400, 'other', true) : this.#examine(id, head, target)
+    const examined = head.hasBody || target === undefined ? refusal(400, 'malformed', true) : this.#examine(id, head, target)
     if (!('route' in examined)) {
       const { response, reason } = examined
       this.#refuse(id, head, head.method === 'HEAD' ? { ...response, body: undefined } : response, reason)
@@ -152,10 +152,10 @@ export class Upgrades {
    */
   #examine(id: ExchangeId, head: RequestHead, target: Target): UpgradeCandidate | Refusal {
     const match = this.#routes.find('GET', target.path)
-    if (match === undefined) return refusal(404)
-    if (this.#owner.isClosing) return refusal(503)
-    const response = refusalOf(head)
-    if (response !== undefined) return { reason: 'other', response }
+    if (match === undefined) return refusal(404, 'path')
+    if (this.#owner.isClosing) return refusal(503, 'closing')
+    const refused = refusalOf(head)
+    if (refused !== undefined) return refused
     // Before anything that is in proportion to what the client has sent.
     const group = this.#addresses?.groupOf(head)
     const limited = this.#reachedLimit(head, group)
@@ -163,7 +163,7 @@ export class Upgrades {
     const protocols = offeredProtocols(head)
     const extensions = extensionOffersOf(head)
     const params = decodeParams(match.params)
-    if (protocols === undefined || extensions === undefined || params === undefined) return refusal(400)
+    if (protocols === undefined || extensions === undefined || params === undefined) return refusal(400, 'malformed')
     const { value: route } = match
     const { url, remoteAddress, endpoints } = head
     let request: IncomingUpgrade | undefined
@@ -171,7 +171,7 @@ export class Upgrades {
     if (route.handlers.upgrade !== undefined || channels.open.hasSubscribers) {
       const readCertificate = () => this.#open.http?.peerCertificate(id)
       request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols, readCertificate))
-      if (request === undefined) return refusal(400)
+      if (request === undefined) return refusal(400, 'malformed')
     }
     // One literal: V8 gives each copy by spreading a hidden class of its own, and finds its members slowly.
     return { route, url, remoteAddress, endpoints, group, extensions, request }
@@ -188,7 +188,7 @@ export class Upgrades {
       }
     } catch (error) {
       this.#owner.report(error)
-      return refusal(500)
+      return refusal(500, 'other')
     }
     if (this.#addresses?.hasRoom(group) === false) {
       counters.upgradesRefusedByAddress += 1
@@ -244,7 +244,7 @@ export class Upgrades {
     if (engine === undefined) return
     // It may have begun since the request came, by the user's own code too.
     if (isClosing) {
-      this.#refuse(id, candidate, plainResponse(503), 'other')
+      this.#refuse(id, candidate, plainResponse(503), 'closing')
       return
     }
     // An attempt to listen that failed has left no sockets, but another engine.

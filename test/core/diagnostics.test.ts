@@ -8,13 +8,14 @@ import {
   type ErrorDiagnostics,
   type OpenDiagnostics,
   type RefusalDiagnostics,
+  type RefusalReason,
   type Socket,
 } from '../../src/index.js'
 import { Client, refusal } from '../support/client.js'
 import { describeEngines, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { binary, handshake, RawClient } from '../support/raw-client.js'
-import { Queue } from '../support/waiting.js'
+import { Deferred, Queue, turns } from '../support/waiting.js'
 
 /** What a channel tells until the test ends. */
 function listenTo<T>(name: keyof typeof DIAGNOSTICS_CHANNELS): Queue<T> {
@@ -43,7 +44,7 @@ describeEngines('the diagnostics channels', (engine) => {
     expect([request.search, request.headers.get('traceparent')]).toEqual(['?x=1', '00-1-2-01'])
     client.socket.close(4001, 'enough')
     const end = await closed.next('the close event')
-    expect([end.socket === socket, end.code, end.reason]).toEqual([true, 4001, 'enough'])
+    expect([end.socket === socket, end.code, end.reason, end.wasClean]).toEqual([true, 4001, 'enough', true])
     expect(order).toEqual(['open', 'close'])
   })
 
@@ -61,9 +62,57 @@ describeEngines('the diagnostics channels', (engine) => {
     expect(told.map(({ reason, status, target }) => [reason, status, target])).toEqual([
       ['handler', 401, '/door?key=1'],
       ['origin', 403, '/door'],
-      ['other', 404, '/nowhere'],
+      ['path', 404, '/nowhere'],
     ])
     expect(told[0]?.remoteAddress).toBe('127.0.0.1')
+  })
+
+  test.each<[reason: RefusalReason, status: number, what: string, request: Parameters<typeof handshake>[0]]>([
+    ['path', 404, 'an unknown path', { path: '/nowhere' }],
+    ['method', 405, 'another method', { method: 'POST' }],
+    ['version', 426, 'another version', { version: '8' }],
+    ['key', 400, 'a key that is none', { key: 'short' }],
+    ['malformed', 400, 'a subprotocol that is none', { headers: ['Sec-WebSocket-Protocol: a b'] }],
+    ['malformed', 400, 'extensions that are none', { headers: ['Sec-WebSocket-Extensions: a b'] }],
+    ['malformed', 400, 'a parameter that is no UTF-8', { path: '/%ff' }],
+    ['malformed', 400, 'a body', { headers: ['Content-Length: 1'] }],
+    ['malformed', 400, 'a second Host', { headers: ['Host: b'] }],
+    ['origin', 403, 'an origin that is not allowed', { headers: ['Origin: https://evil.example'] }],
+    ['other', 500, 'an origin whose check fails', { headers: ['Origin: https://fails.example'] }],
+    ['address', 503, 'an address with too many connections', {}],
+  ])('tell %s, with status %i, of a request for a connection with %s', async (reason, status, _what, request) => {
+    const refused = listenTo<RefusalDiagnostics>('upgradeRefused')
+    const allowedOrigins = (origin: string | undefined) => {
+      if (origin === 'https://fails.example') throw new Error('no answer')
+      return origin === undefined
+    }
+    const served = await serve(
+      engine,
+      {},
+      { path: '/:name', server: { allowedOrigins, maxConnectionsPerAddress: 1, onError: () => {} } },
+    )
+    if (reason === 'address') await Client.open(served, '/a')
+    const client = await RawClient.connect(served)
+    client.write(handshake({ path: reason === 'path' ? '/two/segments' : '/a', ...request }))
+    expect((await client.response()).status).toBe(status)
+    expect(await refused.next('the refusal')).toMatchObject({ reason, status })
+    expect(refused.size).toBe(0)
+  })
+
+  test('tell limit where the server has its connections, and closing where it is about to close', async () => {
+    const refused = listenTo<RefusalDiagnostics>('upgradeRefused')
+    const gate = new Deferred<{ data: undefined }>()
+    const served = await serve<undefined>(engine, { upgrade: () => gate.promise }, { server: { maxConnections: 1 } })
+    const waits = await RawClient.connect(served)
+    waits.write(handshake())
+    await turns()
+    expect(await refusal(served, '/')).toBe(503)
+    expect(await refused.next('the refusal by the limit')).toMatchObject({ reason: 'limit', status: 503 })
+    const closed = served.server.close({ timeout: 5000 })
+    gate.resolve({ data: undefined })
+    expect((await waits.response()).status).toBe(503)
+    expect(await refused.next('the refusal while closing')).toMatchObject({ reason: 'closing', status: 503 })
+    await closed
   })
 
   test('tell what handlers throw, with the socket where it is one of a socket', async () => {

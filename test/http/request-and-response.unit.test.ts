@@ -114,17 +114,17 @@ describe('a handshake', () => {
     [{ 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZSE=' }, 400],
     [{ 'sec-websocket-key': 'dGhl IHNhbXBsZSBub25jZ==' }, 400],
   ])('with %j is answered with %d', (replaced, status) => {
-    expect(refusalOf(handshake(replaced))?.status).toBe(status)
+    expect(refusalOf(handshake(replaced))?.response.status).toBe(status)
   })
 
   test('of another version is told which', () => {
-    expect(refusalOf(handshake({ 'sec-websocket-version': '8' }))?.headers).toEqual(
+    expect(refusalOf(handshake({ 'sec-websocket-version': '8' }))?.response.headers).toEqual(
       expect.arrayContaining(['sec-websocket-version', '13', 'upgrade', 'websocket']),
     )
   })
 
   test('by another method is refused with the method', () => {
-    const response = refusalOf({ ...handshake(), method: 'POST' })
+    const { response } = refusalOf({ ...handshake(), method: 'POST' }) ?? {}
     expect(response?.status).toBe(405)
     expect(response?.headers.join(' ')).toContain('allow GET')
   })

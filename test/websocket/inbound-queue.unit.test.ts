@@ -53,7 +53,7 @@ describe('the queue of what comes in', () => {
     const { socket, queue } = make()
     queue.arrived(message('a'))
     queue.arrived({ kind: 'ping', data: Buffer.from('b') })
-    queue.arrived({ kind: 'pong', data: Buffer.from('c') })
+    queue.arrived({ kind: 'pong', data: Buffer.from('c'), isUnsolicited: true })
     expect(socket.done).toEqual(['a', 'ping b', 'pong c'])
     expect(queue.isIdle).toBe(true)
   })

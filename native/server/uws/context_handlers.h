@@ -1,10 +1,12 @@
-// A seam (see upstream.h). In place of us_socket_context_on_data, us_socket_context_on_writable and
-// us_socket_context_on_end, where µWebSockets calls them: the handler that HttpContext or WebSocketContext
-// registers is remembered, and ours is registered in its stead.
+// A seam (see upstream.h). In place of us_socket_context_on_data, us_socket_context_on_writable,
+// us_socket_context_on_end and, for WebSockets, us_socket_context_on_timeout, where µWebSockets calls them:
+// the handler that HttpContext or WebSocketContext registers is remembered, and ours is registered in its
+// stead.
 //
 // Why: what comes on a connection stands in a queue before µWebSockets' parser (http_receiver.h,
-// frame_reader.h); what µWebSockets does to a writable socket must be followed (read_control.h); and behind
-// the peer's FIN, what waits for the peer is still written, where µWebSockets would just close.
+// frame_reader.h); what µWebSockets does to a writable socket must be followed (read_control.h), and that it
+// has sent a Ping; and behind the peer's FIN, what waits for the peer is still written, where µWebSockets
+// would just close.
 //
 // At the next release: HttpContext.h and WebSocketContext.h are the only callers, HTTP first, each with the
 // same handlers for every server; a request with a whole response leaves `hasResponded`; data behind an
@@ -35,6 +37,9 @@ template <bool SSL>
 us_socket_t *end_http(us_socket_t *socket);
 template <bool SSL>
 us_socket_t *end_websocket(us_socket_t *socket);
+/// A timeout has struck.
+template <bool SSL>
+us_socket_t *time_out_websocket(us_socket_t *socket);
 
 /// What µWebSockets has registered on this thread, for plain connections or for TLS. The handlers are the
 /// same for every server.
@@ -47,6 +52,7 @@ class ContextHandlers {
     OnData data = nullptr;
     OnEvent writable = nullptr;
     OnEvent end = nullptr;
+    OnEvent timeout = nullptr;
   };
   Registered http, websocket;
   /// Of the server that was made last.
@@ -84,6 +90,12 @@ class ContextHandlers {
     us_socket_context_on_end(
         0, context,
         is_http ? choose(ssl, end_http<false>, end_http<true>) : choose(ssl, end_websocket<false>, end_websocket<true>));
+  }
+  /// Stands in for us_socket_context_on_timeout.
+  static void on_timeout(int ssl, us_socket_context_t *context, OnEvent handler) {
+    bool is_http = of(ssl != 0).remember(&Registered::timeout, handler);
+    us_socket_context_on_timeout(ssl, context,
+                                 is_http ? handler : choose(ssl, time_out_websocket<false>, time_out_websocket<true>));
   }
 
  private:

@@ -32,6 +32,7 @@
 #define us_socket_close nws::ParserScope::close
 #define us_socket_context_on_data nws::ContextHandlers::on_data
 #define us_socket_context_on_end nws::ContextHandlers::on_end
+#define us_socket_context_on_timeout nws::ContextHandlers::on_timeout
 #define us_socket_context_on_writable nws::ContextHandlers::on_writable
 #define us_socket_shutdown nws::ParserScope::shutdown
 #define us_socket_timeout nws::Timeouts::set
@@ -43,6 +44,7 @@
 #undef us_socket_close
 #undef us_socket_context_on_data
 #undef us_socket_context_on_end
+#undef us_socket_context_on_timeout
 #undef us_socket_context_on_writable
 #undef us_socket_shutdown
 #undef us_socket_timeout

@@ -26,6 +26,7 @@ struct Corkable : uWS::AsyncSocket<SSL> {
   using uWS::AsyncSocket<SSL>::cork;
   using uWS::AsyncSocket<SSL>::uncork;
   using uWS::AsyncSocket<SSL>::canCork;
+  using uWS::AsyncSocket<SSL>::isCorked;
   using uWS::AsyncSocket<SSL>::getBufferedAmount;
   using uWS::AsyncSocket<SSL>::write;
 

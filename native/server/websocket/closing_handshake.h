@@ -37,16 +37,18 @@ void send_close_frame(WebSocket<SSL> *ws, std::uint16_t code, std::string_view r
   char payload[max_reason + 2];
   auto length = uWS::protocol::formatClosePayload(payload, code, reason.data(), std::min(reason.length(), max_reason));
   ws->send({payload, length}, uWS::OpCode::CLOSE);
+  ws->getUserData()->route->owner->note_frame(ws, length);
 }
 
 /// The peer's Close frame or an error ends the connection, with this code, when what came before has been
-/// dealt with.
+/// dealt with. `is_peers`: it is a Close frame.
 template <bool SSL>
-void begin_ending(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason) {
+void begin_ending(WebSocket<SSL> *ws, std::uint16_t code, std::string_view reason, bool is_peers) {
   SocketData *data = ws->getUserData();
   Ending &ending = data->advance(CloseState::peer_closed);
   ending.code = code;
   ending.reason = reason;
+  ending.is_peers = is_peers;
   data->route->owner->ending(ws);
 }
 
@@ -156,7 +158,7 @@ template <bool SSL>
 void fail(WebSocket<SSL> *ws, std::uint16_t code) {
   if (code && is_alive<SSL>(ws) && !ws->getUserData()->has_sent_close()) {
     if (ws->getUserData()->close_state == CloseState::open) {
-      begin_ending<SSL>(ws, code, {});
+      begin_ending<SSL>(ws, code, {}, false);
     }
   } else {
     cut<SSL>(ws);

@@ -1,6 +1,7 @@
 // A message that is sent compressed, where that made it shorter.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string_view>
 
@@ -10,14 +11,11 @@
 
 namespace nws::frames {
 
-/// Sends a whole message in its compressed form, if it has one.
+/// Sends a whole message in its compressed form, if it has one. Returns how many bytes that is.
 template <bool SSL>
-void send_compressed(WebSocket<SSL> *ws, std::string_view message, std::optional<std::string_view> form, OpCode op_code) {
-  if (form) {
-    ws->send(*form, compressed(op_code));
-  } else {
-    ws->send(message, upstream(op_code));
-  }
+std::size_t send_compressed(WebSocket<SSL> *ws, std::string_view message, std::optional<std::string_view> form, OpCode op_code) {
+  ws->send(form.value_or(message), form ? compressed(op_code) : upstream(op_code));
+  return form.value_or(message).length();
 }
 
 }  // namespace nws::frames

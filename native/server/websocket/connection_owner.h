@@ -1,6 +1,7 @@
 // What can be done with one connection, whether it speaks TLS or not.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 #include <vector>
 
@@ -21,7 +22,11 @@ class ConnectionOwner {
   /// Sends one message or Ping, after what was published to this connection before. No limit is applied here:
   /// the code that has returned the status to the sender has applied it. Nothing happens once the connection
   /// is closing. `compress` is for messages alone, and means nothing where no compression was agreed on.
-  virtual void send(void *socket, std::string_view payload, OpCode op_code, Compress compress = Compress::by_size) = 0;
+  /// `report_sent` as well: on_sent follows when the message has left, at the earliest with `report`.
+  virtual void send(void *socket, std::string_view payload, OpCode op_code, Compress compress = Compress::by_size,
+                    bool report_sent = false) = 0;
+  /// Raises on_sent for each message that has left meanwhile. Not inside of `cork`.
+  virtual void report(void *socket) = 0;
   /// Starts the closing handshake.
   virtual void close(void *socket, std::uint16_t code, std::string_view reason) = 0;
   /// Ends the connection as an error of the peer would: nothing more is delivered, on_ending is raised. The
@@ -58,6 +63,8 @@ class ConnectionOwner {
 
   /// Frames have come; the memory is the parser's to change, and has room around it.
   virtual void receive(void *socket, char *bytes, std::size_t length) = 0;
+  /// A frame of the server's own was written, with so many bytes of payload.
+  virtual void note_frame(void *socket, std::size_t length) = 0;
   /// The parser has found that the connection's end has begun.
   virtual void ending(void *socket) = 0;
   /// The connection was reset while it was paused.

@@ -23,7 +23,7 @@ ConnectionId ConnectionTable::reserve(const Route &route, const ConnectionLimits
                             .id = id,
                             .low_threshold = 0,
                             .fragment = limits.max_fragment_length,
-                            .reserved = 0};
+                            .written = 0};
   return id;
 }
 

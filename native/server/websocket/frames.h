@@ -43,6 +43,7 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload) {
   if (data->has_sent_close()) {
     data->ending->code = code;
     data->ending->reason = reason;
+    data->ending->is_peers = true;
     if (ws->getBufferedAmount() > 0) {
       // The peer has not waited for ours, which still waits behind other bytes.
       data->close_state = CloseState::finishing;
@@ -53,7 +54,7 @@ bool receive_close(WebSocket<SSL> *ws, std::string_view payload) {
     us_socket_shutdown(SSL, reinterpret_cast<us_socket_t *>(ws));
     cut<SSL>(ws);
   } else {
-    begin_ending<SSL>(ws, code, reason);
+    begin_ending<SSL>(ws, code, reason, true);
   }
   return true;
 }

@@ -154,7 +154,7 @@ class Publishing final : public Topics {
     }
     counters_.sent(payload.length());
     if (data->held) {
-      data->held->add(payload, op_code, compress);
+      data->held->add(payload, op_code, compress, false);
       note_buffered<SSL>(ws, data, connections_);
       return true;
     }
@@ -163,10 +163,12 @@ class Publishing final : public Topics {
     if (compression && compression->wants(payload.length(), compress)) {
       auto window = compression->shared_window();
       auto form = window ? compressed_.find(number, *window, payload) : compression->compress(payload);
-      frames::send_compressed<SSL>(ws, payload, form, op_code);
+      std::size_t length = frames::send_compressed<SSL>(ws, payload, form, op_code);
+      connections_.quota(data->id).note_frame(length);
       compression->shared().deflated.trim();
     } else {
       ws->send(payload, frames::upstream(op_code));
+      connections_.quota(data->id).note_frame(payload.length());
     }
     note_buffered<SSL>(ws, data, connections_);
     return true;

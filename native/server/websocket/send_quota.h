@@ -33,12 +33,20 @@ struct SendQuota {
   std::uint32_t low_threshold;
   /// The connection's max_fragment_length.
   std::uint32_t fragment;
-  std::uint32_t reserved;
+  /// Bytes of all frames that were given to µWebSockets for the connection, modulo 2^32.
+  std::uint32_t written;
 
   /// Whether a message that was published may join the `waiting` bytes. What was sent since, and taken, has
   /// its room already; it does not wait in front of it.
   bool has_room_for_published(std::uint32_t waiting, std::size_t length) const {
     return waiting == 0 || std::size_t{waiting} + pending + length <= limit;
+  }
+
+  /// A frame with so many bytes of payload was given to µWebSockets. Its head is that of a server, without a
+  /// mask (RFC 6455, section 5.2).
+  void note_frame(std::size_t length) {
+    std::size_t head = length < 126 ? 2 : length <= UINT16_MAX ? 4 : 10;
+    written += static_cast<std::uint32_t>(head + length);
   }
 
   /// Whether `drain` is due: the queue is empty, or has room again after a message that was not taken.

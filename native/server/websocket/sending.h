@@ -13,6 +13,7 @@
 #include "server/websocket/connection_table.h"
 #include "server/websocket/frames.h"
 #include "server/websocket/publish_order.h"
+#include "server/websocket/sent_reports.h"
 #include "server/websocket_server.h"
 
 namespace nws {
@@ -27,7 +28,7 @@ class Sending {
           PublishOrder &order)
       : connections_(connections), events_(events), counters_(counters), compression_(compression), order_(order) {}
 
-  [[gnu::hot]] void send(WebSocket *ws, std::string_view payload, OpCode op_code, Compress compress) {
+  [[gnu::hot]] void send(WebSocket *ws, std::string_view payload, OpCode op_code, Compress compress, bool report_sent) {
     SocketData *data = ws->getUserData();
     if (data->has_sent_close()) {
       return;
@@ -38,9 +39,12 @@ class Sending {
       counters_.sent(payload.length());
     }
     if (is_message && data->held) {
-      data->held->add(payload, op_code, compress);
+      data->held->add(payload, op_code, compress, report_sent);
     } else {
       write(ws, data, payload, op_code, is_message ? compress : Compress::never);
+      if (report_sent) {
+        reports_.add(*data, connections_.quota(data->id));
+      }
     }
     note_buffered(ws, data);
   }
@@ -52,7 +56,7 @@ class Sending {
     }
     order_.write_waiting(data);
     if (data->held) {
-      data->held->messages.push_back({{}, {}, {}, true});
+      data->held->messages.push_back({{}, {}, {}, false, true});
     } else {
       data->held = std::make_unique<HeldMessages>();
       SendQuota &quota = connections_.quota(data->id);
@@ -83,9 +87,11 @@ class Sending {
     if (data->held->compressed) {
       auto form = data->compression->compress_fragment(payload, fragment.is_last);
       ws->send(form, fragment.is_first ? frames::compressed(op_code) : frames::upstream(op_code), false, fragment.is_last);
+      connections_.quota(data->id).note_frame(form.length());
       compression_.deflated.trim();
     } else {
       ws->send(payload, frames::upstream(op_code), false, fragment.is_last);
+      connections_.quota(data->id).note_frame(payload.length());
     }
     if (fragment.is_last) {
       counters_.messages_sent++;
@@ -107,7 +113,28 @@ class Sending {
       data->held->awaits_drain = false;
       events_.on_fragment_drain(*data);
     }
+    report(ws, data);
     emit_drain_if_due(data);
+  }
+
+  /// Tells of the messages that have left.
+  void report(WebSocket *ws, SocketData *data) {
+    if (data->reports_sent) {
+      for (unsigned count = reports_.take(*data, connections_.quota(data->id), ws->getBufferedAmount()); count > 0; count--) {
+        events_.on_sent(*data);
+      }
+    }
+  }
+
+  /// The connection ends: what has not left never will.
+  void end(WebSocket *ws, SocketData *data) {
+    if (!data->reports_sent) {
+      return;
+    }
+    if (!frames::Corkable<SSL>::of(ws)->isCorked()) {  // else it ends with bytes that are lost
+      report(ws, data);
+    }
+    reports_.forget(*data);
   }
 
   /// Some of what waited has been written, for a connection that sends no more: its sender is told when the
@@ -132,6 +159,9 @@ class Sending {
       if (!another) {
         data->held->bytes -= message.size();
         write(ws, data, message.payload, message.op_code, message.compress);
+        if (message.report_sent) {
+          reports_.add(*data, connections_.quota(data->id));
+        }
       }
     }
     if (!another) {
@@ -140,17 +170,20 @@ class Sending {
       quota.limit += quota.fragment;
     }
     note_buffered(ws, data);
+    report(ws, data);
     emit_drain_if_due(data);
   }
 
   [[gnu::hot]] void write(WebSocket *ws, SocketData *data, std::string_view payload, OpCode op_code, Compress compress) {
     TlsWriteDeferral guard(data->waits, reinterpret_cast<us_socket_t *>(ws));
-    if (data->compression && data->compression->wants(payload.length(), compress)) {
-      frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
+    std::size_t length = payload.length();
+    if (data->compression && data->compression->wants(length, compress)) {
+      length = frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
       compression_.deflated.trim();
     } else {
       ws->send(payload, frames::upstream(op_code));
     }
+    connections_.quota(data->id).note_frame(length);
   }
 
   /// Raises the events that are asked for when the queue is this short.
@@ -173,6 +206,7 @@ class Sending {
   Counters &counters_;
   SharedCompression &compression_;
   PublishOrder &order_;
+  SentReports reports_;
 };
 
 }  // namespace nws

@@ -94,6 +94,8 @@ struct Ending {
   /// Reported in place of 1006.
   std::uint16_t code = 0;
   std::string reason;
+  /// It is what the peer's Close frame says.
+  bool is_peers = false;
   /// The peer has sent FIN behind it.
   bool has_left = false;
 };
@@ -111,6 +113,8 @@ struct HeldMessages {
     std::string payload;
     OpCode op_code;
     Compress compress;
+    /// on_sent is asked for.
+    bool report_sent;
     /// Another message in fragments begins here; nothing else of this means anything.
     bool is_beginning;
 
@@ -125,8 +129,8 @@ struct HeldMessages {
   /// on_fragment_drain is asked for.
   bool awaits_drain = false;
 
-  void add(std::string_view payload, OpCode op_code, Compress compress) {
-    messages.push_back({std::string(payload), op_code, compress, false});
+  void add(std::string_view payload, OpCode op_code, Compress compress, bool report_sent) {
+    messages.push_back({std::string(payload), op_code, compress, report_sent, false});
     bytes += messages.back().size();
   }
 };
@@ -147,7 +151,11 @@ struct SocketData {
   ConnectionId id = 0;
   CloseState close_state = CloseState::open;
   /// The message that is being received is compressed.
-  bool receiving_compressed = false;
+  bool receiving_compressed : 1 = false;
+  /// SentReports knows of messages that have not left.
+  bool reports_sent : 1 = false;
+  /// We have sent a Ping by ourselves, and no Pong has come that may answer it.
+  bool awaits_pong : 1 = false;
   /// Nothing is read until ConnectionOwner::resume.
   bool paused = false;
   /// Input that was read waits to be parsed, for a turn of this connection or for `resume`. Nothing is read

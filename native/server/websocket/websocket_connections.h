@@ -101,8 +101,12 @@ class WebSocketConnections final : public ConnectionOwner {
 
   // ---- ConnectionOwner ----
 
-  [[gnu::hot]] void send(void *socket, std::string_view payload, OpCode op_code, Compress compress) override {
-    sending_.send(static_cast<WebSocket *>(socket), payload, op_code, compress);
+  [[gnu::hot]] void send(void *socket, std::string_view payload, OpCode op_code, Compress compress, bool report_sent) override {
+    sending_.send(static_cast<WebSocket *>(socket), payload, op_code, compress, report_sent);
+  }
+  void report(void *socket) override {
+    auto *ws = static_cast<WebSocket *>(socket);
+    sending_.report(ws, ws->getUserData());
   }
   void begin_message(void *socket) override { sending_.begin_message(static_cast<WebSocket *>(socket)); }
   bool ready_for_fragment(void *socket) override { return sending_.ready_for_fragment(static_cast<WebSocket *>(socket)); }
@@ -123,7 +127,7 @@ class WebSocketConnections final : public ConnectionOwner {
   void fail(void *socket, std::uint16_t code) override {
     auto *ws = static_cast<WebSocket *>(socket);
     if (SocketData *data = ws->getUserData(); data->close_state == CloseState::open) {
-      frames::begin_ending<SSL>(ws, code, {});
+      frames::begin_ending<SSL>(ws, code, {}, false);
     }
   }
 
@@ -210,7 +214,12 @@ class WebSocketConnections final : public ConnectionOwner {
     };
     context->drainHandler = [this](WebSocket *ws) { drained(ws); };
     context->pingHandler = [this](WebSocket *ws, std::string_view payload) { events_.on_ping(*ws->getUserData(), payload); };
-    context->pongHandler = [this](WebSocket *ws, std::string_view payload) { events_.on_pong(*ws->getUserData(), payload); };
+    context->pongHandler = [this](WebSocket *ws, std::string_view payload) {
+      SocketData *data = ws->getUserData();
+      bool answers_own = data->awaits_pong && payload.empty();
+      data->awaits_pong = data->awaits_pong && !answers_own;
+      events_.on_pong(*data, payload, answers_own);
+    };
     context->closeHandler = [this](WebSocket *ws, int, std::string_view) { closed(ws); };
   }
 
@@ -237,6 +246,7 @@ class WebSocketConnections final : public ConnectionOwner {
     SocketData *data = ws->getUserData();
     note_buffered(ws, data);
     if (data->has_sent_close()) {
+      sending_.report(ws, data);
       sending_.drained_at_end(data);
       ws->end();
       return;
@@ -251,10 +261,15 @@ class WebSocketConnections final : public ConnectionOwner {
     resume(socket);
   }
 
+  void note_frame(void *socket, std::size_t length) override {
+    connections_.quota(static_cast<WebSocket *>(socket)->getUserData()->id).note_frame(length);
+  }
+
   void ending(void *socket) override { events_.on_ending(*static_cast<WebSocket *>(socket)->getUserData()); }
 
   void closed(WebSocket *ws) {
     SocketData *data = ws->getUserData();
+    sending_.end(ws, data);
     if (std::exchange(connections_.quota(data->id).buffered, buffered_amount<SSL>(ws, data)) > 0) {
       sending_.drained_at_end(data);  // if the last of it left with our Close frame
     }
@@ -263,7 +278,7 @@ class WebSocketConnections final : public ConnectionOwner {
     connections_.close(data->id);
     const Ending *ending = data->ending.get();
     events_.on_close(*data, ending && ending->code ? ending->code : close_code::abnormal_closure,
-                     ending ? std::string_view(ending->reason) : std::string_view());
+                     ending ? std::string_view(ending->reason) : std::string_view(), ending && ending->is_peers);
   }
 
   void note_buffered(WebSocket *ws, SocketData *data) { nws::note_buffered<SSL>(ws, data, connections_); }

@@ -1,5 +1,5 @@
-// What is done when a WebSocket's socket is writable, and when its peer has sent FIN. Internal to
-// websocket_server.cpp.
+// What is done when a WebSocket's socket is writable, when its time is over, and when its peer has sent FIN.
+// Internal to websocket_server.cpp.
 #pragma once
 
 #include "server/uws/read_control.h"
@@ -32,6 +32,19 @@ us_socket_t *write_websocket(us_socket_t *socket) {
       // does not see every byte leave: OpenSSL tells of none before all that it was given have left.
       frames::restart_idle_timeout<SSL>(ws);
     }
+  }
+  return socket;
+}
+
+/// A timeout has struck: µWebSockets sends a Ping, or ends the connection.
+template <bool SSL>
+us_socket_t *time_out_websocket(us_socket_t *socket) {
+  auto *ws = reinterpret_cast<frames::WebSocket<SSL> *>(socket);
+  bool may_ping = frames::is_alive<SSL>(ws) && !frames::timed_out(*frames::upgraded_data<SSL>(ws));
+  socket = ContextHandlers::of(SSL).websocket.timeout(socket);
+  if (may_ping && frames::is_alive<SSL>(ws) && ws->getUserData()->route->options.send_pings) {
+    ws->getUserData()->awaits_pong = true;
+    ws->getUserData()->route->owner->note_frame(ws, 0);
   }
   return socket;
 }

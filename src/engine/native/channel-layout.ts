@@ -22,6 +22,8 @@ export enum Event {
   close = 6,
   bufferedAmountLow = 7,
   fragmentDrain = 8,
+  /** A message whose kind had REPORT_SENT has left. */
+  sent = 10,
   /** Text, on a route that takes it as bytes. */
   textBytes = 9,
   /** In the kinds from this one to `request`, no bytes follow: `length` is the index of an attachment. */
@@ -57,10 +59,20 @@ export enum Command {
   sendText = 1,
   sendBinary = 2,
   sendPing = 3,
-  beginClose = 4,
-  terminate = 5,
-  sendPong = 6,
+  /** The kinds to this one have a status, and are subject to the limit. */
+  sendPong = 4,
+  beginClose = 5,
+  terminate = 6,
+  /** The Pong for a Ping. */
+  answerPing = 7,
 }
+
+/** In the kind of `sendText` and `sendBinary`: the event `sent` is asked for. */
+export const REPORT_SENT = 1 << 10
+/** In the kind of `close`: the code is the peer's. */
+export const CLEAN = 1 << 8
+/** In the kind of `pong`: it may answer a Ping of C++'s own. */
+export const ANSWERS_ENGINE = 1 << 8
 
 /**
  * Whether to compress: in the kind of `sendText` and `sendBinary`, and in the calls by which a long message

@@ -13,6 +13,8 @@ import { byteLengthOf } from '../../util/bytes.js'
 import type { ConnectionEvents, ConnectionId, ExchangeId, Payload, ServerEvents } from '../contract.js'
 import { BACKPRESSURE, DrainOwed, hasRoom, NOT_TAKEN, takenStatus } from '../send-quota.js'
 import {
+  ANSWERS_ENGINE,
+  CLEAN,
   CLOSING,
   COMPRESS_SHIFT,
   Command,
@@ -30,6 +32,7 @@ import {
   OUTBOX_SIZE,
   QUOTA_SHIFT,
   QUOTAS_SIZE,
+  REPORT_SENT,
   SendQuota,
   SLOT_MASK,
 } from './channel-layout.js'
@@ -71,7 +74,7 @@ export interface ChannelAddon {
   }): void
   lendFrom(memory: ArrayBuffer): void
   drain(): void
-  send(id: ConnectionId, data: Payload, compress: Compress, isText: boolean): void
+  send(id: ConnectionId, data: Payload, compress: Compress, isText: boolean, reportSent: boolean): void
 }
 
 /** A server, as its own records (as opposed to a connection's) find it. */
@@ -177,13 +180,26 @@ export class SharedChannel {
   send(id: ConnectionId, data: Payload, compress: boolean | undefined, isText = false): number {
     const choice = compressChoice(compress)
     const size = sizeOf(data)
-    if (size > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice, isText)
+    if (size > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice, isText, 0)
     return this.#put(id, messageCommand(data, choice, isText), data, size)
+  }
+
+  /** As EngineConnections.sendReported. */
+  sendReported(id: ConnectionId, data: Payload, compress: boolean | undefined, isText = false): number {
+    const choice = compressChoice(compress)
+    const size = sizeOf(data)
+    if (size > MAX_COPIED_MESSAGE) return this.#sendNow(id, data, choice, isText, REPORT_SENT)
+    return this.#put(id, messageCommand(data, choice, isText) | REPORT_SENT, data, size)
   }
 
   /** As EngineConnections.ping. */
   ping(id: ConnectionId, data: Payload): number {
     return this.#put(id, Command.sendPing, data, sizeOf(data))
+  }
+
+  /** As EngineConnections.pong. */
+  pong(id: ConnectionId, data: Payload): number {
+    return this.#put(id, Command.sendPong, data, sizeOf(data))
   }
 
   close(id: ConnectionId, code: number, reason: string): void {
@@ -217,11 +233,11 @@ export class SharedChannel {
    * A Pong counts as queued, but has no status to return. A client that reads nothing gets no Pong: RFC 6455,
    * section 5.5.3, allows that.
    */
-  #pong(id: ConnectionId, data: Buffer): void {
+  #answerPing(id: ConnectionId, data: Buffer): void {
     const quotas = this.#quotas
     const quota = (id & SLOT_MASK) << QUOTA_SHIFT
     if (quotas[quota + SendQuota.id] === id && this.#hasRoom(quota, data.length))
-      this.#put(id, Command.sendPong, data, data.length)
+      this.#put(id, Command.answerPing, data, data.length)
   }
 
   /**
@@ -236,8 +252,8 @@ export class SharedChannel {
   }
 
   /**
-   * Writes one command with a payload of at most MAX_COPIED_MESSAGE. Messages and Pings are subject to the
-   * limit; the result is the status that `send` returns. `size` is what `sizeOf` says, which callers know.
+   * Writes one command with a payload of at most MAX_COPIED_MESSAGE. The kinds to `sendPong` are subject to
+   * the limit; the result is the status that `send` returns. `size` is what `sizeOf` says, which callers know.
    */
   #put(id: ConnectionId, kind: number, data: Payload, size: number): number {
     const quotas = this.#quotas
@@ -247,7 +263,7 @@ export class SharedChannel {
     const end = this.#reserve(typeof data === 'string' ? size * 3 : size)
     const start = (end + HEADER_WORDS) * 4
     const length = typeof data === 'string' ? writeText(this.#outbox, start, data) : writeBytes(this.#outbox, start, data, size)
-    if ((kind & KIND_MASK) <= Command.sendPing && !this.#hasRoom(quota, length)) {
+    if ((kind & KIND_MASK) <= Command.sendPong && !this.#hasRoom(quota, length)) {
       // To carry out the pending commands may give room; the record, which was not committed, is then written
       // again.
       if (quotas[quota + SendQuota.pending] === 0) return this.#refuse(quota)
@@ -261,25 +277,25 @@ export class SharedChannel {
     words[end + 2] = length
     this.#control[Control.outboxEnd] = end + HEADER_WORDS + ((length + 3) >>> 2)
     quotas[quota + SendQuota.pending] = at(quotas, quota + SendQuota.pending) + length
-    return (kind & KIND_MASK) > Command.sendPing
+    return (kind & KIND_MASK) > Command.sendPong
       ? takenStatus(length, false)
       : this.#taken(quota, length, quotas[quota + SendQuota.buffered] !== 0)
   }
 
   /** A long message: C++ takes it from the caller's memory, after what is pending. */
-  #sendNow(id: ConnectionId, data: Payload, choice: Compress, isText: boolean): number {
+  #sendNow(id: ConnectionId, data: Payload, choice: Compress, isText: boolean, report: 0 | typeof REPORT_SENT): number {
     const quotas = this.#quotas
     const quota = (id & SLOT_MASK) << QUOTA_SHIFT
     if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     const length = typeof data === 'string' ? Buffer.byteLength(data) : byteLengthOf(data)
-    if (length <= this.#longestCopied) return this.#put(id, messageCommand(data, choice, isText), data, sizeOf(data))
+    if (length <= this.#longestCopied) return this.#put(id, messageCommand(data, choice, isText) | report, data, sizeOf(data))
     if (quotas[quota + SendQuota.pending] !== 0) {
       this.#addon.drain()
       if (quotas[quota + SendQuota.id] !== id) return NOT_TAKEN
     }
     if (!this.#hasRoom(quota, length)) return this.#refuse(quota)
     const earlierBytesWait = quotas[quota + SendQuota.buffered] !== 0
-    this.#addon.send(id, data, choice, isText)
+    this.#addon.send(id, data, choice, isText, report !== 0)
     return this.#taken(quota, length, earlierBytesWait)
   }
 
@@ -359,12 +375,15 @@ export class SharedChannel {
         break
       case Event.ping: {
         const data = readBytes(this.#inbox, start, length)
-        this.#pong(id, data)
+        if (connection.answersPings) this.#answerPing(id, data)
         connection.onPing(data)
         break
       }
       case Event.pong:
-        connection.onPong(readBytes(this.#inbox, start, length))
+        connection.onPong(readBytes(this.#inbox, start, length), (kind & ANSWERS_ENGINE) !== 0)
+        break
+      case Event.sent:
+        connection.onSent()
         break
       case Event.bufferedAmountLow:
         connection.onBufferedAmountLow()
@@ -383,7 +402,7 @@ export class SharedChannel {
       }
       case Event.close: {
         this.#connections[slot] = undefined
-        connection.onClose(kind >>> 16, readText(this.#inbox, start, length))
+        connection.onClose(kind >>> 16, readText(this.#inbox, start, length), (kind & CLEAN) !== 0)
         break
       }
     }

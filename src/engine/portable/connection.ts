@@ -72,6 +72,8 @@ export class PortableConnection {
   #hasClosed = false
   readonly #silence: IdleTracker
   #hasPinged = false
+  /** Whether no Pong has come since. */
+  #awaitsPong = false
   /** Pongs that ws or Node still has. */
   #pongsWaiting = 0
 
@@ -98,10 +100,14 @@ export class PortableConnection {
     this.#frames = new FrameReader(input, limits.maxPayloadLength, compression, {
       onMessage: (bytes, isBinary) => this.#receive(bytes, isBinary),
       onPing: (data) => {
-        this.#pong(data)
+        if (events.answersPings) this.#answerPing(data)
         events.onPing(data)
       },
-      onPong: (data) => events.onPong(data),
+      onPong: (data) => {
+        const answersEngine = this.#awaitsPong && data.length === 0
+        if (answersEngine) this.#awaitsPong = false
+        events.onPong(data, answersEngine)
+      },
       onCloseFrame: (payload) => this.#concludeWith(payload),
       onFailure: (code) => this.#refuse(code),
     })
@@ -119,7 +125,9 @@ export class PortableConnection {
       input.drain(() => {
         this.#frames.close()
         onEnd()
-        events.onClose(this.#errorCode ?? code, this.#errorCode === undefined ? reason.toString() : '')
+        // No Close frame says 1006.
+        if (this.#errorCode === undefined) events.onClose(code, reason.toString(), code !== CLOSE_CODE.ABNORMAL_CLOSURE)
+        else events.onClose(this.#errorCode, '', false)
       })
     })
     input.reader = this.#frames
@@ -143,11 +151,11 @@ export class PortableConnection {
   }
 
   /** The bytes belong to the connection from here on: they may wait in Node. */
-  send(data: Payload, choice: boolean | undefined, isText = false): number {
+  send(data: Payload, choice: boolean | undefined, isText = false, isReported = false): number {
     if (!this.isOpen) return NOT_TAKEN
     const length = sizeOf(data)
     const size = length || MIN_SIZE
-    const message = { data, isBinary: !isText && typeof data !== 'string', size, compress: choice }
+    const message = { data, isBinary: !isText && typeof data !== 'string', size, compress: choice, isReported }
     const status = this.#take(size, () => (this.#fragments === undefined ? this.#give(message) : this.#fragments.hold(message)))
     if (status !== NOT_TAKEN) {
       this.#traffic.messagesSent += 1
@@ -228,15 +236,23 @@ export class PortableConnection {
   }
 
   ping(data: Payload): number {
+    return this.#sendControl(data, (done) => this.#socket.ping(data, false, done))
+  }
+
+  pong(data: Payload): number {
+    return this.#sendControl(data, (done) => this.#socket.pong(data, false, done))
+  }
+
+  #sendControl(data: Payload, give: (done: (error?: Error | null) => void) => void): number {
     if (!this.isOpen) return NOT_TAKEN
     const size = sizeOf(data) || MIN_SIZE
-    return this.#take(size, () => this.#write(size, (done) => this.#socket.ping(data, false, done)))
+    return this.#take(size, () => this.#write(size, give))
   }
 
   /**
    * A client that does not read gets no Pong beyond `maxBackpressure`: RFC 6455, section 5.5.3, allows that.
    */
-  #pong(data: Buffer): void {
+  #answerPing(data: Buffer): void {
     if (!this.isOpen || this.#stream.writableLength + this.#pongsWaiting * PONG_COST > this.#limits.maxBackpressure) return
     this.#pongsWaiting += 1
     this.#socket.pong(Buffer.from(data), false, () => {
@@ -271,21 +287,22 @@ export class PortableConnection {
   }
 
   /** Gives a frame to ws. */
-  #write(size: number, give: (done: (error?: Error | null) => void) => void): void {
+  #write(size: number, give: (done: (error?: Error | null) => void) => void, isReported = false): void {
     this.#taken += size
     const end = this.#taken
     give((error) => {
       // What was cut was not given to the kernel; Node does not say so of every write.
       if (error || this.#stream.destroyed) return
       if (end > this.#flushed) this.#flushed = end
+      if (isReported) this.#events.onSent()
       this.#settleDrain()
       if (this.#isRefused) this.#endWhenSent()
     })
   }
 
-  #give({ data, isBinary, size, compress }: HeldMessage): void {
+  #give({ data, isBinary, size, compress, isReported }: HeldMessage): void {
     const options = { binary: isBinary, compress: this.#wantsCompression(data.length && size, compress) }
-    this.#write(size, (done) => this.#socket.send(data, options, done))
+    this.#write(size, (done) => this.#socket.send(data, options, done), isReported)
   }
 
   #wantsCompression(size: number, choice: boolean | undefined): boolean {
@@ -381,6 +398,7 @@ export class PortableConnection {
       this.terminate()
     } else if (sendPings && !this.#hasPinged && silence >= idleTimeout - Math.min(idleTimeout / 2, MAX_PING_MARGIN)) {
       this.#hasPinged = true
+      this.#awaitsPong = true
       this.#socket.ping()
     }
   }

@@ -34,8 +34,16 @@ export class PortableConnections implements EngineConnections {
     return this.#byId.get(id)?.send(ownCopy(data), compress, isText) ?? 0
   }
 
+  sendReported(id: ConnectionId, data: Payload, compress?: boolean, isText?: boolean): number {
+    return this.#byId.get(id)?.send(ownCopy(data), compress, isText, true) ?? 0
+  }
+
   ping(id: ConnectionId, data: Payload): number {
     return this.#byId.get(id)?.ping(ownCopy(data)) ?? 0
+  }
+
+  pong(id: ConnectionId, data: Payload): number {
+    return this.#byId.get(id)?.pong(ownCopy(data)) ?? 0
   }
 
   close(id: ConnectionId, code: number, reason: string): void {

@@ -9,6 +9,8 @@ export interface HeldMessage {
   readonly size: number
   /** As the sender chose. */
   readonly compress: boolean | undefined
+  /** Whether `onSent` is asked for. */
+  readonly isReported: boolean
 }
 
 /** What `ws` is told of a fragment. */

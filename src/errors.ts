@@ -39,6 +39,8 @@ export const ERROR_CODES = {
   ERR_TLS_MISMATCH: 'The private key does not belong to the certificate.',
   ERR_TLS_CONTEXT: 'OpenSSL refused the cipher list, or a certificate or key as too weak; the message says which.',
   ERR_BODY_TOO_LARGE: 'A request body was larger than `maxRequestBodySize`: reading it rejects with this.',
+  ERR_NOT_READY:
+    'More was written to the body of a response before its client had read what it had: wait for `ready` when `write` has returned false.',
   ERR_CONTENT_LENGTH: 'The Content-Length of a Response is no length, or its body turned out to be longer or shorter.',
   ERR_ENGINE_UNAVAILABLE: 'The engine that was asked for cannot be loaded; the message says why.',
   ERR_NOT_SUPPORTED: 'A member of another package that its face here does not have; the message names a way round.',

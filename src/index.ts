@@ -20,6 +20,7 @@ export {
   TlsError,
   WebSocketServerError,
 } from './errors.js'
+export { writeResponse } from './http/response-writer.js'
 export { consolePage } from './pages/console.js'
 export { metricsPage } from './pages/metrics.js'
 export { WebSocketServer } from './server.js'

@@ -48,7 +48,10 @@ const CHAPTERS = [
     names: ['WebSocketHandlers', 'UpgradeRequest', 'Accept', 'CompressionOptions', 'CompressorSize', 'PingOptions', 'RateLimit'],
   },
   { title: 'Sockets', names: ['Socket', 'SendStatus', 'Data', 'SendOptions', 'SendStreamOptions', 'DrainedOptions'] },
-  { title: 'HTTP routes', names: ['RouteHandler', 'ServerRequest', 'writeResponse', 'BodyWriter', 'Params', 'HealthOptions', 'Awaitable'] },
+  {
+    title: 'HTTP routes',
+    names: ['RouteHandler', 'ServerRequest', 'writeResponse', 'BodyWriter', 'Params', 'HealthOptions', 'Awaitable'],
+  },
   { title: 'Adapters', names: ['messages', 'duplex'] },
   { title: 'Pages', names: ['consolePage', 'ConsolePageOptions', 'metricsPage', 'MetricsPageOptions', 'PageOptions'] },
   {

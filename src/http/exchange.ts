@@ -3,8 +3,9 @@ import type { Buffer } from 'node:buffer'
 import type { EngineHttp, EngineResponse, EngineServer, ExchangeId } from '../engine/contract.js'
 import type { IncomingBody } from './body.js'
 import type { IncomingRequest } from './request.js'
-import type { StreamingResponse } from './response.js'
+import type { StreamingResponse, WrittenResponse } from './response.js'
 import { ResponseStream } from './response-stream.js'
+import { ResponseWriter } from './response-writer.js'
 
 /** The exchanges of a server to which the engine's events can still belong. */
 export type ExchangeTable = Map<ExchangeId, Exchange>
@@ -68,7 +69,7 @@ export class Exchange {
   readonly #open: OpenExchanges
   readonly #body: IncomingBody | undefined
   /** While the response goes out in pieces. */
-  #stream: ResponseStream | undefined
+  #stream: ResponseStream | ResponseWriter | undefined
   #isOpen = true
   /** Whether pieces of the body, or the end of the connection before its last piece, can still come. */
   #isReceiving: boolean
@@ -109,15 +110,19 @@ export class Exchange {
    * Responds in pieces. Resolves when the engine has all of them, or when the client has gone; rejects with
    * the body's error, and has then cut the connection.
    */
-  async stream(response: StreamingResponse): Promise<void> {
+  async stream(response: StreamingResponse | WrittenResponse): Promise<void> {
     const { http } = this.#open
     if (!this.#isOpen || http === undefined) {
-      response.rest.cancel(this.request.isAborted ? this.request.signal.reason : undefined)
+      if ('rest' in response) response.rest.cancel(this.request.isAborted ? this.request.signal.reason : undefined)
       return
     }
     const body = this.#body
     const mustClose = () => body?.mustClose ?? false
-    this.#stream = new ResponseStream(http, this.id, { ...response, closes: response.closes || mustClose() }, mustClose)
+    const closes = response.closes || mustClose()
+    this.#stream =
+      'rest' in response
+        ? new ResponseStream(http, this.id, { ...response, closes }, mustClose)
+        : new ResponseWriter(http, this.id, { ...response, closes }, mustClose)
     try {
       await this.#stream.send()
       if (mustClose()) this.#isReceiving = false

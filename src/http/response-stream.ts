@@ -8,7 +8,7 @@ import type { EngineHttp, ExchangeId } from '../engine/contract.js'
 import { type StreamingResponse, wrongLength } from './response.js'
 
 /** Bytes handed to the engine at once: bytes that the client does not take wait in memory. */
-const PIECE = 64 * 1024
+export const PIECE = 64 * 1024
 const NOTHING = new Uint8Array()
 
 export type StreamEngine = Pick<EngineHttp, 'beginResponse' | 'write' | 'endResponse' | 'abort'>

@@ -7,6 +7,7 @@ import { ContentLengthError } from '../errors.js'
 import { BodySource } from './body-source.js'
 import { addDefaultHeaders, TEXT_HEADERS } from './default-headers.js'
 import { isFetched, untrueFields } from './fetched-response.js'
+import { type WriteBody, writers } from './written-bodies.js'
 
 /** A small response in plain text: the name of its status. */
 export function plainResponse(status: number, headers: readonly string[] = [], headOnly = false): EngineResponse {
@@ -46,6 +47,11 @@ export interface StreamingResponse extends ResponseHead {
   readonly rest: BodySource
 }
 
+/** A response whose body a function writes. */
+export interface WrittenResponse extends ResponseHead {
+  readonly write: WriteBody
+}
+
 /** Statuses whose response has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
 const BODILESS = new Set([204, 205, 304])
 /** Fields that the engine writes itself, since the engine owns the connection; it sends no trailers. */
@@ -66,8 +72,13 @@ const MAX_GATHERED_CHUNKS = 256
  * the body rejects with, with a TypeError or RangeError when the value is no Response that can be sent, and
  * with a ContentLengthError when its Content-Length is no length, or not that of the body.
  */
-export async function readResponse(response: Response, headOnly: boolean): Promise<EngineResponse | StreamingResponse> {
+export async function readResponse(
+  response: Response,
+  headOnly: boolean,
+): Promise<EngineResponse | StreamingResponse | WrittenResponse> {
   if (!isResponse(response)) throw new TypeError(`a route must respond with a Response, got ${describeType(response)}`)
+  const write = writers.get(response)
+  if (write !== undefined) return readWritten(response, headOnly, write)
   const source = BodySource.of(response)
   try {
     const head = headOf(response)
@@ -100,9 +111,24 @@ export async function readResponse(response: Response, headOnly: boolean): Promi
   }
 }
 
+function readWritten(response: Response, headOnly: boolean, write: WriteBody): EngineResponse | WrittenResponse {
+  const head = headOf(response)
+  const { status, contentLength } = head
+  if (!headOnly && !BODILESS.has(status)) return { ...head, write }
+  const length = status === 204 ? undefined : status === 205 ? 0 : contentLength
+  return { ...head, contentLength: length, body: undefined }
+}
+
+/** Whether the response has parts that are not there yet. */
+export function isInParts(
+  response: EngineResponse | StreamingResponse | WrittenResponse,
+): response is StreamingResponse | WrittenResponse {
+  return 'rest' in response || 'write' in response
+}
+
 /** Cancels the body of a Response that is not going to be sent. */
 export function cancelResponse(response: unknown, reason: unknown): void {
-  if (!isResponse(response)) return
+  if (!isResponse(response) || writers.has(response)) return
   try {
     BodySource.of(response)?.cancel(reason)
   } catch {

@@ -4,7 +4,7 @@ import type { Awaitable } from '../types/index.js'
 import { IncomingBody } from './body.js'
 import { Exchange, type ExchangeHost, OpenExchanges } from './exchange.js'
 import { headerOf, IncomingRequest, unlessMalformed } from './request.js'
-import { cancelResponse, emptyResponse, failureResponse, plainResponse, readResponse } from './response.js'
+import { cancelResponse, emptyResponse, failureResponse, isInParts, plainResponse, readResponse } from './response.js'
 import { decodeParams, type Match, RouteTable } from './routes.js'
 import type { Target } from './target.js'
 
@@ -110,7 +110,7 @@ async function send(exchange: Exchange, response: Response, headOnly: boolean): 
     return
   }
   const read = await readResponse(response, headOnly)
-  if ('rest' in read) await exchange.stream(read)
+  if (isInParts(read)) await exchange.stream(read)
   else exchange.respond(read)
 }
 

@@ -1,6 +1,6 @@
 /** HTTP requests, and the handlers that respond to them. */
 import type { X509Certificate } from 'node:crypto'
-import type { Awaitable, Params } from './common.js'
+import type { Awaitable, Data, Params } from './common.js'
 
 /**
  * The HTTP request: a web-standard Request, for whatever takes one, with what a route adds. It is a copy,
@@ -87,6 +87,24 @@ export interface ServerRequest<P extends string = string> extends Request {
    * response is whole or the client has gone.
    */
   terminate(): void
+}
+
+/** What the function of `writeResponse` writes the body of its response to. */
+export interface BodyWriter {
+  /**
+   * Sends a piece: a string as UTF-8, or bytes, which are yours again when `write` has returned true or `ready`
+   * has resolved. Returns whether more may be written now. After false, wait for `ready`: to write again
+   * before that is ERR_NOT_READY where the client has not read what it has, so that no more than one piece
+   * waits for it in memory. When the client has gone nothing is sent, and `write` returns false. Throws
+   * OptionError; ERR_CONTENT_LENGTH for more than the length that the Response announces; ERR_CLOSED when the
+   * response has ended.
+   */
+  write(data: Data): boolean
+  /**
+   * Resolves when more may be written; rejects with the reason of the request's `signal` when the client has
+   * gone. A rejection that you ignore is no unhandled one.
+   */
+  ready(): Promise<void>
 }
 
 /**

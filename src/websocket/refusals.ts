@@ -2,6 +2,7 @@
 import { channels } from '../core/diagnostics.js'
 import type { EngineResponse, RequestHead } from '../engine/contract.js'
 import { plainResponse } from '../http/response.js'
+import { writers } from '../http/written-bodies.js'
 import type { RefusalReason } from '../types/index.js'
 
 /** A request that comes to no handler. */
@@ -30,7 +31,8 @@ export function refusal(status: number, reason: RefusalReason, closes = false): 
 }
 
 /** Tells the source of a Response that is not going to be sent to stop. */
-export function discard({ body }: Response): void {
+export function discard(response: Response): void {
+  if (writers.has(response)) return
   // A reader of the user's may have locked the body: then only that reader may cancel it.
-  body?.cancel().catch(() => {})
+  response.body?.cancel().catch(() => {})
 }

@@ -4,7 +4,7 @@ import type { EngineResponse, EngineRoute, EngineServer, ExchangeId, RequestHead
 import { endpointsOf } from '../http/addresses.js'
 import { Exchange, type ExchangeHost, OpenExchanges } from '../http/exchange.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
-import { failureResponse, isResponse, plainResponse, readResponse } from '../http/response.js'
+import { failureResponse, isInParts, isResponse, plainResponse, readResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Target } from '../http/target.js'
 import type { OriginCheck } from '../options/origins.js'
@@ -231,7 +231,7 @@ export class Upgrades {
     const response = await readResponse(given, false)
     if (exchange.isOpen) this.#refusedByHandler(candidate, response)
     try {
-      if ('rest' in response) await exchange.stream(response)
+      if (isInParts(response)) await exchange.stream(response)
       else exchange.respond(response)
     } finally {
       exchange.settle()

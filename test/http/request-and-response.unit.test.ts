@@ -147,7 +147,7 @@ test('a plain answer says what its status is called', () => {
 describe('a Response', () => {
   const bodyOf = async (response: Response) => {
     const read = await readResponse(response, false)
-    if ('rest' in read) throw new Error('the body is streamed')
+    if (!('body' in read)) throw new Error('the body is streamed')
     return read.body && Buffer.from(read.body).toString()
   }
 

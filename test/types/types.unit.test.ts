@@ -17,6 +17,7 @@ import {
   type TlsOptions,
   type UnixListenResult,
   WebSocketServer,
+  writeResponse,
 } from '../../src/index.js'
 
 test('a path gives its parameters', () => {
@@ -150,4 +151,28 @@ test('certificates are one entry or several', () => {
   expectTypeOf<TlsOptions>().toExtend<Parameters<WebSocketServer['reloadTls']>[0]>()
   expectTypeOf<readonly TlsOptions[]>().toExtend<NonNullable<ServerOptions['tls']>>()
   expectTypeOf<ServerRequest['proxiedAddress']>().toEqualTypeOf<string | undefined>()
+})
+
+test('what is told of one message, of Pongs and of ends has types, and so have the limits of one connection', () => {
+  expectTypeOf<Socket['sendAndFlush']>().returns.toEqualTypeOf<Promise<void>>()
+  expectTypeOf<Socket['pong']>().returns.toEqualTypeOf<number>()
+  const limited: Accept<undefined> = { data: undefined, maxPayloadLength: 1, maxBackpressure: undefined, compression: false }
+  new WebSocketServer({ engine: 'portable' }).ws('/', {
+    upgrade: () => limited,
+    autoPong: false,
+    pong(_socket, _data, isUnsolicited) {
+      expectTypeOf(isUnsolicited).toEqualTypeOf<boolean>()
+    },
+    close(_socket, _code, _reason, wasClean) {
+      expectTypeOf(wasClean).toEqualTypeOf<boolean>()
+    },
+  })
+  // @ts-expect-error: the idle timeout is the route's
+  const wrong: Accept<undefined> = { data: undefined, idleTimeout: 8 }
+  expect(wrong.data).toBeUndefined()
+  const response = writeResponse(async (body) => {
+    expectTypeOf(body.write).returns.toEqualTypeOf<boolean>()
+    await body.ready()
+  })
+  expectTypeOf(response).toEqualTypeOf<Response>()
 })

@@ -641,6 +641,62 @@ describeEngines('closing the server while an upgrade is under way', (engine) => 
   })
 })
 
+describeEngines('request.terminate of a pending upgrade', (engine) => {
+  for (const tls of [false, true]) {
+    test(`cuts the connection without a response, and what the handler returns is ignored (TLS: ${tls})`, async () => {
+      const gate = gatekeeper()
+      const errors = new Queue<Error>()
+      let opened = 0
+      const served = await serve<unknown>(
+        engine,
+        { upgrade: gate.upgrade, open: () => void opened++ },
+        { server: { maxConnections: 2, onError: (error) => errors.push(error), ...(tls && { tls: true }) } },
+      )
+      for (const answer of [{ data: 1 }, new Response('late', { status: 401 })]) {
+        const client = await RawClient.connect(served)
+        client.write(handshake(), text('early'))
+        const request = await gate.requests.next('the request')
+        const aborted = new Promise((resolve) => request.signal.addEventListener('abort', resolve))
+        request.terminate()
+        request.terminate()
+        await within(aborted, 'the abort signal')
+        expect(String(await client.rest())).toBe('')
+        gate.answer(answer)
+        await turns()
+      }
+      expect([opened, served.server.connections, errors.size]).toEqual([0, 0, 0])
+      // Neither has kept its place.
+      const clients = [Client.open(served), Client.open(served)]
+      for (const _ of clients) {
+        await gate.requests.next('another request')
+        gate.answer({ data: 2 })
+      }
+      await Promise.all(clients)
+      expect(opened).toBe(2)
+    })
+  }
+
+  test('cuts it before the handler returns, too, and does nothing once it has decided', async () => {
+    const requests = new Queue<UpgradeRequest>()
+    const served = await serve<undefined>(engine, {
+      upgrade(request) {
+        requests.push(request)
+        if (request.path === '/cut') request.terminate()
+        return { data: undefined }
+      },
+      message: (socket, message) => void socket.send(message),
+    })
+    const cut = await RawClient.connect(served)
+    cut.write(handshake({ path: '/cut' }))
+    expect(String(await cut.rest())).toBe('')
+    await requests.next('the request')
+    const client = await Client.open(served)
+    const request = await requests.next('another request')
+    request.terminate()
+    expect(await client.ask('still here')).toBe('still here')
+  })
+})
+
 describeEngines('a socket that was accepted', (engine) => {
   test('may be closed in open, before any early frame is delivered', async () => {
     const messages: unknown[] = []

@@ -92,10 +92,10 @@ export interface ServerRequest<P extends string = string> extends Request {
 /** What the function of `writeResponse` writes the body of its response to. */
 export interface BodyWriter {
   /**
-   * Sends a piece: a string as UTF-8, or bytes, which are yours again when `write` has returned true or `ready`
-   * has resolved. Returns whether more may be written now. After false, wait for `ready`: to write again
-   * before that is ERR_NOT_READY where the client has not read what it has, so that no more than one piece
-   * waits for it in memory. When the client has gone nothing is sent, and `write` returns false. Throws
+   * Sends a piece: a string as UTF-8, or bytes, which are yours again when `write` has returned true or
+   * `ready` has resolved. Returns whether more may be written now. After false, wait for `ready`: to write
+   * again before that is ERR_NOT_READY where the client has not read what it has, so that no more than one
+   * piece waits for it in memory. When the client has gone nothing is sent, and `write` returns false. Throws
    * OptionError; ERR_CONTENT_LENGTH for more than the length that the Response announces; ERR_CLOSED when the
    * response has ended.
    */

@@ -1,4 +1,4 @@
-/** `wasClean` of the `close` handler: whether the code is the client's, or of an error that was found here. */
+/** `wasClean` of the `close` handler: whether its code is the client's, or of an error found here. */
 import { expect, test } from 'vitest'
 import type { Socket } from '../../src/index.js'
 import { Client } from '../support/client.js'

@@ -253,7 +253,8 @@ export class SharedChannel {
 
   /**
    * Writes one command with a payload of at most MAX_COPIED_MESSAGE. The kinds to `sendPong` are subject to
-   * the limit; the result is the status that `send` returns. `size` is what `sizeOf` says, which callers know.
+   * the limit; the result is the status that `send` returns. `size` is what `sizeOf` says, which callers
+   * know.
    */
   #put(id: ConnectionId, kind: number, data: Payload, size: number): number {
     const quotas = this.#quotas

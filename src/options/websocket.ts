@@ -152,14 +152,10 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
   }
 }
 
-function fragmentLengthFor(maxBackpressure: number): number {
-  return Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2))
-}
+const fragmentLengthFor = (maxBackpressure: number) => Math.min(MAX_FRAGMENT_LENGTH, Math.ceil(maxBackpressure / 2))
 
 /** What may be limited further for one connection than its route does. */
-export interface OwnLimits extends ConnectionLimits {
-  readonly compression: CompressionSettings | undefined
-}
+export type OwnLimits = ConnectionLimits & Pick<EngineRoute, 'compression'>
 
 /**
  * The limits that an `upgrade` handler has given to one client; undefined when it has given none. Throws
@@ -192,11 +188,10 @@ function resolveOwnCompression(
   const compressor = given.compressor === undefined ? route.compressor : own.compressor
   const decompressor = given.decompressor === undefined ? route.decompressor : own.decompressor
   // What is shared takes no memory for the connection.
-  const isWithin = (asked: number, allowed: number, takeover: boolean) => takeover && asked <= allowed
-  if (compressor.takeover && !isWithin(compressor.memoryLevel, route.compressor.memoryLevel, route.compressor.takeover)) {
+  if (compressor.takeover && !(route.compressor.takeover && compressor.memoryLevel <= route.compressor.memoryLevel)) {
     throw new OptionError('compression.compressor', given.compressor, "'shared' or no larger than the route's")
   }
-  if (decompressor.takeover && !isWithin(decompressor.windowBits, route.decompressor.windowBits, route.decompressor.takeover)) {
+  if (decompressor.takeover && !(route.decompressor.takeover && decompressor.windowBits <= route.decompressor.windowBits)) {
     throw new OptionError('compression.decompressor', given.decompressor, "'shared' or no larger than the route's")
   }
   return { compressor, decompressor, threshold: given.threshold === undefined ? route.threshold : own.threshold }

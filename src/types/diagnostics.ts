@@ -48,8 +48,8 @@ export interface CloseDiagnostics {
  * - `method`: not GET, 405;
  * - `version`: Sec-WebSocket-Version is not 13, 426;
  * - `key`: Sec-WebSocket-Key is not Base64 of 16 bytes, 400;
- * - `malformed`: target, Host, subprotocols, extensions or a parameter of the path cannot be read, or the
- *   request has a body, 400;
+ * - `malformed`: target, subprotocols, extensions or a parameter of the path cannot be read, or the request
+ *   has a body, 400;
  * - `origin`: `allowedOrigins` does not have it, 403;
  * - `address`: `maxConnectionsPerAddress` is reached, 503;
  * - `limit`: `maxConnections` is reached, 503;
@@ -57,8 +57,8 @@ export interface CloseDiagnostics {
  * - `closing`: the server closes, 503;
  * - `other`: the function in `allowedOrigins` has thrown, 500.
  *
- * What is no HTTP request at all is refused by the engine, before it is known what the client wants, and told
- * to no channel.
+ * What is no proper HTTP request (two Hosts, for example; with the portable engine also a body) is refused by
+ * the engine, before it is known what the client wants, and told to no channel.
  */
 export type RefusalReason =
   | 'path'

@@ -68,15 +68,13 @@ describeEngines('the diagnostics channels', (engine) => {
   })
 
   test.each<[reason: RefusalReason, status: number, what: string, request: Parameters<typeof handshake>[0]]>([
-    ['path', 404, 'an unknown path', { path: '/nowhere' }],
+    ['path', 404, 'an unknown path', { path: '/two/segments' }],
     ['method', 405, 'another method', { method: 'POST' }],
     ['version', 426, 'another version', { version: '8' }],
     ['key', 400, 'a key that is none', { key: 'short' }],
     ['malformed', 400, 'a subprotocol that is none', { headers: ['Sec-WebSocket-Protocol: a b'] }],
     ['malformed', 400, 'extensions that are none', { headers: ['Sec-WebSocket-Extensions: a b'] }],
     ['malformed', 400, 'a parameter that is no UTF-8', { path: '/%ff' }],
-    ['malformed', 400, 'a body', { headers: ['Content-Length: 1'] }],
-    ['malformed', 400, 'a second Host', { headers: ['Host: b'] }],
     ['origin', 403, 'an origin that is not allowed', { headers: ['Origin: https://evil.example'] }],
     ['other', 500, 'an origin whose check fails', { headers: ['Origin: https://fails.example'] }],
     ['address', 503, 'an address with too many connections', {}],
@@ -93,7 +91,7 @@ describeEngines('the diagnostics channels', (engine) => {
     )
     if (reason === 'address') await Client.open(served, '/a')
     const client = await RawClient.connect(served)
-    client.write(handshake({ path: reason === 'path' ? '/two/segments' : '/a', ...request }))
+    client.write(handshake({ path: '/a', ...request }))
     expect((await client.response()).status).toBe(status)
     expect(await refused.next('the refusal')).toMatchObject({ reason, status })
     expect(refused.size).toBe(0)

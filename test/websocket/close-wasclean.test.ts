@@ -33,7 +33,7 @@ describeEngines('the end of a connection', (engine) => {
   })
 
   test.each<[code: number, what: string, bytes: Buffer]>([
-    [1002, 'a frame without a mask', text('x', { masked: false })],
+    [1002, 'a frame without a mask', text('longer than a head', { masked: false })],
     [1002, 'a Close frame with a code that none may have', closeFrame(1006)],
     [1007, 'text that is no UTF-8', text(Buffer.from([0xff]))],
     [1009, 'a message that is too long', text('x'.repeat(1001))],
@@ -56,7 +56,7 @@ describeEngines('the end of a connection', (engine) => {
     const client = await RawClient.open(served)
     ;(await opened.next('the socket')).close(1000)
     await client.frame('the Close frame')
-    client.write(frame({ opcode: OPCODE.TEXT, masked: false, payload: 'x' }))
+    client.write(frame({ opcode: OPCODE.TEXT, masked: false, payload: 'longer than a head' }))
     expect((await next())[2]).toBe(false)
     const gone = await RawClient.open(served)
     await opened.next('another socket')

@@ -271,16 +271,13 @@ bool receive(WebSocket<SSL> *ws, std::string_view piece, unsigned int remaining,
   return compressed ? receive_compressed<SSL>(ws, op_code, message) : deliver_message<SSL>(ws, op_code, message);
 }
 
-constexpr std::size_t max_control_length = 125;  // RFC 6455, section 5.5
-
-/// Whether a payload is longer than any may be. Control frames are measured by this too: theirs is asked for
-/// nowhere else.
+/// Whether a payload is longer than any may be, that of a control frame (RFC 6455, section 5.5) included.
 template <bool SSL>
 [[gnu::hot]] bool refuses_length(WebSocket<SSL> *ws, std::uint64_t length) {
   SocketData *data = ws->getUserData();
   data->route->turn->begin_frame(length);
   std::size_t limit = data->max_payload_length;
-  return length > std::max<std::size_t>(data->compression ? max_compressed_length(limit) : limit, max_control_length);
+  return length > std::max<std::size_t>(data->compression ? max_compressed_length(limit) : limit, 125);
 }
 
 /// The first bit of RFC 7692 in a frame's first byte. The parser may ask more than once for the same frame,

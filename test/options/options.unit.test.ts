@@ -242,6 +242,7 @@ describe('a WebSocket route', () => {
       reportDrops: false,
       textAsBytes: false,
       lendMessages: false,
+      autoPong: true,
     })
   })
 
@@ -260,6 +261,7 @@ describe('a WebSocket route', () => {
       reportDrops: true,
       textAsBytes: false,
       lendMessages: false,
+      autoPong: true,
     })
     expect(resolveRoute({ text: 'buffer' }).textAsBytes).toBe(true)
     expect(() => resolveRoute(untyped({ text: 'bytes' }))).toThrow(expect.objectContaining({ option: 'text' }))

@@ -2,7 +2,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { OptionError, WebSocketServerError } from '../errors.js'
 import { BACKPLANE_SETTING_NAMES, resolveBackplaneSettings, resolveBrokerOptions } from '../options/backplane.js'
-import { checkObject } from '../options/checks.js'
+import { checkSecretObject } from '../options/checks.js'
 import type { BackplaneEngine, BackplaneSettings } from './contract.js'
 import { openCore } from './nats/core.js'
 import { openJetStream, type StreamPosition } from './nats/jetstream.js'
@@ -48,10 +48,10 @@ export interface NatsOptions extends Partial<BackplaneSettings> {
  */
 export function nats(options: NatsOptions = {}): BackplaneEngine {
   const names = [...BACKPLANE_SETTING_NAMES, 'servers', 'connection', 'prefix', 'delivery', 'retention', 'pingTimeout']
-  checkObject('options', options, names)
+  checkSecretObject('options', options, names)
   const { servers = 'nats://localhost:4222', connection = {}, prefix = 'nws' } = options
   const { delivery, retention, pingTimeout } = resolveBrokerOptions(options)
-  checkObject('connection', connection, undefined)
+  checkSecretObject('connection', connection, undefined)
   if (typeof prefix !== 'string' || !/^[\w-]+(\.[\w-]+)*$/.test(prefix)) {
     throw new OptionError('prefix', prefix, "tokens of letters, digits, '_' and '-', joined by dots")
   }
@@ -95,7 +95,7 @@ async function open(options: object): Promise<NatsConnection> {
 }
 
 function checkServers(servers: readonly string[]): readonly string[] {
-  if (!Array.isArray(servers)) throw new OptionError('servers', servers, 'a string, or an array of strings')
+  if (!Array.isArray(servers)) throw new OptionError('servers', '…', 'a string, or an array of strings')
   return servers
 }
 

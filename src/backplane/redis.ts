@@ -4,7 +4,7 @@
  */
 import { OptionError, WebSocketServerError } from '../errors.js'
 import { BACKPLANE_SETTING_NAMES, resolveBackplaneSettings, resolveBrokerOptions } from '../options/backplane.js'
-import { checkNonEmptyString, checkObject } from '../options/checks.js'
+import { checkNonEmptyString, checkSecretObject } from '../options/checks.js'
 import type { BackplaneEngine, BackplaneSettings } from './contract.js'
 import { ClusterNodes, openCluster } from './redis/cluster.js'
 import { addressOf, isRedisClient, type RedisAddress, type RedisClient } from './redis/connection.js'
@@ -63,12 +63,12 @@ export interface RedisOptions extends Partial<BackplaneSettings> {
  */
 export function redis(options: RedisOptions = {}): BackplaneEngine {
   const names = [...BACKPLANE_SETTING_NAMES, 'client', 'url', 'cluster', 'prefix', 'delivery', 'retention', 'pingTimeout']
-  checkObject('options', options, names)
+  checkSecretObject('options', options, names)
   const { client, url, cluster, prefix = 'nws:' } = options
   const { delivery, retention, pingTimeout } = resolveBrokerOptions(options)
   checkNonEmptyString('prefix', prefix, 'a string that is not empty')
   if (client !== undefined && (typeof client !== 'object' || client === null || !isRedisClient(client))) {
-    throw new OptionError('client', client, 'a client of redis or ioredis, for one broker (a cluster is an option of its own)')
+    throw new OptionError('client', '…', 'a client of redis or ioredis, for one broker (a cluster is an option of its own)')
   }
   if (url !== undefined && !isRedisUrl(url)) throw new OptionError('url', '…', 'a URL that begins with redis: or rediss:')
   const nodes = cluster === undefined ? undefined : nodesOf(cluster)

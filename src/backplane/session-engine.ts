@@ -152,7 +152,8 @@ export class SessionEngine implements BackplaneEngine {
       if (over !== undefined) throw new Error(over)
     } catch (cause) {
       session?.destroy()
-      throw new BackplaneError('ERR_BACKPLANE', this.name, this.address, `failed to start: ${reasonOf(cause)}`, 0, { cause })
+      const what = `failed to start: ${reasonOf(cause)}`
+      throw new BackplaneError('ERR_BACKPLANE', this.name, this.address, what, 0, { cause: withoutSecrets(cause) })
     }
     if (this.#isClosed) {
       session.destroy()
@@ -187,7 +188,7 @@ export class SessionEngine implements BackplaneEngine {
   #unlessEnded(work: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#pending.add(reject)
-      work.then(resolve, reject).finally(() => this.#pending.delete(reject))
+      work.then(resolve, (cause: unknown) => reject(withoutSecrets(cause))).finally(() => this.#pending.delete(reject))
     })
   }
 
@@ -242,6 +243,18 @@ export async function inTime<T>(work: Promise<T>, milliseconds: number, otherwis
   } finally {
     clearTimeout(timer)
   }
+}
+
+/**
+ * The error with message, code and stack alone. Clients put the failed command on their errors, with the
+ * password where it was AUTH.
+ */
+function withoutSecrets(cause: unknown): Error {
+  const error = new Error(reasonOf(cause))
+  if (!(cause instanceof Error)) return error
+  error.name = cause.name
+  if (cause.stack !== undefined) error.stack = cause.stack
+  return 'code' in cause && typeof cause.code === 'string' ? Object.assign(error, { code: cause.code }) : error
 }
 
 /** The message of an error, or of the errors in it. */

@@ -43,6 +43,12 @@ export function checkObject(option: string, value: object, names: readonly strin
   }
 }
 
+/** As `checkObject`, for what may have passwords in it: the error does not have the value. */
+export function checkSecretObject(option: string, value: object, names: readonly string[] | undefined): void {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new OptionError(option, '…', 'an object')
+  checkObject(option, value, names)
+}
+
 export function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null

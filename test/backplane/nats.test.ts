@@ -10,6 +10,7 @@ import {
   connected,
   expectExchange,
   expectKilled,
+  expectNoSecret,
   expectStopped,
   join,
   joinTwo,
@@ -171,6 +172,19 @@ test('each topic has a subject of its own, and comes back from it', () => {
     expect(subject.length).toBeLessThan(1100)
     subjects.remember(topic, subject)
     expect(subjects.topicOf(subject)).toBe(topic)
+  }
+})
+
+test('an option that is refused is not in the error where it may have a password in it', () => {
+  const url = 'nats://user:secret@localhost'
+  for (const options of [url, { servers: { url } }, { servers: [{ url }] }, { connection: url }, { connection: [url] }]) {
+    try {
+      nats(options as NatsOptions)
+      expect.unreachable()
+    } catch (error) {
+      expect(error).toBeInstanceOf(OptionError)
+      expectNoSecret(error)
+    }
   }
 })
 

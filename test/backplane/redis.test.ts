@@ -8,6 +8,7 @@ import {
   connected,
   expectExchange,
   expectKilled,
+  expectNoSecret,
   expectStopped,
   join,
   joinTwo,
@@ -138,6 +139,21 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
       },
       PATIENCE,
     )
+  }
+})
+
+test('an option that is refused is not in the error where it may have a password in it', () => {
+  const url = 'redis://:secret@localhost'
+  const cluster = createCluster({ rootNodes: [{ url }], defaults: { password: 'secret' } })
+  const wrong = [url, [url], { client: url }, { client: { url } }, { client: cluster }, { cluster: url }, { url: [url] }]
+  for (const options of wrong) {
+    try {
+      redis(options as RedisOptions)
+      expect.unreachable()
+    } catch (error) {
+      expect(error).toBeInstanceOf(OptionError)
+      expectNoSecret(error)
+    }
   }
 })
 

@@ -28,14 +28,23 @@ export function writeResponse(write: (body: BodyWriter) => Awaitable<unknown>, i
   checkFunction('write', write)
   const response = new Response(null, init)
   writers.set(response, write)
-  // Whoever reads it would send an empty body in its place.
-  Object.defineProperty(response, 'body', {
-    get() {
-      throw new NotSupportedError('body of a Response of writeResponse', 'return the Response as it is')
-    },
-  })
+  Object.defineProperties(response, unreadable)
   return response
 }
+
+/** What reads a Response's body: of this one, it would be empty, and would be sent in place of the real one. */
+const READERS = ['body', 'clone', 'text', 'json', 'arrayBuffer', 'blob', 'bytes', 'formData'] as const
+
+const unreadable: PropertyDescriptorMap = Object.fromEntries(
+  READERS.map((member) => [
+    member,
+    {
+      get() {
+        throw new NotSupportedError(`${member} of a Response of writeResponse`, 'return the Response as it is')
+      },
+    },
+  ]),
+)
 
 /** Brings what the function writes to the engine. Has the members of ResponseStream. */
 export class ResponseWriter implements BodyWriter {

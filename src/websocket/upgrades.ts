@@ -207,14 +207,11 @@ export class Upgrades {
       const result: unknown = candidate.route.handlers.upgrade?.(request)
       const given: unknown = isThenable(result) ? await result : result
       if (exchange.isOpen)
-        await this.#decide(exchange, candidate, toAcceptance(given, request.protocols, candidate.route.settings))
+        await this.#decide(exchange, candidate, request, toAcceptance(given, request.protocols, candidate.route.settings))
       else if (isResponse(given)) discard(given)
     } catch (error) {
-      // A handler that gave up because the client has gone has done well.
-      if (request.isAborted && error === request.signal.reason) return
-      this.#owner.failed(error)
-      this.#owner.report(error)
-      const response = failureResponse(error)
+      const response = this.#failed(request, error)
+      if (response === undefined) return
       if (exchange.isOpen) this.#refusedByHandler(candidate, response)
       exchange.respond(response)
     } finally {
@@ -222,7 +219,22 @@ export class Upgrades {
     }
   }
 
-  async #decide(exchange: Exchange, candidate: UpgradeCandidate, given: Acceptance | Response): Promise<void> {
+  /** What the client of a handler that has failed gets; `onError` is told. */
+  #failed(request: IncomingUpgrade, error: unknown): EngineResponse | undefined {
+    // A handler that gave up because the client has gone has done well.
+    if (request.isAborted && error === request.signal.reason) return undefined
+    this.#owner.failed(error)
+    this.#owner.report(error)
+    return failureResponse(error)
+  }
+
+  /** The caller settles the exchange. */
+  async #decide(
+    exchange: Exchange,
+    candidate: UpgradeCandidate,
+    request: IncomingUpgrade,
+    given: Acceptance | Response,
+  ): Promise<void> {
     if (!isResponse(given)) {
       exchange.settle()
       this.#accept(exchange.id, candidate, given)
@@ -233,8 +245,10 @@ export class Upgrades {
     try {
       if (isInParts(response)) await exchange.stream(response)
       else exchange.respond(response)
-    } finally {
-      exchange.settle()
+    } catch (error) {
+      // It is told already that the upgrade was refused.
+      const failure = this.#failed(request, error)
+      if (failure !== undefined) exchange.respond(failure)
     }
   }
 

@@ -1,7 +1,8 @@
 /** `writeResponse`: a body that a function writes, with backpressure and without a stream. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import process from 'node:process'
 import { expect, onTestFinished, test } from 'vitest'
-import { type BodyWriter, NotSupportedError, OptionError, writeResponse } from '../../src/index.js'
+import { type BodyWriter, DIAGNOSTICS_CHANNELS, NotSupportedError, OptionError, writeResponse } from '../../src/index.js'
 import { describeEngines, listen, makeServer, type Served, type ServeOptions, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { handshake, RawClient } from '../support/raw-client.js'
@@ -308,10 +309,37 @@ describeEngines('writeResponse', (engine) => {
     expect(unhandled).toEqual([])
   })
 
+  test('refuses an upgrade with 500 where its function fails before it has written', async () => {
+    const errors = new Queue<Error>()
+    const refusals: unknown[] = []
+    const server = makeServer(engine, { server: { onError: (error) => errors.push(error) } })
+    const subscriber = (message: unknown) => refusals.push(message)
+    subscribe(DIAGNOSTICS_CHANNELS.upgradeRefused, subscriber)
+    onTestFinished(() => void unsubscribe(DIAGNOSTICS_CHANNELS.upgradeRefused, subscriber))
+    const fail = () => {
+      throw new Error('no list')
+    }
+    server.ws('/', { upgrade: () => writeResponse(fail, { status: 403 }) })
+    server.ws('/short', { upgrade: () => writeResponse(() => {}, { status: 403, headers: { 'content-length': '5' } }) })
+    const served = await listen(server)
+    for (const [path, message] of [
+      ['/', 'no list'],
+      ['/short', '0 bytes'],
+    ] as const) {
+      const client = await RawClient.connect(served)
+      client.write(handshake({ path }))
+      expect((await client.response()).status).toBe(500)
+      expect((await errors.next('the error')).message).toContain(message)
+    }
+    expect(refusals).toHaveLength(2)
+  })
+
   test('is a Response that can only be returned, made of a function', () => {
     const response = writeResponse(() => {}, { status: 202 })
     expect(response.status).toBe(202)
     expect(() => response.body).toThrow(NotSupportedError)
+    expect(() => response.clone()).toThrow(NotSupportedError)
+    expect(() => response.text()).toThrow(NotSupportedError)
     // @ts-expect-error: a string writes nothing
     expect(() => writeResponse('body')).toThrow(OptionError)
   })

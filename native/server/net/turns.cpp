@@ -91,6 +91,9 @@ void Turns::hand_over_if_due() {
   }
   is_due_ = false;
   std::uint64_t before = uv_hrtime();
+  if (pass_began_ == 0) {
+    pass_began_ = before;  // where no set of ours has looked at the clock
+  }
   hand_over_();
   std::uint64_t took = uv_hrtime() - before;
   if (took > max_pass_time / 2) {

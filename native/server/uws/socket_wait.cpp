@@ -135,8 +135,12 @@ void SocketWait::wait_in_libuv() {
     std::uint64_t since = uv_hrtime();
     auto now = static_cast<std::int64_t>(since / nanoseconds);
     if (timeout > 0) {
-      // libuv counts from its own idea of now.
-      timeout = std::max<std::int64_t>(timeout - (now - static_cast<std::int64_t>(uv_now(loop_))), 0);
+      // libuv counts from its own idea of now, which may be some milliseconds old, or of a coarser clock.
+      timeout -= now - static_cast<std::int64_t>(uv_now(loop_));
+      if (timeout <= 0) {
+        uv_update_time(loop_);
+        timeout = uv_backend_timeout(loop_);
+      }
     }
     if (javascript_has_run) {
       turn_due = turn_due ? turn_due : now + longest_behind;
@@ -152,6 +156,9 @@ void SocketWait::wait_in_libuv() {
       return;
     }
     end_turn_();
+    if (!uv_has_ref(as_handle(handles_->prepare))) {
+      return;  // no socket is left, and perhaps nothing else that the loop waits for
+    }
     javascript_has_run = true;
   }
 }

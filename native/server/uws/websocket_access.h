@@ -28,6 +28,7 @@ struct Corkable : uWS::AsyncSocket<SSL> {
   using uWS::AsyncSocket<SSL>::canCork;
   using uWS::AsyncSocket<SSL>::isCorked;
   using uWS::AsyncSocket<SSL>::getBufferedAmount;
+  using uWS::AsyncSocket<SSL>::getAsyncSocketData;
   using uWS::AsyncSocket<SSL>::write;
 
   static Corkable *of(void *socket) { return static_cast<Corkable *>(socket); }

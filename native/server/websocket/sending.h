@@ -120,7 +120,9 @@ class Sending {
   /// Tells of the messages that have left.
   void report(WebSocket *ws, SocketData *data) {
     if (data->reports_sent) {
-      for (unsigned count = reports_.take(*data, connections_.quota(data->id), ws->getBufferedAmount()); count > 0; count--) {
+      // Without what has been written and is still in µWebSockets' memory, which getBufferedAmount counts.
+      auto waiting = static_cast<std::uint32_t>(frames::Corkable<SSL>::of(ws)->getAsyncSocketData()->buffer.length());
+      for (unsigned count = reports_.take(*data, connections_.quota(data->id), waiting); count > 0; count--) {
         events_.on_sent(*data);
       }
     }

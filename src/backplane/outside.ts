@@ -62,6 +62,8 @@ export class Outside {
   readonly #peers = new Map<string, Peer>()
   /** How many members want a topic, this one included. Kept by the gateway alone. */
   readonly #wanted = new Map<string, number>()
+  /** Topics first or last wanted while the outside was not up, and may not have known. */
+  readonly #untold = new Set<string>()
   #isGateway = false
   /** Of the gateway. */
   #outside: BackplaneEngine | undefined
@@ -268,6 +270,8 @@ export class Outside {
   async #start(): Promise<void> {
     const outside = this.#make()
     this.#outside = outside
+    // Still to be asked of `topics()`.
+    this.#untold.clear()
     try {
       await outside.start({
         id: this.#host.id,
@@ -306,8 +310,10 @@ export class Outside {
       return
     }
     this.#isUp = status === 'up'
-    if (this.#isUp) this.#isOutageTold = false
-    else this.#tellOutage(reason ?? 'the connection is lost')
+    if (this.#isUp) {
+      this.#isOutageTold = false
+      this.#tellInterest()
+    } else this.#tellOutage(reason ?? 'the connection is lost')
   }
 
   #tellOutage(reason: string): void {
@@ -317,18 +323,31 @@ export class Outside {
   }
 
   #want(added: readonly string[], removed: readonly string[]): void {
-    const [first, last]: [string[], string[]] = [[], []]
     for (const topic of added) {
       const count = this.#wanted.get(topic) ?? 0
       this.#wanted.set(topic, count + 1)
-      if (count === 0) first.push(topic)
+      if (count === 0) this.#untold.add(topic)
     }
     for (const topic of removed) {
       const count = this.#wanted.get(topic) ?? 0
       if (count > 1) this.#wanted.set(topic, count - 1)
-      else if (this.#wanted.delete(topic)) last.push(topic)
+      else if (this.#wanted.delete(topic)) this.#untold.add(topic)
     }
-    if (this.#isConnected && first.length + last.length > 0) this.#outside?.interest(first, last)
+    this.#tellInterest()
+  }
+
+  /**
+   * While the outside connects it may have read `topics()` already and ignore what is told: so that is told
+   * when it is up.
+   */
+  #tellInterest(): void {
+    if (!this.#isConnected || !this.#isUp || this.#untold.size === 0) return
+    const changed = [...this.#untold]
+    this.#untold.clear()
+    this.#outside?.interest(
+      changed.filter((topic) => this.#wanted.has(topic)),
+      changed.filter((topic) => !this.#wanted.has(topic)),
+    )
   }
 
   /** From outside. */

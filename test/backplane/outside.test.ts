@@ -45,8 +45,61 @@ class Host implements BackplaneHost {
   }
 }
 
-function gateway(name: EngineName, group: string, { required = true, maxPendingBytes = 1 << 20 } = {}) {
-  const outside = new MemoryEngine(new MemoryBroker())
+/** As engines on a broker do, it reads all topics first, and ignores what is told before it is up. */
+class SlowEngine extends MemoryEngine {
+  readonly subscribed = new Set<string>()
+  #isUp = false
+  #topics: readonly string[] = []
+  #resolve = () => {}
+
+  override start(host: BackplaneHost): Promise<void> {
+    super.start(host)
+    this.#topics = [...host.topics()]
+    return new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+  }
+
+  connect(): void {
+    this.#confirm()
+    this.#resolve()
+  }
+
+  override goDown(reason: string): void {
+    this.#isUp = false
+    this.subscribed.clear()
+    super.goDown(reason)
+    this.#topics = [...(this.host?.topics() ?? [])]
+  }
+
+  override goUp(): void {
+    this.#confirm()
+    super.goUp()
+  }
+
+  override interest(added: readonly string[], removed: readonly string[]): void {
+    if (!this.#isUp) return
+    for (const topic of added) this.subscribed.add(topic)
+    for (const topic of removed) this.subscribed.delete(topic)
+  }
+
+  #confirm(): void {
+    for (const topic of this.#topics) this.subscribed.add(topic)
+    this.#isUp = true
+  }
+}
+
+interface GatewayOptions {
+  readonly required?: boolean
+  readonly maxPendingBytes?: number
+  readonly outside?: MemoryEngine
+}
+
+function gateway(
+  name: EngineName,
+  group: string,
+  { required = true, maxPendingBytes = 1 << 20, outside = new MemoryEngine(new MemoryBroker()) }: GatewayOptions = {},
+) {
   let made = 0
   const make = () => {
     made++
@@ -103,6 +156,23 @@ describeEngines('the gateway of threads()', (name) => {
     expect(interestOf(outside)).toEqual({ added: ['early'], removed: ['given up'] })
     engine.interest([], ['early'])
     expect(interestOf(outside)).toEqual({ added: ['early'], removed: ['given up', 'early'] })
+  })
+
+  test('tells the outside when it is up which topics have changed while it was connecting', async () => {
+    const outside = new SlowEngine(new MemoryBroker())
+    const { engine, host } = gateway(name, newGroup(), { outside })
+    host.wanted.add('given up')
+    const started = engine.start(host)
+    await until(() => outside.host !== undefined)
+    engine.interest(['wanted', 'for a moment'], ['given up'])
+    engine.interest([], ['for a moment'])
+    outside.connect()
+    await started
+    expect([...outside.subscribed]).toEqual(['', 'wanted'])
+    outside.goDown('the connection was reset')
+    engine.interest(['wanted in the outage'], ['wanted'])
+    outside.goUp()
+    expect([...outside.subscribed]).toEqual(['', 'wanted in the outage'])
   })
 
   test('gives up a topic for itself alone where another thread wants it too', async () => {

@@ -1,7 +1,9 @@
 /** The face of uWebSockets.js. */
 import { Buffer } from 'node:buffer'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request as requestUnix } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -24,7 +26,7 @@ import { Client, refusal } from '../support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { handshake, RawClient } from '../support/raw-client.js'
-import { Deferred, Queue, within } from '../support/waiting.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 function appOn(engine: EngineName, options: AppOptions = {}): TemplatedApp {
   const app = App({ engine, ...options })
@@ -40,6 +42,21 @@ async function listening(app: TemplatedApp, secure = false): Promise<Address & {
 }
 
 const textOf = (bytes: ArrayBuffer) => Buffer.from(bytes).toString()
+
+/** One that is free at the moment, and below those that systems give to others who ask for any port. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const probe = createServer()
+    const found = new Promise<number>((resolve) => {
+      probe.on('error', () => resolve(0)).on('listening', () => resolve((probe.address() as AddressInfo).port))
+    })
+    probe.listen(20_000 + Math.floor(Math.random() * 12_000))
+    const port = await found
+    if (port === 0) continue
+    await once(probe.close(), 'close')
+    return port
+  }
+}
 
 /** A folder that is removed when the test ends. */
 function folder(): string {
@@ -521,6 +538,26 @@ describeEngines('listening of the face of uWebSockets.js', (engine) => {
     if (!token) throw new Error('the app does not listen')
     const response = await fetch(`http://127.0.0.1:${us_socket_local_port(token)}/`)
     expect(await response.text()).toBe('0000:0000:0000:0000:0000:ffff:7f00:0001')
+  })
+
+  // The portable engine of Node.js before 22.12 cannot share a port.
+  test.runIf(engine === 'native')('shares a port that others take for a moment, to see whether it is free', async () => {
+    const port = await freePort()
+    const app = appOn(engine).get('/', (response) => void response.end('first'))
+    // As an app in another thread looks: a bind that shares with no one, after this one has found it free.
+    const probe = createServer()
+    const looked = once(probe, 'listening')
+    app.listen(port, () => void probe.listen({ port, exclusive: true }))
+    await within(looked, 'the probe')
+    await within(once(probe.close(), 'close'), 'the probe to close')
+    const answer = async (): Promise<string> => {
+      const response = await fetch(`http://127.0.0.1:${port}/`).catch(() => undefined)
+      return response === undefined ? await turns().then(answer) : await response.text()
+    }
+    expect(await within(answer(), 'the app to answer')).toBe('first')
+    // An app that has the port alone would refuse it.
+    const second = new Promise((resolve) => appOn(engine).listen(port, (token) => resolve(token !== false)))
+    expect(await within(second, 'the second app')).toBe(true)
   })
 
   test('listens on a unix socket', async () => {

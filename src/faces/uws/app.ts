@@ -7,6 +7,7 @@
 import type { Buffer } from 'node:buffer'
 import { createServer } from 'node:net'
 import process from 'node:process'
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   type Accept,
   ClosedError,
@@ -106,6 +107,12 @@ const CONTEXT: us_socket_context_t = Object.freeze({})
 const EVERYTHING = '/*'
 /** What the engine can count to: uWebSockets.js has no limit. */
 const MAX_BODY = 2 ** 31 - 1
+/**
+ * How often a port that is to be shared is tried again, and after how many milliseconds: another thread or
+ * process may just be looking whether it is free (`freePort`), which takes far less than a millisecond.
+ */
+const SHARED_RETRIES = 5
+const RETRY_AFTER = 20
 
 /** As uWebSockets.js has it: docs/compatibility.md lists the members. */
 export class TemplatedApp {
@@ -318,7 +325,8 @@ export class TemplatedApp {
     if (promised !== undefined && !ListenSocket.isOpen(promised)) return
     let listenSocket: ListenSocket | false = false
     try {
-      const place = await this.#bind(options, promised !== undefined)
+      const place = await this.#bind(options, promised)
+      if (place === undefined) return
       this.#isMapped = place.host?.includes(':') ?? false
       listenSocket = new ListenSocket(this.#server, place)
     } catch (error) {
@@ -333,18 +341,25 @@ export class TemplatedApp {
     callHandler(callback, listenSocket)
   }
 
-  /** `isPromised`: the port can be had, at least alone. */
-  async #bind(options: EngineListenOptions, isPromised: boolean): Promise<ListenResult> {
-    try {
-      return await this.#server.listen(options)
-    } catch (error) {
-      // Node.js before 22.12 cannot share a port, so the portable engine takes it alone. A port that a
-      // connection has had shortly before cannot be shared either.
-      const isNotShared =
-        (error instanceof OptionError && error.option === 'reusePort') ||
-        (isPromised && error instanceof ListenError && error.code === 'EADDRINUSE')
-      if (!isNotShared) throw error
-      return await this.#server.listen({ ...options, reusePort: false } as EngineListenOptions)
+  /** What is promised can be had, at least alone. Undefined when that is closed meanwhile. */
+  async #bind(options: EngineListenOptions, promised: ListenSocket | undefined): Promise<ListenResult | undefined> {
+    const isShared = 'reusePort' in options && options.reusePort === true
+    for (let retries = isShared ? SHARED_RETRIES : 0; ; retries -= 1) {
+      try {
+        return await this.#server.listen(options)
+      } catch (error) {
+        const isTaken = error instanceof ListenError && error.code === 'EADDRINUSE'
+        if (isTaken && retries > 0) {
+          await pause(RETRY_AFTER)
+          if (promised !== undefined && !ListenSocket.isOpen(promised)) return undefined
+          continue
+        }
+        // Node.js before 22.12 cannot share a port, so the portable engine takes it alone. A port that a
+        // connection has had shortly before cannot be shared either.
+        const isNotShared = (error instanceof OptionError && error.option === 'reusePort') || (isTaken && promised !== undefined)
+        if (!isNotShared) throw error
+        return await this.#server.listen({ ...options, reusePort: false } as EngineListenOptions)
+      }
     }
   }
 

@@ -106,7 +106,7 @@ export class Outside {
         arrival: (topic, message) => {
           // Signs are text, and what is forwarded is bytes.
           if (topic === SIGNS) this.#heard(JSON.parse(message as string) as Sign)
-          else this.#forward(message as Buffer)
+          else this.#send([unpack(message as Buffer)])
         },
         lost: () => {
           host.onStatus('gap')
@@ -138,8 +138,12 @@ export class Outside {
     this.#change(this.#own, added, removed)
   }
 
-  publish(envelopes: readonly BackplaneEnvelope[]): void | Promise<void> {
-    if (this.#isGateway) return this.#send(envelopes)
+  /** The threads have the envelopes already, and do not wait for the broker: what it does not take is told. */
+  publish(envelopes: readonly BackplaneEnvelope[]): void {
+    if (this.#isGateway) {
+      this.#send(envelopes)
+      return
+    }
     for (const envelope of envelopes) this.#hub.publish(FORWARD, pack(envelope), 0)
     this.#hub.flush()
   }
@@ -268,11 +272,12 @@ export class Outside {
   }
 
   async #start(): Promise<void> {
-    const outside = this.#make()
-    this.#outside = outside
-    // Still to be asked of `topics()`.
-    this.#untold.clear()
+    let outside: BackplaneEngine | undefined
     try {
+      outside = this.#make()
+      this.#outside = outside
+      // Still to be asked of `topics()`.
+      this.#untold.clear()
       await outside.start({
         id: this.#host.id,
         deliver: (topic, data) => {
@@ -360,26 +365,15 @@ export class Outside {
     this.#host.deliver(topic, data)
   }
 
-  /** From another thread, to the outside. */
-  #forward(message: Buffer): void {
-    const envelope = unpack(message)
-    const sent = this.#send([envelope])
-    sent?.catch(() => this.#host.onDropped(envelope, 'it could not be sent for another thread'))
-  }
-
-  #send(envelopes: readonly BackplaneEnvelope[]): void | Promise<void> {
+  /** Envelopes of this thread and of others, to the outside. */
+  #send(envelopes: readonly BackplaneEnvelope[]): void {
     const outside = this.#outside
-    const problem =
-      outside === undefined || !this.#isConnected || !this.#isUp
-        ? 'is down'
-        : this.#pending > this.#limit
-          ? 'is too slow'
-          : undefined
-    if (outside === undefined || problem !== undefined) {
-      // The link's own messages, which have no topic, are said again.
-      for (const envelope of envelopes) {
-        if (envelope.topic !== '') this.#host.onDropped(envelope, `what is outside of the process ${problem}`)
-      }
+    if (outside === undefined || !this.#isConnected || !this.#isUp) {
+      this.#drop(envelopes, 'is down')
+      return
+    }
+    if (this.#pending > this.#limit) {
+      this.#drop(envelopes, 'is too slow')
       return
     }
     const result = outside.publish(envelopes)
@@ -387,9 +381,22 @@ export class Outside {
     let bytes = 0
     for (const { data } of envelopes) bytes += data.length
     this.#pending += bytes
-    return result.finally(() => {
-      this.#pending -= bytes
-    })
+    result.then(
+      () => {
+        this.#pending -= bytes
+      },
+      (cause: unknown) => {
+        this.#pending -= bytes
+        this.#drop(envelopes, `has not sent it: ${reasonOf(cause)}`)
+      },
+    )
+  }
+
+  #drop(envelopes: readonly BackplaneEnvelope[], why: string): void {
+    // The link's own messages, which have no topic, are said again.
+    for (const envelope of envelopes) {
+      if (envelope.topic !== '') this.#host.onDropped(envelope, `what is outside of the process ${why}`)
+    }
   }
 }
 

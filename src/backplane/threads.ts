@@ -99,12 +99,12 @@ class ThreadsEngine implements BackplaneEngine {
     this.#outside?.interest(added, removed)
   }
 
-  publish(envelopes: readonly BackplaneEnvelope[]): void | Promise<void> {
+  publish(envelopes: readonly BackplaneEnvelope[]): void {
     const member = this.#member
     if (member === undefined) return
     for (const { topic, data } of envelopes) member.publish(topic, data, 0)
     member.flush()
-    return this.#outside?.publish(envelopes)
+    this.#outside?.publish(envelopes)
   }
 
   async close(): Promise<void> {

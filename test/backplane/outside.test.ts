@@ -3,7 +3,7 @@
  * member that says what it is told to.
  */
 import { expect, onTestFinished, test } from 'vitest'
-import type { BackplaneHost } from '../../src/backplane/contract.js'
+import type { BackplaneEnvelope, BackplaneHost } from '../../src/backplane/contract.js'
 import { threads } from '../../src/backplane/threads.js'
 import { selectEngine } from '../../src/engine/select.js'
 import { describeEngines, type EngineName } from '../support/engines.js'
@@ -23,6 +23,7 @@ class Host implements BackplaneHost {
   readonly wanted = new Set<string>([''])
   readonly delivered: string[] = []
   readonly problems = new Queue<string>()
+  readonly dropped = new Queue<string>()
   readonly id: string
 
   constructor(id: string) {
@@ -34,7 +35,10 @@ class Host implements BackplaneHost {
   }
 
   onStatus(): void {}
-  onDropped(): void {}
+
+  onDropped({ topic }: BackplaneEnvelope, reason: string): void {
+    this.dropped.push(`${topic}: ${reason}`)
+  }
 
   onProblem(reason: string): void {
     this.problems.push(reason)
@@ -264,6 +268,42 @@ describeEngines('the gateway of threads()', (name) => {
     await until(() => outside.host !== undefined)
     expect(made()).toBe(3)
     expect(host.problems.size).toBe(0)
+  })
+
+  test('sends to the threads whether the outside takes anything or not, and tells what that has not sent', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group, { maxPendingBytes: 65_536 })
+    outside.promises = []
+    await engine.start(host)
+    const sibling = threads({ engine: name, group })
+    onTestFinished(() => sibling.close())
+    const other = new Host('b')
+    other.wanted.add('t')
+    await sibling.start(other)
+    const data = new Uint8Array(40_000)
+    // As the link has it: nothing to wait for.
+    for (let n = 1; n <= 3; n++) {
+      const envelopes = ['t', ''].map((topic) => ({ topic, data, sequence: n, messages: 1 }))
+      expect(engine.publish(envelopes)).toBeUndefined()
+      await until(() => other.delivered.length === 2 * n)
+    }
+    // The outside was given the first ones, and those without a topic are said again.
+    expect(outside.batches.length).toBe(1)
+    for (let n = 2; n <= 3; n++) expect(await host.dropped.next('a drop')).toContain('t: what is outside of the process is too')
+    outside.promises[0]?.reject(new Error('the connection was reset'))
+    expect(await host.dropped.next('a drop')).toContain('t: what is outside of the process has not sent it: the connection')
+    expect(host.dropped.size).toBe(0)
+  })
+
+  test('tells that the function that makes the outside has thrown', async () => {
+    const fails = () => {
+      throw new Error('no such file')
+    }
+    const engine = threads({ engine: name, group: newGroup(), outside: fails, required: false })
+    onTestFinished(() => engine.close())
+    const host = new Host('a')
+    await engine.start(host)
+    expect(await host.problems.next('a problem')).toContain('no such file')
   })
 
   test('rejects where the outside is required and cannot be reached, and tells nothing beside', async () => {

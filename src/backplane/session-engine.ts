@@ -10,6 +10,8 @@ import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettin
 /** Milliseconds before the second attempt to connect; doubled with each, up to the most. */
 const FIRST_RETRY = 50
 const MOST_RETRY = 1000
+/** Milliseconds of a session after which the next one is tried as soon as at first. */
+const STABLE = 2 * MOST_RETRY
 /** Milliseconds for a connection, with its handshakes, and for each 1000 topics. */
 export const CONNECT_TIMEOUT = 5000
 /** Topics of one command. */
@@ -28,10 +30,17 @@ export interface Session {
   unsubscribe(topics: readonly string[]): Promise<void>
   /** Resolves when the broker has all of them, but for those that were told to be dropped. */
   publish(envelopes: readonly BackplaneEnvelope[]): Promise<void>
-  /** Resolves when the broker has replied on all connections. */
-  ping(): Promise<void>
+  readonly connections: readonly SessionConnection[]
   /** Ends the connections, whatever waits. Idempotent. */
   destroy(): void
+}
+
+/** One of the connections of a session. */
+export interface SessionConnection {
+  /** Resolves when the broker has replied to what is sent now, behind all that was sent before. */
+  ping(): Promise<unknown>
+  /** When the broker was last heard on this connection, whatever it said: by `performance.now()`. */
+  readonly heard: number
 }
 
 /** What a session tells while it lasts. */
@@ -64,6 +73,10 @@ export class SessionEngine implements BackplaneEngine {
   #session: Session | undefined
   #isClosed = false
   #lastUp = Date.now()
+  /** When the session began. */
+  #begun = 0
+  /** Milliseconds before the next attempt to connect. */
+  #wait = FIRST_RETRY
   #timer: NodeJS.Timeout | undefined
   /** Rejections of what the session has been given and has not done. */
   readonly #pending = new Set<(cause: Error) => void>()
@@ -79,7 +92,7 @@ export class SessionEngine implements BackplaneEngine {
 
   /** Of the last session while there is none: more than any broker takes before the first. */
   get maxEnvelopeBytes(): number {
-    return this.#maxEnvelopeBytes
+    return this.#session?.maxEnvelopeBytes ?? this.#maxEnvelopeBytes
   }
 
   #maxEnvelopeBytes = 2 ** 31 - 1
@@ -101,7 +114,22 @@ export class SessionEngine implements BackplaneEngine {
   publish(envelopes: readonly BackplaneEnvelope[]): Promise<void> {
     const session = this.#session
     if (session === undefined) return Promise.reject(new Error('the broker is not connected'))
-    return this.#unlessEnded(session.publish(envelopes))
+    const some = this.#within(session.maxEnvelopeBytes, envelopes)
+    const work = session.publish(some).catch((cause: unknown) => {
+      // The link gives again what was not sent: at once, were the session not over.
+      this.#ended(session, reasonOf(cause))
+      throw cause
+    })
+    return this.#unlessEnded(work)
+  }
+
+  /** Envelopes that were made before the broker was known, or for one that takes more, are dropped. */
+  #within(most: number, envelopes: readonly BackplaneEnvelope[]): readonly BackplaneEnvelope[] {
+    return envelopes.filter((envelope) => {
+      const { length } = envelope.data
+      if (length > most) this.#host?.onDropped(envelope, `the broker takes at most ${most} bytes, and not ${length}`)
+      return length <= most
+    })
   }
 
   async close(): Promise<void> {
@@ -110,7 +138,7 @@ export class SessionEngine implements BackplaneEngine {
     const session = this.#session
     if (session === undefined) return
     // Behind all that was given before.
-    const sent = session.ping().catch(() => {})
+    const sent = Promise.allSettled(session.connections.map((connection) => connection.ping()))
     await Promise.race([sent, setTimeoutPromise(CLOSE_PATIENCE, undefined, { ref: false })])
     this.#end(session, 'the server was closed')
   }
@@ -160,6 +188,7 @@ export class SessionEngine implements BackplaneEngine {
       return
     }
     this.#session = session
+    this.#begun = Date.now()
     this.#watch(session)
   }
 
@@ -177,10 +206,15 @@ export class SessionEngine implements BackplaneEngine {
 
   #watch(session: Session): void {
     const { pingTimeout } = this.#options
+    const asked = new Set<SessionConnection>()
     this.#timer = setInterval(() => {
-      inTime(session.ping(), pingTimeout, `the broker has not replied within ${pingTimeout} ms`).catch((cause: unknown) =>
-        this.#ended(session, reasonOf(cause)),
-      )
+      for (const connection of session.connections) {
+        if (asked.has(connection)) continue
+        asked.add(connection)
+        alive(connection, pingTimeout)
+          .catch((cause: unknown) => this.#ended(session, reasonOf(cause)))
+          .finally(() => asked.delete(connection))
+      }
     }, pingTimeout / 2).unref()
   }
 
@@ -195,6 +229,8 @@ export class SessionEngine implements BackplaneEngine {
   #ended(session: Session, reason: string): void {
     if (session !== this.#session) return
     this.#lastUp = Date.now()
+    // A broker that lets servers connect, and then refuses what they send, is not asked over and over.
+    if (this.#lastUp - this.#begun > STABLE) this.#wait = FIRST_RETRY
     this.#end(session, reason)
     if (this.#isClosed) return
     this.#host?.onStatus('down', reason)
@@ -211,7 +247,9 @@ export class SessionEngine implements BackplaneEngine {
   }
 
   async #reconnect(): Promise<void> {
-    for (let wait = FIRST_RETRY; !this.#isClosed; wait = Math.min(2 * wait, MOST_RETRY)) {
+    while (!this.#isClosed) {
+      const wait = this.#wait
+      this.#wait = Math.min(2 * wait, MOST_RETRY)
       try {
         // Servers that have lost the same broker do not all come back at once.
         await setTimeoutPromise(wait * (0.5 + Math.random()), undefined, { ref: false, signal: this.#retry.signal })
@@ -224,6 +262,23 @@ export class SessionEngine implements BackplaneEngine {
     if (this.#isClosed || this.#session === undefined) return
     this.#host?.onStatus('up')
     if (!this.isReplayed) this.#host?.onStatus('gap')
+  }
+}
+
+/**
+ * Rejects when nothing has come on the connection for so long. The reply to a PING comes behind the replies
+ * to all that was sent before, which may be megabytes on a slow line: each of those counts.
+ */
+async function alive(connection: SessionConnection, milliseconds: number): Promise<void> {
+  const reply = connection.ping()
+  for (;;) {
+    const begun = performance.now()
+    try {
+      await inTime(reply, milliseconds, `the broker has not replied within ${milliseconds} ms`)
+      return
+    } catch (cause) {
+      if (connection.heard <= begun) throw cause
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import { Subjects } from '../../src/backplane/nats/subjects.js'
 import { type NatsOptions, nats } from '../../src/backplane/nats.js'
 import { OptionError } from '../../src/index.js'
 import {
+  allUp,
   connected,
   expectExchange,
   expectKilled,
@@ -67,6 +68,23 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
     expect(message).toContain('1048576')
     expect(message).toContain('"t"')
     expect(b.server.backplaneMetrics()?.missing).toBe(0)
+  })
+
+  test('replayed: a message that waited for a broker that does not take it is told and dropped, and the rest goes on', async () => {
+    const broker = await Broker.start('nats-server', ['-js'])
+    await broker.kill()
+    const a = await join(ONE_ENGINE, nats({ servers: broker.url, delivery: 'replayed', required: false }))
+    expect((await a.errors.next('the first error')).message).toContain('failed to start')
+    a.server.publish('t', 'x'.repeat(2 * 1024 * 1024))
+    a.server.publish('t', 'small')
+    await broker.start()
+    const { message } = await a.errors.next('the error')
+    expect(message).toMatch(/"t".*1048576.*2097/)
+    await allUp(a)
+    a.server.publish('t', 'last')
+    while (a.server.backplaneMetrics()?.pendingBytes !== 0) await new Promise((next) => setTimeout(next, 5))
+    expect(a.server.backplaneMetrics()).toMatchObject({ up: true, dropped: 1 })
+    expect(a.errors.size).toBe(0)
   })
 
   test('foreign messages on its subjects are dropped, counted and told once', async () => {

@@ -118,6 +118,19 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
   })
 
   for (const [name, options] of Object.entries(CLIENTS)) {
+    test(`replayed: what is published while Redis is a replica waits until it is none, through ${name}`, async () => {
+      const { broker, a, b } = await group((url) => ({ ...options(url), delivery: 'replayed' }))
+      const admin = new Redis(broker.url)
+      onTestFinished(() => admin.disconnect())
+      await admin.call('REPLICAOF', '127.0.0.1', `${await freePort()}`)
+      expect(await a.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+      for (let n = 0; n < 100; n++) a.server.publish('t', `${n}`)
+      await admin.call('REPLICAOF', 'NO', 'ONE')
+      expect(await b.client.messages.take(100, 'messages')).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`))
+      expect(a.server.backplaneMetrics()).toMatchObject({ dropped: 0 })
+      expect(a.errors.size).toBe(0)
+    })
+
     test(`a topic that is given up and wanted again while the broker replies stays subscribed, through ${name}`, async () => {
       const { a, b } = await group((url) => ({ ...options(url), linger: 0 }))
       await waver(b, 't')

@@ -2,7 +2,8 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { expect, onTestFinished, test } from 'vitest'
-import type { BackplaneHost, BackplaneStatus } from '../../src/backplane/contract.js'
+import type { BackplaneEnvelope, BackplaneHost, BackplaneStatus } from '../../src/backplane/contract.js'
+import { BackplaneLink } from '../../src/backplane/link.js'
 import { type Session, SessionEngine } from '../../src/backplane/session-engine.js'
 import { resolveBackplaneSettings } from '../../src/options/backplane.js'
 import { Deferred } from '../support/waiting.js'
@@ -10,34 +11,43 @@ import { Deferred } from '../support/waiting.js'
 /** A started engine on one session, and what it has told since. */
 async function started(session: Partial<Session>, pingTimeout: number) {
   const told: [BackplaneStatus, string | undefined][] = []
-  const whole: Session = {
-    maxEnvelopeBytes: 1000,
-    subscribe: async () => {},
-    unsubscribe: async () => {},
-    publish: async () => {},
-    ping: async () => {},
-    destroy: () => {},
-    ...session,
-  }
+  const dropped: string[] = []
   const engine = new SessionEngine({
     name: 'memory',
     address: 'here',
     settings: resolveBackplaneSettings({}),
     isReplayed: false,
     pingTimeout,
-    connect: async () => whole,
+    connect: async () => sessionOf(session),
   })
   const host: BackplaneHost = {
     id: '0123456789abcdef',
     deliver: () => {},
     onStatus: (status, reason) => told.push([status, reason]),
-    onDropped: () => {},
+    onDropped: ({ topic }, reason) => dropped.push(`${topic}: ${reason}`),
     onProblem: () => {},
     topics: () => [],
   }
   await engine.start(host)
   onTestFinished(() => engine.close())
-  return { engine, told }
+  return { engine, told, dropped }
+}
+
+function sessionOf(session: Partial<Session>): Session {
+  return {
+    maxEnvelopeBytes: 1000,
+    subscribe: async () => {},
+    unsubscribe: async () => {},
+    publish: async () => {},
+    connections: [],
+    destroy: () => {},
+    ...session,
+  }
+}
+
+/** On one connection. */
+function pinged(ping: () => Promise<unknown>, heard = 0): Partial<Session> {
+  return { connections: [{ ping, heard }] }
 }
 
 test('a topic that is wanted again is subscribed behind its unsubscription, however late the broker replies', async () => {
@@ -78,17 +88,15 @@ test('a reply that came while the loop was blocked for longer than pingTimeout i
   const repliedAfterwards = new Deferred()
   let pings = 0
   const { told } = await started(
-    {
-      ping: () => {
-        pings += 1
-        echo.postMessage(0)
-        // Before the reply, which comes while this thread sleeps; timers are what runs next.
-        if (pings === 2) setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2 * pingTimeout))
-        return once(echo, 'message').then(() => {
-          if (pings > 3) repliedAfterwards.resolve()
-        })
-      },
-    },
+    pinged(() => {
+      pings += 1
+      echo.postMessage(0)
+      // Before the reply, which comes while this thread sleeps; timers are what runs next.
+      if (pings === 2) setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2 * pingTimeout))
+      return once(echo, 'message').then(() => {
+        if (pings > 3) repliedAfterwards.resolve()
+      })
+    }),
     pingTimeout,
   )
   await repliedAfterwards.promise
@@ -97,7 +105,67 @@ test('a reply that came while the loop was blocked for longer than pingTimeout i
 
 test('a broker that does not reply within pingTimeout is down', async () => {
   const destroyed = new Deferred()
-  const { told } = await started({ ping: () => new Promise(() => {}), destroy: () => destroyed.resolve() }, 100)
+  const { told } = await started({ ...pinged(() => new Promise(() => {})), destroy: () => destroyed.resolve() }, 100)
   await destroyed.promise
   expect(told).toEqual([['down', 'the broker has not replied within 100 ms']])
+})
+
+test('a broker whose reply to PING waits behind other replies is up as long as those come', async () => {
+  const destroyed = new Deferred()
+  const begun = performance.now()
+  const lastReply = begun + 600
+  const connection = {
+    ping: () => new Promise<void>(() => {}),
+    get heard() {
+      return Math.min(performance.now(), lastReply)
+    },
+  }
+  const { told } = await started({ connections: [connection], destroy: () => destroyed.resolve() }, 100)
+  await destroyed.promise
+  expect(performance.now()).toBeGreaterThan(lastReply)
+  expect(told).toEqual([['down', 'the broker has not replied within 100 ms']])
+})
+
+test('an envelope that is larger than the broker takes is dropped, and the others are sent', async () => {
+  const sent: string[] = []
+  const publish = async (envelopes: readonly BackplaneEnvelope[]) => {
+    for (const { topic } of envelopes) sent.push(topic)
+  }
+  const { engine, dropped, told } = await started({ publish }, 10_000)
+  const envelope = (topic: string, bytes: number) => ({ topic, data: new Uint8Array(bytes), sequence: 1, messages: 1 })
+  await engine.publish([envelope('a', 1000), envelope('b', 1001), envelope('c', 1)])
+  expect(sent).toEqual(['a', 'c'])
+  expect(dropped).toEqual(['b: the broker takes at most 1000 bytes, and not 1001'])
+  expect(told).toEqual([])
+})
+
+test('a session that refuses what is published ends, and what it refused comes to the next one', async () => {
+  const sent = new Deferred()
+  const errors: Error[] = []
+  let sessions = 0
+  const engine = new SessionEngine({
+    name: 'memory',
+    address: 'here',
+    settings: resolveBackplaneSettings({}),
+    isReplayed: true,
+    pingTimeout: 10_000,
+    connect: async () => {
+      sessions += 1
+      const isFirst = sessions === 1
+      return sessionOf({
+        publish: async () => {
+          if (isFirst) throw new Error('READONLY')
+          sent.resolve()
+        },
+      })
+    },
+  })
+  const link = new BackplaneLink(engine, { publishHere: () => {}, report: (error) => errors.push(error), answer: () => 0 })
+  onTestFinished(() => link.close())
+  await link.start()
+  link.publish('t', { payload: 'x', compress: undefined, isText: true })
+  await sent.promise
+  expect(sessions).toBe(2)
+  expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining('is down: READONLY')])
+  expect(link.metrics).toMatchObject({ dropped: 0, reconnects: 1 })
 })

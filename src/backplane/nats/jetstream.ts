@@ -43,7 +43,7 @@ export interface JetStreamOptions {
   readonly prefix: string
   /** Milliseconds for which messages are kept, where the stream is not there yet. */
   readonly retention: number
-  /** Milliseconds in which the broker must have stored what one call has published. */
+  /** Milliseconds in which the broker must have stored something of what was published. */
   readonly timeout: number
 }
 
@@ -66,6 +66,7 @@ export async function openJetStream(
   }
   position.created = created
   const js = jetstream(connection)
+  let heard = performance.now()
   const from = { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: position.last + 1 }
   const consumer = await js.consumers.get(name, from)
   const messages = await consumer.consume({
@@ -74,6 +75,7 @@ export async function openJetStream(
     expires: PULL_EXPIRES,
     callback: ({ subject, data, seq }) => {
       position.last = seq
+      heard = performance.now()
       const topic = subjects.topicOf(subject)
       if (topic !== undefined) events.deliver(topic, data)
     },
@@ -88,17 +90,22 @@ export async function openJetStream(
     (error) => events.ended(error ? reasonOf(error) : 'reading the stream has ended'),
     (error: unknown) => events.ended(reasonOf(error)),
   )
+  let stored = performance.now()
   const send = async (envelope: BackplaneEnvelope) => {
     try {
       await js.publish(subjects.of(envelope.topic), envelope.data, { timeout: NO_TIMEOUT })
+      stored = heard = performance.now()
     } catch (cause) {
       // The stream has refused this one, being full, for example: it would refuse it again.
       if (!(cause instanceof JetStreamApiError)) throw cause
+      stored = performance.now()
       events.dropped(envelope, reasonOf(cause))
     }
   }
   return {
-    maxEnvelopeBytes: maxPayloadOf(connection),
+    get maxEnvelopeBytes() {
+      return maxPayloadOf(connection)
+    },
     // All that is in the stream is read: only the names of hashed topics must be known.
     subscribe: async (topics) => {
       for (const topic of topics) subjects.remember(topic, subjects.of(topic))
@@ -107,15 +114,29 @@ export async function openJetStream(
       for (const topic of topics) subjects.forget(subjects.of(topic))
     },
     publish: async (envelopes) => {
-      try {
-        await inTime(Promise.all(envelopes.map(send)), timeout, `the broker has not stored messages within ${timeout} ms`)
-      } catch (cause) {
-        // The stream does not store, and may have been deleted: the next session makes it.
-        events.ended(reasonOf(cause))
-        throw cause
+      const all = Promise.all(envelopes.map(send))
+      for (;;) {
+        const begun = performance.now()
+        try {
+          await inTime(all, timeout, `the broker has not stored messages within ${timeout} ms`)
+          return
+        } catch (cause) {
+          // The stream does not store, and may have been deleted: the next session makes it.
+          if (stored <= begun) throw cause
+        }
       }
     },
-    ping: () => connection.flush(),
+    connections: [
+      {
+        ping: async () => {
+          await connection.flush()
+          heard = performance.now()
+        },
+        get heard() {
+          return heard
+        },
+      },
+    ],
     destroy: () => {
       messages.stop()
       connection.close().catch(() => {})

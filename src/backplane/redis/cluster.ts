@@ -11,7 +11,7 @@
  */
 import { bufferOver } from '../../util/bytes.js'
 import type { BackplaneEnvelope } from '../contract.js'
-import { inTime, reasonOf, type Session, type SessionEvents } from '../session-engine.js'
+import { inTime, type Session, type SessionEvents } from '../session-engine.js'
 import { openConnection, type RedisAddress, type RedisClient, type RedisConnection } from './connection.js'
 import { MAX_STRING_BYTES, openTogether, sendAll } from './pubsub.js'
 
@@ -110,21 +110,17 @@ export async function openCluster(client: RedisClient, options: ClusterOptions, 
     maxEnvelopeBytes: MAX_STRING_BYTES,
     subscribe: (topics) => each(topics, ({ subscriber }, some) => subscriber.subscribeShard(some)),
     unsubscribe: (topics) => each(topics, ({ subscriber }, some) => subscriber.unsubscribeShard(some)),
-    publish: async (envelopes) => {
-      try {
-        await publish(envelopes)
-      } catch (cause) {
-        // A slot has moved, for example: the next session asks where it is.
-        events.ended(reasonOf(cause))
-        throw cause
-      }
-    },
-    ping: async () => {
-      const work = shards.map(async (shard) => {
-        await Promise.all([checkShard(shard, channels), shard.subscriber.command(['PING'])])
-      })
-      await Promise.all(work)
-    },
+    // Where a slot has moved, for example, it rejects: the next session asks where it is.
+    publish,
+    connections: shards.flatMap((shard) => [
+      {
+        ping: () => checkShard(shard, channels),
+        get heard() {
+          return shard.publisher.heard
+        },
+      },
+      shard.subscriber,
+    ]),
     destroy: () => destroyAll(shards),
   }
 }

@@ -1,6 +1,6 @@
 /** One connection to Redis, through either of the two clients. */
 import { Buffer } from 'node:buffer'
-import { CONNECT_TIMEOUT, inTime } from '../session-engine.js'
+import { CONNECT_TIMEOUT, inTime, type SessionConnection } from '../session-engine.js'
 
 /** A client of `redis` (node-redis) or `ioredis`, of which copies are made. */
 export interface RedisClient {
@@ -9,7 +9,7 @@ export interface RedisClient {
 }
 
 /** What both clients can do, under one name. */
-export interface RedisConnection {
+export interface RedisConnection extends SessionConnection {
   command(args: (string | Buffer)[]): Promise<unknown>
   subscribe(channels: string[]): Promise<void>
   unsubscribe(channels: string[]): Promise<void>
@@ -97,14 +97,45 @@ export async function openConnection(
   events: ConnectionEvents,
   options: ConnectionOptions = {},
 ): Promise<RedisConnection> {
-  return await (isNodeRedis(client) ? openNodeRedis(client, events, options) : openIoRedis(client, events, options))
+  let heard = performance.now()
+  const connectionEvents: ConnectionEvents = {
+    message: (channel, data) => {
+      heard = performance.now()
+      events.message(channel, data)
+    },
+    ended: events.ended,
+  }
+  const open = isNodeRedis(client)
+    ? openNodeRedis(client, connectionEvents, options)
+    : openIoRedis(client, connectionEvents, options)
+  const commands = await open
+  const command = (args: (string | Buffer)[]) =>
+    commands.command(args).finally(() => {
+      heard = performance.now()
+    })
+  const ping = () =>
+    command(['PING']).catch((cause: unknown) => {
+      // A broker that cannot save refuses PING, too.
+      if (!(cause instanceof Error && cause.message.startsWith('MISCONF '))) throw cause
+    })
+  return {
+    ...commands,
+    command,
+    ping,
+    get heard() {
+      return heard
+    },
+  }
 }
+
+/** What is said through a client. */
+type Commands = Omit<RedisConnection, keyof SessionConnection>
 
 async function openNodeRedis(
   original: RedisClient & NodeRedis,
   events: ConnectionEvents,
   { node, timeout }: ConnectionOptions,
-): Promise<RedisConnection> {
+): Promise<Commands> {
   const { socket } = original.options ?? {}
   const overrides = {
     disableOfflineQueue: true,
@@ -137,7 +168,7 @@ async function openIoRedis(
   original: RedisClient,
   events: ConnectionEvents,
   { node, timeout }: ConnectionOptions,
-): Promise<RedisConnection> {
+): Promise<Commands> {
   const overrides = {
     lazyConnect: true,
     enableOfflineQueue: false,

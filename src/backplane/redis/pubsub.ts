@@ -29,7 +29,7 @@ export async function openPubSub(client: RedisClient, prefix: string, events: Se
     unsubscribe: (topics) => subscriber.unsubscribe(channelsOf(topics)),
     publish: (envelopes) =>
       sendAll(publisher, envelopes, events, ({ topic, data }) => ['PUBLISH', prefix + topic, bufferOver(data)]),
-    ping: async () => void (await Promise.all([publisher.command(['PING']), subscriber.command(['PING'])])),
+    connections: [publisher, subscriber],
     destroy: () => {
       publisher.destroy()
       subscriber.destroy()
@@ -51,8 +51,8 @@ export async function openTogether(
 }
 
 /**
- * One command for each envelope. What Redis refuses is dropped; when the connection is lost, all of them
- * are.
+ * One command for each envelope. What Redis refuses for good is dropped. Rejects when the connection is
+ * lost, or Redis refuses everything for a while.
  */
 export async function sendAll(
   connection: RedisConnection,
@@ -64,17 +64,25 @@ export async function sendAll(
     try {
       await connection.command(commandOf(envelope))
     } catch (cause) {
-      if (!isReply(cause)) throw cause
+      if (!isReply(cause) || isPassing(cause)) throw cause
       events.dropped(envelope, reasonOf(cause))
     }
   }
   await Promise.all(envelopes.map(send))
 }
 
-/**
- * Whether Redis has replied with an error, such as `NOPERM …` or `OOM …`: then the connection goes on. Where
- * a node of a cluster says that it is not the one for a channel, or that the cluster is down, it does not.
- */
+/** Whether Redis has replied with an error, such as `NOPERM …`: then the connection goes on. */
 function isReply(cause: unknown): boolean {
-  return cause instanceof Error && /^(?!MOVED |CLUSTERDOWN )[A-Z]+ /.test(cause.message)
+  return cause instanceof Error && /^[A-Z]+ /.test(cause.message)
 }
+
+/**
+ * Whether an error is one of this node's state, and not of the command: a replica, or a master without its
+ * replicas; one that loads, cannot save, or runs a script; in a cluster one that is not the one for a
+ * channel, or whose cluster is down. Another node takes the command, or the same one later.
+ */
+export function isPassing(cause: unknown): boolean {
+  return cause instanceof Error && PASSING.test(cause.message)
+}
+
+const PASSING = /^(READONLY|NOREPLICAS|MASTERDOWN|LOADING|MISCONF|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /

@@ -3,10 +3,11 @@
  * goes on behind the last entry that has come.
  */
 import { Buffer } from 'node:buffer'
+import { setImmediate } from 'node:timers/promises'
 import { bufferOver } from '../../util/bytes.js'
 import type { Session, SessionEvents } from '../session-engine.js'
 import type { RedisClient } from './connection.js'
-import { MAX_STRING_BYTES, openTogether, sendAll } from './pubsub.js'
+import { isPassing, MAX_STRING_BYTES, openTogether, sendAll } from './pubsub.js'
 
 /** Milliseconds that one XREAD waits for entries. */
 const BLOCK = 500
@@ -34,6 +35,11 @@ export async function openStream(
   milliseconds: number,
 ): Promise<Session> {
   const [writer, reader] = await openTogether(client, { message: () => {}, ended: events.ended })
+  // Trims as each XADD does. A broker that is read only, for example, refuses it, and the session does not
+  // begin; a user may lack the right to it alone.
+  await writer.command(['XTRIM', key, 'MINID', '~', `${Date.now() - retention}`]).catch((cause: unknown) => {
+    if (isPassing(cause)) throw cause
+  })
   const newest = idOf(first(await writer.command(['XREVRANGE', key, '+', '-', 'COUNT', '1']))) ?? '0-0'
   if (position.last === undefined) position.last = newest
   else if (isBefore(newest, position.last) || milliseconds > retention) {
@@ -42,12 +48,10 @@ export async function openStream(
     events.gap()
   }
   let isOver = false
-  let lastReply = Date.now()
   const read = async () => {
     while (!isOver) {
       const command = ['XREAD', 'COUNT', `${COUNT}`, 'BLOCK', `${BLOCK}`, 'STREAMS', key, position.last ?? '$']
       const entries = entriesOf(await reader.command(command))
-      lastReply = Date.now()
       if (isOver) return
       for (const entry of entries) {
         position.last = idOf(entry) ?? position.last
@@ -73,12 +77,22 @@ export async function openStream(
         bufferOver(data),
       ])
     },
-    ping: async () => {
-      const begun = Date.now()
-      await writer.command(['PING'])
-      // The other connection is waiting for entries, and replies at least every BLOCK ms.
-      if (begun - lastReply > 4 * BLOCK) throw new Error('the broker has not replied to XREAD')
-    },
+    connections: [
+      writer,
+      {
+        // It is waiting for entries, and replies at least every BLOCK ms.
+        ping: async () => {
+          const oldest = performance.now() - 4 * BLOCK
+          // What came while the loop was blocked is read first.
+          await setImmediate()
+          await setImmediate()
+          if (reader.heard < oldest) throw new Error('the broker has not replied to XREAD')
+        },
+        get heard() {
+          return reader.heard
+        },
+      },
+    ],
     destroy: () => {
       isOver = true
       writer.destroy()

@@ -138,7 +138,7 @@ export class Outside {
     this.#change(this.#own, added, removed)
   }
 
-  /** The threads have the envelopes already, and do not wait for the broker: what it does not take is told. */
+  /** The threads have the envelopes already, and do not wait for the broker: what it refuses is told. */
   publish(envelopes: readonly BackplaneEnvelope[]): void {
     if (this.#isGateway) {
       this.#send(envelopes)

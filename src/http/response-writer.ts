@@ -32,7 +32,7 @@ export function writeResponse(write: (body: BodyWriter) => Awaitable<unknown>, i
   return response
 }
 
-/** What reads a Response's body: of this one, it would be empty, and would be sent in place of the real one. */
+/** What reads a Response's body: of this one it would be empty, and be sent in place of the real one. */
 const READERS = ['body', 'clone', 'text', 'json', 'arrayBuffer', 'blob', 'bytes', 'formData'] as const
 
 const unreadable: PropertyDescriptorMap = Object.fromEntries(

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { expect, onTestFinished, test } from 'vitest'
-import { Broker, whyMissing } from '../support/brokers.js'
+import { Broker, freePort, whyMissing } from '../support/brokers.js'
 import { Running } from '../support/child.js'
 import { Client, refusal } from '../support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from '../support/engines.js'
@@ -56,26 +56,66 @@ describeEngines('the example', (engine) => {
     })
   }
 
-  const noRedis = whyMissing('redis-server')
-  test.runIf(lack === '' && noRedis === undefined)(`scale: three servers share a topic through Redis${lack}`, async () => {
-    const broker = await Broker.start('redis-server')
-    const { address, line } = await start(engine, 'scale/server.mjs', { WORKERS: '3' }, ['--redis', broker.url])
-    expect(line).toMatch(/^3 servers on /)
-    const byProcess = new Map<string, Client>()
-    for (let count = 0; count < 200 && byProcess.size < 3; count++) {
+  /** A client of each thread that serves there. */
+  async function clientOfEach(address: Address, count: number): Promise<Client[]> {
+    const byThread = new Map<string, Client>()
+    for (let n = 0; n < 200 && byThread.size < count; n++) {
       const client = await Client.open(address)
-      byProcess.set(String(await client.next()), client)
+      byThread.set(String(await client.next()), client)
     }
-    expect(byProcess.size).toBe(3)
-    const clients = [...byProcess.values()]
+    expect(byThread.size).toBe(count)
+    return [...byThread.values()]
+  }
+
+  /** What the first one sends, all get. */
+  async function expectOneRoom(clients: readonly Client[]): Promise<void> {
     const [first] = clients
-    // Until the subscriptions of all three have reached the broker.
+    // Until the subscriptions of all have reached the others.
     for (let n = 0; clients.some((client) => client.messages.size === 0); n++) {
       first?.send(`hello ${n}`)
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
     first?.send('to all')
     for (const client of clients) while ((await client.next('the message')) !== 'to all');
+  }
+
+  const scale = (...args: string[]) => start(engine, 'scale/server.mjs', {}, args)
+
+  test.runIf(lack === '')(`scale: three threads share a port and a topic, and a signal closes them${lack}`, async () => {
+    const { running, address, line } = await scale('--workers', '3')
+    expect(line).toMatch(/^3 servers on /)
+    const clients = await clientOfEach(address, 3)
+    await expectOneRoom(clients)
+    running.process.kill('SIGINT')
+    for (const client of clients) expect((await client.closed()).code).toBe(1001)
+    expect(await running.result()).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  const noRedis = whyMissing('redis-server')
+  const lacks = lack || (noRedis === undefined ? '' : ` (skipped: ${noRedis})`)
+  test.runIf(lacks === '')(`scale: three threads, and those of another host, share a topic through Redis${lacks}`, async () => {
+    const broker = await Broker.start('redis-server')
+    const hosts = await Promise.all(['3', '1'].map((count) => scale('--workers', count, '--redis', broker.url)))
+    const [three, one] = await Promise.all(hosts.map(({ address }, host) => clientOfEach(address, host === 0 ? 3 : 1)))
+    const clients = [...(three ?? []), ...(one ?? [])]
+    await expectOneRoom(clients)
+    await expectOneRoom(clients.toReversed())
+    for (const { running } of hosts) running.process.kill('SIGTERM')
+    for (const client of clients) expect((await client.closed()).code).toBe(1001)
+    for (const { running } of hosts) expect(await running.result()).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  test('scale: says in one line what keeps it from starting', async () => {
+    const port = await freePort()
+    const file = fileURLToPath(new URL('../../examples/scale/server.mjs', import.meta.url))
+    const run = (...args: string[]) => {
+      const env = { PORT: '0', NATIVE_WEBSOCKET_SERVER_ENGINE: engine }
+      return new Running([process.execPath, file, '--workers', ...args], { env }).result()
+    }
+    expect(await run('0')).toMatchObject({ code: 1, stderr: '--workers must be a number from 1 on.\n' })
+    const unreachable = await run('3', '--redis', `redis://:secret@127.0.0.1:${port}`)
+    const reason = new RegExp(`^the backplane redis at 127\\.0\\.0\\.1:${port} failed to start: .*ECONNREFUSED.*\n$`)
+    expect(unreachable).toMatchObject({ code: 1, stderr: expect.stringMatching(reason) })
   })
 
   test('chat: lets people in who have logged in, and keeps rooms apart', async () => {

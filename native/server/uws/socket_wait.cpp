@@ -20,7 +20,7 @@ constexpr std::uint64_t nanoseconds = 1'000'000;
 /// Handles of libuv's phases that may be active while the thread waits in the set: those of SocketWait,
 /// µSockets and Environment; and what Node checks for immediates with.
 constexpr int own_prepare_handles = 3;
-constexpr int known_check_handles = 3;
+constexpr int known_check_handles = 4;
 
 /// A queue of libuv's is a ring of pairs of pointers, next and previous (uv.h).
 template <typename Queue>
@@ -46,6 +46,9 @@ struct SocketWait::Handles {
   uv_poll_t set{};
   /// Keeps the loop alive, and is where the thread waits in the set.
   uv_prepare_t prepare{};
+  /// Looks for prepare handles of others: in the prepare phase itself, those that have not run yet are in no
+  /// queue that can be found.
+  uv_check_t check{};
   /// Active in libuv's turns while the thread waits in the set: libuv does not wait then.
   uv_idle_t no_wait{};
 };
@@ -61,11 +64,17 @@ std::unique_ptr<SocketWait> SocketWait::create(uv_loop_t *loop, int set, Look lo
 SocketWait::SocketWait(std::unique_ptr<Handles> handles, int set, Look look)
     : handles_(handles.release()), loop_(handles_->set.loop), set_(set), look_(std::move(look)), idle_(loop_) {
   uv_prepare_init(loop_, &handles_->prepare);
+  uv_check_init(loop_, &handles_->check);
   uv_idle_init(loop_, &handles_->no_wait);
-  handles_->set.data = handles_->prepare.data = this;
+  handles_->set.data = handles_->prepare.data = handles_->check.data = this;
   wait_in_libuv();
   uv_prepare_start(&handles_->prepare, [](uv_prepare_t *prepare) { static_cast<SocketWait *>(prepare->data)->prepare(); });
+  uv_check_start(&handles_->check, [](uv_check_t *check) {
+    auto *wait = static_cast<SocketWait *>(check->data);
+    wait->is_alone_ = !has_more_than(wait->loop_->prepare_handles, own_prepare_handles);
+  });
   uv_unref(as_handle(handles_->set));
+  uv_unref(as_handle(handles_->check));
   uv_unref(as_handle(handles_->prepare));
   uv_unref(as_handle(handles_->no_wait));
 }
@@ -78,6 +87,7 @@ SocketWait::~SocketWait() {
   handles_->set.data = handles_;
   uv_close(as_handle(handles_->set), [](uv_handle_t *set) { delete static_cast<Handles *>(set->data); });
   uv_close(as_handle(handles_->prepare), nullptr);
+  uv_close(as_handle(handles_->check), nullptr);
   uv_close(as_handle(handles_->no_wait), nullptr);
 }
 
@@ -100,8 +110,7 @@ void SocketWait::prepare() {
 }
 
 bool SocketWait::waits_in_set() {
-  bool may = idle_.is_known() && !has_more_than(loop_->prepare_handles, own_prepare_handles) &&
-             !has_more_than(loop_->check_handles, known_check_handles);
+  bool may = idle_.is_known() && is_alone_ && !has_more_than(loop_->check_handles, known_check_handles);
   if (may == in_set_) {
     return may;
   }

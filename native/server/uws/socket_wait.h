@@ -83,6 +83,8 @@ class SocketWait {
   LoopIdleTime idle_;
   std::function<void()> end_turn_;
   bool in_set_ = false;
+  /// Whether the prepare handles are ours alone; not known before libuv's first turn is over.
+  bool is_alone_ = false;
 };
 
 }  // namespace nws

@@ -38,6 +38,8 @@ type Message =
   | { readonly say: 'interest'; readonly added: readonly string[]; readonly removed: readonly string[] }
   /** All are to say what they want. */
   | { readonly say: 'who' }
+  /** What came from outside is not whole. */
+  | { readonly say: 'gap' }
   | { readonly say: 'bye' }
 /** `born` is in milliseconds since 1970. */
 type Sign = Message & { readonly id: string; readonly born: number }
@@ -164,8 +166,8 @@ export class Outside {
   }
 
   #heard(sign: Sign): void {
-    this.#hadPredecessor ||= !this.#isGateway && sign.born < this.#born
     const { say, id, born } = sign
+    this.#hadPredecessor ||= !this.#isGateway && this.#isAfter(id, born)
     if (say === 'bye') {
       this.#forget(id)
       this.#choose()
@@ -179,7 +181,8 @@ export class Outside {
       if (this.#isGateway && (say !== 'alive' || sign.topics === undefined)) this.#say({ say: 'who' })
     }
     peer.lastSign = performance.now()
-    if (say === 'who') this.#say({ say: 'alive', topics: [...this.#own] })
+    if (say === 'gap') this.#host.onStatus('gap')
+    else if (say === 'who') this.#say({ say: 'alive', topics: [...this.#own] })
     else if (say === 'interest') this.#change(peer.topics, sign.added, sign.removed)
     else if (sign.topics !== undefined) {
       const whole = new Set(sign.topics)
@@ -229,12 +232,16 @@ export class Outside {
   /** Becomes the gateway, or ceases to be it. */
   #choose(): void {
     if (this.#isClosed || this.#timer === undefined) return
-    const { id } = this.#host
     // The oldest keeps the task while it lives, or each new thread would make all connect anew.
-    const isFirst = [...this.#peers].every(([other, { born }]) => this.#born < born || (this.#born === born && id < other))
+    const isFirst = ![...this.#peers].some(([id, { born }]) => this.#isAfter(id, born))
     if (isFirst && !this.#isGateway) this.#become()
     else if (!isFirst && this.#isGateway) this.#resign()
     else if (this.#isGateway && !this.#isConnected) this.#connect()
+  }
+
+  /** Whether that member comes before this one, as the gateway. */
+  #isAfter(id: string, born: number): boolean {
+    return born < this.#born || (born === this.#born && id < this.#host.id)
   }
 
   #become(): void {
@@ -304,14 +311,14 @@ export class Outside {
     this.#isConnected = true
     this.#changed('up', undefined)
     // What has come since the last one had it is lost.
-    if (this.#hadPredecessor) this.#host.onStatus('gap')
+    if (this.#hadPredecessor) this.#tellGap()
     this.#hadPredecessor = true
   }
 
   /** Between the threads all goes on. */
   #changed(status: BackplaneStatus, reason: string | undefined): void {
     if (status === 'gap') {
-      this.#host.onStatus('gap')
+      this.#tellGap()
       return
     }
     this.#isUp = status === 'up'
@@ -319,6 +326,13 @@ export class Outside {
       this.#isOutageTold = false
       this.#tellInterest()
     } else this.#tellOutage(reason ?? 'the connection is lost')
+  }
+
+  /** Every thread has lost what it wanted. */
+  #tellGap(): void {
+    if (this.#isClosed) return
+    this.#host.onStatus('gap')
+    this.#say({ say: 'gap' })
   }
 
   #tellOutage(reason: string): void {

@@ -3,7 +3,7 @@
  * member that says what it is told to.
  */
 import { expect, onTestFinished, test } from 'vitest'
-import type { BackplaneEnvelope, BackplaneHost } from '../../src/backplane/contract.js'
+import type { BackplaneEnvelope, BackplaneHost, BackplaneStatus } from '../../src/backplane/contract.js'
 import { threads } from '../../src/backplane/threads.js'
 import { selectEngine } from '../../src/engine/select.js'
 import { describeEngines, type EngineName } from '../support/engines.js'
@@ -22,6 +22,7 @@ interface Sign {
 class Host implements BackplaneHost {
   readonly wanted = new Set<string>([''])
   readonly delivered: string[] = []
+  readonly statuses = new Queue<BackplaneStatus>()
   readonly problems = new Queue<string>()
   readonly dropped = new Queue<string>()
   readonly id: string
@@ -34,7 +35,9 @@ class Host implements BackplaneHost {
     this.delivered.push(topic)
   }
 
-  onStatus(): void {}
+  onStatus(status: BackplaneStatus): void {
+    this.statuses.push(status)
+  }
 
   onDropped({ topic }: BackplaneEnvelope, reason: string): void {
     this.dropped.push(`${topic}: ${reason}`)
@@ -135,7 +138,7 @@ function beside(name: EngineName, group: string) {
     await new Promise((resolve) => setTimeout(resolve, 100))
     while (heard.size > 0) await heard.next('a sign')
   }
-  return { ready: member.ready, say, question, settled }
+  return { ready: member.ready, say, heard, question, settled }
 }
 
 /** The topics that were subscribed outside, and those that were given up again. */
@@ -304,6 +307,39 @@ describeEngines('the gateway of threads()', (name) => {
     const host = new Host('a')
     await engine.start(host)
     expect(await host.problems.next('a problem')).toContain('no such file')
+  })
+
+  test('tells every thread of a gap, and none that it is down', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    await engine.start(host)
+    const sibling = threads({ engine: name, group, outside: () => new MemoryEngine(new MemoryBroker()) })
+    onTestFinished(() => sibling.close())
+    const other = new Host('b')
+    await sibling.start(other)
+    // Again, until the threads have found each other.
+    while (other.statuses.size === 0) {
+      outside.goDown('the connection was reset')
+      outside.goUp()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    for (const each of [host, other]) expect(await each.statuses.next('a status')).toBe('gap')
+  })
+
+  test('tells every thread of a gap when it takes over from another one', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, say, heard } = beside(name, group)
+    await ready
+    await engine.start(host)
+    // The older one is the gateway from now on.
+    await until(() => {
+      say({ say: 'alive', born: 0 })
+      return outside.isClosed
+    })
+    say({ say: 'bye', born: 0 })
+    expect(await host.statuses.next('a status')).toBe('gap')
+    while ((await heard.next('the gap')).say !== 'gap');
   })
 
   test('rejects where the outside is required and cannot be reached, and tells nothing beside', async () => {

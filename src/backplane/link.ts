@@ -41,6 +41,8 @@ const GAP_WINDOW = 1000
  * none waits longer before it connects again (`MOST_RETRY` in session-engine.ts, and a half).
  */
 const RETURN_WINDOW = 2000
+/** Milliseconds after `up` in which an engine that replays may still bring what was sent before. */
+const CATCH_UP = 10_000
 /** Milliseconds between two starts of an engine that is not required. */
 const RETRY_INTERVAL = 2000
 
@@ -150,6 +152,9 @@ export class BackplaneLink implements BackplaneHost {
     this.#questions.close()
     if (this.#state === 'up') this.#flush(Number.POSITIVE_INFINITY)
     this.#state = 'closed'
+    const before = this.#counts.dropped
+    // What waits for a broker that is down.
+    this.#drop(this.#outbox.clear())
     this.#interest.close()
     clearTimeout(this.#retry)
     clearTimeout(this.#gapTimer)
@@ -159,6 +164,11 @@ export class BackplaneLink implements BackplaneHost {
       } catch (cause) {
         this.#owner.report(this.#failure('failed to close', cause))
       }
+    }
+    const unsent = this.#counts.dropped - before
+    if (unsent > 0) {
+      const what = `was closed before ${unsent} messages were sent`
+      this.#owner.report(this.#error('ERR_BACKPLANE', what, unsent))
     }
     this.#complaints.close()
   }
@@ -317,13 +327,15 @@ export class BackplaneLink implements BackplaneHost {
 
   #unsent(envelopes: readonly BackplaneEnvelope[], cause: unknown): void {
     if (this.#engine.isReplayed && this.#state !== 'closed') {
-      this.#outbox.giveBack(envelopes)
+      // But for questions, whose time would be over.
+      this.#outbox.giveBack(envelopes.filter(({ topic }) => topic !== CONTROL_TOPIC))
       // Should `up` have come before the promise was rejected.
       this.#flushSoon()
       return
     }
     let messages = 0
-    for (const envelope of envelopes) messages += envelope.messages
+    for (const envelope of envelopes) if (envelope.topic !== CONTROL_TOPIC) messages += envelope.messages
+    if (messages === 0) return
     this.#drop(messages)
     if (this.#state === 'up')
       this.#complaints.add('publish', messages, (count) => this.#failure(`failed to publish ${count} messages`, cause))
@@ -377,8 +389,11 @@ export class BackplaneLink implements BackplaneHost {
       this.#refuse(topic, undefined)
       return
     }
+    // By two clocks, which need not agree: it counts only where there may be old ones.
+    const mayBeOld = this.#state !== 'up' || Date.now() - this.#returned < CATCH_UP
+    const age = this.#engine.isReplayed && mayBeOld ? Date.now() - head.time : 0
     readMessages(data, head.messages, 0, (payload) => {
-      if (!this.#questions.heard(head.origin, payload.toString())) this.#refuse(topic, undefined)
+      if (!this.#questions.heard(head.origin, payload.toString(), age)) this.#refuse(topic, undefined)
     })
   }
 

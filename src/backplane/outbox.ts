@@ -125,13 +125,16 @@ export class Outbox {
     if (this.bytes > this.#limit) this.#dropOldest()
   }
 
-  /** Drops everything that waits here. Gives how many messages that were. */
+  /** Drops everything that waits here. Gives how many messages that were, without the link's own. */
   clear(): number {
     let messages = 0
-    for (const envelope of this.#again.toArray()) messages += envelope.messages
+    const count = (envelope: { readonly topic: string; readonly messages: number }) => {
+      if (envelope.topic !== '') messages += envelope.messages
+    }
+    for (const envelope of this.#again.toArray()) count(envelope)
     this.#again.clear()
     this.#againBytes = 0
-    for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) messages += envelope.messages
+    for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) count(envelope)
     return messages
   }
 

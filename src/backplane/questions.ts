@@ -16,6 +16,9 @@ const PEER_LIFETIME = 3 * HELLO_INTERVAL + 1000
 const STEP = 50
 const MOST_STEP = 2 * STEP
 
+/** Of questions that do not say it, in milliseconds. */
+const DEFAULT_WITHIN = 5000
+
 /** What can be asked. */
 export type Question =
   | { readonly ask: 'subscribers'; readonly topic: string }
@@ -30,7 +33,7 @@ export type Question =
 type Message =
   | { readonly say: 'hello'; readonly greetBack: boolean }
   | { readonly say: 'bye' }
-  | { readonly say: 'ask'; readonly number: number; readonly question: Question }
+  | { readonly say: 'ask'; readonly number: number; readonly question: Question; readonly within: number }
   | { readonly say: 'reply'; readonly to: string; readonly number: number; readonly count: number }
 
 interface Asked {
@@ -96,14 +99,16 @@ export class Questions {
       const stop = afterReading(timeout, finish)
       const asked: Asked = { waiting: new Set(this.#peers.keys()), count: own, answered: 1, finish }
       this.#asked.set(number, asked)
-      this.#say({ say: 'ask', number, question })
+      this.#say({ say: 'ask', number, question, within: timeout })
     })
   }
 
-  /** A message of another member. False when it is none of ours. */
-  heard(from: string, text: string): boolean {
+  /** A message of another member, sent `age` milliseconds ago. False when it is none of ours. */
+  heard(from: string, text: string, age: number): boolean {
     const message = parse(text)
     if (message === undefined) return false
+    // The asker waits no longer. To disconnect, say, would be to disconnect clients that have come since.
+    if (message.say === 'ask' && age > message.within) return true
     this.#peers.set(from, Date.now())
     switch (message.say) {
       case 'hello':
@@ -190,13 +195,13 @@ function parse(text: string): Message | undefined {
     return undefined
   }
   if (typeof value !== 'object' || value === null) return undefined
-  const { say, greetBack, number, question, to, count } = value as Record<string, unknown>
+  const { say, greetBack, number, question, within, to, count } = value as Record<string, unknown>
   if (say === 'hello') return { say, greetBack: greetBack === true }
   if (say === 'bye') return { say }
   if (typeof number !== 'number') return undefined
   if (say === 'reply' && typeof to === 'string' && isCount(count)) return { say, to, number, count }
   const asked = say === 'ask' ? parseQuestion(question) : undefined
-  return asked && { say: 'ask', number, question: asked }
+  return asked && { say: 'ask', number, question: asked, within: typeof within === 'number' ? within : DEFAULT_WITHIN }
 }
 
 function parseQuestion(value: unknown): Question | undefined {

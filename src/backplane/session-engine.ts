@@ -45,6 +45,8 @@ export interface SessionConnection {
 
 /** What a session tells while it lasts. */
 export interface SessionEvents {
+  /** Aborted when the engine is closed: connections that are being made end. */
+  readonly closing: AbortSignal
   deliver(topic: string, data: Uint8Array): void
   dropped(envelope: BackplaneEnvelope, reason: string): void
   /** A connection is lost. */
@@ -80,7 +82,10 @@ export class SessionEngine implements BackplaneEngine {
   #timer: NodeJS.Timeout | undefined
   /** Rejections of what the session has been given and has not done. */
   readonly #pending = new Set<(cause: Error) => void>()
-  readonly #retry = new AbortController()
+  /** Aborted when the engine is closed. */
+  readonly #closing = new AbortController()
+  /** While a session is being made. */
+  #attempt: Promise<void> | undefined
 
   constructor(options: SessionEngineOptions) {
     this.#options = options
@@ -134,7 +139,8 @@ export class SessionEngine implements BackplaneEngine {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#retry.abort()
+    this.#closing.abort()
+    await this.#attempt?.catch(() => {})
     const session = this.#session
     if (session === undefined) return
     // Behind all that was given before.
@@ -143,8 +149,16 @@ export class SessionEngine implements BackplaneEngine {
     this.#end(session, 'the server was closed')
   }
 
-  async #connect(): Promise<void> {
+  #connect(): Promise<void> {
+    this.#attempt = this.#tryToConnect().finally(() => {
+      this.#attempt = undefined
+    })
+    return this.#attempt
+  }
+
+  async #tryToConnect(): Promise<void> {
     const events: SessionEvents = {
+      closing: this.#closing.signal,
       deliver: (topic, data) => {
         if (!this.#isClosed && over === undefined) this.#host?.deliver(topic, data)
       },
@@ -165,18 +179,17 @@ export class SessionEngine implements BackplaneEngine {
         if (late.signal.aborted) made.destroy()
         return made
       })
-      session = await inTime(connecting, CONNECT_TIMEOUT, 'the broker has not replied').catch((cause: unknown) => {
+      const made = inTime(connecting, CONNECT_TIMEOUT, 'the broker has not replied', this.#closing.signal)
+      session = await made.catch((cause: unknown) => {
         late.abort()
         connecting.catch(() => {})
         throw cause
       })
       this.#maxEnvelopeBytes = session.maxEnvelopeBytes
       const topics = [...(this.#host?.topics() ?? [])]
-      await inTime(
-        this.#subscribe(session, topics),
-        CONNECT_TIMEOUT * (1 + topics.length / SUBSCRIBE_BATCH),
-        'the broker has not subscribed',
-      )
+      const patience = CONNECT_TIMEOUT * (1 + topics.length / SUBSCRIBE_BATCH)
+      const subscribing = this.#subscribe(session, topics)
+      await inTime(subscribing, patience, 'the broker has not subscribed', this.#closing.signal)
       if (over !== undefined) throw new Error(over)
     } catch (cause) {
       session?.destroy()
@@ -252,7 +265,7 @@ export class SessionEngine implements BackplaneEngine {
       this.#wait = Math.min(2 * wait, MOST_RETRY)
       try {
         // Servers that have lost the same broker do not all come back at once.
-        await setTimeoutPromise(wait * (0.5 + Math.random()), undefined, { ref: false, signal: this.#retry.signal })
+        await setTimeoutPromise(wait * (0.5 + Math.random()), undefined, { ref: false, signal: this.#closing.signal })
         await this.#connect()
         break
       } catch {
@@ -284,20 +297,31 @@ async function alive(connection: SessionConnection, milliseconds: number): Promi
 
 /**
  * Rejects when the work takes longer, with `otherwise` as the message. After a turn that has blocked the loop
- * for so long, timers run before what has come meanwhile is read: so it is read first.
+ * for so long, timers run before what has come meanwhile is read: so it is read first. When `signal` is
+ * aborted, it rejects at once.
  */
-export async function inTime<T>(work: Promise<T>, milliseconds: number, otherwise: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const isLate = () => reject(new Error(otherwise))
-    // The first is behind the sockets that can be read now, the second behind what reading them has begun.
-    timer = setTimeout(() => setImmediate(() => setImmediate(isLate)), milliseconds)
-  })
+export async function inTime<T>(work: Promise<T>, milliseconds: number, otherwise: string, signal?: AbortSignal): Promise<T> {
+  const { promise: late, reject } = withResolvers()
+  const isLate = () => reject(new Error(otherwise))
+  const isAborted = () => reject(new Error('the server was closed'))
+  // The first is behind the sockets that can be read now, the second behind what reading them has begun.
+  const timer = setTimeout(() => setImmediate(() => setImmediate(isLate)), milliseconds)
+  if (signal?.aborted) isAborted()
+  signal?.addEventListener('abort', isAborted)
   try {
     return await Promise.race([work, late])
   } finally {
     clearTimeout(timer)
+    signal?.removeEventListener('abort', isAborted)
   }
+}
+
+function withResolvers(): { promise: Promise<never>; reject: (cause: Error) => void } {
+  let reject: (cause: Error) => void = () => {}
+  const promise = new Promise<never>((_, fail) => {
+    reject = fail
+  })
+  return { promise, reject }
 }
 
 /**

@@ -305,6 +305,39 @@ describeEngines('a server behind an engine', (engine) => {
     expect(errors.size).toBe(0)
   })
 
+  test('tells when it closes how much it had kept for a broker that is down', async () => {
+    const { a } = await pair(engine)
+    a.backplane.isReplayed = true
+    a.backplane.goDown('killed')
+    expect(await a.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    for (let n = 0; n < 1000; n++) a.served.server.publish('t', 'kept')
+    await within(a.served.server.close(), 'the server to close')
+    expect(await a.errors.next('the error')).toMatchObject({ code: 'ERR_BACKPLANE', count: 1000 })
+    expect(a.errors.size).toBe(0)
+    expect(a.served.server.backplaneMetrics()).toMatchObject({ dropped: 1000, pendingBytes: 0 })
+  })
+
+  test('does not do what was asked while it was cut off, and is not asked any more', async () => {
+    const { broker, a, b } = await pair(engine)
+    b.backplane.isReplayed = true
+    b.backplane.goDown('cut off')
+    const asked = broker.sent.length
+    const { server } = a.served
+    expect(await server.disconnectEverywhere({ topic: 't' }, 4000, '', { timeout: 50 })).toMatchObject({ answered: 1 })
+    const { client } = await b.join('t')
+    b.backplane.goUp()
+    const question = broker.sent[asked]
+    if (question === undefined) throw new Error('nothing was asked')
+    // The envelope was begun up to 50 ms ago.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    b.backplane.receive(question)
+    await turns()
+    server.publish('t', 'still there')
+    expect(await client.next()).toBe('still there')
+    expect(await server.disconnectEverywhere({ topic: 't' }, 4001)).toMatchObject({ count: 1, answered: 2 })
+    expect(await client.closed()).toMatchObject({ code: 4001 })
+  })
+
   test('sends what is published in close handlers, and closes its engine', async () => {
     const { a, b } = await pair(engine)
     const { client } = await b.join('t')

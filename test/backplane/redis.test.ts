@@ -1,4 +1,6 @@
 /** The engine on Redis, against a real broker and its faults. */
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { Cluster, Redis } from 'ioredis'
 import { createClient, createCluster } from 'redis'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -169,6 +171,25 @@ test('an option that is refused is not in the error where it may have a password
     }
   }
 })
+
+for (const [name, options] of Object.entries(CLIENTS)) {
+  test(`close ends the attempt to connect to a broker that does not reply, through ${name}`, async () => {
+    const silent = createServer().listen(0, '127.0.0.1')
+    onTestFinished(() => void silent.close())
+    await once(silent, 'listening')
+    const ended: Promise<unknown>[] = []
+    silent.on('connection', (socket: Socket) => ended.push(once(socket.resume(), 'close')))
+    const backplane = redis(options(`redis://127.0.0.1:${(silent.address() as AddressInfo).port}`))
+    const host = { id: '0'.repeat(16), deliver() {}, onStatus() {}, onDropped() {}, onProblem() {}, topics: () => [''] }
+    const refused = expect(backplane.start(host)).rejects.toThrow('the server was closed')
+    while (ended.length < 2) await once(silent, 'connection')
+    const begun = performance.now()
+    await backplane.close()
+    await refused
+    await Promise.all(ended)
+    expect(performance.now() - begun).toBeLessThan(1000)
+  })
+}
 
 test('options of a backplane on Redis are checked', () => {
   const wrong: [object, string][] = [

@@ -73,7 +73,7 @@ interface Shard {
 export async function openCluster(client: RedisClient, options: ClusterOptions, events: SessionEvents): Promise<Session> {
   const { prefix, timeout } = options
   const channels = new Channels(prefix)
-  const owners = await askForOwners(client, options, channels)
+  const owners = await askForOwners(client, options, channels, events.closing)
   const shards = await openShards(client, owners, channels, timeout, events)
   const ofPartition: Shard[] = []
   for (const shard of shards) for (const partition of shard.partitions) ofPartition[partition] = shard
@@ -155,11 +155,12 @@ async function askForOwners(
   client: RedisClient,
   { nodes, timeout }: ClusterOptions,
   channels: Channels,
+  closing: AbortSignal,
 ): Promise<readonly Owner[]> {
   let failure: unknown
   for (const node of nodes.inTurn) {
     try {
-      const owners = await ask(client, node, timeout, channels)
+      const owners = await ask(client, node, { timeout, closing }, channels)
       nodes.found(owners)
       return owners
     } catch (cause) {
@@ -170,10 +171,15 @@ async function askForOwners(
   throw failure
 }
 
-async function ask(client: RedisClient, node: RedisAddress, timeout: number, channels: Channels): Promise<readonly Owner[]> {
-  const connection = await openConnection(client, { message: () => {}, ended: () => {} }, { node, timeout })
+async function ask(
+  client: RedisClient,
+  node: RedisAddress,
+  { timeout, closing }: { readonly timeout: number; readonly closing: AbortSignal },
+  channels: Channels,
+): Promise<readonly Owner[]> {
+  const connection = await openConnection(client, { message: () => {}, ended: () => {} }, { node, timeout, closing })
   try {
-    const reply = await inTime(connection.command(['CLUSTER', 'SLOTS']), timeout, 'the node has not replied')
+    const reply = await inTime(connection.command(['CLUSTER', 'SLOTS']), timeout, 'the node has not replied', closing)
     return ownersOf(reply, node.host, channels).map((owner, partition) => {
       if (owner === undefined) throw new Error(`no node of the cluster has the slot ${channels.slotOf(partition)}`)
       return owner
@@ -206,7 +212,11 @@ async function openShards(
       ended: (reason: string) => events.ended(`${owner.host}:${owner.port}: ${reason}`),
     }
     const { host, port } = owner
-    const [publisher, subscriber] = await openTogether(client, connectionEvents, { node: { host, port }, timeout })
+    const [publisher, subscriber] = await openTogether(client, connectionEvents, {
+      node: { host, port },
+      timeout,
+      closing: events.closing,
+    })
     const shard = { owner, partitions, publisher, subscriber }
     try {
       await inTime(checkShard(shard, channels), timeout, 'the node has not replied')

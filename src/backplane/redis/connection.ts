@@ -35,6 +35,8 @@ export interface ConnectionOptions {
   readonly node?: RedisAddress
   /** Milliseconds to connect, with TLS and authentication. */
   readonly timeout?: number
+  /** Ends the attempt when it is aborted. */
+  readonly closing?: AbortSignal
 }
 
 type Listener = (message: Buffer, channel: Buffer) => void
@@ -134,7 +136,7 @@ type Commands = Omit<RedisConnection, keyof SessionConnection>
 async function openNodeRedis(
   original: RedisClient & NodeRedis,
   events: ConnectionEvents,
-  { node, timeout }: ConnectionOptions,
+  { node, timeout, closing }: ConnectionOptions,
 ): Promise<Commands> {
   const { socket } = original.options ?? {}
   const overrides = {
@@ -149,7 +151,7 @@ async function openNodeRedis(
   const lastError = watch(client, events)
   client.on('sharded-channel-moved', () => events.ended(SLOT_IS_GONE))
   const destroy = () => quietly(() => client.destroy())
-  await connected(client, lastError, destroy, timeout)
+  await connected(client, lastError, destroy, timeout, closing)
   const listener: Listener = (message, channel) => events.message(channel.toString(), message)
   return {
     command: (args) => client.sendCommand(args, { typeMapping: BUFFERS }),
@@ -167,7 +169,7 @@ const BUFFERS = { 36: Buffer }
 async function openIoRedis(
   original: RedisClient,
   events: ConnectionEvents,
-  { node, timeout }: ConnectionOptions,
+  { node, timeout, closing }: ConnectionOptions,
 ): Promise<Commands> {
   const overrides = {
     lazyConnect: true,
@@ -188,7 +190,7 @@ async function openIoRedis(
   for (const event of ['messageBuffer', 'smessageBuffer'] as const)
     client.on(event, (channel, message) => events.message(channel.toString(), message))
   const destroy = () => quietly(() => client.disconnect())
-  await connected(client, lastError, destroy, timeout)
+  await connected(client, lastError, destroy, timeout, closing)
   return {
     command: ([command = '', ...args]) => client.callBuffer(String(command), ...args),
     subscribe: async (channels) => void (await client.subscribe(...channels)),
@@ -210,9 +212,10 @@ async function connected(
   lastError: () => Error | undefined,
   destroy: () => void,
   timeout = CONNECT_TIMEOUT,
+  closing?: AbortSignal,
 ): Promise<void> {
   try {
-    await inTime(client.connect(), timeout, 'the broker has not replied')
+    await inTime(client.connect(), timeout, 'the broker has not replied', closing)
   } catch (cause) {
     destroy()
     throw lastError() ?? cause

@@ -21,7 +21,7 @@ export async function openPubSub(client: RedisClient, prefix: string, events: Se
     },
     ended: events.ended,
   }
-  const [publisher, subscriber] = await openTogether(client, connectionEvents)
+  const [publisher, subscriber] = await openTogether(client, connectionEvents, { closing: events.closing })
   const channelsOf = (topics: readonly string[]) => topics.map((topic) => prefix + topic)
   return {
     maxEnvelopeBytes: MAX_STRING_BYTES,

@@ -34,7 +34,7 @@ export async function openStream(
   events: SessionEvents,
   milliseconds: number,
 ): Promise<Session> {
-  const [writer, reader] = await openTogether(client, { message: () => {}, ended: events.ended })
+  const [writer, reader] = await openTogether(client, { message: () => {}, ended: events.ended }, { closing: events.closing })
   // Trims as each XADD does. A broker that is read only, for example, refuses it, and the session does not
   // begin; a user may lack the right to it alone.
   await writer.command(['XTRIM', key, 'MINID', '~', `${Date.now() - retention}`]).catch((cause: unknown) => {

@@ -19,11 +19,13 @@ export type MakeOutside = () => BackplaneEngine
 
 /** Milliseconds between two signs of life. */
 const SIGN_INTERVAL = 200
-/**
- * Milliseconds of silence, in which this thread itself was not busy, after which a member is taken for
- * gone.
- */
+/** Milliseconds of silence, in which this thread itself was not busy, after which a member is no gateway. */
 const SILENCE = 1000
+/**
+ * The same after which a member is taken for gone, and no longer wants anything. One that is blocked for
+ * less reads what waits for it afterwards. As long as the portable hub waits for one that does not read.
+ */
+const ABSENCE = 30_000
 /** Milliseconds between two attempts to connect. */
 const RETRY_INTERVAL = 1000
 /** Milliseconds in which those that are there already may say so, before the first gateway is chosen. */
@@ -47,6 +49,8 @@ type Sign = Message & { readonly id: string; readonly born: number }
 interface Peer {
   readonly born: number
   lastSign: number
+  /** It may be blocked: another one is the gateway meanwhile. */
+  isSilent: boolean
   readonly topics: Set<string>
 }
 
@@ -175,12 +179,13 @@ export class Outside {
     }
     let peer = this.#peers.get(id)
     if (peer === undefined) {
-      peer = { born, lastSign: 0, topics: new Set() }
+      peer = { born, lastSign: 0, isSilent: false, topics: new Set() }
       this.#peers.set(id, peer)
       // One that was silent for long, or is new: all of what it wants is to be known.
       if (this.#isGateway && (say !== 'alive' || sign.topics === undefined)) this.#say({ say: 'who' })
     }
     peer.lastSign = performance.now()
+    peer.isSilent = false
     if (say === 'gap') this.#host.onStatus('gap')
     else if (say === 'who') this.#say({ say: 'alive', topics: [...this.#own] })
     else if (say === 'interest') this.#change(peer.topics, sign.added, sign.removed)
@@ -217,7 +222,11 @@ export class Outside {
     this.#lastTick = now
     // What has come meanwhile may not have been read.
     if (wasBusy) for (const peer of this.#peers.values()) peer.lastSign = now
-    for (const [id, { lastSign }] of this.#peers) if (now - lastSign > SILENCE) this.#forget(id)
+    for (const [id, peer] of this.#peers) {
+      const silence = now - peer.lastSign
+      if (silence > ABSENCE) this.#forget(id)
+      else if (silence > SILENCE) peer.isSilent = true
+    }
     this.#choose()
   }
 
@@ -233,7 +242,7 @@ export class Outside {
   #choose(): void {
     if (this.#isClosed || this.#timer === undefined) return
     // The oldest keeps the task while it lives, or each new thread would make all connect anew.
-    const isFirst = ![...this.#peers].some(([id, { born }]) => this.#isAfter(id, born))
+    const isFirst = ![...this.#peers].some(([id, { born, isSilent }]) => !isSilent && this.#isAfter(id, born))
     if (isFirst && !this.#isGateway) this.#become()
     else if (!isFirst && this.#isGateway) this.#resign()
     else if (this.#isGateway && !this.#isConnected) this.#connect()

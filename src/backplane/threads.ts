@@ -17,9 +17,9 @@ export interface ThreadsOptions extends Partial<BackplaneSettings> {
   /**
    * Makes a backplane to other processes, for example `() => redis()`. One of the threads calls it and
    * connects for all: what is published on any thread goes out once, and what comes in comes once. When
-   * that thread ends, another one takes over within a second and a half, which is a gap. While the outside
-   * is down, messages go on between the threads, and those to the outside are dropped and counted; the
-   * server of the thread that has the connection reports once why.
+   * that thread ends, another one takes over within a second and a half, which is a gap for all of them.
+   * While the outside is down, or too slow, messages go on between the threads, and those to the outside are
+   * dropped and counted; the server of the thread that has the connection reports once why it is down.
    */
   outside?: () => BackplaneEngine
   /**

@@ -2,7 +2,7 @@
  * `threads({ outside })` from within: servers stand aside for hosts made by hand, and another thread for a
  * member that says what it is told to.
  */
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { BackplaneEnvelope, BackplaneHost, BackplaneStatus } from '../../src/backplane/contract.js'
 import { threads } from '../../src/backplane/threads.js'
 import { selectEngine } from '../../src/engine/select.js'
@@ -148,6 +148,12 @@ function interestOf({ interests }: MemoryEngine) {
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
+/** Signs of life, and how long one is silent, are in the hands of the test. */
+function takeTheSigns(): void {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
 }
 
 describeEngines('the gateway of threads()', (name) => {
@@ -340,6 +346,39 @@ describeEngines('the gateway of threads()', (name) => {
     say({ say: 'bye', born: 0 })
     expect(await host.statuses.next('a status')).toBe('gap')
     while ((await heard.next('the gap')).say !== 'gap');
+  })
+
+  test('keeps the topics of a thread that is blocked for less than 30 seconds', async () => {
+    takeTheSigns()
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, say } = beside(name, group)
+    await ready
+    await engine.start(host)
+    say({ say: 'alive', topics: ['t'] })
+    await until(() => interestOf(outside).added.includes('t'))
+    vi.advanceTimersByTime(29_000)
+    expect(interestOf(outside).removed).toEqual([])
+    vi.advanceTimersByTime(2000)
+    expect(interestOf(outside).removed).toEqual(['t'])
+  })
+
+  test('takes over from a thread that is blocked, and subscribes to its topics', async () => {
+    takeTheSigns()
+    const group = newGroup()
+    const { engine, outside, host, made } = gateway(name, group)
+    const { ready, say } = beside(name, group)
+    await ready
+    await engine.start(host)
+    await until(() => {
+      say({ say: 'alive', born: 0, topics: ['t'] })
+      vi.advanceTimersByTime(200)
+      return outside.isClosed
+    })
+    const before = made()
+    vi.advanceTimersByTime(1400)
+    expect(made()).toBe(before + 1)
+    expect([...(outside.host?.topics() ?? [])]).toEqual(['', 't'])
   })
 
   test('rejects where the outside is required and cannot be reached, and tells nothing beside', async () => {

@@ -1,5 +1,6 @@
 /** Events as listeners of `addEventListener` get them (WHATWG), from the events of an EventEmitter. */
 import type { Buffer } from 'node:buffer'
+import { CLOSE_CODE } from '../../websocket/close-codes.js'
 import type { RawData, WebSocket } from './socket.js'
 
 /** What listeners may do with the socket: no private members, so that one of `ws` has the same type. */
@@ -42,9 +43,6 @@ export type EventListener<K extends EventName> =
   | ((event: WebSocketEventMap[K]) => void)
   | { handleEvent(event: WebSocketEventMap[K]): void }
 
-/** No closing handshake (RFC 6455, section 7.1.5). */
-const ABNORMAL_CLOSURE = 1006
-
 /** For each event, how it is made of what the emitter emits. */
 export const EVENTS: { readonly [K in EventName]: (target: WebSocket, ...emitted: never[]) => WebSocketEventMap[K] } = {
   open: (target) => ({ type: 'open', target }),
@@ -54,7 +52,7 @@ export const EVENTS: { readonly [K in EventName]: (target: WebSocket, ...emitted
     target,
     code,
     reason: reason.toString(),
-    wasClean: code !== ABNORMAL_CLOSURE,
+    wasClean: code !== CLOSE_CODE.ABNORMAL_CLOSURE,
   }),
   message: (target, data: RawData, isBinary: boolean) => ({ type: 'message', target, data: isBinary ? data : String(data) }),
 }

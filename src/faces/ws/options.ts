@@ -48,6 +48,7 @@ export interface ServerOptions {
   maxPayload?: number | undefined
   /** Accepted, and without effect: events of one connection come one by one, in either case. */
   allowSynchronousEvents?: boolean | undefined
+  /** Whether Pings are answered. Default true. */
   autoPong?: boolean | undefined
   backlog?: number | undefined
   closeTimeout?: number | undefined
@@ -77,7 +78,6 @@ const SECURE_ON_NATIVE =
 /** Options that mean something which this face cannot do, when they are given as the predicate says. */
 const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown) => boolean, instead: string][] = [
   ['closeTimeout', isGiven, 'a client that does not answer the Close frame is cut after 30 seconds, or by `terminate`'],
-  ['autoPong', (value) => value === false, 'the engine answers every Ping; listen for `ping` beside that'],
   ['skipUTF8Validation', (value) => value === true, 'text is always checked'],
 ]
 

@@ -19,7 +19,6 @@ import {
   type Socket as EngineSocket,
   type TcpListenResult,
   type UpgradeRequest,
-  WebSocketServerError,
 } from '../../index.js'
 import { bridge } from './bridge.js'
 import {
@@ -45,7 +44,7 @@ import { socketEvents, socketFor, WebSocket } from './socket.js'
 const MAX_PAYLOAD = 100 * 1024 * 1024
 /** What the engine can count to. `ws` has no limit for what waits for a client. */
 const NO_LIMIT = 2 ** 31 - 1
-/** Milliseconds for HTTP connections that are left when the last socket has gone. */
+/** Milliseconds for HTTP connections that are left after `close`, or when the last socket has gone. */
 const PATIENCE = 1000
 
 /** In the words of `ws`. */
@@ -91,6 +90,8 @@ export class WebSocketServer extends EventEmitter<Events> {
   #secureServer: EngineServer | undefined
   /** Of connections that were handed over, until the engine asks. */
   readonly #prepared = new WeakMap<IncomingMessage, Accept<Carried>>()
+  /** Sockets that have asked for an upgrade, until they are handed over or gone. */
+  readonly #undecided = new Set<Duplex>()
   #open = 0
   /** With TLS. */
   #address: TcpListenResult | undefined
@@ -150,10 +151,7 @@ export class WebSocketServer extends EventEmitter<Events> {
     this.#removeListeners = undefined
     const http = this.#isHttpOpen ? this._server : undefined
     if (this._server !== undefined) this._server = null
-    http?.close(() => {
-      this.#isHttpOpen = false
-      this.#finishOnceEmpty()
-    })
+    if (http) this.#closeHttp(http)
     this.#server.stopListening()
     // As `ws`, which does not know who is left.
     if (this.#open > 0 && http === undefined && this.options.port === undefined && this.clients === undefined) {
@@ -181,6 +179,8 @@ export class WebSocketServer extends EventEmitter<Events> {
     callback: (client: WebSocket, request: IncomingMessage) => void,
   ): void {
     socket.on('error', destroyAfterError)
+    this.#undecided.add(socket)
+    socket.once('close', () => this.#undecided.delete(socket))
     const fault = faultOf(request)
     if (fault !== undefined) {
       this.#refuseFault(request, socket, fault)
@@ -199,12 +199,16 @@ export class WebSocketServer extends EventEmitter<Events> {
         })
     }
     const handles = this.shouldHandle(request)
-    if (typeof handles === 'object') void handles.then(go)
-    else go(handles)
+    if (typeof handles !== 'object') go(handles)
+    else
+      handles.then(go).catch((error) => {
+        const refused = this.#undecidable(error)
+        if (!handedOver.has(socket)) abortHandshake(socket, refused)
+      })
   }
 
   #makeServer(engine: ServerOptions['engine']): EngineServer {
-    const { tls, maxPayload = MAX_PAYLOAD, perMessageDeflate = false } = this.options
+    const { tls, maxPayload = MAX_PAYLOAD, perMessageDeflate = false, autoPong = true } = this.options
     const server = new EngineServer({
       health: false,
       onError: (error) => this.#report(error),
@@ -220,12 +224,13 @@ export class WebSocketServer extends EventEmitter<Events> {
       pong: ({ data }, bytes) => data.socket && socketEvents.pong(data.socket, bytes),
       drain: ({ data }) => data.socket && socketEvents.drained(data.socket),
       dropped: ({ data }) => data.socket && socketEvents.dropped(data.socket),
-      close: (socket, code, reason) => this.#ended(socket, code, reason),
+      close: (socket, code, reason, wasClean) => this.#ended(socket, code, reason, wasClean),
       text: 'buffer',
       maxPayloadLength: maxPayload > 0 ? Math.min(maxPayload, NO_LIMIT) : NO_LIMIT,
       maxBackpressure: NO_LIMIT,
       idleTimeout: 0,
       sendPings: false,
+      autoPong: Boolean(autoPong),
       compression: compressionOf(perMessageDeflate),
     })
     server.any('/*', () => new Response(STATUS_CODES[426] ?? null, { status: 426, headers: { upgrade: 'websocket' } }))
@@ -235,7 +240,7 @@ export class WebSocketServer extends EventEmitter<Events> {
   #attach(server: NonNullable<ServerOptions['server']>): () => void {
     return attach(server, {
       listening: () => this.emit('listening'),
-      error: (error) => this.emit('error', error),
+      error: (error) => (this.#isHttpOpen ? this.#report(error) : this.emit('error', error)),
       upgrade: (request, socket, head) =>
         this.handleUpgrade(request, socket, head, (client) => this.emit('connection', client, request)),
     })
@@ -268,7 +273,7 @@ export class WebSocketServer extends EventEmitter<Events> {
 
   /** Clients can exhaust the file descriptors, and must not end the process by that: `ws` is silent there. */
   #report(error: Error): void {
-    if (error instanceof WebSocketServerError && error.code === 'EMFILE') process.emitWarning(error)
+    if ('code' in error && error.code === 'EMFILE') process.emitWarning(error)
     else this.#fail(error)
   }
 
@@ -305,6 +310,7 @@ export class WebSocketServer extends EventEmitter<Events> {
     }
     const understood = inVersion13(request)
     this.#prepared.set(understood, acceptance)
+    this.#undecided.delete(socket)
     if (socket instanceof NetSocket) {
       this.#serverFor(socket).adopt(understood, socket, head)
       handedOver.add(socket)
@@ -332,7 +338,11 @@ export class WebSocketServer extends EventEmitter<Events> {
     const prepared = upgrade.incoming && this.#prepared.get(upgrade.incoming)
     if (prepared !== undefined) return prepared
     const request = incomingMessageOf(upgrade)
-    if (!(await this.shouldHandle(request))) return refusal({ code: 400 })
+    try {
+      if (!(await this.shouldHandle(request))) return refusal({ code: 400 })
+    } catch (error) {
+      return refusal(this.#undecidable(error))
+    }
     if (this.#state !== 'running') return refusal({ code: 503 })
     const refused = await new Promise<Refusal | undefined>((resolve) => verify(this.options, request, resolve))
     if (refused !== undefined) return refusal(refused)
@@ -362,9 +372,20 @@ export class WebSocketServer extends EventEmitter<Events> {
    * process.
    */
   #unusable(reason: string): Refusal {
+    this.#warn(reason)
+    return { code: 500, message: reason }
+  }
+
+  /** An asynchronous decision on a client has failed. The client is not told why. */
+  #undecidable(error: unknown): Refusal {
+    if (this.listenerCount('error') > 0) this.#fail(error)
+    else this.#warn(String(error))
+    return { code: 500 }
+  }
+
+  #warn(reason: string): void {
     if (!this.#hasWarned) process.emitWarning(`a WebSocket handshake was refused: ${reason}`)
     this.#hasWarned = true
-    return { code: 500, message: reason }
   }
 
   /** What listeners for `headers` add; what is wrong with it where it cannot be sent. */
@@ -393,13 +414,29 @@ export class WebSocketServer extends EventEmitter<Events> {
     }
   }
 
-  #ended({ data }: EngineSocket<Carried>, code: number, reason: string): void {
+  #ended({ data }: EngineSocket<Carried>, code: number, reason: string, wasClean: boolean): void {
     const { socket } = data
     if (socket === undefined) return
-    socketEvents.closed(socket, code, reason, () => {
+    socketEvents.closed(socket, code, reason, wasClean, () => {
       this.#open -= 1
       this.clients?.delete(socket)
       if (this.#state !== 'running') this.#finishOnceEmpty()
+    })
+  }
+
+  /**
+   * From `close` on, Node has no timeouts for requests (`headersTimeout`): what is no socket by then is cut,
+   * so that clients that say nothing, or whom `verifyClient` does not answer, keep no server from closing.
+   */
+  #closeHttp(http: HttpServer | HttpsServer): void {
+    const cut = setTimeout(() => {
+      http.closeAllConnections()
+      for (const socket of this.#undecided) socket.destroy()
+    }, PATIENCE).unref()
+    http.close(() => {
+      clearTimeout(cut)
+      this.#isHttpOpen = false
+      this.#finishOnceEmpty()
     })
   }
 

@@ -7,7 +7,8 @@
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
 import process from 'node:process'
-import { type Socket as EngineSocket, NotSupportedError, OptionError } from '../../index.js'
+import { type Socket as EngineSocket, NotSupportedError } from '../../index.js'
+import { CLOSE_CODE, SENDABLE_CLOSE_CODES } from '../../websocket/close-codes.js'
 import { type SendCallback, SendCallbacks } from './callbacks.js'
 import {
   type CloseEvent,
@@ -68,8 +69,11 @@ interface SocketEvents {
   pong(socket: WebSocket, data: Buffer): void
   drained(socket: WebSocket): void
   dropped(socket: WebSocket): void
-  /** `beforeClose` is called before `close` is emitted, both after this has returned. */
-  closed(socket: WebSocket, code: number, reason: string, beforeClose: () => void): void
+  /**
+   * `wasClean` as the `close` handler has it. `beforeClose` is called before `close` is emitted, both after
+   * this has returned.
+   */
+  closed(socket: WebSocket, code: number, reason: string, wasClean: boolean, beforeClose: () => void): void
   /** Has `listener` called when everything is written and the connection has ended, a tick before `close`. */
   onceEnded(socket: WebSocket, listener: () => void): void
 }
@@ -188,36 +192,23 @@ export class WebSocket extends EventEmitter<Events> {
     if (this.readyState !== OPEN) return
     const reason = data === undefined ? '' : data.toString()
     if (Buffer.byteLength(reason) > 123) throw new RangeError('The message must not be greater than 123 bytes')
+    if (code !== undefined && !isCloseCode(code)) throw new TypeError('First argument must be a valid error code number')
     if (this.#deferred !== undefined) {
       this.#deferred.push(() => this.close(code, reason))
       return
     }
     if (this.#callbacks.areWaiting) this.#settleWritten()
-    try {
-      // A reason without a code is not sent.
-      if (code === undefined) this.#socket.close()
-      else this.#socket.close(code, reason)
-    } catch (error) {
-      throw error instanceof OptionError ? new TypeError('First argument must be a valid error code number') : error
-    }
+    // A reason without a code is not sent.
+    if (code === undefined) this.#socket.close()
+    else this.#socket.close(code, reason)
   }
 
   ping(data?: unknown, mask?: boolean | PingCallback, callback?: PingCallback): void {
-    const done = typeof data === 'function' ? data : typeof mask === 'function' ? mask : callback
-    const payload = typeof data === 'function' ? '' : payloadOf(data ?? '')
-    if (this.readyState !== OPEN) {
-      // The cast: a function in this place is the callback.
-      this.#refuse(payload, done as SendCallback | undefined)
-      return
-    }
-    if (sizeOf(payload) > 125) throw new RangeError('The data size must not be greater than 125 bytes')
-    if (this.#deferred !== undefined) this.#deferred.push(() => this.ping(payload, undefined, done as PingCallback | undefined))
-    else this.#settle(this.#socket.ping(payload), done as SendCallback | undefined)
+    this.#sendControl('ping', data, mask, callback)
   }
 
-  /** Throws NotSupportedError. */
-  pong(_data?: unknown, _mask?: unknown, _callback?: unknown): void {
-    throw new NotSupportedError('WebSocket.pong', 'the engine answers every Ping by itself; for a sign of life, use ping')
+  pong(data?: unknown, mask?: boolean | PingCallback, callback?: PingCallback): void {
+    this.#sendControl('pong', data, mask, callback)
   }
 
   /** `callback` is called when the message was given to the kernel, or with an error. */
@@ -227,7 +218,9 @@ export class WebSocket extends EventEmitter<Events> {
     if (fin === false)
       throw new NotSupportedError('send with fin: false', 'send whole messages, or use sendStream of this package')
     if (this.#deferred !== undefined && this.readyState === OPEN) {
-      this.#deferred.push(() => this.send(data, options, callback))
+      // What is wrong is thrown here rather than when the Blob has been read.
+      const given = data instanceof Blob ? data : payloadOf(data)
+      this.#deferred.push(() => this.send(given, typeof options === 'function' ? undefined : options, done))
       return
     }
     if (data instanceof Blob && this.readyState === OPEN) {
@@ -288,8 +281,11 @@ export class WebSocket extends EventEmitter<Events> {
       },
       // No message is dropped in silence: `ws` would have kept it.
       dropped: (socket) => socket.#overflow(),
-      closed(socket, code, reason, beforeClose) {
-        const end = () => socket.#end(code, Buffer.from(reason), beforeClose)
+      closed(socket, code, reason, wasClean, beforeClose) {
+        // As in `ws`: `close` has no code but the client's; an error that is found here is an `error`.
+        const end = wasClean
+          ? () => socket.#end(code, Buffer.from(reason), undefined, beforeClose)
+          : () => socket.#end(CLOSE_CODE.ABNORMAL_CLOSURE, Buffer.alloc(0), protocolErrorOf(code), beforeClose)
         // In this turn `drained` may have said of what waits that it was written.
         if (socket.#callbacks.areWaiting) setImmediate(end)
         else end()
@@ -298,12 +294,28 @@ export class WebSocket extends EventEmitter<Events> {
     }
   }
 
+  #sendControl(kind: 'ping' | 'pong', data: unknown, mask?: boolean | PingCallback, callback?: PingCallback): void {
+    const done = typeof data === 'function' ? data : typeof mask === 'function' ? mask : callback
+    const payload = typeof data === 'function' ? '' : payloadOf(data ?? '')
+    if (this.readyState !== OPEN) {
+      // The cast: a function in this place is the callback.
+      this.#refuse(payload, done as SendCallback | undefined)
+      return
+    }
+    if (sizeOf(payload) > 125) throw new RangeError('The data size must not be greater than 125 bytes')
+    if (this.#deferred !== undefined)
+      this.#deferred.push(() => this.#sendControl(kind, payload, done as PingCallback | undefined))
+    else this.#settle(this.#socket[kind](payload), done as SendCallback | undefined)
+  }
+
   /** As in `ws`, callbacks come before `close`. */
-  #end(code: number, reason: Buffer, beforeClose: () => void): void {
+  #end(code: number, reason: Buffer, error: Error | undefined, beforeClose: () => void): void {
     this.#callbacks.failed()
     for (const listener of this.#endings.splice(0)) listener()
     process.nextTick(() => {
       beforeClose()
+      // Without a listener, it would end the process.
+      if (error !== undefined && this.listenerCount('error') > 0) this.#tell('error', error)
       this.#tell('close', code, reason)
     })
   }
@@ -401,6 +413,19 @@ export class WebSocket extends EventEmitter<Events> {
   }
 }
 
+/** With the texts of `ws`; undefined for a connection that has ended without a Close frame. */
+function protocolErrorOf(closeCode: number): Error | undefined {
+  if (closeCode === CLOSE_CODE.ABNORMAL_CLOSURE) return undefined
+  if (closeCode === CLOSE_CODE.MESSAGE_TOO_BIG) {
+    return Object.assign(new RangeError('Max payload size exceeded'), { code: 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' })
+  }
+  if (closeCode === CLOSE_CODE.INVALID_PAYLOAD) {
+    return Object.assign(new Error('Invalid WebSocket frame: invalid UTF-8 sequence'), { code: 'WS_ERR_INVALID_UTF8' })
+  }
+  // The engine does not say what is wrong with the frame.
+  return new RangeError('Invalid WebSocket frame')
+}
+
 /** With the text of `ws`. */
 function notOpen(state: 0 | 1 | 2 | 3): Error {
   return new Error(`WebSocket is not open: readyState ${state} (${STATES[state]})`)
@@ -433,6 +458,10 @@ function payloadOf(data: unknown): string | Uint8Array {
   if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return new Uint8Array(data)
   // Throws TypeError, as `ws` does, for what is no bytes at all.
   return Buffer.from(data as readonly number[])
+}
+
+function isCloseCode(code: unknown): boolean {
+  return typeof code === 'number' && SENDABLE_CLOSE_CODES.some(([first, last]) => code >= first && code <= last)
 }
 
 function sizeOf(payload: string | Uint8Array): number {

@@ -41,7 +41,6 @@ test('the module has the names of `ws`', () => {
 })
 
 test.each<[string, ServerOptions]>([
-  ['autoPong', { port: 0, autoPong: false }],
   ['closeTimeout', { noServer: true, closeTimeout: 1000 }],
   ['skipUTF8Validation', { port: 0, skipUTF8Validation: true }],
 ])('the option %s throws NotSupportedError, and says what to do', (name, options) => {
@@ -110,6 +109,40 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
   test('may be closed at once', async () => {
     const server = new WebSocketServer({ engine, host: '127.0.0.1', port: 0 })
     await within(new Promise<void>((resolve) => server.close(() => resolve())), 'close')
+  })
+
+  test('closes beside clients that say nothing, or whom verifyClient does not answer', async () => {
+    const asked = new Deferred()
+    const { server, address } = await listening(engine, { verifyClient: (_info, _callback) => asked.resolve() })
+    const silent = await RawClient.connect(address)
+    const begun = await RawClient.connect(address)
+    begun.write('GET / HTTP/1.1\r\nHo')
+    const undecided = await RawClient.connect(address)
+    undecided.write(handshake())
+    await within(asked.promise, 'verifyClient')
+    await within(new Promise<void>((resolve) => server.close(() => resolve())), 'close')
+    await Promise.all([silent.closed(), begun.closed(), undecided.closed()])
+  })
+
+  test.each<[where: string, options: ServerOptions]>([
+    ['of node:http', {}],
+    ['with `tls`', { tls }],
+  ])('refuses a client with 500 where shouldHandle rejects, and tells the program, on a port %s', async (_where, options) => {
+    class Undecided extends WebSocketServer {
+      override async shouldHandle(): Promise<boolean> {
+        throw new Error('no answer')
+      }
+    }
+    const server = new Undecided({ engine, host: '127.0.0.1', port: 0, ...options })
+    onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())))
+    await within(once(server, 'listening'), 'the face to listen')
+    const address = addressOf(portOf(server), '127.0.0.1', 'tls' in options)
+    const warned = once(process, 'warning')
+    expect(await refusal(address, '/')).toBe(500)
+    expect((await within(warned, 'the warning'))[0]).toMatchObject({ message: expect.stringContaining('no answer') })
+    const told = new Promise((resolve) => server.on('error', resolve))
+    expect(await refusal(address, '/')).toBe(500)
+    expect(await within(told, 'error')).toMatchObject({ message: 'no answer' })
   })
 
   test('gives the request as node:http would', async () => {
@@ -314,8 +347,15 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
       socket.on('close', (code) => codes.push(code))
     })
     const client = await Client.open(address)
+    const [socket] = await sockets.take(1, 'a socket')
+    const failed = new Promise((resolve) => socket?.on('error', resolve))
     client.send('x'.repeat(11))
-    expect(await codes.next('close')).toBe(1009)
+    expect(await within(failed, 'error')).toMatchObject({
+      name: 'RangeError',
+      message: 'Max payload size exceeded',
+      code: 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH',
+    })
+    expect(await codes.next('close')).toBe(1006)
     expect(await client.closed()).toMatchObject({ code: 1009 })
   })
 })

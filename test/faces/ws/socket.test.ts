@@ -299,7 +299,48 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     await within(new Promise((resolve) => socket.ping('from the server', resolve)), 'the callback')
     expect(await within(ponged, 'pong')).toEqual([Buffer.from('from the server')])
     expect(() => socket.ping('x'.repeat(126))).toThrow(RangeError)
-    expect(() => socket.pong()).toThrow(NotSupportedError)
+    expect(() => socket.pong(Buffer.alloc(126))).toThrow(RangeError)
+    const unasked = once(client.socket, 'pong')
+    await within(new Promise((resolve) => socket.pong('unasked', resolve)), 'the callback')
+    expect(await within(unasked, 'pong')).toEqual([Buffer.from('unasked')])
+  })
+
+  test('leaves Pings to the program with autoPong: false', async () => {
+    const served = await face(engine, { autoPong: false }, (socket) => socket.on('ping', (data) => socket.pong(`own ${data}`)))
+    const client = await Client.open(served)
+    const ponged = once(client.socket, 'pong')
+    client.socket.ping('ping')
+    expect(await within(ponged, 'pong')).toEqual([Buffer.from('own ping')])
+  })
+
+  test('throws at once for what cannot be sent behind a Blob, and sends the rest', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    socket.send(new Blob(['blob']))
+    expect(() => socket.send({})).toThrow(TypeError)
+    expect(() => socket.close(1005)).toThrow(TypeError)
+    socket.send('text')
+    socket.close(3001, 'bye')
+    expect(await client.next()).toEqual(Buffer.from('blob'))
+    expect(await client.next()).toBe('text')
+    expect(await client.closed()).toMatchObject({ code: 3001 })
+  })
+
+  test('tells of what a client does wrong where there is a listener, and closes with 1006 as `ws` does', async () => {
+    const served = await face(engine)
+    for (const isHeard of [false, true]) {
+      const client = await RawClient.open(served)
+      const socket = await served.sockets.next('a socket')
+      const ended = new Promise((resolve) => socket.addEventListener('close', resolve))
+      const told: unknown[] = []
+      if (isHeard) socket.on('error', (error) => told.push(error))
+      client.write(text(Buffer.from([0xff])))
+      expect(closeCode(await client.frame())).toBe(1007)
+      client.end()
+      expect(await within(ended, 'close')).toMatchObject({ code: 1006, reason: '', wasClean: false })
+      expect(told).toEqual(isHeard ? [expect.objectContaining({ code: 'WS_ERR_INVALID_UTF8' })] : [])
+    }
   })
 
   test('pauses and resumes', async () => {

@@ -496,6 +496,21 @@ describeEngines('WebSockets of the face of uWebSockets.js', (engine) => {
     expect(await client.next()).toEqual(Buffer.from([1, 2, 9, 9, 5]))
     expect(await client.next()).toBe('text')
   })
+
+  test('drops a message in fragments that would make more than maxBackpressure wait', async () => {
+    const opened = new Deferred<WebSocket<unknown>>()
+    const app = appOn(engine).ws('/*', { maxBackpressure: 1000, open: (socket) => opened.resolve(socket) })
+    const client = await RawClient.open(await listening(app))
+    client.pause()
+    const socket = await within(opened.promise, 'open')
+    expect(socket.sendFirstFragment('x'.repeat(2000))).toBe(1) // nothing waits
+    expect(socket.sendLastFragment('end')).toBe(1)
+    const chunk = Buffer.alloc(1024 * 1024)
+    while (socket.getBufferedAmount() === 0) socket.send(chunk, true)
+    expect([socket.sendFirstFragment('first'), socket.sendFragment(chunk), socket.sendFragment('third')]).toEqual([2, 2, 2])
+    expect(socket.sendLastFragment('last')).toBe(2)
+    client.vanish()
+  })
 })
 
 describeEngines('listening of the face of uWebSockets.js', (engine) => {

@@ -472,13 +472,14 @@ function handlersOf(behavior: WebSocketBehavior<unknown>, isMapped: () => boolea
   const { message, drain, ping, pong, dropped, subscription } = behavior
   const tellEnd = (socket: WebSocket<unknown>, code: number, reason: string) =>
     callHandler(behavior.close, socket, code, toArrayBuffer(reason))
+  const limits = limitsOf(behavior)
   return {
-    ...limitsOf(behavior),
+    ...limits,
     text: 'buffer' as const,
     open(connection: Socket<Carried>) {
-      const socket: WebSocket<unknown> = new WebSocket(connection, isMapped(), connection.data.userData, (code, reason) =>
-        tellEnd(socket, code, reason),
-      )
+      const { userData } = connection.data
+      const own = { isMapped: isMapped(), maxBackpressure: limits.maxBackpressure }
+      const socket: WebSocket<unknown> = new WebSocket(connection, own, userData, (code, reason) => tellEnd(socket, code, reason))
       connection.data.socket = socket
       callHandler(behavior.open, socket)
     },

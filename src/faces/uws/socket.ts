@@ -27,6 +27,16 @@ export function sendOptionsOf(isBinary: boolean, compress: boolean): SendOptions
   return OPTIONS[isBinary ? 1 : 0][compress ? 1 : 0]
 }
 
+/** A message whose last fragment is still to come. */
+interface Fragmented {
+  readonly isBinary: boolean
+  readonly compress: boolean
+  fragments: Uint8Array[]
+  /** Bytes. */
+  length: number
+  isDropped: boolean
+}
+
 /** What the module of the face does with its sockets. */
 export interface SocketControl {
   /** The connection has ended. False when `end` or `close` has told its handler already. */
@@ -44,18 +54,24 @@ export class WebSocket<UserData> {
   /** Whether addresses of IPv4 are told as IPv6. */
   readonly #isMapped: boolean
   /** Of a message whose last fragment is still to come. */
-  #fragmented: { isBinary: boolean; compress: boolean; fragments: Uint8Array[] } | undefined
+  #fragmented: Fragmented | undefined
+  /** Bytes. */
+  readonly #maxBackpressure: number
   readonly #onEnd: (code: number, reason: string) => void
 
-  /** `onEnd` is called by `end` and `close`, before they return. */
+  /**
+   * `onEnd` is called by `end` and `close`, before they return. `maxBackpressure` is that of the route, in
+   * bytes.
+   */
   constructor(
     socket: Socket<unknown>,
-    isMapped: boolean,
+    { isMapped, maxBackpressure }: { readonly isMapped: boolean; readonly maxBackpressure: number },
     userData: object | undefined,
     onEnd: (code: number, reason: string) => void,
   ) {
     this.#socket = socket
     this.#isMapped = isMapped
+    this.#maxBackpressure = maxBackpressure
     this.#onEnd = onEnd
     Object.assign(this, userData)
   }
@@ -148,25 +164,43 @@ export class WebSocket<UserData> {
     return this as unknown as UserData
   }
 
-  /** Keeps the fragment: the message leaves with its last one. */
+  /** Keeps the fragment: the message leaves with its last one. Returns what `sendFragment` returns. */
   sendFirstFragment(message: RecognizedString, isBinary = false, compress = false): number {
-    void this.#open
-    this.#fragmented = { isBinary, compress, fragments: [copyOf(message)] }
-    return SENT
+    this.#fragmented = { isBinary, compress, fragments: [], length: 0, isDropped: false }
+    return this.#keep(message)
   }
 
-  /** Keeps the fragment. Without a first one it has no effect. */
+  /**
+   * Keeps the fragment. Without a first one it has no effect. 1: kept, 0: kept, and earlier bytes wait, 2:
+   * with what waits it would be more than `maxBackpressure`, and the whole message is dropped.
+   */
   sendFragment(message: RecognizedString, _compress = false): number {
-    void this.#open
-    this.#fragmented?.fragments.push(copyOf(message))
-    return SENT
+    return this.#keep(message)
   }
 
   /** Sends the message. Without a first fragment, this is a text message of its own. */
   sendLastFragment(message: RecognizedString, compress = false): number {
-    const { fragments = [], isBinary = false, compress: compressed = compress } = this.#fragmented ?? {}
+    void this.#open
+    const { fragments = [], isBinary = false, compress: compressed = compress, isDropped = false } = this.#fragmented ?? {}
     this.#fragmented = undefined
-    return this.send(Buffer.concat([...fragments, bufferOf(message)]), isBinary, compressed)
+    return isDropped ? DROPPED : this.send(Buffer.concat([...fragments, bufferOf(message)]), isBinary, compressed)
+  }
+
+  /** As the engine, which takes a message of any length where nothing waits for the client. */
+  #keep(message: RecognizedString): number {
+    const waiting = this.#open.bufferedAmount
+    const kept = this.#fragmented
+    if (kept?.isDropped) return DROPPED
+    if (kept !== undefined) {
+      kept.length += bufferOf(message).byteLength
+      kept.isDropped = waiting > 0 && waiting + kept.length > this.#maxBackpressure
+      if (kept.isDropped) {
+        kept.fragments = []
+        return DROPPED
+      }
+      kept.fragments.push(copyOf(message))
+    }
+    return waiting > 0 ? WAITS : SENT
   }
 
   static {

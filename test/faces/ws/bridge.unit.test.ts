@@ -7,14 +7,16 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { bridge } from '../../../src/faces/ws/bridge.js'
 import { within } from '../../support/waiting.js'
 
-/** What is written to it arrives a chunk a turn of timers; what its other end says is pushed. */
+/** What is written to it arrives some milliseconds later; what its other end says is pushed. */
 function slowStream() {
   const arrived: Buffer[] = []
   const stream = new Duplex({
     read: () => {},
     write: (chunk: Buffer, _encoding, done) => {
-      arrived.push(chunk)
-      setTimeout(done, 5)
+      setTimeout(() => {
+        arrived.push(chunk)
+        done()
+      }, 20)
     },
   })
   onTestFinished(() => void stream.destroy())

@@ -262,7 +262,9 @@ export class WebSocketServer implements AsyncDisposable {
       if (!isTaken || this.#hasAdopted) return isTaken
       this.#hasAdopted = true
       // No call waits for it: until it has started, topics are those of this server.
-      this.#runtime.backplane?.start().catch((error: unknown) => this.#closing ?? this.#runtime.report(error))
+      const { backplane } = this.#runtime
+      if (backplane instanceof BackplaneLink) backplane.startBeside()
+      else backplane?.start().catch((error: unknown) => this.#closing ?? this.#runtime.report(error))
       return true
     })
   }

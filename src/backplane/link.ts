@@ -120,6 +120,22 @@ export class BackplaneLink implements BackplaneHost {
     if (this.#state === 'closed') throw new ClosedError()
   }
 
+  /**
+   * As `start`, for a server that serves without waiting for it, whatever `required` says: a failure is
+   * reported once, and it is tried again until it succeeds.
+   */
+  startBeside(): void {
+    const attempt = (isFirst: boolean) => {
+      this.start().catch((error: Error) => {
+        if (this.#state === 'closed') return
+        if (isFirst) this.#owner.report(error)
+        if (this.#state === 'new') this.#state = 'down'
+        this.#retry = setTimeout(() => attempt(false), RETRY_INTERVAL).unref()
+      })
+    }
+    attempt(true)
+  }
+
   /** Sends out what was published here. Never throws because of the engine, and never waits for it. */
   publish(topic: string, message: OutgoingMessage): void {
     if (this.#state === 'new' || this.#state === 'closed') return

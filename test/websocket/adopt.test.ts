@@ -12,8 +12,9 @@ import { adopt, beside, listening, type Upgrade } from '../support/beside.js'
 import { Client, refusal } from '../support/client.js'
 import { describeEngines, makeServer } from '../support/engines.js'
 import { http } from '../support/http.js'
+import { MemoryBroker, MemoryEngine } from '../support/memory-backplane.js'
 import { handshake, RawClient, text } from '../support/raw-client.js'
-import { Deferred, Queue, within } from '../support/waiting.js'
+import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 const echo = { message: (socket: Socket<unknown>, message: string | Buffer) => void socket.send(message) }
 
@@ -298,6 +299,24 @@ describeEngines('a server that adopts', (engine) => {
     const client = await Client.open(served)
     await expect(served.server.listen({ port: served.port, host: '127.0.0.1' })).rejects.toMatchObject({ code: 'EADDRINUSE' })
     expect(await client.ask('still')).toBe('still')
+  })
+
+  test('starts its backplane again where it cannot start yet, and reports that once', async () => {
+    const backplane = new MemoryEngine(new MemoryBroker())
+    let attempts = 0
+    const started = new Deferred()
+    backplane.beforeStart = () => {
+      attempts += 1
+      if (attempts === 1) throw new Error('connection refused')
+      started.resolve()
+    }
+    const errors: Error[] = []
+    const served = await beside(engine, echo, { server: { backplane, onError: (error) => errors.push(error) } })
+    await Client.open(served)
+    await within(started.promise, 'the backplane')
+    await turns()
+    expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining('connection refused')])
+    expect(served.server.backplaneMetrics()).toMatchObject({ up: true })
   })
 
   test('starts its backplane with the first connection', async () => {

@@ -193,6 +193,8 @@ export class SessionEngine implements BackplaneEngine {
       if (over !== undefined) throw new Error(over)
     } catch (cause) {
       session?.destroy()
+      // What `close` has ended has not failed.
+      if (this.#isClosed) return
       const what = `failed to start: ${reasonOf(cause)}`
       throw new BackplaneError('ERR_BACKPLANE', this.name, this.address, what, 0, { cause: withoutSecrets(cause) })
     }

@@ -181,11 +181,11 @@ for (const [name, options] of Object.entries(CLIENTS)) {
     silent.on('connection', (socket: Socket) => ended.push(once(socket.resume(), 'close')))
     const backplane = redis(options(`redis://127.0.0.1:${(silent.address() as AddressInfo).port}`))
     const host = { id: '0'.repeat(16), deliver() {}, onStatus() {}, onDropped() {}, onProblem() {}, topics: () => [''] }
-    const refused = expect(backplane.start(host)).rejects.toThrow('the server was closed')
+    const starting = backplane.start(host)
     while (ended.length < 2) await once(silent, 'connection')
     const begun = performance.now()
     await backplane.close()
-    await refused
+    await starting
     await Promise.all(ended)
     expect(performance.now() - begun).toBeLessThan(1000)
   })

@@ -6,6 +6,8 @@
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneError } from '../errors.js'
 import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings } from './contract.js'
+import { inTime } from './in-time.js'
+import type { Session, SessionConnection, SessionEvents } from './session.js'
 
 /** Milliseconds before the second attempt to connect; doubled with each, up to the most. */
 const FIRST_RETRY = 50
@@ -18,41 +20,6 @@ export const CONNECT_TIMEOUT = 5000
 const SUBSCRIBE_BATCH = 1000
 /** Milliseconds that `close` gives to what is under way. */
 const CLOSE_PATIENCE = 1000
-
-/** One stretch of time in which the broker is connected. */
-export interface Session {
-  readonly maxEnvelopeBytes: number
-  /**
-   * Resolves when the broker has confirmed. Topics may be subscribed already. What is sent, here and by
-   * `unsubscribe`, leaves in the order of the calls, which do not wait for each other.
-   */
-  subscribe(topics: readonly string[]): Promise<void>
-  unsubscribe(topics: readonly string[]): Promise<void>
-  /** Resolves when the broker has all of them, but for those that were told to be dropped. */
-  publish(envelopes: readonly BackplaneEnvelope[]): Promise<void>
-  readonly connections: readonly SessionConnection[]
-  /** Ends the connections, whatever waits. Idempotent. */
-  destroy(): void
-}
-
-/** One of the connections of a session. */
-export interface SessionConnection {
-  /** Resolves when the broker has replied to what is sent now, behind all that was sent before. */
-  ping(): Promise<unknown>
-  /** When the broker was last heard on this connection, whatever it said: by `performance.now()`. */
-  readonly heard: number
-}
-
-/** What a session tells while it lasts. */
-export interface SessionEvents {
-  /** Aborted when the engine is closed: connections that are being made end. */
-  readonly closing: AbortSignal
-  deliver(topic: string, data: Uint8Array): void
-  dropped(envelope: BackplaneEnvelope, reason: string): void
-  /** A connection is lost. */
-  ended(reason: string): void
-  gap(): void
-}
 
 export interface SessionEngineOptions {
   readonly name: string
@@ -295,35 +262,6 @@ async function alive(connection: SessionConnection, milliseconds: number): Promi
       if (connection.heard <= begun) throw cause
     }
   }
-}
-
-/**
- * Rejects when the work takes longer, with `otherwise` as the message. After a turn that has blocked the loop
- * for so long, timers run before what has come meanwhile is read: so it is read first. When `signal` is
- * aborted, it rejects at once.
- */
-export async function inTime<T>(work: Promise<T>, milliseconds: number, otherwise: string, signal?: AbortSignal): Promise<T> {
-  const { promise: late, reject } = withResolvers()
-  const isLate = () => reject(new Error(otherwise))
-  const isAborted = () => reject(new Error('the server was closed'))
-  // The first is behind the sockets that can be read now, the second behind what reading them has begun.
-  const timer = setTimeout(() => setImmediate(() => setImmediate(isLate)), milliseconds)
-  if (signal?.aborted) isAborted()
-  signal?.addEventListener('abort', isAborted)
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', isAborted)
-  }
-}
-
-function withResolvers(): { promise: Promise<never>; reject: (cause: Error) => void } {
-  let reject: (cause: Error) => void = () => {}
-  const promise = new Promise<never>((_, fail) => {
-    reject = fail
-  })
-  return { promise, reject }
 }
 
 /**

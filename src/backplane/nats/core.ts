@@ -1,6 +1,6 @@
 /** A session on NATS core: each topic is a subscription, each envelope one message. */
 import type { NatsConnection, Subscription } from '@nats-io/transport-node'
-import type { Session, SessionEvents } from '../session-engine.js'
+import type { Session, SessionEvents } from '../session.js'
 import { Subjects } from './subjects.js'
 
 /** Bytes of a message where the broker says nothing: its own default. */

@@ -5,7 +5,9 @@
 import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
-import { inTime, reasonOf, type Session, type SessionEvents } from '../session-engine.js'
+import { inTime } from '../in-time.js'
+import type { Session, SessionEvents } from '../session.js'
+import { reasonOf } from '../session-engine.js'
 import { maxPayloadOf } from './core.js'
 import { Subjects } from './subjects.js'
 

@@ -11,7 +11,9 @@
  */
 import { bufferOver } from '../../util/bytes.js'
 import type { BackplaneEnvelope } from '../contract.js'
-import { inTime, type Session, type SessionEvents } from '../session-engine.js'
+import { inTime } from '../in-time.js'
+import type { Session, SessionEvents } from '../session.js'
+import type { ClusterNodes } from './cluster-nodes.js'
 import { openConnection, type RedisAddress, type RedisClient, type RedisConnection } from './connection.js'
 import { MAX_STRING_BYTES, openTogether, sendAll } from './pubsub.js'
 
@@ -28,33 +30,6 @@ export interface ClusterOptions {
   /** Milliseconds in which a node must reply. */
   readonly timeout: number
   readonly nodes: ClusterNodes
-}
-
-/** Whom to ask where the topics are: nodes that the user has named, and those that were found last. */
-export class ClusterNodes {
-  readonly #named: readonly RedisAddress[]
-  #inTurn: readonly RedisAddress[]
-
-  constructor(named: readonly RedisAddress[]) {
-    this.#named = named
-    this.#inTurn = named
-  }
-
-  /** The next to be asked is the first. */
-  get inTurn(): readonly RedisAddress[] {
-    return this.#inTurn
-  }
-
-  /** It is asked last the next time. */
-  failed(node: RedisAddress): void {
-    this.#inTurn = [...this.#inTurn.filter((other) => other !== node), node]
-  }
-
-  found(owners: readonly RedisAddress[]): void {
-    const all = [...this.#inTurn.slice(0, 1), ...owners, ...this.#named]
-    // One of each address.
-    this.#inTurn = [...new Map(all.map((node) => [`${node.host} ${node.port}`, node])).values()]
-  }
 }
 
 interface Owner extends RedisAddress {

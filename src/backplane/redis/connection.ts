@@ -1,6 +1,8 @@
 /** One connection to Redis, through either of the two clients. */
 import { Buffer } from 'node:buffer'
-import { CONNECT_TIMEOUT, inTime, type SessionConnection } from '../session-engine.js'
+import { inTime } from '../in-time.js'
+import type { SessionConnection } from '../session.js'
+import { CONNECT_TIMEOUT } from '../session-engine.js'
 
 /** A client of `redis` (node-redis) or `ioredis`, of which copies are made. */
 export interface RedisClient {

@@ -2,7 +2,8 @@
 import type { Buffer } from 'node:buffer'
 import { bufferOver } from '../../util/bytes.js'
 import type { BackplaneEnvelope } from '../contract.js'
-import { reasonOf, type Session, type SessionEvents } from '../session-engine.js'
+import type { Session, SessionEvents } from '../session.js'
+import { reasonOf } from '../session-engine.js'
 import {
   type ConnectionEvents,
   type ConnectionOptions,

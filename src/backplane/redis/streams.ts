@@ -5,7 +5,7 @@
 import { Buffer } from 'node:buffer'
 import { setImmediate } from 'node:timers/promises'
 import { bufferOver } from '../../util/bytes.js'
-import type { Session, SessionEvents } from '../session-engine.js'
+import type { Session, SessionEvents } from '../session.js'
 import type { RedisClient } from './connection.js'
 import { isPassing, MAX_STRING_BYTES, openTogether, sendAll } from './pubsub.js'
 

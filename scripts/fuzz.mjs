@@ -57,8 +57,10 @@ async function run(engine) {
   // Pointers that only V8's memory holds are unknown to the leak check: what it finds is judged below.
   const env = sanitized ? sanitizerEnvironment(sanitized, 'detect_leaks=1:malloc_context_size=20') : process.env
   const script = join(root, 'test', 'fuzz', 'fuzz.mjs')
-  // The warning is that of backplanes of the first kind.
-  const node = ['--expose-gc', '--disable-warning=NATIVE_WEBSOCKET_SERVER_DEP0001']
+  // Warnings that are documented: of backplanes of the first kind, and of errors about backplanes where a
+  // server has no `onError`.
+  const warnings = ['NATIVE_WEBSOCKET_SERVER_DEP0001', 'ERR_BACKPLANE', 'ERR_BACKPLANE_DOWN', 'ERR_BACKPLANE_GAP']
+  const node = ['--expose-gc', ...warnings.map((code) => `--disable-warning=${code}`)]
   const child = spawn(process.execPath, [...node, script, engine, String(time), String(values.seed)], {
     cwd: root,
     env: { ...env, LSAN_OPTIONS: 'exitcode=0:max_leaks=0' },

@@ -539,11 +539,12 @@ describeEngines('listening of the face of uWebSockets.js', (engine) => {
     expect(() => app.ws('/too-late', {})).toThrow('listen')
   })
 
-  test('knows its port before listen returns, on the native engine and without a host', async () => {
+  test('calls back before listen returns where it is given a port and no host, on the native engine', async () => {
     const app = appOn(engine).get('/', (response) => void response.end(textOf(response.getRemoteAddressAsText())))
+    const port = await freePort()
     let token: us_listen_socket | false | undefined
     const listened = new Promise<void>((resolve) => {
-      app.listen(0, (given) => {
+      app.listen(port, LIBUS_LISTEN_EXCLUSIVE_PORT, (given) => {
         token = given
         resolve()
       })
@@ -551,8 +552,25 @@ describeEngines('listening of the face of uWebSockets.js', (engine) => {
     if (engine === 'native') expect(token).toBeTruthy()
     await within(listened, 'the app to listen')
     if (!token) throw new Error('the app does not listen')
-    const response = await fetch(`http://127.0.0.1:${us_socket_local_port(token)}/`)
+    const url = `http://127.0.0.1:${us_socket_local_port(token)}/`
+    const answer = async (): Promise<Response> => {
+      for (;;) {
+        try {
+          return await fetch(url)
+        } catch {
+          await turns(1)
+        }
+      }
+    }
+    const response = await within(answer(), 'the app to take clients')
     expect(await response.text()).toBe('0000:0000:0000:0000:0000:ffff:7f00:0001')
+  })
+
+  test('takes clients when it has called back, with port 0', async () => {
+    const app = appOn(engine).get('/', (response) => void response.end('here'))
+    const token = await new Promise<us_listen_socket | false>((resolve) => void app.listen(0, resolve))
+    if (!token) throw new Error('the app does not listen')
+    expect(await (await fetch(`http://127.0.0.1:${us_socket_local_port(token)}/`)).text()).toBe('here')
   })
 
   // The portable engine of Node.js before 22.12 cannot share a port.

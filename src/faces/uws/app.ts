@@ -206,9 +206,10 @@ export class TemplatedApp {
   }
 
   /**
-   * Listens on a port, or a host and a port. Calls back with false when the address cannot be listened on. On
-   * the native engine without a host it calls back before it returns, unless another server has the port, and
-   * later otherwise. An app listens in one place at a time.
+   * Listens on a port, or a host and a port. Calls back with false when the address cannot be listened on.
+   * On the native engine, with a port and without a host, it calls back before it returns, unless another
+   * server has the port: clients are accepted from the end of the turn on. It calls back later otherwise,
+   * with port 0 too, and then clients can come at once. An app listens in one place at a time.
    */
   listen(host: RecognizedString, port: number, callback: ListenCallback): this
   listen(port: number, callback: ListenCallback): this
@@ -220,7 +221,7 @@ export class TemplatedApp {
     const [first] = given
     const host = typeof first === 'number' || typeof first === 'function' || first === undefined ? undefined : textOf(first)
     const isShared = port !== 0 && (options & LIBUS_LISTEN_EXCLUSIVE_PORT) === 0
-    const place = host === undefined && this.#server.engine === 'native' ? freePort(port) : undefined
+    const place = port !== 0 && host === undefined && this.#server.engine === 'native' ? freePort(port) : undefined
     if (place === undefined) {
       void this.#listen({ port, ...(host !== undefined && { host }), reusePort: isShared }, callback)
     } else {

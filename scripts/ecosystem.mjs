@@ -5,7 +5,7 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync } from 'node:fs'
+import { mkdirSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { buildDirectory, root } from './install/paths.mjs'
@@ -18,9 +18,10 @@ const reports = join(buildDirectory, 'reports')
  * @param {string} command
  * @param {string[]} parameters
  * @param {string} cwd
+ * @param {'inherit' | number} output a descriptor, for the standard output
  */
-function step(command, parameters, cwd) {
-  const { status } = spawnSync(command, parameters, { cwd, stdio: 'inherit' })
+function step(command, parameters, cwd, output = 'inherit') {
+  const { status } = spawnSync(command, parameters, { cwd, stdio: ['inherit', output, 'inherit'] })
   if (status !== 0) process.exit(status ?? 1)
 }
 
@@ -32,11 +33,16 @@ const given = process.argv.slice(2)
 const files = readdirSync(folder)
   .filter((name) => name.endsWith('.test.mjs'))
   .map((name) => join(folder, name))
-const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout']
-const kept = ['--test-reporter=tap', `--test-reporter-destination=${join(reports, 'ecosystem.tap')}`]
-// Two files at once: most of them wait for programs that start. Some of those leave timers behind.
+// Node writes to a file that is its standard output at once. What a reporter has left for a file of its own is
+// lost when the runner ends by force, as it must: some of the programs leave timers behind.
+const reporters = ['tap', 'spec'].flatMap((name, index) => [
+  `--test-reporter=${name}`,
+  `--test-reporter-destination=${['stdout', 'stderr'][index]}`,
+])
+// Two files at once: most of them wait for programs that start.
 step(
   process.execPath,
-  ['--test', '--test-concurrency=2', '--test-force-exit', ...reporters, ...kept, ...(given.length > 0 ? given : files)],
+  ['--test', '--test-concurrency=2', '--test-force-exit', ...reporters, ...(given.length > 0 ? given : files)],
   root,
+  openSync(join(reports, 'ecosystem.tap'), 'w'),
 )

@@ -33,8 +33,8 @@ const given = process.argv.slice(2)
 const files = readdirSync(folder)
   .filter((name) => name.endsWith('.test.mjs'))
   .map((name) => join(folder, name))
-// Node writes to a file that is its standard output at once. What a reporter has left for a file of its own is
-// lost when the runner ends by force, as it must: some of the programs leave timers behind.
+// Node writes to a file that is its standard output at once. What a reporter has left for a file of its own
+// is lost when the runner ends by force, as it must: some of the programs leave timers behind.
 const reporters = ['tap', 'spec'].flatMap((name, index) => [
   `--test-reporter=${name}`,
   `--test-reporter-destination=${['stdout', 'stderr'][index]}`,

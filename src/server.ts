@@ -349,18 +349,19 @@ export class WebSocketServer implements AsyncDisposable {
    * Resolves when all sockets have ended, and all responses, streams included, are written; connections
    * that are left after `timeout` milliseconds are cut. With `drain`, all of this begins so many
    * milliseconds later, and until then the health path alone says 503. A route's handler that awaits
-   * `close` waits for itself, until the timeout. Further calls give the same promise. Rejects with
-   * OptionError, and then closes nothing.
+   * `close` waits for itself, until the timeout. Further calls give the same promise, and without `drain`
+   * they cut its time short. Rejects with OptionError, and then changes nothing.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    if (this.#closing !== undefined && !options.drain) this.#drained.abort()
-    if (this.#closing === undefined) {
-      let resolved: ResolvedCloseOptions
-      try {
-        resolved = resolveCloseOptions(options)
-      } catch (error) {
-        return Promise.reject(error)
-      }
+    let resolved: ResolvedCloseOptions
+    try {
+      resolved = resolveCloseOptions(options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    if (this.#closing !== undefined) {
+      if (resolved.drain === 0) this.#drained.abort()
+    } else {
       // Assigned before anything else happens: a `subscription` handler, which runs at once, may call this
       // again.
       let begin: (done: Promise<void>) => void = () => {}

@@ -67,6 +67,19 @@ describeEngines('draining', (engine) => {
     expect(await client.ask('still here?')).toBe('still here?')
   })
 
+  for (const options of [null, 'now', { drain: '5' }, { timeout: -1 }]) {
+    test(`and a further call with ${JSON.stringify(options)} rejects with an OptionError, and changes nothing`, async () => {
+      const { server, ...address } = await serve(engine, echo)
+      const client = await Client.open(address)
+      const closing = server.close({ drain: 60_000 })
+      // The cast lets through what TypeScript would refuse and JavaScript would not.
+      await expect(server.close(options as { drain: number })).rejects.toMatchObject({ code: 'ERR_OPTION' })
+      expect(await client.ask('still here?')).toBe('still here?')
+      void server.close()
+      await within(closing, 'close')
+    })
+  }
+
   for (const drain of [-1, 0.5, Number.NaN, 2 ** 31, '5', null]) {
     test(`drain: ${typeof drain === 'string' ? `'${drain}'` : drain} is an OptionError, and closes nothing`, async () => {
       const served = await serve(engine)

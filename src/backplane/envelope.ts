@@ -8,6 +8,7 @@
  * | 0 | `NW` |
  * | 2 | version: 1 |
  * | 3 | bit 0: the link's own messages, in JSON; bit 1: the numbers of this topic begin here |
+ * | 3 | bits 2 to 7: which numbering of the topic it is, so that one that has begun anew is another one |
  * | 4 | id of the server that has published |
  * | 12 | number of the first message: for each topic of each server, from 1 on, without a gap |
  * | 18 | how many messages follow |
@@ -28,7 +29,9 @@ export const MESSAGE_HEAD_BYTES = 5
 const AT = { version: 2, kind: 3, origin: 4, sequence: 12, messages: 18, time: 22 } as const
 /** Of sequences and times: 48 bits, which a number holds exactly. */
 const WIDE = 6
-const KIND = { control: 1, restart: 2 } as const
+const KIND = { control: 1, restart: 2, numbering: 4 } as const
+/** Numberings that are told apart. */
+export const NUMBERINGS = 64
 const FLAG = { text: 1, compress: 2, plain: 4 } as const
 
 export interface EnvelopeHead {
@@ -37,6 +40,8 @@ export interface EnvelopeHead {
   readonly isControl: boolean
   /** Whether a gap before `sequence` means nothing. */
   readonly isRestart: boolean
+  /** 0 to NUMBERINGS - 1: another one than before where the publisher has begun to number the topic anew. */
+  readonly numbering: number
   readonly sequence: number
   readonly messages: number
   /** Milliseconds since 1970, by the clock of the sender. */
@@ -51,24 +56,36 @@ export function encodedLength(payload: string | Uint8Array): number {
   return typeof payload === 'string' ? Buffer.byteLength(payload) : byteLengthOf(payload)
 }
 
+/** The number of the next message of a topic. */
+export interface NextNumber {
+  readonly sequence: number
+  /** Whether the topic is new, or its numbers were forgotten. */
+  readonly isRestart: boolean
+  /** As in EnvelopeHead. */
+  readonly numbering: number
+}
+
 /** Collects messages of one topic. */
 export class EnvelopeWriter {
   readonly topic: string
   readonly sequence: number
+  readonly numbering: number
   messages = 0
   #memory: Buffer
   #length = HEAD_BYTES
 
   /** `id` has ID_BYTES bytes; `expected`: bytes of the first message, for which there will be room. */
-  constructor(topic: string, id: Uint8Array, sequence: number, isRestart: boolean, expected: number) {
+  constructor(topic: string, id: Uint8Array, number: NextNumber, expected: number) {
+    const { sequence, isRestart, numbering } = number
     this.topic = topic
     this.sequence = sequence
+    this.numbering = numbering
     this.#memory = Buffer.allocUnsafe(HEAD_BYTES + MESSAGE_HEAD_BYTES + expected)
     const head = this.#memory.fill(0, 0, HEAD_BYTES)
     head.writeUInt16BE(MAGIC, 0)
     head[AT.version] = ENVELOPE_VERSION
     // Only the link itself has the empty topic.
-    head[AT.kind] = (topic === '' ? KIND.control : 0) | (isRestart ? KIND.restart : 0)
+    head[AT.kind] = (topic === '' ? KIND.control : 0) | (isRestart ? KIND.restart : 0) | (numbering * KIND.numbering)
     head.set(id, AT.origin)
     head.writeUIntBE(sequence, AT.sequence, WIDE)
     head.writeUIntBE(Date.now(), AT.time, WIDE)
@@ -123,6 +140,7 @@ export function readHead(data: Buffer): EnvelopeHead | number | undefined {
     origin: data.toString('hex', AT.origin, AT.origin + ID_BYTES),
     isControl: (kind & KIND.control) !== 0,
     isRestart: (kind & KIND.restart) !== 0,
+    numbering: Math.floor(kind / KIND.numbering),
     sequence: data.readUIntBE(AT.sequence, WIDE),
     messages: data.readUInt32BE(AT.messages),
     time: data.readUIntBE(AT.time, WIDE),

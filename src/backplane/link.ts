@@ -25,7 +25,7 @@ import {
 import { Interest } from './interest.js'
 import { Outbox } from './outbox.js'
 import { type Question, Questions } from './questions.js'
-import { Sequences } from './sequences.js'
+import { AGE_INTERVAL, Sequences } from './sequences.js'
 
 /** The topic of the link's own messages: users' topics are never empty. */
 const CONTROL_TOPIC = ''
@@ -72,8 +72,11 @@ export class BackplaneLink implements BackplaneHost {
   #isFlushDue = false
   /** Since the last gap was told. */
   #missing = 0
+  /** The same: whether there are others, of which the number is not known. */
+  #isMissingMore = false
   #dropped = 0
   #gapTimer: NodeJS.Timeout | undefined
+  #aging: NodeJS.Timeout | undefined
   /** When it was last up again. */
   #returned = 0
   readonly #counts = { published: 0, delivered: 0, dropped: 0, missing: 0, gaps: 0, reconnects: 0, foreign: 0, lag: 0 }
@@ -174,6 +177,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#interest.close()
     clearTimeout(this.#retry)
     clearTimeout(this.#gapTimer)
+    clearInterval(this.#aging)
     if (this.#starting !== undefined) {
       try {
         await this.#engine.close()
@@ -202,8 +206,8 @@ export class BackplaneLink implements BackplaneHost {
       this.#control(topic, head, data)
       return
     }
-    const { repeated, missing } = this.#sequences.arrived(topic, head.origin, head.sequence, head.messages, head.isRestart)
-    if (missing > 0) this.#miss(missing)
+    const { repeated, missing } = this.#sequences.arrived(topic, head)
+    if (missing !== 0) this.#miss(missing)
     this.#counts.lag = Math.max(0, Date.now() - head.time)
     readMessages(data, head.messages, repeated, (payload, isText, compress) => {
       if (isText && !isUtf8(payload)) {
@@ -227,7 +231,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#complaints.add('refused', envelope.messages, (count) =>
       this.#error(
         'ERR_BACKPLANE',
-        `refused ${count} messages, the last on the topic ${shorten(envelope.topic)}: ${reason}`,
+        `refused ${count} messages, the last on the topic ${shorten(envelope.topic)}, ${envelope.data.length} bytes: ${reason}`,
         count,
       ),
     )
@@ -235,7 +239,9 @@ export class BackplaneLink implements BackplaneHost {
 
   onProblem(reason: string): void {
     if (this.#state === 'closed') return
-    this.#complaints.add('problem', 1, () => this.#error('ERR_BACKPLANE', `has a problem: ${reason}`, 0))
+    this.#complaints.add('problem', 1, (count) =>
+      this.#error('ERR_BACKPLANE', `has a problem: ${reason}${count > 1 ? `, and ${count - 1} others` : ''}`, 0),
+    )
   }
 
   topics(): Iterable<string> {
@@ -260,6 +266,10 @@ export class BackplaneLink implements BackplaneHost {
     if (this.#state === 'down') this.#goUp()
     else this.#state = 'up'
     this.#questions.start()
+    this.#aging ??= setInterval(() => {
+      // While it is down, nothing is heard of those that are alive.
+      if (this.#state === 'up') this.#sequences.age()
+    }, AGE_INTERVAL).unref()
     this.#flushSoon()
   }
 
@@ -373,9 +383,11 @@ export class BackplaneLink implements BackplaneHost {
     )
   }
 
-  #miss(messages: number): void {
-    this.#missing += messages
-    this.#counts.missing += messages
+  /** Undefined: how many is not known. */
+  #miss(messages: number | undefined): void {
+    if (messages === undefined) this.#isMissingMore = true
+    this.#missing += messages ?? 0
+    this.#counts.missing += messages ?? 0
     this.#gap()
   }
 
@@ -391,10 +403,11 @@ export class BackplaneLink implements BackplaneHost {
     const window = Math.max(GAP_WINDOW, returned + RETURN_WINDOW - Date.now())
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = undefined
-      const [missing, dropped] = [this.#missing, this.#dropped]
+      const [missing, isMissingMore, dropped] = [this.#missing, this.#isMissingMore, this.#dropped]
       this.#missing = 0
+      this.#isMissingMore = false
       this.#dropped = 0
-      const found = missing > 0 ? `${missing} messages of others are missing` : 'messages of others may be missing'
+      const found = missingOf(missing, isMissingMore)
       const own = dropped > 0 ? `; ${dropped} of this server were not sent` : ''
       this.#owner.report(this.#error('ERR_BACKPLANE_GAP', `has a gap: ${found}${own}`, missing + dropped))
     }, window).unref()
@@ -405,6 +418,7 @@ export class BackplaneLink implements BackplaneHost {
       this.#refuse(topic, undefined)
       return
     }
+    this.#sequences.heard(head.origin)
     // By two clocks, which need not agree: it counts only where there may be old ones.
     const mayBeOld = this.#state !== 'up' || Date.now() - this.#returned < CATCH_UP
     const age = this.#engine.isReplayed && mayBeOld ? Date.now() - head.time : 0
@@ -421,7 +435,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#complaints.add(`foreign ${what}`, 1, (count) =>
       this.#error(
         'ERR_BACKPLANE',
-        `has brought ${count} foreign messages, the last on the topic ${shorten(topic)}: ${what}`,
+        `has brought ${count} foreign messages, the last on ${topic === CONTROL_TOPIC ? 'no topic' : `the topic ${shorten(topic)}`}: ${what}`,
         count,
       ),
     )
@@ -436,6 +450,12 @@ export class BackplaneLink implements BackplaneHost {
     const { name, address } = this.#engine
     return new BackplaneError(code, name, address, what, count, cause === undefined ? undefined : { cause })
   }
+}
+
+/** What is missing, for a message. */
+function missingOf(count: number, isMore: boolean): string {
+  if (count > 0) return `${count} messages of others are missing${isMore ? ', and more, of which the number is not known' : ''}`
+  return isMore ? 'messages of others are missing, of which the number is not known' : 'messages of others may be missing'
 }
 
 /** A topic for a message. */

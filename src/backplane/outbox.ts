@@ -4,7 +4,7 @@
  */
 import { Fifo } from '../util/fifo.js'
 import type { BackplaneEnvelope } from './contract.js'
-import { EnvelopeWriter, encodedLength, HEAD_BYTES, MESSAGE_HEAD_BYTES } from './envelope.js'
+import { EnvelopeWriter, encodedLength, HEAD_BYTES, MESSAGE_HEAD_BYTES, type NextNumber, NUMBERINGS } from './envelope.js'
 
 /** Bytes beyond which an envelope gets no further message, so that a drop loses few: at most. */
 const FULL_ENVELOPE = 65_536
@@ -13,24 +13,39 @@ const MAX_NUMBERED_TOPICS = 65_536
 
 /** Numbers the messages of each topic. Topics that were not used for long are forgotten. */
 class Numbers {
-  #young = new Map<string, number>()
-  #old = new Map<string, number>()
+  #young = new Map<string, { last: number; readonly numbering: number }>()
+  #old = new Map<string, { last: number; readonly numbering: number }>()
   /** No topic has had a larger number than this. */
   #highest = 0
+  /** How often topics were forgotten, modulo NUMBERINGS. */
+  #numbering = 0
+  #hasForgotten = false
 
-  /** The next number of a topic, and whether the topic is new, or was forgotten. */
-  next(topic: string): { sequence: number; isRestart: boolean } {
-    const last = this.#young.get(topic) ?? this.#old.get(topic)
+  next(topic: string): NextNumber {
+    const known = this.#young.get(topic) ?? this.#old.get(topic)
+    if (known !== undefined) return { sequence: known.last + 1, isRestart: false, numbering: known.numbering }
     // Higher than all before: what was forgotten cannot come again under the same number.
-    return last === undefined ? { sequence: this.#highest + 1, isRestart: true } : { sequence: last + 1, isRestart: false }
+    return { sequence: this.#highest + 1, isRestart: true, numbering: this.#numbering }
   }
 
-  used(topic: string, last: number): void {
-    this.#young.set(topic, last)
+  used(topic: string, last: number, numbering: number): void {
+    const known = this.#young.get(topic)
+    if (known !== undefined) {
+      known.last = last
+      return
+    }
+    this.#young.set(topic, { last, numbering })
     if (this.#young.size < MAX_NUMBERED_TOPICS) return
-    for (const number of this.#young.values()) if (number > this.#highest) this.#highest = number
+    for (const { last: number } of this.#young.values()) if (number > this.#highest) this.#highest = number
+    this.#hasForgotten ||= this.#old.size > 0
     this.#old = this.#young
     this.#young = new Map()
+    this.#numbering = (this.#numbering + 1) % NUMBERINGS
+  }
+
+  /** Whether others may know the topic, though it has no number here. */
+  get hasForgotten(): boolean {
+    return this.#hasForgotten
   }
 }
 
@@ -78,8 +93,7 @@ export class Outbox {
     }
     const before = envelope?.size ?? 0
     if (envelope === undefined) {
-      const { sequence, isRestart } = this.#numbers.next(topic)
-      envelope = new EnvelopeWriter(topic, this.#id, sequence, isRestart, length)
+      envelope = new EnvelopeWriter(topic, this.#id, this.#numbers.next(topic), length)
       this.#open.set(topic, envelope)
       this.#queue.push(envelope)
     }
@@ -91,13 +105,13 @@ export class Outbox {
 
   /**
    * A message of the topic is dropped before it comes here: its number goes with it, so that others notice. A
-   * topic without a number has none to go: nothing of it can be missed.
+   * topic that is new has none to go: nothing of it can be missed.
    */
   skip(topic: string): void {
     const open = this.#open.get(topic)
     if (open !== undefined) this.#finish(open)
-    const { sequence, isRestart } = this.#numbers.next(topic)
-    if (!isRestart) this.#numbers.used(topic, sequence)
+    const { sequence, isRestart, numbering } = this.#numbers.next(topic)
+    if (!isRestart || this.#numbers.hasForgotten) this.#numbers.used(topic, sequence, numbering)
   }
 
   /** Takes envelopes of about `room` bytes, the oldest first; at least one, if there is one. */
@@ -158,6 +172,6 @@ export class Outbox {
 
   #finish(envelope: EnvelopeWriter): void {
     this.#open.delete(envelope.topic)
-    this.#numbers.used(envelope.topic, envelope.sequence + envelope.messages - 1)
+    this.#numbers.used(envelope.topic, envelope.sequence + envelope.messages - 1, envelope.numbering)
   }
 }

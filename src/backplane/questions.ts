@@ -73,7 +73,10 @@ export class Questions {
   /** The link is up, or up again. */
   start(): void {
     this.#say({ say: 'hello', greetBack: true })
-    this.#timer ??= setInterval(() => this.#say({ say: 'hello', greetBack: false }), HELLO_INTERVAL).unref()
+    this.#timer ??= setInterval(() => {
+      this.#forgetSilent()
+      this.#say({ say: 'hello', greetBack: false })
+    }, HELLO_INTERVAL).unref()
   }
 
   close(): void {

@@ -10,7 +10,8 @@ import { openCluster } from './redis/cluster.js'
 import { ClusterNodes } from './redis/cluster-nodes.js'
 import { addressOf, isRedisClient, type RedisAddress, type RedisClient } from './redis/connection.js'
 import { openPubSub } from './redis/pubsub.js'
-import { openStream, type StreamPosition } from './redis/streams.js'
+import type { StreamPosition } from './redis/stream-place.js'
+import { openStream } from './redis/streams.js'
 import { SessionEngine, type SessionEngineOptions } from './session-engine.js'
 
 export type { RedisClient } from './redis/connection.js'
@@ -79,16 +80,16 @@ export function redis(options: RedisOptions = {}): BackplaneEngine {
     if (/[{}]/.test(prefix)) throw new OptionError('prefix', prefix, 'a string without braces in a cluster')
   }
   const address = cluster?.[0] ?? url ?? 'redis://localhost:6379'
-  const position: StreamPosition = { last: undefined }
+  const position: StreamPosition = { last: undefined, entries: undefined }
   // Made once: it is only the pattern for the connections.
   let pattern: RedisClient | undefined = client
   const clusterNodes = nodes && new ClusterNodes(nodes)
-  const connect: SessionEngineOptions['connect'] = async (events, milliseconds) => {
+  const connect: SessionEngineOptions['connect'] = async (events) => {
     pattern ??= await clientOf(address)
     if (clusterNodes !== undefined)
       return await openCluster(pattern, { prefix, timeout: pingTimeout, nodes: clusterNodes }, events)
     if (delivery === 'at-most-once') return await openPubSub(pattern, prefix, events)
-    return await openStream(pattern, { key: `${prefix}stream`, retention }, position, events, milliseconds)
+    return await openStream(pattern, { key: `${prefix}stream`, retention }, position, events)
   }
   return new SessionEngine({
     name: 'redis',

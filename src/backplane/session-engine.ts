@@ -18,6 +18,9 @@ const STABLE = 2 * MOST_RETRY
 export const CONNECT_TIMEOUT = 5000
 /** Topics of one command. */
 const SUBSCRIBE_BATCH = 1000
+/** What is no envelope is counted by the link, on its own topic where it has none. */
+const NO_TOPIC = ''
+const NOTHING = new Uint8Array(0)
 /** Milliseconds that `close` gives to what is under way. */
 const CLOSE_PATIENCE = 1000
 
@@ -28,8 +31,8 @@ export interface SessionEngineOptions {
   readonly isReplayed: boolean
   /** Milliseconds in which the broker must reply to a PING. */
   readonly pingTimeout: number
-  /** Rejects when there is no broker, or it refuses. `milliseconds` have passed since the last session. */
-  connect(events: SessionEvents, milliseconds: number): Promise<Session>
+  /** Rejects when there is no broker, or it refuses. */
+  connect(events: SessionEvents): Promise<Session>
 }
 
 export class SessionEngine implements BackplaneEngine {
@@ -41,8 +44,7 @@ export class SessionEngine implements BackplaneEngine {
   #host: BackplaneHost | undefined
   #session: Session | undefined
   #isClosed = false
-  #lastUp = Date.now()
-  /** When the session began. */
+  /** When the session began, by `performance.now()`. */
   #begun = 0
   /** Milliseconds before the next attempt to connect. */
   #wait = FIRST_RETRY
@@ -129,6 +131,8 @@ export class SessionEngine implements BackplaneEngine {
       deliver: (topic, data) => {
         if (!this.#isClosed && over === undefined) this.#host?.deliver(topic, data)
       },
+      foreign: () => this.#host?.deliver(NO_TOPIC, NOTHING),
+      problem: (reason) => this.#host?.onProblem(reason),
       dropped: (envelope, reason) => this.#host?.onDropped(envelope, reason),
       ended: (reason) => {
         over ??= reason
@@ -142,7 +146,7 @@ export class SessionEngine implements BackplaneEngine {
     try {
       // A session that comes too late is ended.
       const late = new AbortController()
-      const connecting = connect(events, Date.now() - this.#lastUp).then((made) => {
+      const connecting = connect(events).then((made) => {
         if (late.signal.aborted) made.destroy()
         return made
       })
@@ -170,7 +174,7 @@ export class SessionEngine implements BackplaneEngine {
       return
     }
     this.#session = session
-    this.#begun = Date.now()
+    this.#begun = performance.now()
     this.#watch(session)
   }
 
@@ -210,9 +214,8 @@ export class SessionEngine implements BackplaneEngine {
 
   #ended(session: Session, reason: string): void {
     if (session !== this.#session) return
-    this.#lastUp = Date.now()
     // A broker that lets servers connect, and then refuses what they send, is not asked over and over.
-    if (this.#lastUp - this.#begun > STABLE) this.#wait = FIRST_RETRY
+    if (performance.now() - this.#begun > STABLE) this.#wait = FIRST_RETRY
     this.#end(session, reason)
     if (this.#isClosed) return
     this.#host?.onStatus('down', reason)

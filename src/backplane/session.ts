@@ -30,6 +30,10 @@ export interface SessionEvents {
   /** Aborted when the engine is closed: connections that are being made end. */
   readonly closing: AbortSignal
   deliver(topic: string, data: Uint8Array): void
+  /** Something has come that is no message of a topic, and no envelope. */
+  foreign(): void
+  /** Tells what is wrong, while the session lasts. */
+  problem(reason: string): void
   dropped(envelope: BackplaneEnvelope, reason: string): void
   /** A connection is lost. */
   ended(reason: string): void

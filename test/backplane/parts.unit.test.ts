@@ -1,10 +1,18 @@
 /** The parts of the link: envelopes, what waits, numbers, interest. */
 import { Buffer } from 'node:buffer'
 import { describe, expect, test, vi } from 'vitest'
-import { EnvelopeWriter, encodedLength, HEAD_BYTES, isWhole, readHead, readMessages } from '../../src/backplane/envelope.js'
+import {
+  type EnvelopeHead,
+  EnvelopeWriter,
+  encodedLength,
+  HEAD_BYTES,
+  isWhole,
+  readHead,
+  readMessages,
+} from '../../src/backplane/envelope.js'
 import { Interest } from '../../src/backplane/interest.js'
 import { Outbox } from '../../src/backplane/outbox.js'
-import { Sequences } from '../../src/backplane/sequences.js'
+import { AGE_INTERVAL, Sequences } from '../../src/backplane/sequences.js'
 
 const ID = Buffer.from('0123456789abcdef', 'hex')
 
@@ -12,7 +20,7 @@ type Message = [payload: string | Uint8Array, isText: boolean, compress: boolean
 
 function envelopeOf(...messages: Message[]): Buffer {
   const [first = ['', true, undefined]] = messages as [Message?]
-  const writer = new EnvelopeWriter('t', ID, 7, false, encodedLength(first[0]))
+  const writer = new EnvelopeWriter('t', ID, { sequence: 7, isRestart: false, numbering: 63 }, encodedLength(first[0]))
   for (const [payload, isText, compress] of messages) writer.add(payload, encodedLength(payload), isText, compress, 1000)
   return Buffer.from(writer.data)
 }
@@ -43,7 +51,14 @@ describe('an envelope', () => {
   test('says who has sent it, when, and with which number', () => {
     const before = Date.now()
     const head = readHead(envelopeOf(...messages))
-    expect(head).toMatchObject({ origin: '0123456789abcdef', sequence: 7, messages: 5, isControl: false, isRestart: false })
+    expect(head).toMatchObject({
+      origin: '0123456789abcdef',
+      sequence: 7,
+      messages: 5,
+      isControl: false,
+      isRestart: false,
+      numbering: 63,
+    })
     expect(typeof head === 'object' && head.time).toBeGreaterThanOrEqual(before)
   })
 
@@ -159,7 +174,7 @@ describe('what waits', () => {
       const data = Buffer.from(envelope?.data ?? [])
       const head = readHead(data)
       if (typeof head !== 'object') throw new Error('no envelope')
-      return sequences.arrived('quiet', head.origin, head.sequence, head.messages, head.isRestart)
+      return sequences.arrived('quiet', head)
     }
     for (let n = 0; n < 3; n++) arrive(send('quiet'))
     for (let n = 0; n < 140_000; n++) send(`t${n}`)
@@ -168,12 +183,42 @@ describe('what waits', () => {
     expect(arrive(again)).toEqual({ repeated: 0, missing: 0 })
     expect(arrive(again)).toEqual({ repeated: 1, missing: 0 })
   })
+
+  test('says that it is not known how many are missing, where the first one of a forgotten topic is', () => {
+    const outbox = new Outbox(ID, 2 ** 30)
+    const sequences = new Sequences()
+    const send = (topic: string) => {
+      outbox.add(topic, 'x', true, undefined, 1000)
+      const [envelope] = outbox.take(1)
+      const head = readHead(Buffer.from(envelope?.data ?? []))
+      if (typeof head !== 'object') throw new Error('no envelope')
+      return head
+    }
+    const forget = () => {
+      for (let n = 0; n < 140_000; n++) send(`t${n}`)
+    }
+    const arrive = (head: EnvelopeHead) => sequences.arrived('quiet', head)
+    expect(arrive(send('quiet'))).toEqual({ repeated: 0, missing: 0 })
+    for (let n = 0; n < 2; n++) {
+      forget()
+      // It is lost.
+      expect(send('quiet').isRestart).toBe(true)
+      expect(arrive(send('quiet'))).toEqual({ repeated: 0, missing: undefined })
+      // From there on it is known.
+      send('quiet')
+      expect(arrive(send('quiet'))).toEqual({ repeated: 0, missing: 1 })
+    }
+    forget()
+    // The same where it was dropped before it had a number.
+    outbox.skip('quiet')
+    expect(arrive(send('quiet'))).toEqual({ repeated: 0, missing: undefined })
+  })
 })
 
 test('numbers tell repetitions and gaps, of each topic and publisher', () => {
   const sequences = new Sequences()
   const arrived = (topic: string, origin: string, sequence: number, messages = 1, isRestart = false) =>
-    Object.values(sequences.arrived(topic, origin, sequence, messages, isRestart))
+    Object.values(sequences.arrived(topic, { origin, sequence, messages, isRestart, numbering: 0 }))
   // What came before the first is not missing: it was not wanted.
   expect(arrived('t', 'a', 10, 5)).toEqual([0, 0])
   expect(arrived('t', 'a', 15)).toEqual([0, 0])
@@ -187,6 +232,61 @@ test('numbers tell repetitions and gaps, of each topic and publisher', () => {
   expect(arrived('t', 'a', 1, 3)).toEqual([3, 0])
   sequences.forget('t')
   expect(arrived('t', 'a', 90)).toEqual([0, 0])
+})
+
+describe('what is kept of publishers', () => {
+  /** Messages of a publisher on topics of its own, and on one that all have. */
+  const publish = (sequences: Sequences, origin: string, topics: number) => {
+    for (let n = 0; n < topics; n++) come(sequences, n === 0 ? 'all' : `${origin} ${n}`, origin, 1)
+  }
+  const come = (sequences: Sequences, topic: string, origin: string, sequence: number) =>
+    sequences.arrived(topic, { origin, sequence, messages: 1, isRestart: false, numbering: 0 })
+  /** As for so many minutes, in which one publisher says hello. */
+  const pass = (sequences: Sequences, minutes: number, alive: string) => {
+    for (let n = 0; n < (minutes * 60_000) / AGE_INTERVAL; n++) {
+      sequences.heard(alive)
+      sequences.age()
+    }
+  }
+
+  test('is given back when thousands have come and gone, and not of one that is alive', () => {
+    const sequences = new Sequences()
+    publish(sequences, 'alive', 100)
+    for (let n = 0; n < 5000; n++) publish(sequences, `${n}`, 10)
+    expect([sequences.publishers, sequences.size]).toEqual([5001, 50_100])
+    pass(sequences, 4, 'alive')
+    expect(come(sequences, 'all', '7', 5)).toEqual({ repeated: 0, missing: 3 })
+    pass(sequences, 2, 'alive')
+    expect([sequences.publishers, sequences.size]).toEqual([2, 110])
+    pass(sequences, 4, 'alive')
+    expect([sequences.publishers, sequences.size]).toEqual([1, 100])
+    expect(come(sequences, 'all', 'alive', 4)).toEqual({ repeated: 0, missing: 2 })
+    // One that was taken for gone is counted from here on.
+    expect(come(sequences, 'all', '7', 9)).toEqual({ repeated: 0, missing: 0 })
+    expect(come(sequences, 'all', '7', 11)).toEqual({ repeated: 0, missing: 1 })
+  })
+
+  test('has a limit, beyond which those that are silent are forgotten first', () => {
+    const sequences = new Sequences(5000)
+    publish(sequences, 'alive', 100)
+    for (let n = 0; n < 4; n++) publish(sequences, `silent ${n}`, 1000)
+    pass(sequences, 1, 'alive')
+    for (let n = 0; n < 2; n++) publish(sequences, `new ${n}`, 1000)
+    expect(sequences.size).toBeLessThanOrEqual(5000)
+    expect(come(sequences, 'all', 'alive', 3)).toEqual({ repeated: 0, missing: 1 })
+    for (let n = 0; n < 20; n++) publish(sequences, `also new ${n}`, 1000)
+    expect(sequences.size).toBeGreaterThanOrEqual(2500)
+    expect(sequences.size).toBeLessThanOrEqual(5000)
+  })
+
+  test('goes with the topic', () => {
+    const sequences = new Sequences()
+    for (let n = 0; n < 100; n++) publish(sequences, `${n}`, 2)
+    sequences.forget('all')
+    expect(sequences.size).toBe(100)
+    pass(sequences, 6, '5')
+    expect(sequences.size).toBe(1)
+  })
 })
 
 describe('interest', () => {

@@ -15,7 +15,7 @@ import { inTime } from '../in-time.js'
 import type { Session, SessionEvents } from '../session.js'
 import type { ClusterNodes } from './cluster-nodes.js'
 import { openConnection, type RedisAddress, type RedisClient, type RedisConnection } from './connection.js'
-import { MAX_STRING_BYTES, openTogether, sendAll } from './pubsub.js'
+import { maxStringBytes, openTogether, sendAll } from './pubsub.js'
 
 /**
  * The same for all members of a group. Twenty nodes have about 13 partitions each, so that none has much more
@@ -41,6 +41,8 @@ interface Owner extends RedisAddress {
 interface Shard {
   readonly owner: Owner
   readonly partitions: readonly number[]
+  /** Bytes of one string. */
+  readonly limit: number
   readonly publisher: RedisConnection
   readonly subscriber: RedisConnection
 }
@@ -82,7 +84,7 @@ export async function openCluster(client: RedisClient, options: ClusterOptions, 
     await Promise.all(work)
   }
   return {
-    maxEnvelopeBytes: MAX_STRING_BYTES,
+    maxEnvelopeBytes: Math.min(...shards.map(({ limit }) => limit)),
     subscribe: (topics) => each(topics, ({ subscriber }, some) => subscriber.subscribeShard(some)),
     unsubscribe: (topics) => each(topics, ({ subscriber }, some) => subscriber.unsubscribeShard(some)),
     // Where a slot has moved, for example, it rejects: the next session asks where it is.
@@ -194,12 +196,13 @@ async function openShards(
     })
     const shard = { owner, partitions, publisher, subscriber }
     try {
-      await inTime(checkShard(shard, channels), timeout, 'the node has not replied')
+      const replies = Promise.all([maxStringBytes(publisher), checkShard(shard, channels)])
+      const [limit] = await inTime(replies, timeout, 'the node has not replied')
+      return { ...shard, limit }
     } catch (cause) {
       destroyAll([shard])
       throw cause
     }
-    return shard
   }
   const opened = await Promise.allSettled([...partitionsOf.values()].map(open))
   const shards = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
@@ -209,7 +212,7 @@ async function openShards(
   throw failed.reason
 }
 
-function destroyAll(shards: readonly Shard[]): void {
+function destroyAll(shards: readonly Pick<Shard, 'publisher' | 'subscriber'>[]): void {
   for (const { publisher, subscriber } of shards) {
     publisher.destroy()
     subscriber.destroy()
@@ -220,7 +223,7 @@ function destroyAll(shards: readonly Shard[]): void {
  * Rejects when a node does not take itself for the owner of its partitions: what other nodes know may be old,
  * and a node that has lost a slot does not tell its publishers before the next message.
  */
-async function checkShard({ owner, partitions, publisher }: Shard, channels: Channels): Promise<void> {
+async function checkShard({ owner, partitions, publisher }: Omit<Shard, 'limit'>, channels: Channels): Promise<void> {
   const owners = ownersOf(await publisher.command(['CLUSTER', 'SLOTS']), owner.host, channels)
   for (const partition of partitions) {
     if (owners[partition]?.id !== owner.id) throw new Error(`${owner.host}:${owner.port} has given up a slot of the cluster`)

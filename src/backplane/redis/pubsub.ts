@@ -2,8 +2,9 @@
 import type { Buffer } from 'node:buffer'
 import { bufferOver } from '../../util/bytes.js'
 import type { BackplaneEnvelope } from '../contract.js'
+import { inTime } from '../in-time.js'
 import type { Session, SessionEvents } from '../session.js'
-import { reasonOf } from '../session-engine.js'
+import { CONNECT_TIMEOUT, reasonOf } from '../session-engine.js'
 import {
   type ConnectionEvents,
   type ConnectionOptions,
@@ -11,9 +12,10 @@ import {
   type RedisClient,
   type RedisConnection,
 } from './connection.js'
+import { fieldsOf } from './replies.js'
 
-/** Bytes of one string: the default of Redis (`proto-max-bulk-len`). */
-export const MAX_STRING_BYTES = 512 * 1024 * 1024
+/** Bytes of one string, where Redis does not say it: its default of `proto-max-bulk-len`. */
+const MAX_STRING_BYTES = 512 * 1024 * 1024
 
 export async function openPubSub(client: RedisClient, prefix: string, events: SessionEvents): Promise<Session> {
   const connectionEvents: ConnectionEvents = {
@@ -22,10 +24,12 @@ export async function openPubSub(client: RedisClient, prefix: string, events: Se
     },
     ended: events.ended,
   }
-  const [publisher, subscriber] = await openTogether(client, connectionEvents, { closing: events.closing })
+  const connections = await openTogether(client, connectionEvents, { closing: events.closing })
+  const [publisher, subscriber] = connections
   const channelsOf = (topics: readonly string[]) => topics.map((topic) => prefix + topic)
+  const limit = await beginning(connections, events.closing, () => maxStringBytes(publisher))
   return {
-    maxEnvelopeBytes: MAX_STRING_BYTES,
+    maxEnvelopeBytes: limit,
     subscribe: (topics) => subscriber.subscribe(channelsOf(topics)),
     unsubscribe: (topics) => subscriber.unsubscribe(channelsOf(topics)),
     publish: (envelopes) =>
@@ -35,6 +39,35 @@ export async function openPubSub(client: RedisClient, prefix: string, events: Se
       publisher.destroy()
       subscriber.destroy()
     },
+  }
+}
+
+/** The first commands of a session: its connections end where these fail, or the broker does not reply. */
+export async function beginning<T>(
+  connections: readonly RedisConnection[],
+  closing: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await inTime(work(), CONNECT_TIMEOUT, 'the broker has not replied', closing)
+  } catch (cause) {
+    for (const connection of connections) connection.destroy()
+    throw cause
+  }
+}
+
+/**
+ * Bytes of one string. Redis closes the connection on which a longer one begins. Many users may not ask for
+ * its settings.
+ */
+export async function maxStringBytes(connection: RedisConnection): Promise<number> {
+  const name = 'proto-max-bulk-len'
+  try {
+    const limit = Number(fieldsOf(await connection.command(['CONFIG', 'GET', name])).get(name))
+    return limit > 0 ? Math.min(limit, MAX_STRING_BYTES) : MAX_STRING_BYTES
+  } catch (cause) {
+    if (!isReply(cause)) throw cause
+    return MAX_STRING_BYTES
   }
 }
 
@@ -73,7 +106,7 @@ export async function sendAll(
 }
 
 /** Whether Redis has replied with an error, such as `NOPERM …`: then the connection goes on. */
-function isReply(cause: unknown): boolean {
+export function isReply(cause: unknown): cause is Error {
   return cause instanceof Error && /^[A-Z]+ /.test(cause.message)
 }
 

@@ -6,19 +6,21 @@ import { Buffer } from 'node:buffer'
 import { setImmediate } from 'node:timers/promises'
 import { bufferOver } from '../../util/bytes.js'
 import type { Session, SessionEvents } from '../session.js'
+import { reasonOf } from '../session-engine.js'
+import { BrokerClock } from './broker-clock.js'
 import type { RedisClient } from './connection.js'
-import { isPassing, MAX_STRING_BYTES, openTogether, sendAll } from './pubsub.js'
+import { beginning, isPassing, isReply, maxStringBytes, openTogether, sendAll } from './pubsub.js'
+import { entriesOf, first, idOf } from './replies.js'
+import { resume, type StreamPosition, stateOf, timeOf } from './stream-place.js'
 
 /** Milliseconds that one XREAD waits for entries. */
 const BLOCK = 500
 /** Entries of one XREAD. */
 const COUNT = 1000
 
-/** Where the next session goes on. */
-export interface StreamPosition {
-  /** The id of the last entry that has come; undefined before the first session. */
-  last: string | undefined
-}
+/** The two fields of an entry. */
+const TOPIC = 't'
+const DATA = 'd'
 
 export interface StreamOptions {
   readonly key: string
@@ -26,27 +28,40 @@ export interface StreamOptions {
   readonly retention: number
 }
 
-/** `milliseconds` have passed since the last session. */
 export async function openStream(
   client: RedisClient,
   { key, retention }: StreamOptions,
   position: StreamPosition,
   events: SessionEvents,
-  milliseconds: number,
 ): Promise<Session> {
-  const [writer, reader] = await openTogether(client, { message: () => {}, ended: events.ended }, { closing: events.closing })
-  // Trims as each XADD does. A broker that is read only, for example, refuses it, and the session does not
-  // begin; a user may lack the right to it alone.
-  await writer.command(['XTRIM', key, 'MINID', '~', `${Date.now() - retention}`]).catch((cause: unknown) => {
-    if (isPassing(cause)) throw cause
-  })
-  const newest = idOf(first(await writer.command(['XREVRANGE', key, '+', '-', 'COUNT', '1']))) ?? '0-0'
-  if (position.last === undefined) position.last = newest
-  else if (isBefore(newest, position.last) || milliseconds > retention) {
-    // The broker has lost its memory, or entries are gone that were not read.
-    if (isBefore(newest, position.last)) position.last = '0-0'
-    events.gap()
+  const connections = await openTogether(client, { message: () => {}, ended: events.ended }, { closing: events.closing })
+  const [writer, reader] = connections
+  const clock = new BrokerClock()
+  /** As a PING, which a user has the right to where TIME is refused. */
+  const ask = async () => {
+    try {
+      clock.told(await writer.command(['TIME']))
+    } catch (cause) {
+      if (!isReply(cause) || isPassing(cause)) throw cause
+      await writer.ping()
+    }
   }
+  const limit = await beginning(connections, events.closing, async () => {
+    const command = (args: string[]) => writer.command(args)
+    await ask()
+    const { last } = position
+    const isThere = last !== undefined && idOf(first(await command(['XRANGE', key, last, '+', 'COUNT', '1']))) === last
+    const state = await stateOf(command, key)
+    // Trims nothing that an XADD would not have trimmed. A broker that is read only, for example, refuses it,
+    // and the session does not begin; a user may lack the right to it alone.
+    const trim = ['XTRIM', key, 'MINID', '~', `${Math.max(0, timeOf(state.newest) - retention)}`]
+    await command(trim).catch((cause: unknown) => {
+      if (isPassing(cause)) throw cause
+    })
+    if (resume(position, state, isThere)) events.gap()
+    clock.seen(timeOf(state.newest))
+    return await maxStringBytes(writer)
+  })
   let isOver = false
   const read = async () => {
     while (!isOver) {
@@ -55,30 +70,38 @@ export async function openStream(
       if (isOver) return
       for (const entry of entries) {
         position.last = idOf(entry) ?? position.last
+        if (position.entries !== undefined) position.entries += 1
         const fields: unknown = Array.isArray(entry) ? entry[1] : undefined
-        const [, topic, , data] = Array.isArray(fields) ? (fields as unknown[]) : []
-        if (Buffer.isBuffer(topic) && Buffer.isBuffer(data)) events.deliver(topic.toString(), data)
+        const [topicName, topic, dataName, data] = Array.isArray(fields) ? (fields as unknown[]) : []
+        if (isName(topicName, TOPIC) && isName(dataName, DATA) && Buffer.isBuffer(topic) && Buffer.isBuffer(data))
+          events.deliver(topic.toString(), data)
+        else events.foreign()
       }
+      clock.seen(timeOf(position.last ?? ''))
     }
   }
   read().catch((cause: unknown) => {
-    if (!isOver) events.ended(cause instanceof Error ? cause.message : String(cause))
+    if (!isOver) events.ended(reasonOf(cause))
   })
   return {
-    // The topic goes with it.
-    maxEnvelopeBytes: MAX_STRING_BYTES,
+    maxEnvelopeBytes: limit,
     // All that is in the stream is read.
     subscribe: async () => {},
     unsubscribe: async () => {},
     publish: (envelopes) => {
-      const oldest = `${Date.now() - retention}`
+      const oldest = `${Math.max(0, Math.floor(clock.now - retention))}`
       return sendAll(writer, envelopes, events, ({ topic, data }) => [
-        ...['XADD', key, 'MINID', '~', oldest, '*', 't', Buffer.from(topic), 'd'],
+        ...['XADD', key, 'MINID', '~', oldest, '*', TOPIC, Buffer.from(topic), DATA],
         bufferOver(data),
       ])
     },
     connections: [
-      writer,
+      {
+        ping: ask,
+        get heard() {
+          return writer.heard
+        },
+      },
       {
         // It is waiting for entries, and replies at least every BLOCK ms.
         ping: async () => {
@@ -101,36 +124,7 @@ export async function openStream(
   }
 }
 
-/** Of the only stream in a reply to XREAD, which RESP3 gives as a map, RESP2 as pairs. */
-function entriesOf(reply: unknown): readonly unknown[] {
-  if (reply === null || typeof reply !== 'object') return []
-  const stream: unknown = Array.isArray(reply) ? (reply as unknown[])[0] : undefined
-  const entries: unknown = Array.isArray(stream)
-    ? (stream as unknown[])[1]
-    : reply instanceof Map
-      ? first([...reply.values()])
-      : Array.isArray(reply)
-        ? undefined
-        : first(Object.values(reply))
-  // RESP3 as pairs, one after the other.
-  if (Array.isArray(entries)) return entries
-  return Array.isArray(reply) && Array.isArray(reply[1]) ? (reply[1] as unknown[]) : []
-}
-
-function first(list: unknown): unknown {
-  return Array.isArray(list) ? (list as unknown[])[0] : undefined
-}
-
-function idOf(entry: unknown): string | undefined {
-  const id = first(entry)
-  return Buffer.isBuffer(id) || typeof id === 'string' ? id.toString() : undefined
-}
-
-/** Ids are a time in milliseconds, `-`, and a number. */
-function isBefore(one: string, other: string): boolean {
-  const [[time = 0, number = 0], [otherTime = 0, otherNumber = 0]] = [one, other].map((id) => id.split('-').map(Number)) as [
-    number[],
-    number[],
-  ]
-  return time < otherTime || (time === otherTime && number < otherNumber)
+/** Whether a field's name is this character. */
+function isName(name: unknown, character: string): boolean {
+  return Buffer.isBuffer(name) && name.length === 1 && name[0] === character.charCodeAt(0)
 }

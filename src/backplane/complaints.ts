@@ -3,6 +3,11 @@
 /** Milliseconds for which errors of a kind are only counted, after one was told. */
 const PAUSE = 1000
 
+/** A topic for a message. */
+export function quote(topic: string): string {
+  return JSON.stringify(topic.length > 60 ? `${topic.slice(0, 60)}…` : topic)
+}
+
 interface Kind {
   /** Those that were not told. */
   count: number

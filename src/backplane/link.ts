@@ -10,7 +10,7 @@ import { BackplaneError, ClosedError } from '../errors.js'
 import type { OutgoingMessage } from '../options/arguments.js'
 import type { BackplaneMetrics, EverywhereResult } from '../types/index.js'
 import { bufferOver } from '../util/bytes.js'
-import { Complaints } from './complaints.js'
+import { Complaints, quote } from './complaints.js'
 import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneStatus } from './contract.js'
 import {
   ENVELOPE_VERSION,
@@ -34,6 +34,12 @@ const CONTROL_TOPIC = ''
  * MB/s at 50 ms to the broker. The rest waits here, where the oldest can be dropped.
  */
 const MAX_IN_FLIGHT = 4 * 1024 * 1024
+/**
+ * Envelopes of one call, and those that an engine may have without having sent them: for each, clients keep
+ * an object or two of hundreds of bytes, beside the few bytes that there may be in it.
+ */
+const MAX_ENVELOPES = 1000
+const MAX_ENVELOPES_IN_FLIGHT = 4 * MAX_ENVELOPES
 /** Milliseconds after a first missing message in which further ones belong to the same gap, at least. */
 const GAP_WINDOW = 1000
 /**
@@ -231,7 +237,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#complaints.add('refused', envelope.messages, (count) =>
       this.#error(
         'ERR_BACKPLANE',
-        `refused ${count} messages, the last on the topic ${shorten(envelope.topic)}, ${envelope.data.length} bytes: ${reason}`,
+        `refused ${count} messages, the last on the topic ${quote(envelope.topic)}, ${envelope.data.length} bytes: ${reason}`,
         count,
       ),
     )
@@ -304,7 +310,7 @@ export class BackplaneLink implements BackplaneHost {
       const others = count > 1 ? `, and ${count - 1} others` : ''
       return this.#error(
         'ERR_BACKPLANE',
-        `takes at most ${most} bytes: a message of ${size} on the topic ${shorten(topic)}${others} was not sent`,
+        `takes at most ${most} bytes: a message of ${size} on the topic ${quote(topic)}${others} was not sent`,
         count,
       )
     })
@@ -324,8 +330,9 @@ export class BackplaneLink implements BackplaneHost {
     for (const topic of removed) this.#sequences.forget(topic)
     try {
       if (added.length > 0 || removed.length > 0) this.#engine.interest(added, removed)
-      while (!this.#outbox.isEmpty && this.#outbox.inFlight < window) {
-        const envelopes = this.#outbox.take(window - this.#outbox.inFlight)
+      const most = window === Number.POSITIVE_INFINITY ? window : MAX_ENVELOPES_IN_FLIGHT
+      while (!this.#outbox.isEmpty && this.#outbox.inFlight < window && this.#outbox.envelopesInFlight < most) {
+        const envelopes = this.#outbox.take(window - this.#outbox.inFlight, MAX_ENVELOPES)
         const result = this.#engine.publish(envelopes)
         if (result !== undefined) this.#await(result, envelopes)
       }
@@ -339,13 +346,18 @@ export class BackplaneLink implements BackplaneHost {
     let bytes = 0
     for (const { data } of envelopes) bytes += data.length
     this.#outbox.inFlight += bytes
+    this.#outbox.envelopesInFlight += envelopes.length
+    const settled = () => {
+      this.#outbox.inFlight -= bytes
+      this.#outbox.envelopesInFlight -= envelopes.length
+    }
     result.then(
       () => {
-        this.#outbox.inFlight -= bytes
+        settled()
         if (!this.#outbox.isEmpty) this.#flushSoon()
       },
       (cause: unknown) => {
-        this.#outbox.inFlight -= bytes
+        settled()
         this.#unsent(envelopes, cause)
       },
     )
@@ -435,7 +447,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#complaints.add(`foreign ${what}`, 1, (count) =>
       this.#error(
         'ERR_BACKPLANE',
-        `has brought ${count} foreign messages, the last on ${topic === CONTROL_TOPIC ? 'no topic' : `the topic ${shorten(topic)}`}: ${what}`,
+        `has brought ${count} foreign messages, the last on ${topic === CONTROL_TOPIC ? 'no topic' : `the topic ${quote(topic)}`}: ${what}`,
         count,
       ),
     )
@@ -456,9 +468,4 @@ export class BackplaneLink implements BackplaneHost {
 function missingOf(count: number, isMore: boolean): string {
   if (count > 0) return `${count} messages of others are missing${isMore ? ', and more, of which the number is not known' : ''}`
   return isMore ? 'messages of others are missing, of which the number is not known' : 'messages of others may be missing'
-}
-
-/** A topic for a message. */
-function shorten(topic: string): string {
-  return JSON.stringify(topic.length > 60 ? `${topic.slice(0, 60)}…` : topic)
 }

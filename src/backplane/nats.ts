@@ -4,6 +4,7 @@ import { OptionError, WebSocketServerError } from '../errors.js'
 import { BACKPLANE_SETTING_NAMES, resolveBackplaneSettings, resolveBrokerOptions } from '../options/backplane.js'
 import { checkSecretObject } from '../options/checks.js'
 import type { BackplaneEngine, BackplaneSettings } from './contract.js'
+import { connectUnless } from './nats/attempt.js'
 import { openCore } from './nats/core.js'
 import { openJetStream, type StreamPosition } from './nats/jetstream.js'
 import { reasonOf, SessionEngine, type SessionEngineOptions } from './session-engine.js'
@@ -59,13 +60,14 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
   if (list.length === 0 || !list.every(isAddress)) throw new OptionError('servers', '…', 'addresses such as nats://host:4222')
   const position: StreamPosition = { last: undefined, created: undefined }
   const connect: SessionEngineOptions['connect'] = async (events) => {
-    const made = await open({ ...connection, servers: list, reconnect: false, noEcho: true, timeout: pingTimeout })
+    const own = { servers: list, reconnect: false, noEcho: true, timeout: pingTimeout, noAsyncTraces: true }
+    const made = await connectUnless(events.closing, () => open({ ...connection, ...own }))
     made.closed().then(
       (error) => events.ended(error ? reasonOf(error) : 'the connection was closed'),
       (error: unknown) => events.ended(reasonOf(error)),
     )
-    if (delivery === 'at-most-once') return openCore(made, prefix, events)
     try {
+      if (delivery === 'at-most-once') return await openCore(made, prefix, events)
       return await openJetStream(made, { prefix, retention, timeout: 2 * pingTimeout }, position, events)
     } catch (cause) {
       made.close().catch(() => {})

@@ -58,11 +58,16 @@ export class Outbox {
   readonly #open = new Map<string, EnvelopeWriter>()
   readonly #queue = new Fifo<EnvelopeWriter>()
   /** What the engine has not sent, and is to get again before the queue. */
-  readonly #again = new Fifo<BackplaneEnvelope>()
+  #again = new Fifo<BackplaneEnvelope>()
+  /** The same, from before what is in `again`: it was taken from there, and came back. */
+  #returned = new Fifo<BackplaneEnvelope>()
   #queuedBytes = 0
+  /** Of both. */
   #againBytes = 0
   /** Bytes that the engine has, and that count against the limit. */
   inFlight = 0
+  /** Envelopes that the engine has. */
+  envelopesInFlight = 0
   /** Messages that were dropped for want of room. */
   dropped = 0
 
@@ -74,7 +79,7 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
-    return this.#queue.length === 0 && this.#again.length === 0
+    return this.#queue.length === 0 && this.#again.length === 0 && this.#returned.length === 0
   }
 
   /** Bytes that wait here, and with the engine. */
@@ -114,13 +119,20 @@ export class Outbox {
     if (!isRestart || this.#numbers.hasForgotten) this.#numbers.used(topic, sequence, numbering)
   }
 
-  /** Takes envelopes of about `room` bytes, the oldest first; at least one, if there is one. */
-  take(room: number): BackplaneEnvelope[] {
-    const taken = this.#again.toArray()
-    let bytes = this.#againBytes
-    this.#again.clear()
-    this.#againBytes = 0
-    while (taken.length === 0 || bytes < room) {
+  /**
+   * Takes envelopes of about `room` bytes, and at most `most`, the oldest first; at least one, if there is
+   * one.
+   */
+  take(room: number, most = Number.POSITIVE_INFINITY): BackplaneEnvelope[] {
+    const taken: BackplaneEnvelope[] = []
+    let bytes = 0
+    while (taken.length === 0 || (bytes < room && taken.length < most)) {
+      const again = this.#shiftAgain()
+      if (again !== undefined) {
+        bytes += again.data.length
+        taken.push(again)
+        continue
+      }
       const envelope = this.#shift()
       if (envelope === undefined) break
       bytes += envelope.size
@@ -130,10 +142,13 @@ export class Outbox {
     return taken
   }
 
-  /** Gives back what `take` gave: it is the next to be taken. Envelopes of the last `take` come last. */
+  /**
+   * Gives back what `take` gave: it is the next to be taken. Envelopes of the last `take` come last, and
+   * nothing is taken in between.
+   */
   giveBack(envelopes: readonly BackplaneEnvelope[]): void {
     for (const envelope of envelopes) {
-      this.#again.push(envelope)
+      this.#returned.push(envelope)
       this.#againBytes += envelope.data.length
     }
     if (this.bytes > this.#limit) this.#dropOldest()
@@ -145,21 +160,31 @@ export class Outbox {
     const count = (envelope: { readonly topic: string; readonly messages: number }) => {
       if (envelope.topic !== '') messages += envelope.messages
     }
-    for (const envelope of this.#again.toArray()) count(envelope)
-    this.#again.clear()
-    this.#againBytes = 0
+    for (let envelope = this.#shiftAgain(); envelope !== undefined; envelope = this.#shiftAgain()) count(envelope)
     for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) count(envelope)
     return messages
   }
 
   #dropOldest(): void {
-    while (this.#againBytes > 0 && this.bytes > this.#limit) {
-      const oldest = this.#again.shift()
-      this.#againBytes -= oldest?.data.length ?? 0
-      this.dropped += oldest?.messages ?? 0
+    while (this.bytes > this.#limit) {
+      const oldest = this.#returned.shift() ?? this.#again.shift()
+      if (oldest === undefined) break
+      this.#againBytes -= oldest.data.length
+      this.dropped += oldest.messages
     }
     // The last one stays: it has just been made, and a limit below one message would let none through.
     while (this.#queue.length > 1 && this.bytes > this.#limit) this.dropped += this.#shift()?.messages ?? 0
+  }
+
+  #shiftAgain(): BackplaneEnvelope | undefined {
+    if (this.#returned.length > 0) {
+      for (const envelope of this.#again.toArray()) this.#returned.push(envelope)
+      this.#again = this.#returned
+      this.#returned = new Fifo()
+    }
+    const envelope = this.#again.shift()
+    this.#againBytes -= envelope?.data.length ?? 0
+    return envelope
   }
 
   #shift(): EnvelopeWriter | undefined {

@@ -166,6 +166,30 @@ describeEngines('a server behind an engine', (engine) => {
     expect(b.served.server.backplaneMetrics()).toMatchObject({ delivered: 4, missing: 0 })
   })
 
+  test('gives a slow engine few envelopes at a time, however small and many they are, and all of them in order', async () => {
+    const { a } = await pair(engine)
+    const { backplane } = a
+    await turns()
+    const before = backplane.batches.length
+    backplane.promises = []
+    for (let n = 0; n < 10_000; n++) a.served.server.publish(`t${n}`, 'small')
+    const waiting = () => backplane.promises?.length ?? 0
+    let most = 0
+    while (backplane.batches.slice(before).reduce((sum, batch) => sum + batch.length, 0) < 10_000) {
+      await turns()
+      const unsent = backplane.batches.slice(backplane.batches.length - waiting())
+      most = Math.max(
+        most,
+        unsent.reduce((sum, batch) => sum + batch.length, 0),
+      )
+      backplane.promises?.shift()?.resolve()
+    }
+    const batches = backplane.batches.slice(before)
+    expect(Math.max(...batches.map((batch) => batch.length))).toBe(1000)
+    expect(most).toBe(4000)
+    expect(batches.flat().map(({ topic }) => topic)).toEqual(Array.from({ length: 10_000 }, (_, n) => `t${n}`))
+  })
+
   test('limits what waits for a slow engine, and tells so in few errors', async () => {
     const { a, b } = await pair(engine, { maxPendingBytes: 100_000 })
     const { client } = await b.join('t')

@@ -139,6 +139,26 @@ describe('what waits', () => {
     expect(outbox.bytes).toBe(0)
   })
 
+  test('takes back what was taken again, before what was not, and loses the oldest of both', () => {
+    const outbox = new Outbox(ID, 100_000)
+    for (let n = 0; n < 8; n++) {
+      outbox.add('a', Buffer.alloc(10_000, n), false, undefined, 11_000)
+    }
+    outbox.giveBack(outbox.take(1_000_000))
+    const [first, second] = [outbox.take(1_000_000, 2), outbox.take(1_000_000, 3)]
+    expect([first.length, second.length]).toEqual([2, 3])
+    outbox.giveBack(first)
+    outbox.giveBack(second)
+    const sequences = (most: number) => outbox.take(1_000_000, most).map(({ sequence }) => sequence)
+    expect(sequences(4)).toEqual([1, 2, 3, 4])
+    const rest = outbox.take(1_000_000, 2)
+    outbox.giveBack(rest)
+    for (let n = 8; n < 16; n++) outbox.add('a', Buffer.alloc(10_000, n), false, undefined, 11_000)
+    expect(outbox.dropped).toBe(3)
+    expect(sequences(100)).toEqual([8, 9, 10, 11, 12, 13, 14, 15, 16])
+    expect([outbox.isEmpty, outbox.bytes]).toEqual([true, 0])
+  })
+
   test('takes back 200,000 envelopes, and loses the oldest beyond the limit', () => {
     const limit = 4_000_000
     const outbox = new Outbox(ID, limit)
@@ -147,6 +167,7 @@ describe('what waits', () => {
     expect(outbox.dropped).toBe(100_000)
     expect(outbox.bytes).toBe(limit)
     expect(outbox.take(1)[0]?.sequence).toBe(100_001)
+    expect(outbox.take(limit).length).toBe(99_999)
     expect(outbox.isEmpty).toBe(true)
   })
 

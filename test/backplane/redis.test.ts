@@ -120,6 +120,32 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
   })
 
   for (const [name, options] of Object.entries(CLIENTS)) {
+    test(`topics that may not be subscribed are told with their names, and the rest goes on, through ${name}`, async () => {
+      const { broker, a, b } = await group(options)
+      const admin = new Redis(broker.url)
+      onTestFinished(() => admin.disconnect())
+      const allowed = Array.from({ length: 20 }, (_, n) => `allowed ${n}`)
+      await admin.call('ACL', 'SETUSER', 'default', 'resetchannels', '&nws:', '&nws:t', '&nws:allowed*')
+      // Redis has closed the connections that had rights which the user has no longer, if there were any.
+      await connected(a, b)
+      for (const topic of ['forbidden', ...allowed, 'also']) b.socket.subscribe(topic)
+      for (const topic of allowed) await connected(a, b, topic)
+      const { message } = await b.errors.next('the error')
+      expect(message).toMatch(/"forbidden".*NOPERM/)
+      expect(message).toContain('"also"')
+      expect(b.server.backplaneMetrics()).toMatchObject({ up: true, reconnects: 0 })
+      expect(b.errors.size).toBe(0)
+    })
+
+    test(`listen rejects where a server may not subscribe to its own channel, through ${name}`, async () => {
+      const broker = await Broker.start('redis-server')
+      const admin = new Redis(broker.url)
+      onTestFinished(() => admin.disconnect())
+      await admin.call('ACL', 'SETUSER', 'default', 'resetchannels', '&nws:t')
+      const { message } = await listenRefusal(redis(options(broker.url)), new URL(broker.url).host)
+      expect(message).toContain('NOPERM')
+    })
+
     test(`replayed: what is published while Redis is a replica waits until it is none, through ${name}`, async () => {
       const { broker, a, b } = await group((url) => ({ ...options(url), delivery: 'replayed' }))
       const admin = new Redis(broker.url)

@@ -1,6 +1,10 @@
 /** A session on NATS core: each topic is a subscription, each envelope one message. */
+import { setImmediate as setImmediatePromise } from 'node:timers/promises'
 import type { NatsConnection, Subscription } from '@nats-io/transport-node'
+import type { BackplaneEnvelope } from '../contract.js'
+import { OWN_TOPIC, RefusedTopics } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
+import { RefusedEnvelopes, violationOf } from './permissions.js'
 import { Subjects } from './subjects.js'
 
 /** Bytes of a message where the broker says nothing: its own default. */
@@ -9,29 +13,54 @@ const DEFAULT_MAX_PAYLOAD = 1024 * 1024
 /** Bytes of messages after which the broker is to reply: on a slow line, each reply is a sign of life. */
 const FLUSH_BYTES = 65_536
 
-export function openCore(connection: NatsConnection, prefix: string, events: SessionEvents): Session {
+/** Asks whether messages on that topic may be sent: members leave it out, as it is no envelope. */
+export const QUESTION = new Uint8Array(0)
+
+export async function openCore(connection: NatsConnection, prefix: string, events: SessionEvents): Promise<Session> {
   const subjects = new Subjects(`${prefix}.c.`)
   const subscriptions = new Map<string, Subscription>()
+  const refusedEnvelopes = new RefusedEnvelopes(connection, subjects, events)
+  const refusedTopics = new RefusedTopics(events)
   let heard = performance.now()
   /** Resolves when the broker has read all that was before. */
   const flush = async () => {
     await connection.flush()
     heard = performance.now()
   }
+  const subscribe = (topic: string) => {
+    const callback = (error: Error | null, { data }: { readonly data: Uint8Array }) => {
+      heard = performance.now()
+      const violation = violationOf(error)
+      if (violation !== undefined) {
+        subscriptions.delete(topic)
+        refusedTopics.add(topic, violation.message)
+      } else if (error !== null) events.ended(error.message)
+      else if (topic !== OWN_TOPIC || data.length > 0) events.deliver(topic, data)
+    }
+    subscriptions.set(topic, connection.subscribe(subjects.of(topic), { callback }))
+  }
+  const send = async (envelopes: readonly BackplaneEnvelope[]) => {
+    const replies: Promise<void>[] = []
+    let bytes = 0
+    for (const { topic, data } of envelopes) {
+      connection.publish(subjects.of(topic), data)
+      bytes += data.length
+      if (bytes < FLUSH_BYTES) continue
+      const reply = flush()
+      // Should the next `publish` throw, nothing waits for it.
+      reply.catch(() => {})
+      replies.push(reply)
+      bytes = 0
+    }
+    await Promise.all([...replies, flush()])
+  }
+  await mayPublish(connection, subjects.of(OWN_TOPIC))
   return {
     get maxEnvelopeBytes() {
       return maxPayloadOf(connection)
     },
     subscribe: async (topics) => {
-      for (const topic of topics) {
-        if (subscriptions.has(topic)) continue
-        const callback = (error: Error | null, message: { readonly data: Uint8Array }) => {
-          heard = performance.now()
-          if (error === null) events.deliver(topic, message.data)
-          else events.ended(error.message)
-        }
-        subscriptions.set(topic, connection.subscribe(subjects.of(topic), { callback }))
-      }
+      for (const topic of topics) if (!subscriptions.has(topic)) subscribe(topic)
       await connection.flush()
     },
     unsubscribe: async (topics) => {
@@ -40,21 +69,7 @@ export function openCore(connection: NatsConnection, prefix: string, events: Ses
         subscriptions.delete(topic)
       }
     },
-    publish: async (envelopes) => {
-      const replies: Promise<void>[] = []
-      let bytes = 0
-      for (const { topic, data } of envelopes) {
-        connection.publish(subjects.of(topic), data)
-        bytes += data.length
-        if (bytes < FLUSH_BYTES) continue
-        const reply = flush()
-        // Should the next `publish` throw, nothing waits for it.
-        reply.catch(() => {})
-        replies.push(reply)
-        bytes = 0
-      }
-      await Promise.all([...replies, flush()])
-    },
+    publish: (envelopes) => refusedEnvelopes.during(envelopes, send(envelopes)),
     connections: [
       {
         ping: flush,
@@ -69,4 +84,27 @@ export function openCore(connection: NatsConnection, prefix: string, events: Ses
 
 export function maxPayloadOf(connection: NatsConnection): number {
   return connection.info?.max_payload ?? DEFAULT_MAX_PAYLOAD
+}
+
+/** Rejects where the user has no right to publish on the subject. */
+async function mayPublish(connection: NatsConnection, subject: string): Promise<void> {
+  const statuses = connection.status()
+  let refusal: string | undefined
+  const watch = async () => {
+    for await (const status of statuses) {
+      const violation = status.type === 'error' ? violationOf(status.error) : undefined
+      if (violation?.operation === 'publish') refusal ??= violation.message
+    }
+  }
+  const watching = watch()
+  try {
+    connection.publish(subject, QUESTION)
+    await connection.flush()
+    await setImmediatePromise()
+  } finally {
+    // It would keep what comes later, for nothing.
+    await statuses[Symbol.asyncIterator]().return?.()
+    watching.catch(() => {})
+  }
+  if (refusal !== undefined) throw new Error(refusal)
 }

@@ -2,13 +2,15 @@
  * A session on one stream of JetStream, which all members publish to and read as a whole: after a lost
  * connection, reading goes on behind the last message that has come.
  */
-import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream'
+import type { JetStreamClient, JetStreamManager, StreamInfo } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
 import { inTime } from '../in-time.js'
+import { OWN_TOPIC } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
 import { reasonOf } from '../session-engine.js'
-import { maxPayloadOf } from './core.js'
+import { maxPayloadOf, QUESTION } from './core.js'
+import { violationOf } from './permissions.js'
 import { Subjects } from './subjects.js'
 
 const NANOSECONDS = 1_000_000
@@ -79,7 +81,9 @@ export async function openJetStream(
       position.last = seq
       heard = performance.now()
       const topic = subjects.topicOf(subject)
+      if (topic === OWN_TOPIC && data.length === 0) return
       if (topic !== undefined) events.deliver(topic, data)
+      else if (!subjects.isTopic(subject)) events.foreign()
     },
   })
   const watch = async () => {
@@ -92,14 +96,16 @@ export async function openJetStream(
     (error) => events.ended(error ? reasonOf(error) : 'reading the stream has ended'),
     (error: unknown) => events.ended(reasonOf(error)),
   )
+  await mayPublish(js, subjects.of(OWN_TOPIC), timeout)
   let stored = performance.now()
   const send = async (envelope: BackplaneEnvelope) => {
     try {
       await js.publish(subjects.of(envelope.topic), envelope.data, { timeout: NO_TIMEOUT })
       stored = heard = performance.now()
     } catch (cause) {
-      // The stream has refused this one, being full, for example: it would refuse it again.
-      if (!(cause instanceof JetStreamApiError)) throw cause
+      // The stream has refused this one, being full, for example, or the user lacks the right: the same
+      // again.
+      if (!(cause instanceof JetStreamApiError) && !isForbidden(cause, subjects.of(envelope.topic))) throw cause
       stored = performance.now()
       events.dropped(envelope, reasonOf(cause))
     }
@@ -144,6 +150,19 @@ export async function openJetStream(
       connection.close().catch(() => {})
     },
   }
+}
+
+/** Rejects where the user has no right to publish on the subject. */
+async function mayPublish(js: JetStreamClient, subject: string, timeout: number): Promise<void> {
+  await js.publish(subject, QUESTION, { timeout }).catch((cause: unknown) => {
+    // A stream that refuses it for another reason may be full.
+    if (isForbidden(cause, subject)) throw cause
+  })
+}
+
+function isForbidden(cause: unknown, subject: string): boolean {
+  const violation = violationOf(cause)
+  return violation?.operation === 'publish' && violation.subject === subject
 }
 
 /**

@@ -30,6 +30,11 @@ export class Subjects {
     this.#hashed.delete(subject)
   }
 
+  /** Whether the subject can be one of a topic, be it of one that is not known. */
+  isTopic(subject: string): boolean {
+    return subject.startsWith(this.#prefix) && /^(t|b|h.)/.test(subject.slice(this.#prefix.length))
+  }
+
   /** Undefined for subjects that are none of a topic, and for hashed topics that were not remembered. */
   topicOf(subject: string): string | undefined {
     if (!subject.startsWith(this.#prefix)) return undefined

@@ -12,10 +12,11 @@
 import { bufferOver } from '../../util/bytes.js'
 import type { BackplaneEnvelope } from '../contract.js'
 import { inTime } from '../in-time.js'
+import { RefusedTopics } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
 import type { ClusterNodes } from './cluster-nodes.js'
 import { openConnection, type RedisAddress, type RedisClient, type RedisConnection } from './connection.js'
-import { maxStringBytes, openTogether, sendAll } from './pubsub.js'
+import { maxStringBytes, openTogether, sendAll, subscribeAllowed } from './pubsub.js'
 
 /**
  * The same for all members of a group. Twenty nodes have about 13 partitions each, so that none has much more
@@ -54,15 +55,16 @@ export async function openCluster(client: RedisClient, options: ClusterOptions, 
   const shards = await openShards(client, owners, channels, timeout, events)
   const ofPartition: Shard[] = []
   for (const shard of shards) for (const partition of shard.partitions) ofPartition[partition] = shard
-  /** Calls `action` for each partition, with its channels. */
-  const each = async (topics: readonly string[], action: (shard: Shard, channels: string[]) => Promise<void>) => {
+  const refused = new RefusedTopics(events)
+  /** Calls `action` for each partition, with its topics and what makes their channels. */
+  const each = async (
+    topics: readonly string[],
+    action: (shard: Shard, topics: readonly string[], channelsOf: (topics: readonly string[]) => string[]) => Promise<void>,
+  ) => {
     const work = [...byPartition(topics)].map(async ([partition, some]) => {
       const shard = ofPartition[partition]
-      if (shard !== undefined)
-        await action(
-          shard,
-          some.map((topic) => channels.of(topic, partition)),
-        )
+      const channelsOf = (of: readonly string[]) => of.map((topic) => channels.of(topic, partition))
+      if (shard !== undefined) await action(shard, some, channelsOf)
     })
     await Promise.all(work)
   }
@@ -85,8 +87,11 @@ export async function openCluster(client: RedisClient, options: ClusterOptions, 
   }
   return {
     maxEnvelopeBytes: Math.min(...shards.map(({ limit }) => limit)),
-    subscribe: (topics) => each(topics, ({ subscriber }, some) => subscriber.subscribeShard(some)),
-    unsubscribe: (topics) => each(topics, ({ subscriber }, some) => subscriber.unsubscribeShard(some)),
+    subscribe: (topics) =>
+      each(topics, ({ subscriber }, some, channelsOf) =>
+        subscribeAllowed(some, (allowed) => subscriber.subscribeShard(channelsOf(allowed)), refused),
+      ),
+    unsubscribe: (topics) => each(topics, ({ subscriber }, some, channelsOf) => subscriber.unsubscribeShard(channelsOf(some))),
     // Where a slot has moved, for example, it rejects: the next session asks where it is.
     publish,
     connections: shards.flatMap((shard) => [

@@ -3,6 +3,7 @@ import type { Buffer } from 'node:buffer'
 import { bufferOver } from '../../util/bytes.js'
 import type { BackplaneEnvelope } from '../contract.js'
 import { inTime } from '../in-time.js'
+import { RefusedTopics } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
 import { CONNECT_TIMEOUT, reasonOf } from '../session-engine.js'
 import {
@@ -27,10 +28,11 @@ export async function openPubSub(client: RedisClient, prefix: string, events: Se
   const connections = await openTogether(client, connectionEvents, { closing: events.closing })
   const [publisher, subscriber] = connections
   const channelsOf = (topics: readonly string[]) => topics.map((topic) => prefix + topic)
+  const refused = new RefusedTopics(events)
   const limit = await beginning(connections, events.closing, () => maxStringBytes(publisher))
   return {
     maxEnvelopeBytes: limit,
-    subscribe: (topics) => subscriber.subscribe(channelsOf(topics)),
+    subscribe: (topics) => subscribeAllowed(topics, (some) => subscriber.subscribe(channelsOf(some)), refused),
     unsubscribe: (topics) => subscriber.unsubscribe(channelsOf(topics)),
     publish: (envelopes) =>
       sendAll(publisher, envelopes, events, ({ topic, data }) => ['PUBLISH', prefix + topic, bufferOver(data)]),
@@ -103,6 +105,41 @@ export async function sendAll(
     }
   }
   await Promise.all(envelopes.map(send))
+}
+
+/**
+ * Redis refuses a whole command where the user has no right to one of its channels: then the topics are
+ * subscribed in halves, down to those that are refused.
+ */
+export async function subscribeAllowed(
+  topics: readonly string[],
+  subscribe: (topics: readonly string[]) => Promise<void>,
+  refused: RefusedTopics,
+): Promise<void> {
+  // Told when all is known, and so together.
+  for (const { topic, reason } of await subscribeInHalves(topics, subscribe)) refused.add(topic, reason)
+}
+
+interface Refusal {
+  readonly topic: string
+  readonly reason: string
+}
+
+async function subscribeInHalves(
+  topics: readonly string[],
+  subscribe: (topics: readonly string[]) => Promise<void>,
+): Promise<readonly Refusal[]> {
+  try {
+    await subscribe(topics)
+    return []
+  } catch (cause) {
+    if (!isReply(cause) || !cause.message.startsWith('NOPERM ')) throw cause
+    const [topic = '', ...others] = topics
+    if (others.length === 0) return [{ topic, reason: cause.message }]
+    const half = Math.ceil(topics.length / 2)
+    const halves = [topics.slice(0, half), topics.slice(half)]
+    return (await Promise.all(halves.map((some) => subscribeInHalves(some, subscribe)))).flat()
+  }
 }
 
 /** Whether Redis has replied with an error, such as `NOPERM …`: then the connection goes on. */

@@ -1,0 +1,120 @@
+/** The engine on NATS as a user who may not do everything. */
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { join as joinPath } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { type NatsOptions, nats } from '../../src/backplane/nats.js'
+import { connected, expectNoSecret, joinTwo, listenRefusal, ONE_ENGINE } from '../support/broker-members.js'
+import { Broker, whyMissing } from '../support/brokers.js'
+import { temporaryFolder } from '../support/command.js'
+import { Deferred, within } from '../support/waiting.js'
+
+const missing = whyMissing('nats-server')
+
+/** Subjects that the user may not publish, and not subscribe. */
+interface Denied {
+  readonly publish?: readonly string[]
+  readonly subscribe?: readonly string[]
+}
+
+const configOf = ({ publish = [], subscribe = [] }: Denied) => `authorization { users = [ {
+  user: u, password: right-secret
+  permissions: { publish: { deny: ${JSON.stringify(publish)} }, subscribe: { deny: ${JSON.stringify(subscribe)} } }
+} ] }`
+
+async function startBroker(denied: Denied) {
+  const file = joinPath(temporaryFolder(), 'nats.conf')
+  writeFileSync(file, configOf(denied))
+  const broker = await Broker.start('nats-server', ['-js', '-c', file])
+  const options = { servers: broker.url, connection: { user: 'u', pass: 'right-secret' } }
+  return { broker, options }
+}
+
+async function group(denied: Denied, more: NatsOptions = {}) {
+  const { options } = await startBroker(denied)
+  return await joinTwo(ONE_ENGINE, () => nats({ ...options, ...more }))
+}
+
+describe.skipIf(missing !== undefined)(
+  `a user of NATS without every right${missing === undefined ? '' : ` (skipped: ${missing})`}`,
+  () => {
+    for (const [delivery, prefix] of [
+      ['at-most-once', 'nws.c.t'],
+      ['replayed', 'nws.s.t'],
+    ] as const) {
+      test(`${delivery}: what may not be published is told with its topic and counted, and the rest goes on`, async () => {
+        const { a, b } = await group({ publish: [`${prefix}forbidden`, `${prefix}also`] }, { delivery })
+        for (let n = 0; n < 3; n++) {
+          a.server.publish('t', `${n}`)
+          a.server.publish('forbidden', 'x')
+          a.server.publish('forbidden', 'y')
+          // An envelope of its own.
+          await new Promise(setImmediate)
+        }
+        expect(await b.client.messages.take(3, 'messages')).toEqual(['0', '1', '2'])
+        const first = await a.errors.next('the error')
+        expect(first).toMatchObject({ name: 'BackplaneError', code: 'ERR_BACKPLANE', count: 2 })
+        expect(first.message).toContain('"forbidden"')
+        expect(first.message).toContain('Permissions Violation')
+        a.server.publish('also', 'x')
+        const second = await a.errors.next('those that came within a second')
+        expect(second).toMatchObject({ count: 5 })
+        expect(second.message).toContain('"also"')
+        expect(a.server.backplaneMetrics()).toMatchObject({ up: true, dropped: 7, pendingBytes: 0, reconnects: 0 })
+        expect(b.server.backplaneMetrics()).toMatchObject({ missing: 0 })
+        expectNoSecret([first, second])
+      })
+
+      test(`${delivery}: listen rejects where a server may not publish on its own channel`, async () => {
+        const { broker, options } = await startBroker({ publish: [prefix] })
+        const { message } = await listenRefusal(nats({ ...options, delivery }), `127.0.0.1:${broker.port}`)
+        expect(message).toContain(`Permissions Violation for Publish to "${prefix}"`)
+      })
+    }
+
+    test('topics that may not be subscribed are told with their names, and the rest goes on', async () => {
+      const { a, b } = await group({ subscribe: ['nws.c.tforbidden.>', 'nws.c.tforbidden', 'nws.c.talso'] })
+      b.socket.subscribe('forbidden')
+      b.socket.subscribe('also')
+      b.socket.subscribe('allowed')
+      await connected(a, b, 'allowed')
+      const error = await b.errors.next('the error')
+      expect(error).toMatchObject({ name: 'BackplaneError', code: 'ERR_BACKPLANE' })
+      expect(error.message).toMatch(/"forbidden", "also".*Permissions Violation/)
+      a.server.publish('forbidden', 'x')
+      a.server.publish('t', 'still')
+      expect(await b.client.next()).toBe('still')
+      expect(b.server.backplaneMetrics()).toMatchObject({ up: true, reconnects: 0, gaps: 0 })
+      expect([a.errors.size, b.errors.size]).toEqual([0, 0])
+    })
+
+    test('listen rejects where a server may not subscribe to its own channel', async () => {
+      const { broker, options } = await startBroker({ subscribe: ['nws.c.t'] })
+      const { message } = await listenRefusal(nats(options), `127.0.0.1:${broker.port}`)
+      expect(message).toContain('Permissions Violation for Subscription to "nws.c.t"')
+    })
+
+    test('replayed: listen rejects where a server may not use JetStream', async () => {
+      const { broker, options } = await startBroker({ publish: ['$JS.API.>'] })
+      const { message } = await listenRefusal(nats({ ...options, delivery: 'replayed' }), `127.0.0.1:${broker.port}`)
+      expect(message).toContain('Permissions Violation')
+    })
+  },
+)
+
+test('close ends the attempt to connect to a broker that does not reply, and its socket', async () => {
+  const opened = new Deferred<Socket>()
+  const silent = createServer((socket) => opened.resolve(socket.resume())).listen(0, '127.0.0.1')
+  onTestFinished(() => void silent.close())
+  await once(silent, 'listening')
+  const servers = `nats://127.0.0.1:${(silent.address() as AddressInfo).port}`
+  const backplane = nats({ servers, pingTimeout: 60_000 })
+  const host = { id: '0'.repeat(16), deliver() {}, onStatus() {}, onDropped() {}, onProblem() {}, topics: () => [''] }
+  const starting = backplane.start(host)
+  const socket = await opened.promise
+  const ended = once(socket, 'close')
+  await within((async () => await backplane.close())(), 'the engine to close')
+  await within((async () => await starting)(), 'the start to end')
+  await within(ended, 'the socket to close')
+})

@@ -15,6 +15,12 @@ const LONGEST = [
   'package/install',
   'core/half-closing',
   'core/turns',
+  'websocket/pausing',
+  'backplane/redis-cluster',
+  'backplane/hosts',
+  'app/cli',
+  'websocket/adopt',
+  'package/package',
 ]
 
 class LongestFirst extends BaseSequencer {

@@ -1,7 +1,7 @@
 /**
  * Calls the whole public interface at random, in random states, while clients of every kind come and go
- * (test/fuzz): on the native engine built with AddressSanitizer and UndefinedBehaviorSanitizer, then for a
- * quarter of the time on the portable one.
+ * (test/fuzz): on the native engine built with AddressSanitizer and UndefinedBehaviorSanitizer, and beside it
+ * for a quarter of the time on the portable one.
  *
  *   npm run fuzz -- [--seconds 60] [--seed 1] [--engine native|portable] [--plain] [--aws-lc]
  *
@@ -40,10 +40,9 @@ const PATIENCE = 90
 const folder =
   values.plain || !values.engine.includes('native') ? undefined : buildForTests({ sanitize: true, awsLc: values['aws-lc'] })
 mkdirSync(reports, { recursive: true })
-/** @type {Check[]} */
-const checks = []
-for (const engine of values.engine) checks.push(...(await run(engine)))
-endWithReport('fuzz', checks)
+// At once: each is one thread for the most part.
+const checks = await Promise.all(values.engine.map(run))
+endWithReport('fuzz', checks.flat())
 
 /**
  * @param {string} engine

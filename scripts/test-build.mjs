@@ -64,10 +64,19 @@ export function buildForTests({ sanitize, awsLc = false, target, help = '' }) {
   const failure = runCmakeJs(folder, tools, { definitions, env: { UWEBSOCKETS_DIR: sources.directory } })
   if (failure) fail(failure)
   if (target !== undefined) {
-    const built = run([which('cmake') ?? 'cmake', '--build', folder, '--target', target])
+    const built = buildTarget(folder, target)
     if (!built.ok) fail(`${built.output}\n\n${help}`)
   }
   return folder
+}
+
+/**
+ * Builds one target of a folder that is configured, on all cores.
+ * @param {string} folder
+ * @param {string} target
+ */
+export function buildTarget(folder, target) {
+  return run([which('cmake') ?? 'cmake', '--build', folder, '--target', target, '--parallel', String(availableParallelism())])
 }
 
 /**

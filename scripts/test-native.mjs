@@ -5,7 +5,7 @@
  * `--sanitize` does so under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, in
  * build/sanitize, and then runs the tests of test/, those of the native engine, against an addon that was
  * built likewise. What follows goes to Vitest, for example `npm run test:sanitize --
- * test/core/listening.test.ts`.
+ * test/core/listening.test.ts`. With `--build` all is built, and nothing run.
  *
  * `--aws-lc` does all that with the AWS-LC that AWS_LC_ROOT_DIR names, in build/aws-lc: the unit tests, and
  * those of test/tls and test/engine, or those that are named, against the addon. The variable names a folder
@@ -22,11 +22,11 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { root } from './install/paths.mjs'
 import { run, which } from './install/processes.mjs'
-import { addonEnvironment, buildForTests, reports, sanitizerEnvironment } from './test-build.mjs'
+import { addonEnvironment, buildForTests, buildTarget, reports, sanitizerEnvironment } from './test-build.mjs'
 
 const sanitize = process.argv.includes('--sanitize')
 const awsLc = process.argv.includes('--aws-lc')
-const named = process.argv.slice(2).filter((argument) => !['--sanitize', '--aws-lc'].includes(argument))
+const named = process.argv.slice(2).filter((argument) => !['--sanitize', '--aws-lc', '--build'].includes(argument))
 const vitestArguments = awsLc && named.length === 0 ? ['test/tls', 'test/engine'] : named
 /** What the names of the reports end in. */
 const kind = `${awsLc ? '-aws-lc' : ''}${sanitize ? '-sanitize' : ''}`
@@ -39,8 +39,10 @@ const LEFT_OUT = [
   ...['cli', 'descriptors', 'doctor', 'echo', 'readme'].map((name) => `test/app/${name}.test.ts`),
   'test/**/*.unit.test.ts',
   'test/app/certificate.test.ts',
+  'test/backplane/broker-tls.test.ts',
   'test/backplane/every-byte.test.ts',
   'test/backplane/hosts.test.ts',
+  'test/backplane/redis-cluster.test.ts',
   'test/package/docs.test.ts',
   'test/core/held-memory.test.ts',
   'test/package/install.test.ts',
@@ -56,6 +58,7 @@ const folder = buildForTests({
   target: 'native_tests',
   help: "The unit tests need libuv's library as well: Debian, Ubuntu: apt-get install libuv1-dev; Fedora: dnf install libuv-devel; Alpine: apk add libuv-dev; macOS: brew install libuv.",
 })
+if (process.argv.includes('--build')) process.exit(0)
 
 const unitsPass = runUnitTests('native_tests', `native${kind}`)
 const threadsPass = sanitize || awsLc || runThreadTests()
@@ -99,7 +102,7 @@ function runUnitTests(name, report, prefix = []) {
 /** The hub between threads, under ThreadSanitizer, where the compiler has it. */
 function runThreadTests() {
   console.log('Building the tests of the hub between threads with ThreadSanitizer …')
-  const built = run([which('cmake') ?? 'cmake', '--build', folder, '--target', 'thread_hub_tests'])
+  const built = buildTarget(folder, 'thread_hub_tests')
   if (!built.ok && /tsan/.test(built.output)) {
     console.log('Left out: this compiler has no ThreadSanitizer.')
     return true

@@ -15,7 +15,7 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import process from 'node:process'
 import { addonFile, buildDirectory, logFile, root, stateFile } from './paths.mjs'
 import { run } from './processes.mjs'
@@ -86,8 +86,8 @@ export function buildNative(upstream, tools) {
 }
 
 /**
- * Configures and builds with cmake-js in `folder`, and keeps the output in build/install.log. Returns what
- * the step that failed printed, or undefined.
+ * Configures and builds with cmake-js in `folder`, and keeps the output in its install.log. Returns what the
+ * step that failed printed, or undefined.
  * @param {string} folder
  * @param {import('./tools.mjs').Tools} tools
  * @param {{ definitions?: readonly string[], env?: NodeJS.ProcessEnv }} [options] definitions: `NAME=value`,
@@ -105,17 +105,19 @@ export function runCmakeJs(folder, tools, { definitions = [], env = {} } = {}) {
   if (tools.uvIncludeDirectory) args.push(`--CDUV_INCLUDE_DIR=${tools.uvIncludeDirectory}`)
   if (tools.opensslRoot) args.push(`--CDOPENSSL_ROOT_DIR=${tools.opensslRoot}`)
 
-  const log = openSync(logFile, 'w')
+  const file = join(folder, basename(logFile))
+  mkdirSync(folder, { recursive: true })
+  const log = openSync(file, 'w')
   try {
     for (const step of ['configure', 'build']) {
-      const before = statSync(logFile).size
+      const before = statSync(file).size
       const command = [script, step, ...args]
       const { status } = spawnSync(process.execPath, command, {
         cwd: root,
         env: { ...process.env, ...env },
         stdio: ['ignore', log, log],
       })
-      if (status !== 0) return readFileSync(logFile).subarray(before).toString()
+      if (status !== 0) return readFileSync(file).subarray(before).toString()
     }
   } finally {
     closeSync(log)

@@ -53,9 +53,25 @@ function upstreamVersion() {
 }
 
 const FACES = {
-  works: ['ws-20-text', 'ws-20-binary', 'ws-1k-text'],
-  because: 'a face adds to each message of its server what does not depend on the rest of a work',
+  works: ['ws-20-text', 'ws-20-binary', 'ws-1k-text', 'ws-connect'],
+  because: 'a face adds to each message and handshake of its server what does not depend on the rest of a work',
 }
+
+/**
+ * socket.io on something other than `ws`.
+ * @param {string} transport
+ * @param {string} title
+ * @param {() => string} version
+ */
+const socketIoOn = (transport, title, version) => ({
+  id: `socket.io-${transport}`,
+  title: `socket.io on ${title}`,
+  command: node('socket-io'),
+  env: { TRANSPORT: transport },
+  version,
+  load: ['--socket-io'],
+  only: { works: ['socket-io-20-text'], because: 'its messages are events of socket.io' },
+})
 
 /** The first one is what the others are compared with. @type {Contender[]} */
 export const CONTENDERS = [
@@ -125,16 +141,19 @@ export const CONTENDERS = [
   },
   {
     id: 'socket.io',
-    title: 'socket.io (in its protocol)',
+    title: 'socket.io, on `ws`',
     command: node('socket-io'),
     version: () => packageVersion('socket.io'),
     load: ['--socket-io'],
     only: {
-      works: ['ws-20-text'],
+      works: ['ws-20-text', 'socket-io-20-text'],
       because:
         'its messages are events in a protocol of its own, 36 bytes for a text of 20, which is more work and another than its peers do',
     },
   },
+  socketIoOn('uwebsockets', 'uWebSockets.js', () => `${packageVersion('socket.io')}, ${packageVersion('uWebSockets.js')}`),
+  socketIoOn('face-ws', "this server's face of ws", () => `${packageVersion('socket.io')}, ${ownVersion()}`),
+  socketIoOn('face-uws', "this server's face of uWebSockets.js", () => `${packageVersion('socket.io')}, ${ownVersion()}`),
   {
     id: 'ioredis',
     title: 'by hand, with ioredis',
@@ -187,8 +206,9 @@ export function contenderNamed(id) {
 }
 
 /** @param {Contender} contender @param {import('./works.mjs').Work} work */
-export function takesPart({ command, members, only }, work) {
-  return (work.backplane ? members : command) !== undefined && (only?.works.includes(work.id) ?? true)
+export function takesPart({ id, command, members, only }, work) {
+  const isAsked = work.contenders?.includes(id) ?? only?.works.includes(work.id) ?? true
+  return isAsked && (work.backplane ? members : command) !== undefined
 }
 
 /** @param {Contender} contender */

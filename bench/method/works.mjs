@@ -30,6 +30,7 @@
  * @property {readonly string[]} arguments further ones, for the generator
  * @property {ServerMode} serverMode what the contender is asked to do
  * @property {readonly Entry[]} [entries] which contenders take part, when not all do
+ * @property {readonly string[]} [contenders] as `entries`, where all of them are measured in the same way
  * @property {number} [rate] messages a second that are due, of works at given rates
  * @property {boolean} [quick] part of quick runs too
  */
@@ -105,6 +106,10 @@ export const WORKS = [
   { ...echo('ws-16k-binary', 'ws, 16 KiB binary, 50 connections', false, 16 * KIB, 50), quick: true },
   echo('wss-16k-binary', 'wss, 16 KiB binary, 50 connections', true, 16 * KIB, 50),
   echo('ws-1k-text', 'ws, 1 KiB text, 200 connections', false, KIB, 200, ['--text']),
+  {
+    ...echo('socket-io-20-text', 'events of socket.io with 20 B text, ws, 200 connections', false, 20, 200, ['--text']),
+    contenders: ['socket.io', 'socket.io-uwebsockets', 'socket.io-face-ws', 'socket.io-face-uws'],
+  },
   {
     ...echo('wss-against-ws', 'wss by this server against ws by the ws package, 20 B binary, 200 connections', false, 20, 200),
     entries: [

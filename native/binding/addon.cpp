@@ -31,6 +31,18 @@ void lend_from(const Napi::CallbackInfo &info) {
   }
 }
 
+/// (buffers: ArrayBuffer[]): detaches each of them that can be.
+void detach(const Napi::CallbackInfo &info) {
+  auto buffers = info[0].IsArray() ? info[0].As<Napi::Array>() : Napi::Array::New(info.Env());
+  for (std::uint32_t i = 0; i < buffers.Length(); i++) {
+    napi_value buffer;
+    // What V8 does not detach, the memory of WebAssembly for example, is left as it is.
+    if (napi_get_element(info.Env(), buffers, i, &buffer) != napi_ok || napi_detach_arraybuffer(info.Env(), buffer) != napi_ok) {
+      continue;
+    }
+  }
+}
+
 /// (): carries out the commands in the outbox.
 void drain(const Napi::CallbackInfo &info) {
   if (auto environment = Environment::of(info.Env())) {
@@ -133,6 +145,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   }
   exports.Set("attach", Napi::Function::New<attach>(env, "attach"));
   exports.Set("lendFrom", Napi::Function::New<lend_from>(env, "lendFrom"));
+  exports.Set("detach", Napi::Function::New<detach>(env, "detach"));
   exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
   exports.Set("send", Napi::Function::New<send>(env, "send"));
   exports.Set("beginMessage", Napi::Function::New<on_connection<&ConnectionOwner::begin_message>>(env, "beginMessage"));

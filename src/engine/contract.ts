@@ -198,9 +198,14 @@ export interface ForeignConnection {
 export interface ConnectionEvents {
   /**
    * A whole message: text as a string, unless `textAsBytes`; bytes as a Buffer that may be kept, unless
-   * `lendMessages`.
+   * `lendMessages` or `detachesMessages`.
    */
   onMessage(data: string | Buffer, isBinary: boolean): void
+  /**
+   * Whether each Buffer may be lent to `onMessage` in an ArrayBuffer without other bytes, which is detached
+   * before any promise job runs. Messages of one turn may share it.
+   */
+  readonly detachesMessages: boolean
   /**
    * After a status of -1: the queue is empty. After 0: the queue is below `maxBackpressure` again. Of a
    * connection that is closing, from either side, whatever a status has promised: the last of the bytes that

@@ -1,10 +1,8 @@
 /** Handlers and limits of a WebSocket route: the home of their defaults and ranges. */
-import type { CompressionSettings, ConnectionLimits, EngineRoute } from '../engine/contract.js'
+import type { ConnectionLimits, EngineRoute } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
 import type {
   Accept,
-  CompressionOptions,
-  CompressorSize,
   Data,
   DrainedOptions,
   PingOptions,
@@ -23,6 +21,7 @@ import {
   MAX_INT32,
   type Names,
 } from './checks.js'
+import { resolveCompression, resolveOwnCompression } from './compression.js'
 
 const MEBIBYTE = 1024 * 1024
 
@@ -35,7 +34,10 @@ export interface StreamSettings {
 }
 
 /** The limits of a WebSocket route that names none. */
-const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops' | 'pingInterval' | 'textAsBytes'> = {
+const ROUTE_DEFAULTS: Omit<
+  ResolvedRoute,
+  'maxFragmentLength' | 'reportDrops' | 'pingInterval' | 'textAsBytes' | 'detachMessages'
+> = {
   maxPayloadLength: 16 * MEBIBYTE,
   maxBackpressure: 16 * MEBIBYTE,
   idleTimeout: 120,
@@ -50,6 +52,8 @@ const ROUTE_DEFAULTS: Omit<ResolvedRoute, 'maxFragmentLength' | 'reportDrops' | 
 /** What a route is made of besides its handlers. */
 export interface ResolvedRoute extends EngineRoute {
   readonly closeOnBackpressureLimit: boolean
+  /** As ConnectionEvents has it. */
+  readonly detachMessages: boolean
   /** Whether Pings are answered for the program. */
   readonly autoPong: boolean
   /** Seconds; undefined where no Pings but those before the idle timeout are asked for. */
@@ -68,30 +72,10 @@ const MAX_SECONDS = 86_400
  */
 const MAX_FRAGMENT_LENGTH = 64 * 1024
 
-/** Bytes: the default of `ws` too. */
-const DEFAULT_THRESHOLD = 1024
-
-/**
- * For each size, zlib's window bits and memory level of a compressor, which are those of µWebSockets: it
- * takes 2^(bits + 2) + 2^(level + 9) bytes (zconf.h); and the window bits of a decompressor.
- */
-const SIZES: Readonly<Record<CompressorSize, readonly [compressorBits: number, memoryLevel: number, decompressorBits: number]>> =
-  {
-    '3KB': [9, 1, 11],
-    '4KB': [9, 2, 12],
-    '8KB': [10, 3, 13],
-    '16KB': [11, 4, 14],
-    '32KB': [12, 5, 15],
-    '64KB': [13, 6, 15],
-    '128KB': [14, 7, 15],
-    '256KB': [15, 8, 15],
-  }
-
 const STREAM_OPTION_NAMES: Names<SendStreamOptions> = ['binary', 'compress', 'signal']
 const DRAINED_OPTION_NAMES: Names<DrainedOptions> = ['threshold', 'signal']
 const PING_OPTION_NAMES: Names<PingOptions> = ['interval']
 const RATE_LIMIT_NAMES: Names<RateLimit> = ['messages', 'bytes', 'seconds', 'action']
-const COMPRESSION_OPTION_NAMES: Names<CompressionOptions> = ['compressor', 'decompressor', 'threshold']
 
 const HANDLER_NAMES = [
   'upgrade',
@@ -134,7 +118,6 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     throw new OptionError('idleTimeout', idleTimeout, '0 (never) or an integer from 8 to 960 seconds')
   }
   checkBoolean('closeOnBackpressureLimit', closeOnBackpressureLimit)
-  checkBoolean('lendMessages', lendMessages)
   checkBoolean('autoPong', autoPong)
   return {
     maxPayloadLength,
@@ -145,7 +128,7 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
     closeOnBackpressureLimit,
     rateLimit: rateLimit === undefined ? undefined : resolveRateLimit(rateLimit),
     textAsBytes: resolveText(handlers.text),
-    lendMessages,
+    ...resolveLending(lendMessages),
     maxFragmentLength: fragmentLengthFor(maxBackpressure),
     reportDrops: closeOnBackpressureLimit || handlers.dropped !== undefined,
     compression: compression === false ? undefined : resolveCompression(compression),
@@ -177,24 +160,9 @@ export function resolveOwnLimits(
   }
 }
 
-/** Members that are left out are the route's. */
-function resolveOwnCompression(
-  given: false | CompressionOptions,
-  route: CompressionSettings | undefined,
-): CompressionSettings | undefined {
-  if (given === false) return undefined
-  if (route === undefined) throw new OptionError('compression', given, 'false or left out: the route does not compress')
-  const own = resolveCompression(given)
-  const compressor = given.compressor === undefined ? route.compressor : own.compressor
-  const decompressor = given.decompressor === undefined ? route.decompressor : own.decompressor
-  // What is shared takes no memory for the connection.
-  if (compressor.takeover && !(route.compressor.takeover && compressor.memoryLevel <= route.compressor.memoryLevel)) {
-    throw new OptionError('compression.compressor', given.compressor, "'shared' or no larger than the route's")
-  }
-  if (decompressor.takeover && !(route.decompressor.takeover && decompressor.windowBits <= route.decompressor.windowBits)) {
-    throw new OptionError('compression.decompressor', given.decompressor, "'shared' or no larger than the route's")
-  }
-  return { compressor, decompressor, threshold: given.threshold === undefined ? route.threshold : own.threshold }
+function resolveLending(lend: boolean | 'detach'): Pick<ResolvedRoute, 'lendMessages' | 'detachMessages'> {
+  if (typeof lend !== 'boolean' && lend !== 'detach') throw new OptionError('lendMessages', lend, "true, false or 'detach'")
+  return { lendMessages: lend === true, detachMessages: lend === 'detach' }
 }
 
 /** Whether handlers get text as bytes. */
@@ -240,26 +208,6 @@ function resolveRateLimit(rateLimit: RateLimit): RateLimitSettings {
     window: seconds * 1000,
     closes: action === 'close',
   }
-}
-
-function resolveCompression(compression: CompressionOptions): CompressionSettings {
-  checkObject('compression', compression, COMPRESSION_OPTION_NAMES, 'compression.')
-  const { compressor = 'shared', decompressor = 'shared', threshold = DEFAULT_THRESHOLD } = compression
-  checkInteger('compression.threshold', threshold, 0, MAX_INT32, ' bytes')
-  const [compressorBits, memoryLevel] = resolveSize('compression.compressor', compressor)
-  const [, , decompressorBits] = resolveSize('compression.decompressor', decompressor)
-  return {
-    compressor: { windowBits: compressorBits, memoryLevel, takeover: compressor !== 'shared' },
-    decompressor: { windowBits: decompressorBits, takeover: decompressor !== 'shared' },
-    threshold,
-  }
-}
-
-/** A shared compressor exists once, so it may have the largest size. */
-function resolveSize(option: string, size: 'shared' | CompressorSize): (typeof SIZES)[CompressorSize] {
-  if (size === 'shared') return SIZES['256KB']
-  if (typeof size === 'string' && Object.hasOwn(SIZES, size)) return SIZES[size]
-  throw new OptionError(option, size, `'shared' or one of ${Object.keys(SIZES).join(', ')}`)
 }
 
 /** In seconds; 0, the default, is never. The upper limit is the largest number that µWebSockets counts to. */

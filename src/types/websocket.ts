@@ -199,10 +199,14 @@ export interface WebSocketHandlers<T, P extends string = string> {
    * published; what is to be kept, `Buffer.from(message)` copies. Beside the message, `message.buffer` has
    * bytes of other clients. Adapters, and handlers of a paused socket or of one with a `rateLimit`, get
    * copies. The portable engine lends nothing. With the variable `NATIVE_WEBSOCKET_SERVER_OVERWRITE_LENT=1`,
-   * for development, lent messages are overwritten with 0xff when their handlers have returned. Default
-   * false.
+   * for development, lent messages are overwritten with 0xff when their handlers have returned.
+   *
+   * `'detach'` lends short messages too, and text where it comes as bytes. `message.buffer` has no other
+   * bytes, and is detached when the handlers of the turn have returned, before any promise job: what was kept
+   * by mistake has the length 0 then. Messages of one turn may share that memory. With the variable above it
+   * is detached as soon as each handler has returned. Default false.
    */
-  lendMessages?: boolean
+  lendMessages?: boolean | 'detach'
   /**
    * Bytes of one received message, after decompression, before the connection ends with 1009. 1 to 2^31-1.
    * Default 16 MiB.

@@ -363,6 +363,10 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     this.#extras?.completions?.sent()
   }
 
+  get detachesMessages(): boolean {
+    return this.#context.route.detachMessages
+  }
+
   get answersPings(): boolean {
     return this.#context.route.autoPong
   }
@@ -479,7 +483,8 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
 
   /** For what is not delivered before the handler, or `onMessage`, returns: lent bytes are copied. */
   #keepable(data: string | Buffer): string | Buffer {
-    return typeof data === 'string' || !this.#context.route.lendMessages ? data : Buffer.from(data)
+    const { lendMessages, detachMessages } = this.#context.route
+    return typeof data === 'string' || !(lendMessages || detachMessages) ? data : Buffer.from(data)
   }
 
   /** From here on nothing is sent any more. */

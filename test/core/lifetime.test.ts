@@ -32,6 +32,10 @@ describeEngines('a process', (engine) => {
     expect(await run(engine, 'exit under backpressure')).toEqual(clean(5, 'waiting'))
   })
 
+  test('exits with a sendAndFlush that is pending', async () => {
+    expect(await run(engine, 'exit with sendAndFlush pending')).toEqual(clean(8, 'waiting'))
+  })
+
   test('exits while the server closes', async () => {
     expect(await run(engine, 'exit while closing')).toEqual(clean(6))
   })

@@ -39,6 +39,10 @@ describeEngines('worker threads', (engine) => {
     expect(await runWorkers('terminate in a call')).toEqual(clean(0, 'terminated', 'main: main', 'exit'))
   })
 
+  test('can be terminated with sendAndFlush pending', async () => {
+    expect(await runWorkers('terminate with sendAndFlush pending')).toEqual(clean(0, 'terminated', 'main: main', 'exit'))
+  })
+
   test('can exit with open connections', async () => {
     expect(await runWorkers('exit')).toEqual(clean(0, 'exit code 9', 'main: main', 'exit'))
   })

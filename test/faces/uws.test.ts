@@ -25,7 +25,7 @@ import { localhostCertificate } from '../support/certificates.js'
 import { Client, refusal } from '../support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from '../support/engines.js'
 import { http } from '../support/http.js'
-import { handshake, RawClient } from '../support/raw-client.js'
+import { binary, handshake, RawClient, text } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
 
 function appOn(engine: EngineName, options: AppOptions = {}): TemplatedApp {
@@ -318,6 +318,44 @@ describeEngines('WebSockets of the face of uWebSockets.js', (engine) => {
     expect(await client.ask('grüezi')).toBe('grüezi')
     expect(await client.ask(Buffer.from([1, 2, 3]))).toEqual(Buffer.from([1, 2, 3]))
     expect(await client.ask('')).toBe('')
+  })
+
+  test('lends each message in an ArrayBuffer of its length, which may be sent, read, kept too long, and transferred', async () => {
+    const kept: ArrayBuffer[] = []
+    const seen = new Queue<readonly unknown[]>()
+    const app = appOn(engine).ws('/*', {
+      async message(socket, message, isBinary) {
+        const bytes = new Uint8Array(message)
+        seen.push([message.byteLength, bytes[0], isBinary])
+        socket.send(message, isBinary)
+        socket.send(bytes.subarray(0, 1), true)
+        // Not the bytes that have come, but those that are in it now.
+        bytes.fill(0x79)
+        socket.send(message, isBinary)
+        if (isBinary) structuredClone(message, { transfer: [message] })
+        else kept.push(message)
+        await undefined
+        if (!isBinary) seen.push([message.byteLength])
+      },
+    })
+    const client = await RawClient.open(await listening(app))
+    // Of one length, in one turn: those of bytes are gone when the next one comes.
+    client.write(binary('xxxx'), text('xxxx'), binary('xxxx'), text('x'.repeat(5000)))
+    const first = 'x'.charCodeAt(0)
+    const isLent = engine === 'native'
+    const events = await seen.take(6, 'what the handler saw')
+    expect(events.slice(0, 4)).toEqual([
+      [4, first, true],
+      [4, first, false],
+      [4, first, true],
+      [5000, first, false],
+    ])
+    expect(events.slice(4)).toEqual(isLent ? [[0], [0]] : [[4], [5000]])
+    expect(kept.map(({ byteLength }) => byteLength)).toEqual(isLent ? [0, 0] : [4, 5000])
+    for (const length of [4, 4, 4, 5000]) {
+      const payloads = [await client.frame(), await client.frame(), await client.frame()].map(({ payload }) => String(payload))
+      expect(payloads).toEqual(['x'.repeat(length), 'x', 'y'.repeat(length)])
+    }
   })
 
   test('accepts with user data, a subprotocol and headers, at once or later', async () => {

@@ -242,6 +242,7 @@ describe('a WebSocket route', () => {
       reportDrops: false,
       textAsBytes: false,
       lendMessages: false,
+      detachMessages: false,
       autoPong: true,
     })
   })
@@ -261,6 +262,7 @@ describe('a WebSocket route', () => {
       reportDrops: true,
       textAsBytes: false,
       lendMessages: false,
+      detachMessages: false,
       autoPong: true,
     })
     expect(resolveRoute({ text: 'buffer' }).textAsBytes).toBe(true)

@@ -130,6 +130,8 @@ export const QUOTAS_SIZE = (SLOT_MASK + 1) << (QUOTA_SHIFT + 2)
 export const INBOX_SIZE = 256 * 1024
 /** Bytes of the outbox. */
 export const OUTBOX_SIZE = 256 * 1024
+/** Bytes: a longer message is attached, or lent, and not in the inbox. */
+export const MAX_INLINE_MESSAGE = 2 * 1024
 /**
  * A message longer than this (bytes, or UTF-16 units of a string) is not copied into the outbox but sent from
  * the caller's memory.

@@ -87,12 +87,16 @@ export function writeBytes(target: Buffer, start: number, bytes: Uint8Array, len
 /** A copy: what a handler keeps is never written again. */
 export function readBytes(source: Buffer, start: number, length: number): Buffer {
   const bytes = Buffer.allocUnsafe(length)
-  if (length <= SHORT_COPY) {
-    for (let i = 0; i < length; i++) bytes[i] = source[start + i] as number // within its length
-  } else {
-    source.copy(bytes, 0, start, start + length)
-  }
+  copyBytes(source, start, length, bytes)
   return bytes
+}
+
+export function copyBytes(source: Buffer, start: number, length: number, target: Buffer): void {
+  if (length <= SHORT_COPY) {
+    for (let i = 0; i < length; i++) target[i] = source[start + i] as number // within its length
+  } else {
+    source.copy(target, 0, start, start + length)
+  }
 }
 
 export function readText(source: Buffer, start: number, length: number): string {

@@ -49,6 +49,7 @@ import {
   writeText,
 } from './channel-memory.js'
 import { requestHeadOf } from './request.js'
+import { TurnBuffers } from './turn-buffers.js'
 
 /**
  * Whether Node runs libuv's loop to its end. Electron and NW.js run it in steps that must not wait.
@@ -73,6 +74,8 @@ export interface ChannelAddon {
     waitsInSocketSet: boolean
   }): void
   lendFrom(memory: ArrayBuffer): void
+  /** An older addon, which the variable may name, does not have this. */
+  detach?(buffers: readonly ArrayBuffer[]): void
   drain(): void
   send(id: ConnectionId, data: Payload, compress: Compress, isText: boolean, reportSent: boolean): void
 }
@@ -109,11 +112,13 @@ export class SharedChannel {
   /** Where C++ puts messages that are lent; undefined until a route lends. */
   #lent: Buffer | undefined
   readonly #overwritesLent = process.env[OVERWRITE_LENT] === '1'
+  readonly #turnBuffers: TurnBuffers
   readonly #outboxWords = wordsOf(this.#outbox)
 
   constructor(addon: ChannelAddon, servers: ReadonlyMap<number, ServerRecords>) {
     this.#addon = addon
     this.#servers = servers
+    this.#turnBuffers = new TurnBuffers((buffers) => addon.detach?.(buffers))
     addon.attach({
       quotas: this.#quotas.buffer,
       control: this.#control.buffer,
@@ -343,6 +348,7 @@ export class SharedChannel {
     }
     control[Control.inboxEnd] = 0
     control[Control.inboxRead] = 0
+    if (!this.#turnBuffers.isEmpty) this.#turnBuffers.end()
   }
 
   #dispatch(id: number, kind: number, event: Event, start: number, length: number): void {
@@ -358,16 +364,27 @@ export class SharedChannel {
         connection.onMessage(readText(this.#inbox, start, length), false)
         break
       case Event.binary:
-        connection.onMessage(readBytes(this.#inbox, start, length), true)
+        if (connection.detachesMessages) this.#lendDetaching(connection, this.#turnBuffers.copy(this.#inbox, start, length), true)
+        else connection.onMessage(readBytes(this.#inbox, start, length), true)
         break
       case Event.textBytes:
-        connection.onMessage(readBytes(this.#inbox, start, length), false)
+        if (connection.detachesMessages)
+          this.#lendDetaching(connection, this.#turnBuffers.copy(this.#inbox, start, length), false)
+        else connection.onMessage(readBytes(this.#inbox, start, length), false)
         break
       case Event.textAttached:
-      case Event.textBytesAttached:
-      case Event.binaryAttached:
-        connection.onMessage(this.#takeAttachment(length), event === Event.binaryAttached)
+        connection.onMessage(this.#takeAttachment(length), false)
         break
+      case Event.textBytesAttached:
+      case Event.binaryAttached: {
+        // C++ attaches nothing but a Buffer to these kinds.
+        const message = this.#takeAttachment(length) as Buffer
+        if (connection.detachesMessages) {
+          this.#turnBuffers.add(message)
+          this.#lendDetaching(connection, message, event === Event.binaryAttached)
+        } else connection.onMessage(message, event === Event.binaryAttached)
+        break
+      }
       case Event.binaryLent:
         this.#lend(connection, kind >>> KIND_BITS, length)
         break
@@ -414,6 +431,11 @@ export class SharedChannel {
     const message = (this.#lent as Buffer).subarray(start, start + length)
     connection.onMessage(message, true)
     if (this.#overwritesLent) message.fill(OVERWRITTEN)
+  }
+
+  #lendDetaching(connection: ConnectionEvents, message: Buffer, isBinary: boolean): void {
+    connection.onMessage(message, isBinary)
+    if (this.#overwritesLent) this.#turnBuffers.end()
   }
 
   #dispatchToServer(id: number, kind: number, event: Event, start: number, length: number): void {

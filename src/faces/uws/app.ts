@@ -477,6 +477,7 @@ function handlersOf(behavior: WebSocketBehavior<unknown>, isMapped: () => boolea
   return {
     ...limits,
     text: 'buffer' as const,
+    lendMessages: 'detach' as const,
     open(connection: Socket<Carried>) {
       const { userData } = connection.data
       const own = { isMapped: isMapped(), maxBackpressure: limits.maxBackpressure }
@@ -484,9 +485,12 @@ function handlersOf(behavior: WebSocketBehavior<unknown>, isMapped: () => boolea
       connection.data.socket = socket
       callHandler(behavior.open, socket)
     },
-    // Text comes as bytes on this route.
-    message: ({ data }: Socket<Carried>, bytes: string | Buffer, isBinary: boolean) =>
-      data.socket && callHandler(message, data.socket, arrayBufferOf(bytes as Buffer), isBinary),
+    ...(message && {
+      message({ data: { socket } }: Socket<Carried>, bytes: string | Buffer, isBinary: boolean) {
+        // Text comes as bytes on this route.
+        if (socket !== undefined) socketControl.message(message, socket, bytes as Buffer, isBinary)
+      },
+    }),
     close({ data: { socket } }: Socket<Carried>, code: number, reason: string) {
       if (socket !== undefined && socketControl.ended(socket)) tellEnd(socket, code, reason)
     },

@@ -1,7 +1,8 @@
 /** `WebSocket` of uWebSockets.js. */
 import { Buffer } from 'node:buffer'
 import type { SendOptions, Socket } from '../../index.js'
-import { addressBytes, addressText, bufferOf, type RecognizedString, textOf } from './strings.js'
+import { addressBytes, addressText, arrayBufferOf, bufferOf, type RecognizedString, textOf } from './strings.js'
+import { throwLater } from './uncaught.js'
 
 /** Results of `send` and `ping`. */
 const SENT = 1
@@ -37,8 +38,16 @@ interface Fragmented {
   isDropped: boolean
 }
 
+type MessageHandler = (socket: WebSocket<unknown>, message: ArrayBuffer, isBinary: boolean) => unknown
+
+/** The message whose handler runs, and the engine's view of it, which is what `send` needs of it. */
+let received: ArrayBuffer | undefined
+let receivedBytes: Buffer | undefined
+
 /** What the module of the face does with its sockets. */
 export interface SocketControl {
+  /** Calls the handler of `message`, as `callHandler` does. */
+  message(handler: MessageHandler, socket: WebSocket<unknown>, bytes: Buffer, isBinary: boolean): void
   /** The connection has ended. False when `end` or `close` has told its handler already. */
   ended(socket: WebSocket<unknown>): boolean
 }
@@ -84,9 +93,10 @@ export class WebSocket<UserData> {
   /** 1: sent, 0: waits behind earlier bytes, 2: dropped, since `maxBackpressure` was reached. */
   send(message: RecognizedString, isBinary = false, compress = false): number {
     const socket = this.#open
+    const data = message === received && receivedBytes !== undefined ? receivedBytes : message
     // What needs no options is sent without, which is quicker.
-    const isPlain = !compress && socket.extensions === '' && isBinary === (typeof message !== 'string')
-    return statusOf(isPlain ? socket.send(message) : socket.send(message, sendOptionsOf(isBinary, compress)))
+    const isPlain = !compress && socket.extensions === '' && isBinary === (typeof data !== 'string')
+    return statusOf(isPlain ? socket.send(data) : socket.send(data, sendOptionsOf(isBinary, compress)))
   }
 
   getBufferedAmount(): number {
@@ -205,6 +215,17 @@ export class WebSocket<UserData> {
 
   static {
     socketControl = {
+      message(handler, socket, bytes, isBinary) {
+        received = arrayBufferOf(bytes)
+        receivedBytes = received === bytes.buffer ? bytes : undefined
+        try {
+          handler(socket, received, isBinary)
+        } catch (error) {
+          throwLater(error)
+        }
+        received = undefined
+        receivedBytes = undefined
+      },
       ended(socket) {
         const wasOpen = socket.#socket !== undefined
         socket.#socket = undefined

@@ -6,8 +6,12 @@ export function callHandler<A extends readonly unknown[]>(handler: ((...given: A
   try {
     handler?.(...given)
   } catch (error) {
-    process.nextTick(() => {
-      throw error
-    })
+    throwLater(error)
   }
+}
+
+export function throwLater(error: unknown): void {
+  process.nextTick(() => {
+    throw error
+  })
 }

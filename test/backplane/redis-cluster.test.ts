@@ -1,10 +1,14 @@
 /** Sharded Pub/Sub in a real Redis cluster, and its faults. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join as joinPath } from 'node:path'
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RedisOptions, redis } from '../../src/backplane/redis.js'
 import { allUp, type BrokerMember, connected, join, joinTwo, listenRefusal, ONE_ENGINE } from '../support/broker-members.js'
 import { Broker, freePort, whyMissing } from '../support/brokers.js'
+import { localhostCertificate, makeCertificate } from '../support/certificates.js'
 import { describeEngines } from '../support/engines.js'
 import { type ClusterNode, startCluster, until } from '../support/redis-cluster.js'
 
@@ -129,6 +133,69 @@ describe.skipIf(missing !== undefined)(
       for (const { admin } of nodes) for (let n = 0; n < 9; n++) await admin.call('SPUBLISH', channel, 'hello').catch(() => {})
       expect((await a.errors.next('the error')).message).toContain('foreign')
       expect(a.client.messages.size).toBe(0)
+    })
+
+    describe('over TLS, with a password', () => {
+      let secure: readonly ClusterNode[] = []
+      const secureEnds: (() => void | Promise<void>)[] = []
+      beforeAll(async () => {
+        const folder = mkdtempSync(joinPath(tmpdir(), 'nws-test-cluster-'))
+        secureEnds.push(() => rmSync(folder, { recursive: true, force: true }))
+        const { key, cert } = localhostCertificate()
+        const [keyFile, certFile] = [joinPath(folder, 'key.pem'), joinPath(folder, 'cert.pem')]
+        writeFileSync(keyFile, key)
+        writeFileSync(certFile, cert)
+        const access = { tls: { keyFile, certFile, ca: cert }, password: 'right-secret' }
+        secure = await startCluster(3, 0, (end) => secureEnds.push(end), access)
+      })
+      afterAll(async () => {
+        for (const end of secureEnds) await end()
+      })
+
+      /** The address is not used, but for TLS, user and password. */
+      const SECURE_CLIENTS: Record<string, (access: { password: string; ca?: string; isSecure?: boolean }) => RedisOptions> = {
+        redis: ({ password, ca, isSecure = true }) => {
+          const socket = isSecure ? ({ tls: true, ...(ca !== undefined && { ca }) } as const) : {}
+          return { client: createClient({ password, socket }), pingTimeout: 1000 }
+        },
+        ioredis: ({ password, ca, isSecure = true }) => {
+          const tls = isSecure && { tls: ca === undefined ? {} : { ca } }
+          return { client: new Redis({ password, lazyConnect: true, ...tls }), pingTimeout: 1000 }
+        },
+      }
+      for (const [name, options] of Object.entries(SECURE_CLIENTS)) {
+        test(`messages come through each node, and again after an outage of one, through ${name}`, async () => {
+          const { a, b } = await pair(secure, options({ password: 'right-secret', ca: localhostCertificate().cert }))
+          const topics = Array.from({ length: 50 }, (_, n) => `topic ${n}`)
+          for (const topic of topics) b.socket.subscribe(topic)
+          await connected(a, b, topics.at(-1))
+          for (const topic of topics) a.server.publish(topic, topic)
+          expect((await b.client.messages.take(50, 'messages')).sort()).toEqual([...topics].sort())
+          for (const type of ['normal', 'pubsub']) {
+            await secure[1]?.admin.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
+          }
+          await expectOneOutage(a, b)
+        })
+
+        test(`listen rejects where certificate or password are wrong, or there is no TLS, through ${name}`, async () => {
+          const { cert: ca } = localhostCertificate()
+          const reasonOf = async (access: { password: string; ca?: string; isSecure?: boolean }) => {
+            const [url = ''] = urlsOf(secure)
+            return (await listenRefusal(redis({ cluster: [url], ...options(access) }), new URL(url).host)).message
+          }
+          expect(await reasonOf({ password: 'right-secret' })).toMatch(/self-signed|certificate/)
+          expect(await reasonOf({ password: 'right-secret', ca: makeCertificate().cert })).toMatch(/self-signed|certificate/)
+          expect(await reasonOf({ password: 'wrong-secret', ca })).toContain('WRONGPASS')
+          await reasonOf({ password: 'right-secret', isSecure: false })
+          // One of the nodes has another password than that which was asked for the others.
+          await secure[2]?.admin.config('SET', 'requirepass', 'other-secret')
+          try {
+            expect(await reasonOf({ password: 'right-secret', ca })).toContain('WRONGPASS')
+          } finally {
+            await secure[2]?.admin.config('SET', 'requirepass', 'right-secret')
+          }
+        })
+      }
     })
 
     test('listen rejects where no node replies, a password is wrong, or there is no cluster', async () => {

@@ -13,13 +13,25 @@ export interface ClusterNode {
   readonly admin: Redis
 }
 
+/** Who may use the cluster, and how. */
+export interface ClusterAccess {
+  /** TLS to the nodes and between them: files with a key and a certificate, which is its own CA; and the CA. */
+  readonly tls?: { readonly keyFile: string; readonly certFile: string; readonly ca: string }
+  readonly password?: string
+}
+
 /**
  * Resolves when all nodes know of each other and the cluster takes commands, which takes two seconds.
  * Replicas come last, one for each of the first masters. All are killed as `Broker.start` has it.
  */
-export async function startCluster(masters: number, replicas = 0, atEnd: AtEnd = onTestFinished): Promise<ClusterNode[]> {
+export async function startCluster(
+  masters: number,
+  replicas = 0,
+  atEnd: AtEnd = onTestFinished,
+  access: ClusterAccess = {},
+): Promise<ClusterNode[]> {
   const count = masters + replicas
-  const nodes = await Promise.all(Array.from({ length: count }, () => startNode(atEnd)))
+  const nodes = await Promise.all(Array.from({ length: count }, () => startNode(atEnd, access)))
   await Promise.all(
     nodes.slice(0, masters).map(async ({ admin }, index) => {
       await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', index + 1)
@@ -44,13 +56,28 @@ export async function startCluster(masters: number, replicas = 0, atEnd: AtEnd =
 
 const busPorts = new WeakMap<Broker, number>()
 
-async function startNode(atEnd: AtEnd): Promise<ClusterNode> {
+async function startNode(atEnd: AtEnd, { tls, password }: ClusterAccess): Promise<ClusterNode> {
   const busPort = await freePort()
   const own = ['--cluster-enabled', 'yes', '--cluster-port', `${busPort}`, '--cluster-node-timeout', `${NODE_TIMEOUT}`]
   // A replica without data is as good as its master here.
-  const broker = await Broker.start('redis-server', [...own, '--cluster-replica-validity-factor', '0'], atEnd)
+  own.push('--cluster-replica-validity-factor', '0')
+  if (password !== undefined) own.push('--requirepass', password, '--masterauth', password)
+  const secure = (port: number) =>
+    tls === undefined
+      ? []
+      : [
+          ...['--port', '0', '--tls-port', `${port}`, '--tls-cluster', 'yes', '--tls-replication', 'yes'],
+          ...['--tls-key-file', tls.keyFile, '--tls-cert-file', tls.certFile, '--tls-ca-cert-file', tls.certFile],
+          ...['--tls-auth-clients', 'no'],
+        ]
+  const broker = await Broker.start('redis-server', (port) => [...own, ...secure(port)], atEnd)
   busPorts.set(broker, busPort)
-  const admin = new Redis(broker.url, { retryStrategy: () => 50, maxRetriesPerRequest: null })
+  const admin = new Redis(broker.port, '127.0.0.1', {
+    retryStrategy: () => 50,
+    maxRetriesPerRequest: null,
+    ...(password !== undefined && { password }),
+    ...(tls !== undefined && { tls: { ca: tls.ca } }),
+  })
   admin.on('error', () => {})
   atEnd(() => admin.disconnect())
   return { broker, admin }

@@ -157,6 +157,20 @@ for (const [name, way] of Object.entries(WAYS)) {
   })
 }
 
+test.skipIf(whyMissing('redis-server') !== undefined)(
+  'a message for which Redis would close the connections of subscribers is told, and they stay',
+  async () => {
+    const limit = 2 * MIB
+    const broker = await Broker.start('redis-server', ['--client-output-buffer-limit', `pubsub ${limit} 0 0`])
+    const { a, b } = await joinTwo(ONE_ENGINE, () => redis({ url: broker.url }))
+    a.server.publish('t', 'x'.repeat(limit))
+    expect((await a.errors.next('the error')).message).toMatch(/2097152 on the topic "t"/)
+    a.server.publish('t', 'x'.repeat(limit - 300_000))
+    expect((await b.client.next('the largest')).length).toBe(limit - 300_000)
+    for (const { server } of [a, b]) expect(server.backplaneMetrics()).toMatchObject({ up: true, reconnects: 0, missing: 0 })
+  },
+)
+
 /** A user who may not ask for the limit finds out by losing the connection. */
 const missing = whyMissing('redis-server')
 const CLIENTS: Record<string, (url: string) => RedisOptions> = {

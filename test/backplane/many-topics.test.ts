@@ -10,7 +10,7 @@ import { redis } from '../../src/backplane/redis.js'
 import type { BackplaneEngine } from '../../src/index.js'
 import { Broker, whyMissing } from '../support/brokers.js'
 
-const COUNT = Number(process.env.TOPICS ?? 20_000)
+const COUNT = Number(process.env.TOPICS ?? 5_000)
 
 const BROKERS: Record<'redis-server' | 'nats-server', Record<string, (url: string) => BackplaneEngine>> = {
   'redis-server': {

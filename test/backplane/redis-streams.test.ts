@@ -1,8 +1,9 @@
 /** What the engine on a stream of Redis finds out, after an outage, about what it has missed. */
 import { Redis } from 'ioredis'
+import { createClient } from 'redis'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resume, type StreamPosition, type StreamState } from '../../src/backplane/redis/stream-place.js'
-import { redis } from '../../src/backplane/redis.js'
+import { type RedisOptions, redis } from '../../src/backplane/redis.js'
 import { allUp, type BrokerMember, connected, join, ONE_ENGINE, receivedUntil } from '../support/broker-members.js'
 import { Broker, whyMissing } from '../support/brokers.js'
 import { Relay } from '../support/relay.js'
@@ -18,8 +19,17 @@ function skewClock(milliseconds: number): void {
   onTestFinished(() => clock.mockRestore())
 }
 
+const BY_URL = (url: string): RedisOptions => ({ url })
+
+/** Clients that give replies in different forms. */
+const CLIENTS: Record<string, (url: string) => RedisOptions> = {
+  'redis with RESP2': (url) => ({ client: createClient({ url, RESP: 2 }) }),
+  'redis with RESP3': (url) => ({ client: createClient({ url, RESP: 3 }) }),
+  ioredis: (url) => ({ client: new Redis(url, { lazyConnect: true }) }),
+}
+
 /** Servers a and b, of which b can be cut off. The broker trims each entry alone. */
-async function cuttable(retention = 60_000, rights: readonly string[] = []) {
+async function cuttable(retention = 60_000, rights: readonly string[] = [], options = BY_URL) {
   const broker = await Broker.start('redis-server', ['--stream-node-max-entries', '1'])
   const admin = new Redis(broker.url)
   onTestFinished(() => admin.disconnect())
@@ -29,7 +39,7 @@ async function cuttable(retention = 60_000, rights: readonly string[] = []) {
   const user = rights.length > 0 ? 'member:right@' : ''
   const relay = await Relay.to(broker.port)
   const member = (port: number) =>
-    join(ONE_ENGINE, redis({ url: `redis://${user}127.0.0.1:${port}`, delivery: 'replayed', retention }))
+    join(ONE_ENGINE, redis({ ...options(`redis://${user}127.0.0.1:${port}`), delivery: 'replayed', retention }))
   const [a, b] = [await member(broker.port), await member(relay.port)]
   await connected(a, b)
   await connected(b, a)
@@ -164,14 +174,22 @@ describe.skipIf(missing !== undefined)(`a stream of Redis${missing === undefined
     await expectNoGap(a, b)
   })
 
-  test('read entries that are gone, beside new ones that are there, are no gap where the broker counts them', async () => {
-    const { admin, a, b, cut, mend } = await cuttable()
-    await cut()
-    await admin.call('XTRIM', 'nws:stream', 'MAXLEN', '0')
-    const texts = await publish(a, 10)
-    await mend()
-    await expectNoGap(a, b, texts)
-  })
+  for (const [name, options] of Object.entries(CLIENTS)) {
+    test(`read entries that are gone, beside new ones that are there, are no gap where the broker counts them, through ${name}`, async () => {
+      const { admin, a, b, cut, mend } = await cuttable(60_000, [], options)
+      await cut()
+      await admin.call('XTRIM', 'nws:stream', 'MAXLEN', '0')
+      const texts = await publish(a, 10)
+      await mend()
+      await expectNoGap(a, b, texts)
+      // One of the new ones was not read.
+      await cut()
+      await publish(a, 2)
+      await admin.call('XTRIM', 'nws:stream', 'MAXLEN', '1')
+      await mend()
+      await expectGap(b, 1)
+    })
+  }
 
   test('an entry that was deleted by its name, before it was read, is a gap', async () => {
     const { admin, a, b, cut, mend } = await cuttable()

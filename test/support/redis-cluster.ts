@@ -15,7 +15,7 @@ export interface ClusterNode {
 
 /** Who may use the cluster, and how. */
 export interface ClusterAccess {
-  /** TLS to the nodes and between them: files with a key and a certificate, which is its own CA; and the CA. */
+  /** TLS to the nodes and between them: files with a key and a certificate, which is its own CA. */
   readonly tls?: { readonly keyFile: string; readonly certFile: string; readonly ca: string }
   readonly password?: string
 }

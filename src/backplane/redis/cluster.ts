@@ -16,7 +16,7 @@ import { RefusedTopics } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
 import type { ClusterNodes } from './cluster-nodes.js'
 import { openConnection, type RedisAddress, type RedisClient, type RedisConnection } from './connection.js'
-import { maxStringBytes, openTogether, sendAll, subscribeAllowed } from './pubsub.js'
+import { maxMessageBytes, openTogether, sendAll, subscribeAllowed } from './pubsub.js'
 
 /**
  * The same for all members of a group. Twenty nodes have about 13 partitions each, so that none has much more
@@ -42,7 +42,7 @@ interface Owner extends RedisAddress {
 interface Shard {
   readonly owner: Owner
   readonly partitions: readonly number[]
-  /** Bytes of one string. */
+  /** Bytes of one message. */
   readonly limit: number
   readonly publisher: RedisConnection
   readonly subscriber: RedisConnection
@@ -201,7 +201,7 @@ async function openShards(
     })
     const shard = { owner, partitions, publisher, subscriber }
     try {
-      const replies = Promise.all([maxStringBytes(publisher), checkShard(shard, channels)])
+      const replies = Promise.all([maxMessageBytes(publisher), checkShard(shard, channels)])
       const [limit] = await inTime(replies, timeout, 'the node has not replied')
       return { ...shard, limit }
     } catch (cause) {

@@ -17,6 +17,8 @@ import { fieldsOf } from './replies.js'
 
 /** Bytes of one string, where Redis does not say it: its default of `proto-max-bulk-len`. */
 const MAX_STRING_BYTES = 512 * 1024 * 1024
+/** Bytes of a message that waits for a subscriber, beside its own: its topic, and small ones before it. */
+const OUTPUT_OVERHEAD = 256 * 1024
 
 export async function openPubSub(client: RedisClient, prefix: string, events: SessionEvents): Promise<Session> {
   const connectionEvents: ConnectionEvents = {
@@ -29,7 +31,7 @@ export async function openPubSub(client: RedisClient, prefix: string, events: Se
   const [publisher, subscriber] = connections
   const channelsOf = (topics: readonly string[]) => topics.map((topic) => prefix + topic)
   const refused = new RefusedTopics(events)
-  const limit = await beginning(connections, events.closing, () => maxStringBytes(publisher))
+  const limit = await beginning(connections, events.closing, () => maxMessageBytes(publisher))
   return {
     maxEnvelopeBytes: limit,
     subscribe: (topics) => subscribeAllowed(topics, (some) => subscriber.subscribe(channelsOf(some)), refused),
@@ -58,18 +60,27 @@ export async function beginning<T>(
   }
 }
 
-/**
- * Bytes of one string. Redis closes the connection on which a longer one begins. Many users may not ask for
- * its settings.
- */
+/** Bytes of one string. Redis closes the connection on which a longer one begins. */
 export async function maxStringBytes(connection: RedisConnection): Promise<number> {
-  const name = 'proto-max-bulk-len'
+  const limit = Number(await setting(connection, 'proto-max-bulk-len'))
+  return limit > 0 ? Math.min(limit, MAX_STRING_BYTES) : MAX_STRING_BYTES
+}
+
+/** The same for a message of Pub/Sub: Redis closes the connection of a subscriber for whom more waits. */
+export async function maxMessageBytes(connection: RedisConnection): Promise<number> {
+  const longest = await maxStringBytes(connection)
+  const limits = await setting(connection, 'client-output-buffer-limit')
+  const limit = Number(/(?:^| )pubsub (\d+)/.exec(limits)?.[1] ?? 0)
+  return limit === 0 ? longest : Math.min(longest, Math.max(1, limit - OUTPUT_OVERHEAD))
+}
+
+/** Empty where the user may not ask for it, as often. */
+async function setting(connection: RedisConnection, name: string): Promise<string> {
   try {
-    const limit = Number(fieldsOf(await connection.command(['CONFIG', 'GET', name])).get(name))
-    return limit > 0 ? Math.min(limit, MAX_STRING_BYTES) : MAX_STRING_BYTES
+    return String(fieldsOf(await connection.command(['CONFIG', 'GET', name])).get(name) ?? '')
   } catch (cause) {
     if (!isReply(cause)) throw cause
-    return MAX_STRING_BYTES
+    return ''
   }
 }
 

@@ -196,7 +196,7 @@ for (const [name, options] of Object.entries(CLIENTS)) {
       await allUp(a)
       a.server.publish('t', 'after')
       expect(await receivedUntil(b, 'after')).toEqual(['after'])
-      expect(a.server.backplaneMetrics()).toMatchObject({ dropped: 1, reconnects: 1, pendingBytes: 0 })
+      expect(a.server.backplaneMetrics()).toMatchObject({ dropped: 1, reconnects: 1 })
     })
   }
 }

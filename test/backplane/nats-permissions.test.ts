@@ -95,11 +95,18 @@ describe.skipIf(missing !== undefined)(
       expect(message).toContain('Permissions Violation for Subscription to "nws.c.t"')
     })
 
-    test('replayed: listen rejects where a server may not use JetStream', async () => {
-      const { broker, options } = await startBroker({ publish: ['$JS.API.>'] })
-      const { message } = await listenRefusal(nats({ ...options, delivery: 'replayed' }), `127.0.0.1:${broker.port}`)
-      expect(message).toContain('Permissions Violation')
-    })
+    for (const denied of [
+      { publish: ['$JS.API.>'] },
+      { publish: ['$JS.API.STREAM.CREATE.>'] },
+      { publish: ['$JS.API.CONSUMER.>'] },
+      { subscribe: ['_INBOX.>'] },
+    ]) {
+      test(`replayed: listen rejects where a server may not use JetStream: ${JSON.stringify(denied)}`, async () => {
+        const { broker, options } = await startBroker(denied)
+        const { message } = await listenRefusal(nats({ ...options, delivery: 'replayed' }), `127.0.0.1:${broker.port}`)
+        expect(message).toContain('Permissions Violation')
+      })
+    }
   },
 )
 

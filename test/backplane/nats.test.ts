@@ -18,10 +18,12 @@ import {
   listenRefusal,
   noBroker,
   ONE_ENGINE,
+  receivedUntil,
   waver,
 } from '../support/broker-members.js'
 import { Broker, freePort, whyMissing } from '../support/brokers.js'
 import { describeEngines } from '../support/engines.js'
+import { Relay } from '../support/relay.js'
 
 const missing = whyMissing('nats-server')
 
@@ -160,6 +162,38 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
     expect(await b.client.next()).toBe('kept')
     expect(await b.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
     expect(a.server.backplaneMetrics()).toMatchObject({ dropped: 0 })
+  })
+
+  test('replayed: a server that was cut off gets what there is, and tells a gap where messages are gone', async () => {
+    const broker = await Broker.start('nats-server', ['-js'])
+    const relay = await Relay.to(broker.port)
+    const member = (port: number) => join(ONE_ENGINE, nats({ servers: `nats://127.0.0.1:${port}`, delivery: 'replayed' }))
+    const [a, b] = [await member(broker.port), await member(relay.port)]
+    await connected(a, b)
+    const admin = await connect({ servers: broker.url })
+    onTestFinished(() => admin.close())
+    const { streams } = await jetstreamManager(admin)
+    /** What b gets of ten messages that a publishes in turns while it is cut off, and `action` is done. */
+    const whileCutOff = async (action: (lastSequence: number) => Promise<unknown>) => {
+      relay.cut()
+      expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+      for (let n = 0; n < 10; n++) {
+        a.server.publish('t', `${n}`)
+        await new Promise(setImmediate)
+      }
+      while (a.server.backplaneMetrics()?.pendingBytes !== 0) await new Promise((next) => setTimeout(next, 5))
+      await action((await streams.info('nws')).state.last_seq)
+      relay.mend()
+      return await receivedUntil(b, '9')
+    }
+    const all = Array.from({ length: 10 }, (_, n) => `${n}`)
+    expect(await whileCutOff(async () => {})).toEqual(all)
+    expect(b.server.backplaneMetrics()).toMatchObject({ gaps: 0, missing: 0 })
+    expect(await whileCutOff(() => streams.purge('nws', { keep: 3 }))).toEqual(all.slice(-3))
+    expect(await b.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 7 })
+    expect(await whileCutOff((last) => streams.deleteMessage('nws', last - 1))).toEqual(all.filter((text) => text !== '8'))
+    expect(await b.errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 1 })
+    expect(b.server.backplaneMetrics()).toMatchObject({ gaps: 2, missing: 8 })
   })
 
   test('listen rejects where there is no broker, a wrong password, or another server', async () => {

@@ -1,5 +1,4 @@
 /** A session on NATS core: each topic is a subscription, each envelope one message. */
-import { setImmediate as setImmediatePromise } from 'node:timers/promises'
 import type { NatsConnection, Subscription } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
 import { OWN_TOPIC, RefusedTopics } from '../refused-topics.js'
@@ -54,7 +53,8 @@ export async function openCore(connection: NatsConnection, prefix: string, event
     }
     await Promise.all([...replies, flush()])
   }
-  await mayPublish(connection, subjects.of(OWN_TOPIC))
+  connection.publish(subjects.of(OWN_TOPIC), QUESTION)
+  await refusedEnvelopes.unlessRefused(subjects.of(OWN_TOPIC), flush())
   return {
     get maxEnvelopeBytes() {
       return maxPayloadOf(connection)
@@ -84,27 +84,4 @@ export async function openCore(connection: NatsConnection, prefix: string, event
 
 export function maxPayloadOf(connection: NatsConnection): number {
   return connection.info?.max_payload ?? DEFAULT_MAX_PAYLOAD
-}
-
-/** Rejects where the user has no right to publish on the subject. */
-async function mayPublish(connection: NatsConnection, subject: string): Promise<void> {
-  const statuses = connection.status()
-  let refusal: string | undefined
-  const watch = async () => {
-    for await (const status of statuses) {
-      const violation = status.type === 'error' ? violationOf(status.error) : undefined
-      if (violation?.operation === 'publish') refusal ??= violation.message
-    }
-  }
-  const watching = watch()
-  try {
-    connection.publish(subject, QUESTION)
-    await connection.flush()
-    await setImmediatePromise()
-  } finally {
-    // It would keep what comes later, for nothing.
-    await statuses[Symbol.asyncIterator]().return?.()
-    watching.catch(() => {})
-  }
-  if (refusal !== undefined) throw new Error(refusal)
 }

@@ -65,7 +65,7 @@ export async function openJetStream(
   if (position.last === undefined) position.last = state.last_seq
   else if (created !== position.created || state.first_seq > position.last + 1) {
     // The stream was made anew, or messages are gone that were not read.
-    if (created !== position.created) position.last = 0
+    position.last = created === position.created ? state.first_seq - 1 : 0
     events.gap()
   }
   position.created = created
@@ -78,6 +78,8 @@ export async function openJetStream(
     abort_on_missing_resource: true,
     expires: PULL_EXPIRES,
     callback: ({ subject, data, seq }) => {
+      // Messages between the two were deleted, or grew too old before they were read.
+      if (position.last !== undefined && seq > position.last + 1) events.gap()
       position.last = seq
       heard = performance.now()
       const topic = subjects.topicOf(subject)

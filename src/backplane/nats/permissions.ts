@@ -1,4 +1,5 @@
 /** What the broker says where a user has no right to a subject: it goes on, and so does the connection. */
+import { setImmediate as setImmediatePromise } from 'node:timers/promises'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
 import type { SessionEvents } from '../session.js'
@@ -33,11 +34,22 @@ export class RefusedEnvelopes {
   readonly #events: SessionEvents
   /** Those of which a refusal may come, the oldest first. */
   readonly #calls = new Set<Call>()
+  #question: { readonly subject: string; refusal?: string } | undefined
 
   constructor(connection: NatsConnection, subjects: Subjects, events: SessionEvents) {
     this.#subjects = subjects
     this.#events = events
     this.#watch(connection).catch(() => {})
+  }
+
+  /** Rejects when a message on the subject, which the broker has read when `work` resolves, was refused. */
+  async unlessRefused(subject: string, work: Promise<unknown>): Promise<void> {
+    const question: { readonly subject: string; refusal?: string } = { subject }
+    this.#question = question
+    await work
+    await setImmediatePromise()
+    this.#question = undefined
+    if (question.refusal !== undefined) throw new Error(question.refusal)
   }
 
   /** `envelopes` are published; `work` resolves when the broker has read all of them. */
@@ -60,6 +72,7 @@ export class RefusedEnvelopes {
   }
 
   #refused({ subject, message }: Violation): void {
+    if (this.#question?.subject === subject) this.#question.refusal = message
     for (const call of this.#calls) {
       call.bySubject ??= this.#grouped(call.envelopes)
       const envelope = call.bySubject.get(subject)?.shift()

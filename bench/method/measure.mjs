@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { attempt } from './attempt.mjs'
 import { measureBackplane } from './backplane/measure.mjs'
 import { contenderNamed, Server, takesPart } from './contenders.mjs'
-import { startGenerator } from './generator.mjs'
+import { shakeHands, startGenerator } from './generator.mjs'
 import { measureMemory } from './memory.mjs'
 import { spread } from './statistics.mjs'
 import { canCount, MOST_COUNTED, systemCallsPerMessage } from './system-calls.mjs'
@@ -105,7 +105,7 @@ async function measureRounds(work, settings, outcomes, say) {
     // that would take minutes, and the end of their connections undoes some of it once. What a handshake runs
     // would be compiled, by other threads of the server, in the middle of many later rounds.
     if (work.rate !== undefined) {
-      for (const outcome of outcomes) await withServer(outcome, (server) => shakeHands(work, server, outcome))
+      for (const outcome of outcomes) await withServer(outcome, (server) => shakeHands(work, server, outcome.tls))
     }
     for (let i = 0; i < (work.rate === undefined ? 1 : FULL_LOADS); i++) {
       for (const outcome of outcomes) {
@@ -148,20 +148,6 @@ async function measureRounds(work, settings, outcomes, say) {
     }
     return Math.max(1, Math.round(spread(saturations.slice(-3)).median / 2) || 1)
   }
-}
-
-/**
- * A second of handshakes, which is some ten thousand.
- *
- * @param {import('./works.mjs').Work} work @param {Server} server @param {Outcome} outcome
- */
-async function shakeHands(work, server, outcome) {
-  const child = startGenerator({ ...work, mode: 'connect', arguments: [] }, server, outcome.tls, ['--seconds', '1'])
-  child.stdout.resume()
-  let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (text) => (errors += text))
-  const [code] = await once(child, 'close')
-  if (code !== 0) throw new Error(errors.trim() || `the generator ended with ${code}`)
 }
 
 /**

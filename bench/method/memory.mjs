@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { contenderNamed, Server } from './contenders.mjs'
-import { startGenerator } from './generator.mjs'
+import { shakeHands, startGenerator } from './generator.mjs'
 
 /** How long a server rests before its memory is looked at. */
 const IDLE_MILLISECONDS = 20_000
@@ -17,6 +17,7 @@ export async function measureMemory(work, outcome) {
   const server = await Server.start(contender, 'echo', outcome.tls)
   try {
     // What the first connections bring along once and for all (code, TLS tables) is not counted.
+    await shakeHands(work, server, outcome.tls)
     await hold({ ...work, connections: 200 }, server, outcome.tls, async () => {})
     const before = await settledMemory(server, contender)
     await hold(work, server, outcome.tls, async () => {

@@ -3,6 +3,8 @@
 
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +14,7 @@
 #include "harness.h"
 #include "private_key.h"
 #include "raw_client.h"
+#include "server/uws/socket_set.h"
 #include "server/uws/upstream_internals.h"  // what no public function tells: the timeout of a socket
 #include "server/websocket_server.h"
 
@@ -144,16 +147,41 @@ inline nws::RouteOptions limits(std::uint32_t max_payload_length = 16 << 20, std
           .max_fragment_length = fragment_length};
 }
 
+/// While it lives, the process can open so many descriptors and no more.
+class WithoutDescriptors {
+ public:
+  explicit WithoutDescriptors(unsigned but = 0) {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    int next = dup(0);
+    ::close(next);
+    rlimit now = before_;
+    now.rlim_cur = static_cast<rlim_t>(next) + but;
+    setrlimit(RLIMIT_NOFILE, &now);
+  }
+  ~WithoutDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
+  WithoutDescriptors(const WithoutDescriptors &) = delete;
+  WithoutDescriptors &operator=(const WithoutDescriptors &) = delete;
+
+ private:
+  rlimit before_{};
+};
+
 /// A loop, a server on it, and the check that nothing of them is left behind.
 class Fixture {
  public:
   Fixture() : Fixture(plain()) {}
-  explicit Fixture(nws::ServerOptions options)
+  /// Without a set, libuv polls each socket, as on systems that have no epoll.
+  explicit Fixture(nws::ServerOptions options, bool has_socket_set = true)
       : quotas_(static_cast<nws::SendQuota *>(std::calloc(nws::ConnectionTable::capacity + 1, sizeof(nws::SendQuota)))),
         table({quotas_, nws::ConnectionTable::capacity + 1}) {
     uv_loop_init(&loop);
     tls_ = !options.tls.empty();
-    event_loop.emplace(&loop);
+    if (has_socket_set) {
+      event_loop.emplace(&loop);
+    } else {
+      WithoutDescriptors none_for_a_set;
+      event_loop.emplace(&loop);
+    }
     server = nws::WebSocketServer::create(*event_loop, table, std::move(options), events);
     uv_prepare_init(&loop, &answer_);
     answer_.data = this;
@@ -249,6 +277,18 @@ class Fixture {
   /// What upgrades agree on.
   std::optional<nws::CompressionAgreement> compression;
 };
+
+/// Without TLS and with it, on a thread with a set of sockets and on one without.
+inline void for_each_kind_of_poll(const std::function<void(Fixture &)> &run) {
+  for (bool tls : {false, true}) {
+    for (bool has_socket_set : {true, false}) {
+      Fixture fixture(tls ? Fixture::tls() : Fixture::plain(), has_socket_set);
+      CHECK((nws::SocketSet::current() != nullptr) == has_socket_set);
+      fixture.listen();
+      run(fixture);
+    }
+  }
+}
 
 inline void for_plain_and_tls(const std::function<void(Fixture &)> &run) {
   for (bool tls : {false, true}) {

@@ -1,5 +1,4 @@
 // WebSocketServer from listening to its destruction, on a libuv loop of its own, with no Node in sight.
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@ using test::Fixture;
 using test::KeyPair;
 using test::make_key_pair;
 using test::RawClient;
+using test::WithoutDescriptors;
 
 TEST("a taken port is reported as such, and the server may be destroyed") {
   Fixture first;
@@ -252,22 +252,38 @@ TEST("without descriptors the server waits, says so once, serves who is connecte
   Fixture fixture;
   fixture.listen();
   auto connected = fixture.connect_websocket();
-  // The client's end of the next connection takes the last descriptor, so that there is none for the server's
-  // end.
-  int last = dup(0);
-  ::close(last);
-  rlimit before{};
-  getrlimit(RLIMIT_NOFILE, &before);
-  rlimit short_of_one = before;
-  short_of_one.rlim_cur = static_cast<rlim_t>(last) + 1;
-  setrlimit(RLIMIT_NOFILE, &short_of_one);
-  auto waiting = fixture.connect();
-  fixture.wait([&] { return fixture.events.exhausted > 0; }, "the shortage");
-  connected->send_frame(1, "still here");
-  CHECK(connected->read_frame().payload == "still here");
-  setrlimit(RLIMIT_NOFILE, &before);
+  std::unique_ptr<RawClient> waiting;
+  {
+    // The client's end of the next connection takes the last descriptor, so that there is none for the
+    // server's end.
+    WithoutDescriptors none_for_the_server(1);
+    waiting = fixture.connect();
+    fixture.wait([&] { return fixture.events.exhausted > 0; }, "the shortage");
+    connected->send_frame(1, "still here");
+    CHECK(connected->read_frame().payload == "still here");
+  }
   CHECK(waiting->open() == "HTTP/1.1 101 Switching Protocols");
   CHECK(fixture.events.exhausted == 1);
+}
+
+TEST("with a set of sockets or without, clients come, get what is too long for the kernel, and leave in every way") {
+  test::for_each_kind_of_poll([](Fixture &fixture) {
+    auto first = fixture.connect_websocket();
+    first->send_frame(1, "hello");
+    CHECK(first->read_frame().payload == "hello");
+    int sent = test::fill(fixture, std::string(1 << 20, 'x'));
+    for (int i = 0; i < sent; i++) {
+      CHECK(first->read_frame().payload.size() == 1 << 20);
+    }
+    auto second = fixture.connect_websocket();
+    auto third = fixture.connect_websocket();
+    first->send_frame(8, "\x03\xe8");
+    test::expect_close(*first, 1000);
+    second->reset();
+    fixture.wait([&] { return fixture.events.closes.size() == 2; }, "the end of two connections");
+    third->send_frame(1, "still here");
+    CHECK(third->read_frame().payload == "still here");
+  });
 }
 
 }  // namespace

@@ -72,8 +72,7 @@ void end_seen(us_socket_t *socket) {
 
 }  // namespace
 
-[[gnu::hot]] std::size_t dispatch_socket(uv_poll_t *poll, int status, int events) {
-  auto *socket = static_cast<us_socket_t *>(poll->data);
+[[gnu::hot]] std::size_t dispatch_socket(us_socket_t *socket, int status, int events) {
   if (status < 0) {
     us_socket_close(0, socket, 0, nullptr);
     return 0;

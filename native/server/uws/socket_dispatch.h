@@ -17,15 +17,14 @@
 #pragma once
 
 #include <libusockets.h>
-#include <uv.h>
 
 #include <cstddef>
 
 namespace nws {
 
-/// The parameters are those of a libuv poll callback; `poll->data` is µSockets' us_poll_t. Of a connected
-/// socket, on its loop's thread. Returns how many bytes were read.
-std::size_t dispatch_socket(uv_poll_t *poll, int status, int events);
+/// A connected socket, on its loop's thread; status and events are those of a libuv poll callback. Returns
+/// how many bytes were read.
+std::size_t dispatch_socket(us_socket_t *socket, int status, int events);
 
 /// us_poll_change, which compares with all that the socket waits for: µSockets knows neither UV_DISCONNECT
 /// nor SocketSet::reset_only, and would leave them where nothing else changes.

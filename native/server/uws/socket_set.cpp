@@ -2,6 +2,10 @@
 
 #include <libusockets.h>
 
+#include <cstddef>
+#include <memory>
+#include <utility>
+
 #include "server/uws/socket_dispatch.h"
 
 #ifdef __linux__
@@ -11,7 +15,6 @@
 #include <array>
 #include <cerrno>
 #include <span>
-#include <utility>
 #endif
 
 namespace nws {
@@ -24,6 +27,9 @@ void hand_over_if_due() {
     turns->hand_over_if_due();
   }
 }
+
+/// µSockets' poll is the first member of its socket.
+us_socket_t *socket_of(const SocketPoll *poll) { return static_cast<us_socket_t *>(poll->data); }
 }  // namespace
 
 SocketSet *SocketSet::current() { return current_set; }
@@ -62,19 +68,14 @@ constexpr std::size_t much = LIBUS_RECV_BUFFER_LENGTH / 2;
 /// Sockets, of which each may be read for as much as the buffer holds in one turn.
 constexpr std::size_t most_at_once = Turns::max_total_read / LIBUS_RECV_BUFFER_LENGTH;
 
-/// What the set keeps of a poll, in memory that libuv has for handles of another kind.
-void *&resting_number(uv_poll_t *poll) { return poll->u.reserved[0]; }
-void *&last_round(uv_poll_t *poll) { return poll->u.reserved[1]; }
-void *as_pointer(std::uint32_t number) { return reinterpret_cast<void *>(static_cast<std::uintptr_t>(number)); }
-
 int keeping_alive(int events) { return events & ~SocketSet::reset_only; }
-int wanted(const uv_poll_t *poll) { return static_cast<int>(poll->io_watcher.pevents); }
+int wanted(const SocketPoll *poll) { return static_cast<int>(poll->events); }
 /// What the poll waits for at the moment, of these events.
-int interest(uv_poll_t *poll, int events) { return resting_number(poll) ? events & ~UV_READABLE : events; }
+int interest(const SocketPoll *poll, int events) { return poll->resting_number ? events & ~UV_READABLE : events; }
 
 }  // namespace
 
-int SocketSet::watch(uv_poll_t *poll, int events) {
+int SocketSet::watch(SocketPoll *poll, int events) {
   int before = wanted(poll);
   if (events == before) {
     return 0;
@@ -82,7 +83,7 @@ int SocketSet::watch(uv_poll_t *poll, int events) {
   if (int error = poll_for(poll, interest(poll, before), interest(poll, events))) {
     return error;
   }
-  poll->io_watcher.pevents = static_cast<unsigned>(events);
+  poll->events = static_cast<unsigned>(events);
   bool kept_alive = keeping_alive(before) != 0, keeps_alive = keeping_alive(events) != 0;
   if (keeps_alive && !kept_alive && active_++ == 0) {
     wait_->keep_alive(true);
@@ -92,15 +93,14 @@ int SocketSet::watch(uv_poll_t *poll, int events) {
   return 0;
 }
 
-void SocketSet::stop(uv_poll_t *poll) {
+void SocketSet::stop(SocketPoll *poll) {
   watch(poll, 0);
-  if (resting_number(poll)) {
-    resting_.erase(static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(resting_number(poll))));
-    resting_number(poll) = nullptr;
+  if (poll->resting_number) {
+    resting_.erase(std::exchange(poll->resting_number, 0));
   }
 }
 
-int SocketSet::poll_for(uv_poll_t *poll, int before, int events) {
+int SocketSet::poll_for(SocketPoll *poll, int before, int events) {
   if (events == before) {
     return 0;
   }
@@ -110,17 +110,17 @@ int SocketSet::poll_for(uv_poll_t *poll, int before, int events) {
   wanted.data.ptr = poll;
   // An error or a hang-up is reported to whatever is in the set, also where no event is asked for.
   int operation = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
-  return epoll_ctl(descriptor_, operation, poll->io_watcher.fd, &wanted) && events != 0 ? -errno : 0;
+  return epoll_ctl(descriptor_, operation, poll->descriptor, &wanted) && events != 0 ? -errno : 0;
 }
 
-void SocketSet::rest(uv_poll_t *poll) {
+void SocketSet::rest(SocketPoll *poll) {
   int events = wanted(poll);
   if (poll_for(poll, events, events & ~UV_READABLE)) {
     return;
   }
   std::uint32_t number = ++last_number_ ? last_number_ : ++last_number_;
   resting_.insert_or_assign(number, poll);
-  resting_number(poll) = as_pointer(number);
+  poll->resting_number = number;
   if (queue_.empty()) {
     Turns::current()->wait({this, nullptr, 0}, true);
   }
@@ -134,7 +134,7 @@ void SocketSet::take_turn(void *, std::uint32_t) {
     auto found = resting_.find(queue_.front());
     queue_.pop_front();
     if (found != resting_.end()) {
-      uv_poll_t *poll = found->second;
+      SocketPoll *poll = found->second;
       resting_.erase(found);
       go_on(poll);
       left--;
@@ -145,11 +145,11 @@ void SocketSet::take_turn(void *, std::uint32_t) {
   }
 }
 
-void SocketSet::go_on(uv_poll_t *poll) {
-  resting_number(poll) = nullptr;
+void SocketSet::go_on(SocketPoll *poll) {
+  poll->resting_number = 0;
   int events = wanted(poll);
   if (int error = poll_for(poll, events & ~UV_READABLE, events)) {
-    dispatch_socket(poll, error, 0);
+    dispatch_socket(socket_of(poll), error, 0);
   }
 }
 
@@ -189,17 +189,16 @@ void SocketSet::go_on(uv_poll_t *poll) {
       // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still
       // there.
       auto &[seen, data] = ready[static_cast<std::size_t>(i)];
-      auto *poll = static_cast<uv_poll_t *>(data.ptr);
+      auto *poll = static_cast<SocketPoll *>(data.ptr);
       if (!poll) {
         found.libuv = true;
         continue;
       }
       found.sockets = true;
-      if (last_round(poll) == as_pointer(round_)) {
+      if (std::exchange(poll->last_round, round_) == round_) {
         has_come_round = true;
         continue;
       }
-      last_round(poll) = as_pointer(round_);
       if (wanted(poll) != 0) {
         dispatch(poll, seen);
         hand_over_if_due();
@@ -213,14 +212,14 @@ void SocketSet::go_on(uv_poll_t *poll) {
   return found;
 }
 
-[[gnu::hot]] void SocketSet::dispatch(uv_poll_t *poll, std::uint32_t seen) {
+[[gnu::hot]] void SocketSet::dispatch(SocketPoll *poll, std::uint32_t seen) {
   if ((wanted(poll) & reset_only) && (seen & (EPOLLERR | EPOLLHUP))) {
-    dispatch_socket(poll, 0, UV_DISCONNECT);
+    dispatch_socket(socket_of(poll), 0, UV_DISCONNECT);
     return;
   }
   if (seen & EPOLLERR) {
     // What came before the error can still be read, and then the error is.
-    dispatch_socket(poll, wanted(poll) & UV_READABLE ? 0 : UV_EBADF, UV_READABLE);
+    dispatch_socket(socket_of(poll), wanted(poll) & UV_READABLE ? 0 : UV_EBADF, UV_READABLE);
     return;
   }
   int events = (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0) | (seen & EPOLLRDHUP ? UV_DISCONNECT : 0);
@@ -232,7 +231,7 @@ void SocketSet::go_on(uv_poll_t *poll) {
   }
   Turns *turns = Turns::current();
   std::size_t budget = turns ? turns->work_left() : 0;
-  std::size_t read = dispatch_socket(poll, 0, events & wanted(poll));
+  std::size_t read = dispatch_socket(socket_of(poll), 0, events & wanted(poll));
   if (read >= much && turns && turns->work_left() == budget && (wanted(poll) & UV_READABLE)) {
     rest(poll);
   }
@@ -243,18 +242,23 @@ void SocketSet::go_on(uv_poll_t *poll) {
 std::unique_ptr<SocketSet> SocketSet::create(uv_loop_t *) { return nullptr; }
 SocketSet::~SocketSet() = default;
 void SocketSet::wait_in_set(std::function<void()>) {}
-int SocketSet::watch(uv_poll_t *, int) { return 0; }
-void SocketSet::stop(uv_poll_t *) {}
+int SocketSet::watch(SocketPoll *, int) { return 0; }
+void SocketSet::stop(SocketPoll *) {}
 void SocketSet::take_turn(void *, std::uint32_t) {}
 
 #endif
 
-int SocketSet::change(uv_poll_t *poll, int events) {
-  auto callback = [](uv_poll_t *ready, int status, int seen) {
-    dispatch_socket(ready, status, seen);
+int SocketSet::change(SocketPoll *poll, int events) {
+  if (current()) {
+    return current()->watch(poll, events);
+  }
+  if (!poll->in_libuv) {
+    return UV_EBADF;
+  }
+  return uv_poll_start(poll->in_libuv, events & ~reset_only, [](uv_poll_t *ready, int status, int seen) {
+    dispatch_socket(socket_of(static_cast<SocketPoll *>(ready->data)), status, seen);
     hand_over_if_due();
-  };
-  return current() ? current()->watch(poll, events) : uv_poll_start(poll, events & ~reset_only, callback);
+  });
 }
 
 }  // namespace nws
@@ -263,32 +267,50 @@ int SocketSet::change(uv_poll_t *poll, int events) {
 
 extern "C" {
 
-int nws_poll_init_socket(uv_loop_t *loop, uv_poll_t *poll, uv_os_sock_t descriptor) {
-  if (!nws::SocketSet::current()) {
-    return uv_poll_init_socket(loop, poll, descriptor);
-  }
+using nws::SocketPoll;
+using nws::SocketSet;
+
+int nws_poll_init_socket(uv_loop_t *loop, SocketPoll *poll, uv_os_sock_t descriptor) {
+  static_assert(offsetof(SocketPoll, type) == offsetof(uv_handle_t, type));
   void *data = poll->data;  // µSockets has set it before
-  *poll = {};               // of no type: that tells nws_close that it is not libuv's
+  *poll = {};
   poll->data = data;
-  poll->io_watcher.fd = descriptor;
-  return 0;
+  poll->descriptor = descriptor;
+  if (SocketSet::current()) {
+    return 0;
+  }
+  auto handle = std::make_unique<uv_poll_t>();
+  int error = uv_poll_init_socket(loop, handle.get(), descriptor);
+  if (!error) {
+    handle->data = poll;
+    poll->in_libuv = handle.release();
+  }
+  return error;
 }
 
 /// In place of µSockets' callback: the only polls that it starts here are those of connected sockets.
-int nws_poll_start(uv_poll_t *poll, int events, uv_poll_cb) { return nws::SocketSet::change(poll, events); }
+int nws_poll_start(SocketPoll *poll, int events, nws_poll_callback) { return SocketSet::change(poll, events); }
 
-int nws_poll_stop(uv_poll_t *poll) {
-  if (!nws::SocketSet::current()) {
-    return uv_poll_stop(poll);
+int nws_poll_stop(SocketPoll *poll) {
+  if (SocketSet::current()) {
+    SocketSet::current()->stop(poll);
+    return 0;
   }
-  nws::SocketSet::current()->stop(poll);
-  return 0;
+  return poll->in_libuv ? uv_poll_stop(poll->in_libuv) : 0;
 }
 
-/// One of ours needs no callback: for µSockets it is not closing then, and is freed like any memory.
+/// A poll needs no callback: for µSockets it is not closing then, and is freed like any memory.
 void nws_close(uv_handle_t *handle, uv_close_cb callback) {
   if (handle->type != UV_UNKNOWN_HANDLE) {
     uv_close(handle, callback);
+    return;
+  }
+  auto *poll = reinterpret_cast<SocketPoll *>(handle);
+  if (uv_poll_t *in_libuv = std::exchange(poll->in_libuv, nullptr)) {
+    uv_close(reinterpret_cast<uv_handle_t *>(in_libuv),
+             [](uv_handle_t *closed) { delete reinterpret_cast<uv_poll_t *>(closed); });
   }
 }
+
+int nws_is_closing(const uv_handle_t *) { return 0; }
 }

@@ -1,11 +1,12 @@
-// A seam. In place of libuv's uv_poll_init_socket, uv_poll_start, uv_poll_stop and uv_close, as µSockets
-// calls them for its polls.
+// A seam. In place of libuv's uv_poll_t, and of uv_poll_init_socket, uv_poll_start, uv_poll_stop, uv_close
+// and uv_is_closing, as µSockets calls them for its polls.
 //
-// Why: to poll a socket, from its beginning to its end, takes libuv six calls of epoll_ctl, and here two.
-// docs/performance.md has what that saves.
+// Why: to poll a socket, from its beginning to its end, takes libuv six calls of epoll_ctl, and here two; and
+// each socket keeps 40 bytes for it instead of 160. docs/performance-log.md has what that saves.
 //
-// At the next release: all that eventing/libuv.c (µSockets) calls for a poll are these four functions, which
-// CMakeLists.txt renames, and uv_is_closing; loop.c frees a closed socket at the end of an iteration.
+// At the next release: all that eventing/libuv.c (µSockets) calls for a poll are these five functions, which
+// usockets_poll_names.h renames, and of its members it has `data` alone; loop.c frees a closed socket at the
+// end of an iteration.
 #pragma once
 
 #include <uv.h>
@@ -18,18 +19,21 @@
 #include <unordered_map>
 
 #include "server/net/turns.h"
+#include "server/uws/socket_poll.h"
 #include "server/uws/socket_wait.h"
 
 struct epoll_event;
 
 namespace nws {
 
+using SocketPoll = nws_socket_poll;
+
 /// An epoll set of a thread's own for the sockets of µSockets, in which the thread waits where it can
 /// (socket_wait.h).
 ///
 /// µSockets is compiled to call the functions at the end of socket_set.cpp instead of libuv's for its polls
-/// (CMakeLists.txt). They behave as libuv's do; where there is no set, because the system has no epoll or no
-/// descriptor to spare, they are libuv's.
+/// (usockets_poll_names.h). They behave as libuv's do; where there is no set, because the system has no epoll
+/// or no descriptor to spare, libuv does the work.
 ///
 /// A socket that gave much to read, none of which the turn's budgets count (fragments, records of TLS, pieces
 /// of bodies), rests: it stands in a queue, and is not read before its turn. So a socket that newly has input
@@ -56,23 +60,23 @@ class SocketSet final : private TurnTaker {
 
   /// A combination of uv_poll_event, 0 for none. While it waits for anything, a poll keeps the loop alive. 0,
   /// or an error as libuv's.
-  int watch(uv_poll_t *poll, int events);
+  int watch(SocketPoll *poll, int events);
   /// The same, by the set of this thread or by libuv, for a poll that µSockets has started. Unlike
   /// us_poll_change it compares with all that the poll waits for: µSockets does not know UV_DISCONNECT.
-  static int change(uv_poll_t *poll, int events);
+  static int change(SocketPoll *poll, int events);
   /// The poll waits for nothing any more, and its memory may be freed at the end of the iteration.
-  void stop(uv_poll_t *poll);
+  void stop(SocketPoll *poll);
 
  private:
   SocketSet(uv_loop_t *loop, int descriptor);
   int wait(std::span<epoll_event> ready, Waiting waiting);
   /// See SocketWait::Look.
   Readiness dispatch(Waiting waiting);
-  void dispatch(uv_poll_t *poll, std::uint32_t seen);
-  void rest(uv_poll_t *poll);
+  void dispatch(SocketPoll *poll, std::uint32_t seen);
+  void rest(SocketPoll *poll);
   void take_turn(void *, std::uint32_t) override;
-  void go_on(uv_poll_t *poll);
-  int poll_for(uv_poll_t *poll, int before, int events);
+  void go_on(SocketPoll *poll);
+  int poll_for(SocketPoll *poll, int before, int events);
 
   uv_loop_t *loop_ = nullptr;
   int descriptor_ = -1;
@@ -80,7 +84,7 @@ class SocketSet final : private TurnTaker {
   /// Polls that wait for something.
   unsigned active_ = 0;
   /// Polls that rest, by numbers that are not used again soon. None of them has been stopped.
-  std::unordered_map<std::uint32_t, uv_poll_t *> resting_;
+  std::unordered_map<std::uint32_t, SocketPoll *> resting_;
   /// Their numbers, and those of polls that were stopped meanwhile, in the order of their turns.
   std::deque<std::uint32_t> queue_;
   std::uint32_t last_number_ = 0;

@@ -1,7 +1,7 @@
 /** The README and the reference pages: what they say is run, compiled, or compared with the code. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { ERROR_CODES } from '../../src/index.js'
@@ -111,10 +111,32 @@ function compile(sources: Record<string, string>): string {
   return join(folder, 'out')
 }
 
+/** What a heading is called in a link: as GitHub does it, where all headings of these pages are different. */
+function anchors(name: string): string[] {
+  const headings = [
+    ...page(name)
+      .replace(/^```[\s\S]*?^```$/gm, '')
+      .matchAll(/^#+ (.*)$/gm),
+  ]
+  return headings.map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
 describe('the pages', () => {
   test.each(PAGES)('%s links to files and folders that exist', (name) => {
     for (const [, target = ''] of page(name).matchAll(/\]\((?!https?:)([^)#]+)/g)) {
       expect({ target, exists: existsSync(join(root, dirname(name), target)) }).toEqual({ target, exists: true })
+    }
+  })
+
+  test.each(PAGES)('%s links to headings that exist', (name) => {
+    for (const [, target = '', anchor] of page(name).matchAll(/\]\(((?!https?:)[^)#\s]*)#([^)\s]+)\)/g)) {
+      const file = target === '' ? name : posix.join(dirname(name), target)
+      expect(anchors(file), `${file}#${anchor}`).toContain(anchor)
     }
   })
 

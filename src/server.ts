@@ -211,7 +211,7 @@ export class WebSocketServer implements AsyncDisposable {
     this.#listening = attempt
     try {
       if (this.#tls !== undefined && this.#runtime.engine === undefined) this.#engineTls = readTls(this.#tls)
-      await this.#runtime.backplane?.start()
+      if (this.#runtime.backplane !== undefined) await this.#runtime.backplane.start()
       const results = await listenOn(places, (addresses) => this.#bind(addresses, attempt))
       const [first] = results
       return Array.isArray(options) || first === undefined ? results : first

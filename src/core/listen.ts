@@ -21,7 +21,11 @@ export async function listenOn(
 ): Promise<ListenResult[]> {
   const addresses: ListenAddress[] = []
   // One after the other: the error is that of the first that cannot be had.
-  for (const place of places) addresses.push(await addressOf(place))
+  for (const place of places) {
+    const address = addressOf(place)
+    // Where no name is to be resolved nothing is waited for: the port is taken before `listen` returns.
+    addresses.push(address instanceof Promise ? await address : address)
+  }
   try {
     return resultsOf(addresses, await bindInOrder(addresses, bind))
   } catch (error) {
@@ -58,14 +62,15 @@ function isEvery(place: ResolvedListenOptions | undefined): boolean {
   return place !== undefined && 'port' in place && place.host === undefined
 }
 
-async function addressOf(place: ResolvedListenOptions): Promise<ListenAddress> {
+function addressOf(place: ResolvedListenOptions): ListenAddress | Promise<ListenAddress> {
   if ('unix' in place) return place
   if ('fd' in place) {
     checkDescriptor(place.fd)
     return place
   }
   const { port, host, reusePort } = place
-  return { host: host === undefined ? EVERY_ADDRESS : await resolveHost(host, port), port, reusePort }
+  if (host === undefined || isIP(host)) return { host: host ?? EVERY_ADDRESS, port, reusePort }
+  return resolveHost(host, port).then((resolved) => ({ host: resolved, port, reusePort }))
 }
 
 /** Whether it can accept connections, engines find out. */
@@ -84,7 +89,6 @@ function checkDescriptor(fd: number): void {
  * gives its own code.
  */
 async function resolveHost(host: string, port: number): Promise<string> {
-  if (isIP(host)) return host
   try {
     return (await lookup(host)).address
   } catch (error) {

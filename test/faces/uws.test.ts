@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request as requestUnix } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -56,6 +56,10 @@ async function freePort(): Promise<number> {
     await once(probe.close(), 'close')
     return port
   }
+}
+
+function fail(): never {
+  throw new Error('the app does not listen')
 }
 
 /** A folder that is removed when the test ends. */
@@ -392,6 +396,19 @@ describeEngines('WebSockets of the face of uWebSockets.js', (engine) => {
     }
   })
 
+  test('accepts with a subprotocol that is written as a header', async () => {
+    const app = appOn(engine).ws('/*', {
+      upgrade(response, request, context) {
+        response.writeStatus('101 Switching Protocols').writeHeader('Sec-WebSocket-Protocol', 'two').writeHeader('x-own', '1')
+        response.upgrade({}, request.getHeader('sec-websocket-key'), '', '', context)
+      },
+    })
+    const raw = await RawClient.connect(await listening(app))
+    raw.write(handshake({ headers: ['Sec-WebSocket-Protocol: one, two'] }))
+    const head = await raw.response({ head: true })
+    expect([head.status, head.header('x-own'), head.header('sec-websocket-protocol')]).toEqual([101, '1', 'two'])
+  })
+
   test('refuses with a status, cuts, and leaves other paths to the routes of HTTP', async () => {
     const app = appOn(engine)
       .ws('/refuse', { upgrade: (response) => void response.writeStatus('418 Teapot').end('no') })
@@ -604,11 +621,22 @@ describeEngines('listening of the face of uWebSockets.js', (engine) => {
     expect(await response.text()).toBe('0000:0000:0000:0000:0000:ffff:7f00:0001')
   })
 
-  test('takes clients when it has called back, with port 0', async () => {
+  test('takes clients when it has called back, and those that the callback makes, with port 0', async () => {
     const app = appOn(engine).get('/', (response) => void response.end('here'))
-    const token = await new Promise<us_listen_socket | false>((resolve) => void app.listen(0, resolve))
-    if (!token) throw new Error('the app does not listen')
-    expect(await (await fetch(`http://127.0.0.1:${us_socket_local_port(token)}/`)).text()).toBe('here')
+    const asked = new Deferred<string>()
+    const token = await new Promise<us_listen_socket | false>((resolve) => {
+      let isCalledBack = false
+      app.listen(0, (given) => {
+        isCalledBack = true
+        resolve(given)
+        const socket = connect(us_socket_local_port(given || fail()), '127.0.0.1')
+        socket.on('data', (data) => asked.resolve(String(data))).on('error', asked.reject)
+        socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+      })
+      expect(isCalledBack).toBe(engine === 'native')
+    })
+    expect(await within(asked.promise, 'the response')).toMatch(/here$/)
+    expect(await (await fetch(`http://127.0.0.1:${us_socket_local_port(token || fail())}/`)).text()).toBe('here')
   })
 
   // The portable engine of Node.js before 22.12 cannot share a port.

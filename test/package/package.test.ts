@@ -72,7 +72,9 @@ describe('the package', () => {
 
   test('carries the pages and files to which its pages link', () => {
     const pages = files().filter((file) => file.endsWith('.md') && !file.startsWith('external/'))
-    expect(pages).toEqual(expect.arrayContaining(['README.md', 'docs/tutorial.md', 'docs/how-to/README.md', 'examples/README.md']))
+    expect(pages).toEqual(
+      expect.arrayContaining(['README.md', 'docs/tutorial.md', 'docs/how-to/README.md', 'examples/README.md']),
+    )
     const lost = pages.flatMap((page) =>
       [...readFileSync(join(installed, page), 'utf8').matchAll(/\]\((?!https?:)([^)#\s]+)/g)]
         .filter(([, target = '']) => !existsSync(join(installed, dirname(page), target)))

@@ -76,7 +76,8 @@ class NativeServer implements EngineServer, ServerRecords {
   #keepAlive = true
   /** What C++ had counted when the server was disposed of; undefined until then. */
   #lastCounters: EngineCounters | undefined
-  #isListening = false
+  /** Of the call of `listen` that holds; undefined while the server does not listen. */
+  #listening: symbol | undefined
   /** Of exchanges on connections that were taken over, until their requests are reported. */
   readonly adopted = new Map<ExchangeId, IncomingMessage>()
 
@@ -92,11 +93,14 @@ class NativeServer implements EngineServer, ServerRecords {
 
   async listen(addresses: readonly ListenAddress[]): Promise<readonly BoundAddress[]> {
     if (this.#lastCounters !== undefined) throw new ClosedError()
-    if (this.#isListening) throw new WebSocketServerError('ERR_LISTENING', 'the engine listens already')
+    if (this.#listening !== undefined) throw new WebSocketServerError('ERR_LISTENING', 'the engine listens already')
     // In one turn of the event loop, so that nothing is accepted before all of them are bound.
     const bound = addresses.map((address) => this.#bind(address))
     if (!this.#keepAlive) this.http.ref(false)
-    this.#isListening = true
+    const attempt = Symbol('listen')
+    this.#listening = attempt
+    await undefined
+    if (this.#listening !== attempt) throw new ClosedError()
     return bound
   }
 
@@ -110,7 +114,7 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 
   stopListening(): void {
-    this.#isListening = false
+    this.#listening = undefined
     this.http.stopListening()
   }
 
@@ -171,6 +175,7 @@ class NativeServer implements EngineServer, ServerRecords {
   }
 
   dispose(): void {
+    this.#listening = undefined
     this.#lastCounters ??= this.http.counters()
     this.http.dispose()
   }

@@ -207,9 +207,9 @@ export class TemplatedApp {
 
   /**
    * Listens on a port, or a host and a port. Calls back with false when the address cannot be listened on.
-   * On the native engine, with a port and without a host, it calls back before it returns, unless another
-   * server has the port: clients are accepted from the end of the turn on. It calls back later otherwise,
-   * with port 0 too, and then clients can come at once. An app listens in one place at a time.
+   * On the native engine, without a host, it calls back before it returns, unless another server has the
+   * port: clients of Node's can be made at once, others from the end of the turn on. It calls back later
+   * otherwise, and then clients can come at once. An app listens in one place at a time.
    */
   listen(host: RecognizedString, port: number, callback: ListenCallback): this
   listen(port: number, callback: ListenCallback): this
@@ -221,12 +221,13 @@ export class TemplatedApp {
     const [first] = given
     const host = typeof first === 'number' || typeof first === 'function' || first === undefined ? undefined : textOf(first)
     const isShared = port !== 0 && (options & LIBUS_LISTEN_EXCLUSIVE_PORT) === 0
-    const place = port !== 0 && host === undefined && this.#server.engine === 'native' ? freePort(port) : undefined
+    const place = host === undefined && this.#server.engine === 'native' ? freePort(port) : undefined
     if (place === undefined) {
-      void this.#listen({ port, ...(host !== undefined && { host }), reusePort: isShared }, callback)
+      this.#listenSoon({ port, ...(host !== undefined && { host }), reusePort: isShared }, callback)
     } else {
       const listenSocket = new ListenSocket(this.#server, place)
-      void this.#listen({ ...place, reusePort: isShared }, undefined, listenSocket)
+      // Before the callback: what connects in there does so after this.
+      this.#listenSoon({ ...place, reusePort: isShared }, undefined, listenSocket)
       callHandler(callback, listenSocket)
     }
     return this
@@ -234,7 +235,7 @@ export class TemplatedApp {
 
   /** As `listen`, on a unix socket. */
   listen_unix(callback: ListenCallback, path: RecognizedString): this {
-    void this.#listen({ unix: textOf(path) }, callback)
+    this.#listenSoon({ unix: textOf(path) }, callback)
     return this
   }
 
@@ -313,10 +314,16 @@ export class TemplatedApp {
     this.#enginePaths.add(path)
   }
 
+  /**
+   * Programs may add routes after the call, as long as they do it at once. `nextTick` is what Node's own
+   * `connect` waits for: a client that is made after this call finds the port taken.
+   */
+  #listenSoon(options: EngineListenOptions, callback: ListenCallback | undefined, promised?: ListenSocket): void {
+    process.nextTick(() => void this.#listen(options, callback, promised))
+  }
+
   /** `promised` has been given to the program already. */
   async #listen(options: EngineListenOptions, callback: ListenCallback | undefined, promised?: ListenSocket): Promise<void> {
-    // Programs may add routes after the call, as long as they do it at once.
-    await undefined
     if (!this.#isStarted) {
       this.#isStarted = true
       this.#server.any(EVERYTHING, (request) => this.#serve(request))

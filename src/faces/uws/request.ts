@@ -21,7 +21,13 @@ export class HttpRequest {
     return this.#request.headers.get(textOf(lowerCaseKey)) ?? ''
   }
 
-  /** By its place in the pattern or by its name; as it was sent, percent-encoded. */
+  /**
+   * By its place in the pattern, which must have so many; as it was sent, percent-encoded. Older
+   * declarations of uWebSockets.js have this form alone.
+   */
+  getParameter(index: number): string
+  /** By its place or its name; undefined where the pattern has none such. */
+  getParameter(key: number | RecognizedString): string | undefined
   getParameter(key: number | RecognizedString): string | undefined {
     return this.#parameters[typeof key === 'number' ? key : this.#names.indexOf(`:${textOf(key)}`)]
   }

@@ -235,9 +235,13 @@ export class HttpResponse {
   ): void {
     this.#checkOpen()
     if (!this.#isUpgrade) throw new TypeError('the request does not ask for a WebSocket, or no route of `ws` has its path')
-    const protocol = textOf(secWebSocketProtocol).split(',', 1)[0]?.trim()
+    const isProtocol = ([name]: readonly [string, string]) => name.toLowerCase() === 'sec-websocket-protocol'
+    // Programs that choose one by themselves write it with `writeHeader`.
+    const chosen = textOf(secWebSocketProtocol) || (this.#headers.find(isProtocol)?.[1] ?? '')
+    const protocol = chosen.split(',', 1)[0]?.trim()
+    const headers = this.#headers.filter((header) => !isProtocol(header))
     this.#state = 'responded'
-    this.#settle({ data: userData, headers: this.#headers, ...(protocol && { protocol }) })
+    this.#settle({ data: userData, headers, ...(protocol && { protocol }) })
   }
 
   /** 4 or 16 bytes; none on a unix socket. */

@@ -46,7 +46,7 @@ onEngines('NestJS, WsAdapter', (engine) => {
       }
     }
     decorate(Echo, 'echo', SubscribeMessage('echo'))
-    const port = 30_000 + Math.floor(Math.random() * 20_000)
+    const port = 20_000 + Math.floor(Math.random() * 12_000)
     WebSocketGateway(port, { engine, host: '127.0.0.1' })(Echo)
     class Pages {
       page() {

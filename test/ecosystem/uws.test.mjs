@@ -157,7 +157,7 @@ onEngines('Colyseus, uWebSockets transport', (engine) => {
     const transport = new uWebSocketsTransport({}, { engine })
     const server = new Server({ transport, greet: false, gracefullyShutdown: false })
     server.define('game', Game)
-    const port = 30_000 + Math.floor(Math.random() * 20_000)
+    const port = 20_000 + Math.floor(Math.random() * 12_000)
     await server.listen(port, '127.0.0.1')
     const client = new Client(`ws://127.0.0.1:${port}`)
     const [first, second] = [await client.joinOrCreate('game'), await client.joinOrCreate('game')]

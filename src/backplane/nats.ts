@@ -66,12 +66,18 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
       (error) => events.ended(error ? reasonOf(error) : 'the connection was closed'),
       (error: unknown) => events.ended(reasonOf(error)),
     )
+    const end = () => void made.close().catch(() => {})
+    if (events.closing.aborted) end()
+    events.closing.addEventListener('abort', end)
     try {
       if (delivery === 'at-most-once') return await openCore(made, prefix, events)
       return await openJetStream(made, { prefix, retention, timeout: 2 * pingTimeout }, position, events)
     } catch (cause) {
-      made.close().catch(() => {})
+      end()
       throw cause
+    } finally {
+      // From here on the session ends it, behind what was sent.
+      events.closing.removeEventListener('abort', end)
     }
   }
   return new SessionEngine({

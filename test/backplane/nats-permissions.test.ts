@@ -1,14 +1,11 @@
 /** The engine on NATS as a user who may not do everything. */
-import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join as joinPath } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { type NatsOptions, nats } from '../../src/backplane/nats.js'
 import { connected, expectNoSecret, joinTwo, listenRefusal, ONE_ENGINE } from '../support/broker-members.js'
 import { Broker, whyMissing } from '../support/brokers.js'
 import { temporaryFolder } from '../support/command.js'
-import { Deferred, within } from '../support/waiting.js'
 
 const missing = whyMissing('nats-server')
 
@@ -109,19 +106,3 @@ describe.skipIf(missing !== undefined)(
     }
   },
 )
-
-test('close ends the attempt to connect to a broker that does not reply, and its socket', async () => {
-  const opened = new Deferred<Socket>()
-  const silent = createServer((socket) => opened.resolve(socket.resume())).listen(0, '127.0.0.1')
-  onTestFinished(() => void silent.close())
-  await once(silent, 'listening')
-  const servers = `nats://127.0.0.1:${(silent.address() as AddressInfo).port}`
-  const backplane = nats({ servers, pingTimeout: 60_000 })
-  const host = { id: '0'.repeat(16), deliver() {}, onStatus() {}, onDropped() {}, onProblem() {}, topics: () => [''] }
-  const starting = backplane.start(host)
-  const socket = await opened.promise
-  const ended = once(socket, 'close')
-  await within((async () => await backplane.close())(), 'the engine to close')
-  await within((async () => await starting)(), 'the start to end')
-  await within(ended, 'the socket to close')
-})

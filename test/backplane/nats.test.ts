@@ -1,4 +1,6 @@
 /** The engine on NATS, against a real broker and its faults. */
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -24,6 +26,7 @@ import {
 import { Broker, freePort, whyMissing } from '../support/brokers.js'
 import { describeEngines } from '../support/engines.js'
 import { Relay } from '../support/relay.js'
+import { Queue, within } from '../support/waiting.js'
 
 const missing = whyMissing('nats-server')
 
@@ -204,6 +207,48 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
     }
   })
 })
+
+/** What a broker says before a client says anything, and that it knows JetStream. */
+const INFO = `INFO ${JSON.stringify({ server_id: 'x', version: '2.9.10', proto: 1, max_payload: 1_048_576, headers: true, jetstream: true })}\r\n`
+
+/** A broker that falls silent after so many commands of the client, of which the first ones are CONNECT and PING. */
+async function silentBroker(replies: readonly string[]) {
+  const opened = new Queue<Socket>()
+  const server = createServer((socket) => {
+    const left = [...replies]
+    socket.on('error', () => {})
+    if (left.length > 0) socket.write(left.shift() ?? '')
+    socket.on('data', (data) => {
+      const reply = data.includes('PING') ? left.shift() : undefined
+      if (reply === undefined) opened.push(socket)
+      else socket.write(reply)
+    })
+    if (replies.length === 0) opened.push(socket)
+  }).listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  return { url: `nats://127.0.0.1:${(server.address() as AddressInfo).port}`, opened }
+}
+
+for (const [when, delivery, replies] of [
+  ['before it has said anything', 'at-most-once', []],
+  ['after its first line', 'at-most-once', [INFO]],
+  ['when it is asked for JetStream', 'replayed', [INFO, 'PONG\r\n']],
+] as const) {
+  test(`close ends the attempt to connect to a broker that falls silent ${when}, and its socket`, async () => {
+    const { url, opened } = await silentBroker(replies)
+    const backplane = nats({ servers: url, pingTimeout: 60_000, delivery })
+    const host = { id: '0'.repeat(16), deliver() {}, onStatus() {}, onDropped() {}, onProblem() {}, topics: () => [''] }
+    const starting = (async () => await backplane.start(host))()
+    const socket = await opened.next('the connection')
+    const ended = new Promise((resolve) => socket.resume().once('close', resolve))
+    const begun = performance.now()
+    await within((async () => await backplane.close())(), 'the engine to close')
+    await within(starting, 'the start to end')
+    await within(ended, 'the socket to close')
+    expect(performance.now() - begun).toBeLessThan(1000)
+  })
+}
 
 test('each prefix has a stream of its own, and knows no subject of another', () => {
   const names = ['a.b', 'a_b', 'a-b', 'a.b.c', 'a.b_c', 'a_b.c'].map(streamNameOf)

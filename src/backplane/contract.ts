@@ -69,8 +69,12 @@ export interface BackplaneHost {
    * Takes an envelope that came in, in the order in which its publisher sent it. The memory of `data` must
    * stay as it is from then on: payloads in it are not copied. The link leaves out what this member has sent
    * itself, what it has no interest in, and what is no envelope, so that an engine need not. Never throws.
+   *
+   * `isLate` is for an engine that replays: whether the envelope was sent before the engine was up again, so
+   * that questions in it are answered no more. Where the engine does not know it, they are judged by the
+   * clocks of both hosts.
    */
-  deliver(topic: string, data: Uint8Array): void
+  deliver(topic: string, data: Uint8Array, isLate?: boolean): void
   /** Tells a change of state. `reason` is for people: it names no password. */
   onStatus(status: BackplaneStatus, reason?: string): void
   /** An envelope that was given to `publish` could not be sent, while others could. Counted, and reported. */

@@ -199,7 +199,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#complaints.close()
   }
 
-  deliver(topic: string, bytes: Uint8Array): void {
+  deliver(topic: string, bytes: Uint8Array, isLate?: boolean): void {
     if (this.#state === 'closed' || !this.#interest.has(topic)) return
     const data = bufferOver(bytes)
     const head = readHead(data)
@@ -209,7 +209,7 @@ export class BackplaneLink implements BackplaneHost {
     }
     if (head.origin === this.id) return
     if (topic === CONTROL_TOPIC || head.isControl) {
-      this.#control(topic, head, data)
+      this.#control(topic, head, data, isLate)
       return
     }
     const { repeated, missing } = this.#sequences.arrived(topic, head)
@@ -425,18 +425,24 @@ export class BackplaneLink implements BackplaneHost {
     }, window).unref()
   }
 
-  #control(topic: string, head: EnvelopeHead, data: Buffer): void {
+  #control(topic: string, head: EnvelopeHead, data: Buffer, isLate: boolean | undefined): void {
     if (topic !== CONTROL_TOPIC || !head.isControl) {
       this.#refuse(topic, undefined)
       return
     }
     this.#sequences.heard(head.origin)
-    // By two clocks, which need not agree: it counts only where there may be old ones.
-    const mayBeOld = this.#state !== 'up' || Date.now() - this.#returned < CATCH_UP
-    const age = this.#engine.isReplayed && mayBeOld ? Date.now() - head.time : 0
+    const age = this.#ageOf(head, isLate)
     readMessages(data, head.messages, 0, (payload) => {
       if (!this.#questions.heard(head.origin, payload.toString(), age)) this.#refuse(topic, undefined)
     })
+  }
+
+  /** Milliseconds since the link's own messages were sent, as far as it matters. */
+  #ageOf({ time }: EnvelopeHead, isLate: boolean | undefined): number {
+    if (isLate !== undefined) return isLate ? Number.POSITIVE_INFINITY : 0
+    // By two clocks, which need not agree: it counts only where there may be old ones.
+    const mayBeOld = this.#state !== 'up' || Date.now() - this.#returned < CATCH_UP
+    return this.#engine.isReplayed && mayBeOld ? Date.now() - time : 0
   }
 
   /** What came in is none of our envelopes, or one of another version. */

@@ -13,6 +13,7 @@ import type { Engine, ThreadMember } from '../engine/contract.js'
 import { plainView } from '../util/bytes.js'
 import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings, BackplaneStatus } from './contract.js'
 import { readHead } from './envelope.js'
+import { OWN_TOPIC } from './refused-topics.js'
 import { reasonOf } from './session-engine.js'
 
 export type MakeOutside = () => BackplaneEngine
@@ -296,7 +297,9 @@ export class Outside {
       this.#untold.clear()
       await outside.start({
         id: this.#host.id,
-        deliver: (topic, data) => {
+        deliver: (topic, data, isLate = false) => {
+          // Questions from before an outage: to the threads they would be new.
+          if (isLate && topic === OWN_TOPIC) return
           if (outside === this.#outside) this.#arrived(topic, data)
         },
         onStatus: (status, reason) => {

@@ -29,7 +29,8 @@ export interface SessionConnection {
 export interface SessionEvents {
   /** Aborted when the engine is closed: connections that are being made end. */
   readonly closing: AbortSignal
-  deliver(topic: string, data: Uint8Array): void
+  /** `isLate` as in BackplaneHost. */
+  deliver(topic: string, data: Uint8Array, isLate?: boolean): void
   /** Something has come that is no message of a topic, and no envelope. */
   foreign(): void
   /** Tells what is wrong, while the session lasts. */

@@ -191,6 +191,20 @@ describe.skipIf(missing !== undefined)(`a stream of Redis${missing === undefined
     })
   }
 
+  test('what was asked during an outage is done no more, whatever clocks say, and what is asked then is done', async () => {
+    const { a, b, cut, mend } = await cuttable()
+    b.socket.subscribe('u')
+    await connected(a, b, 'u')
+    await cut()
+    await a.server.disconnectEverywhere({ topic: 'u' }, 4000, '', { timeout: 50 })
+    // As if it had been asked in ten minutes.
+    skewClock(-10 * MINUTES)
+    await mend()
+    await expectNoGap(a, b)
+    expect(await a.server.disconnectEverywhere({ topic: 'u' }, 4001)).toMatchObject({ count: 1, answered: 2 })
+    expect(await b.client.closed()).toMatchObject({ code: 4001 })
+  })
+
   test('an entry that was deleted by its name, before it was read, is a gap', async () => {
     const { admin, a, b, cut, mend } = await cuttable()
     await cut()

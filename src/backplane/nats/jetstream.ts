@@ -84,7 +84,7 @@ export async function openJetStream(
       heard = performance.now()
       const topic = subjects.topicOf(subject)
       if (topic === OWN_TOPIC && data.length === 0) return
-      if (topic !== undefined) events.deliver(topic, data)
+      if (topic !== undefined) events.deliver(topic, data, seq <= state.last_seq)
       else if (!subjects.isTopic(subject)) events.foreign()
     },
   })

@@ -11,7 +11,7 @@ import { BrokerClock } from './broker-clock.js'
 import type { RedisClient } from './connection.js'
 import { beginning, isPassing, isReply, maxStringBytes, openTogether, sendAll } from './pubsub.js'
 import { entriesOf, first, idOf } from './replies.js'
-import { resume, type StreamPosition, stateOf, timeOf } from './stream-place.js'
+import { isBefore, resume, type StreamPosition, stateOf, timeOf } from './stream-place.js'
 
 /** Milliseconds that one XREAD waits for entries. */
 const BLOCK = 500
@@ -46,6 +46,8 @@ export async function openStream(
       await writer.ping()
     }
   }
+  /** Entries up to this one were made before the session. */
+  let lateUntil: string | undefined
   const limit = await beginning(connections, events.closing, async () => {
     const command = (args: string[]) => writer.command(args)
     await ask()
@@ -60,6 +62,7 @@ export async function openStream(
     })
     if (resume(position, state, isThere)) events.gap()
     clock.seen(timeOf(state.newest))
+    lateUntil = state.newest
     return await maxStringBytes(writer)
   })
   let isOver = false
@@ -69,12 +72,14 @@ export async function openStream(
       const entries = entriesOf(await reader.command(command))
       if (isOver) return
       for (const entry of entries) {
-        position.last = idOf(entry) ?? position.last
+        const id = idOf(entry) ?? position.last
+        if (lateUntil !== undefined && id !== undefined && isBefore(lateUntil, id)) lateUntil = undefined
+        position.last = id
         if (position.entries !== undefined) position.entries += 1
         const fields: unknown = Array.isArray(entry) ? entry[1] : undefined
         const [topicName, topic, dataName, data] = Array.isArray(fields) ? (fields as unknown[]) : []
         if (isName(topicName, TOPIC) && isName(dataName, DATA) && Buffer.isBuffer(topic) && Buffer.isBuffer(data))
-          events.deliver(topic.toString(), data)
+          events.deliver(topic.toString(), data, lateUntil !== undefined)
         else events.foreign()
       }
       clock.seen(timeOf(position.last ?? ''))

@@ -211,7 +211,7 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
 /** What a broker says before a client says anything, and that it knows JetStream. */
 const INFO = `INFO ${JSON.stringify({ server_id: 'x', version: '2.9.10', proto: 1, max_payload: 1_048_576, headers: true, jetstream: true })}\r\n`
 
-/** A broker that falls silent after so many commands of the client, of which the first ones are CONNECT and PING. */
+/** A broker that falls silent after these lines, of which each but the first answers a PING of the client. */
 async function silentBroker(replies: readonly string[]) {
   const opened = new Queue<Socket>()
   const server = createServer((socket) => {

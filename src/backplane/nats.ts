@@ -59,6 +59,8 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
   const list = typeof servers === 'string' ? [servers] : [...checkServers(servers)]
   if (list.length === 0 || !list.every(isAddress)) throw new OptionError('servers', '…', 'addresses such as nats://host:4222')
   const position: StreamPosition = { last: undefined, created: undefined }
+  const inboxPrefix = 'inboxPrefix' in connection ? String(connection.inboxPrefix) : undefined
+  const streamOptions = { prefix, retention, inboxPrefix, timeout: 2 * pingTimeout }
   const connect: SessionEngineOptions['connect'] = async (events) => {
     const own = { servers: list, reconnect: false, noEcho: true, timeout: pingTimeout, noAsyncTraces: true }
     const made = await connectUnless(events.closing, () => open({ ...connection, ...own }))
@@ -71,7 +73,7 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
     events.closing.addEventListener('abort', end)
     try {
       if (delivery === 'at-most-once') return await openCore(made, prefix, events)
-      return await openJetStream(made, { prefix, retention, timeout: 2 * pingTimeout }, position, events)
+      return await openJetStream(made, streamOptions, position, events)
     } catch (cause) {
       end()
       throw cause

@@ -70,6 +70,15 @@ describe.skipIf(missing !== undefined)(
       })
     }
 
+    test('replayed: a user whose replies have subjects of their own needs no right to others', async () => {
+      const { options } = await startBroker({ subscribe: ['_INBOX.>'] })
+      const connection = { ...options.connection, inboxPrefix: 'replies' }
+      const { a, b } = await joinTwo(ONE_ENGINE, () => nats({ ...options, connection, delivery: 'replayed' }))
+      a.server.publish('t', 'x')
+      expect(await b.client.next()).toBe('x')
+      expect([a.errors.size, b.errors.size]).toEqual([0, 0])
+    })
+
     test('topics that may not be subscribed are told with their names, and the rest goes on', async () => {
       const { a, b } = await group({ subscribe: ['nws.c.tforbidden.>', 'nws.c.tforbidden', 'nws.c.talso'] })
       b.socket.subscribe('forbidden')

@@ -2,7 +2,7 @@
  * A session on one stream of JetStream, which all members publish to and read as a whole: after a lost
  * connection, reading goes on behind the last message that has come.
  */
-import type { JetStreamClient, JetStreamManager, StreamInfo } from '@nats-io/jetstream'
+import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
 import { inTime } from '../in-time.js'
@@ -10,12 +10,10 @@ import { OWN_TOPIC } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
 import { reasonOf } from '../session-engine.js'
 import { maxPayloadOf, QUESTION } from './core.js'
-import { violationOf } from './permissions.js'
+import { RefusedError, StoredPublisher } from './stored-publisher.js'
 import { Subjects } from './subjects.js'
 
 const NANOSECONDS = 1_000_000
-/** Milliseconds for the client's own timeout, which is to be none: the longest that a timer takes. */
-const NO_TIMEOUT = 2 ** 31 - 1
 
 /**
  * Milliseconds of one request for messages. While the request waits, the broker gives a sign of life in half
@@ -47,17 +45,20 @@ export interface JetStreamOptions {
   readonly prefix: string
   /** Milliseconds for which messages are kept, where the stream is not there yet. */
   readonly retention: number
+  /** What subjects for replies begin with, where the user has chosen it. */
+  readonly inboxPrefix: string | undefined
   /** Milliseconds in which the broker must have stored something of what was published. */
   readonly timeout: number
 }
 
 export async function openJetStream(
   connection: NatsConnection,
-  { prefix, retention, timeout }: JetStreamOptions,
+  { prefix, retention, inboxPrefix, timeout }: JetStreamOptions,
   position: StreamPosition,
   events: SessionEvents,
 ): Promise<Session> {
-  const { DeliverPolicy, JetStreamApiError, jetstream, jetstreamManager } = await import('@nats-io/jetstream')
+  const { DeliverPolicy, jetstream, jetstreamManager } = await import('@nats-io/jetstream')
+  const { createInbox } = await import('@nats-io/transport-node')
   const subjects = new Subjects(`${prefix}.s.`)
   const name = streamNameOf(prefix)
   // One token behind the prefix: `>` would take in the subjects of a prefix that goes on with `.s`.
@@ -98,18 +99,17 @@ export async function openJetStream(
     (error) => events.ended(error ? reasonOf(error) : 'reading the stream has ended'),
     (error: unknown) => events.ended(reasonOf(error)),
   )
-  await mayPublish(js, subjects.of(OWN_TOPIC), timeout)
+  const publisher = new StoredPublisher(connection, createInbox(inboxPrefix), events.ended)
+  await inTime(mayPublish(publisher, subjects.of(OWN_TOPIC)), timeout, 'the broker has not stored a message')
   let stored = performance.now()
   const send = async (envelope: BackplaneEnvelope) => {
     try {
-      await js.publish(subjects.of(envelope.topic), envelope.data, { timeout: NO_TIMEOUT })
+      await publisher.publish(subjects.of(envelope.topic), envelope.data)
       stored = heard = performance.now()
     } catch (cause) {
-      // The stream has refused this one, being full, for example, or the user lacks the right: the same
-      // again.
-      if (!(cause instanceof JetStreamApiError) && !isForbidden(cause, subjects.of(envelope.topic))) throw cause
+      if (!(cause instanceof RefusedError)) throw cause
       stored = performance.now()
-      events.dropped(envelope, reasonOf(cause))
+      events.dropped(envelope, cause.message)
     }
   }
   return {
@@ -155,16 +155,11 @@ export async function openJetStream(
 }
 
 /** Rejects where the user has no right to publish on the subject. */
-async function mayPublish(js: JetStreamClient, subject: string, timeout: number): Promise<void> {
-  await js.publish(subject, QUESTION, { timeout }).catch((cause: unknown) => {
+async function mayPublish(publisher: StoredPublisher, subject: string): Promise<void> {
+  await publisher.publish(subject, QUESTION).catch((cause: unknown) => {
     // A stream that refuses it for another reason may be full.
-    if (isForbidden(cause, subject)) throw cause
+    if (!(cause instanceof RefusedError) || cause.isForbidden) throw cause
   })
-}
-
-function isForbidden(cause: unknown, subject: string): boolean {
-  const violation = violationOf(cause)
-  return violation?.operation === 'publish' && violation.subject === subject
 }
 
 /**

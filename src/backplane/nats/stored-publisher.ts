@@ -1,6 +1,6 @@
 /**
- * Publishes to a stream, and hears what became of it. The client's own way makes a timer, promises and an Error
- * for each message: small ones take twice as long with it.
+ * Publishes to a stream, and hears what became of it. The client's own way makes a timer, promises and an
+ * Error for each message: small ones take twice as long with it.
  */
 import { Buffer } from 'node:buffer'
 import type { NatsConnection } from '@nats-io/transport-node'

@@ -199,6 +199,25 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
     expect(b.server.backplaneMetrics()).toMatchObject({ gaps: 2, missing: 8 })
   })
 
+  test('replayed: what comes after an outage on a topic with a long name is known, too', async () => {
+    const broker = await Broker.start('nats-server', ['-js'])
+    const relay = await Relay.to(broker.port)
+    const topic = 'é'.repeat(5000)
+    const member = (port: number) => join(ONE_ENGINE, nats({ servers: `nats://127.0.0.1:${port}`, delivery: 'replayed' }), topic)
+    const [a, b] = [await member(broker.port), await member(relay.port)]
+    await connected(a, b, topic)
+    relay.cut()
+    expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    const texts = Array.from({ length: 10 }, (_, n) => `${n}`)
+    for (const text of texts) {
+      a.server.publish(topic, text)
+      await new Promise(setImmediate)
+    }
+    relay.mend()
+    expect(await receivedUntil(b, '9')).toEqual(texts)
+    expect(b.server.backplaneMetrics()).toMatchObject({ gaps: 0, missing: 0 })
+  })
+
   test('listen rejects where there is no broker, a wrong password, or another server', async () => {
     const broker = await Broker.start('nats-server', ['--user', 'u', '--pass', 'right'])
     const wrong = { user: 'u', pass: 'wrong-secret' }

@@ -70,10 +70,13 @@ export async function openJetStream(
     events.gap()
   }
   position.created = created
+  const publisher = new StoredPublisher(connection, createInbox(inboxPrefix), events.ended)
+  await inTime(mayPublish(publisher, subjects.of(OWN_TOPIC)), timeout, 'the broker has not stored a message')
   const js = jetstream(connection)
   let heard = performance.now()
   const from = { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: position.last + 1 }
   const consumer = await js.consumers.get(name, from)
+  // Nothing may wait behind this: what comes before the topics are subscribed has no names for hashes.
   const messages = await consumer.consume({
     // A stream that was deleted ends the session: the client would wait for its numbers in the one made anew.
     abort_on_missing_resource: true,
@@ -99,8 +102,6 @@ export async function openJetStream(
     (error) => events.ended(error ? reasonOf(error) : 'reading the stream has ended'),
     (error: unknown) => events.ended(reasonOf(error)),
   )
-  const publisher = new StoredPublisher(connection, createInbox(inboxPrefix), events.ended)
-  await inTime(mayPublish(publisher, subjects.of(OWN_TOPIC)), timeout, 'the broker has not stored a message')
   let stored = performance.now()
   const send = async (envelope: BackplaneEnvelope) => {
     try {

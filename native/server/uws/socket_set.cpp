@@ -161,7 +161,9 @@ void SocketSet::go_on(SocketPoll *poll) {
   std::uint64_t now = uv_hrtime();
   if (waiting.timeout != 0) {
     waiting.idle->end_waiting(now);
-    uv_update_time(loop_);
+    if (uv_now(loop_) != now / 1'000'000) {
+      uv_update_time(loop_);
+    }
   }
   if (Turns *turns = Turns::current()) {
     turns->begin_reading(now);
@@ -191,7 +193,7 @@ void SocketSet::go_on(SocketPoll *poll) {
       auto &[seen, data] = ready[static_cast<std::size_t>(i)];
       auto *poll = static_cast<SocketPoll *>(data.ptr);
       if (!poll) {
-        found.libuv = true;
+        found.libuv = true;  // or the timer, for libuv's sake
         continue;
       }
       found.sockets = true;

@@ -62,7 +62,7 @@ std::unique_ptr<SocketWait> SocketWait::create(uv_loop_t *loop, int set, Look lo
 }
 
 SocketWait::SocketWait(std::unique_ptr<Handles> handles, int set, Look look)
-    : handles_(handles.release()), loop_(handles_->set.loop), set_(set), look_(std::move(look)), idle_(loop_) {
+    : handles_(handles.release()), loop_(handles_->set.loop), set_(set), look_(std::move(look)), idle_(loop_), timer_(set) {
   uv_prepare_init(loop_, &handles_->prepare);
   uv_check_init(loop_, &handles_->check);
   uv_idle_init(loop_, &handles_->no_wait);
@@ -159,7 +159,8 @@ void SocketWait::wait_in_libuv() {
         return;
       }
     }
-    Readiness ready = look_({static_cast<int>(timeout), &idle_, since});
+    bool ends_by_timer = timeout > 0 && timer_.start(now + timeout);
+    Readiness ready = look_({ends_by_timer ? -1 : static_cast<int>(timeout), &idle_, since});
     // libuv's turn ends with what `end_turn_` does.
     if (!ready.sockets || ready.libuv || timeout == 0) {
       return;

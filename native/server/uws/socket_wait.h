@@ -25,6 +25,7 @@
 #include <memory>
 
 #include "server/net/loop_idle_time.h"
+#include "server/uws/wait_timer.h"
 
 namespace nws {
 
@@ -38,7 +39,7 @@ struct Readiness {
 
 /// How long a look may wait for the first socket.
 struct Waiting {
-  /// Milliseconds, -1 for ever.
+  /// Milliseconds, -1 until the set has something.
   int timeout = 0;
   /// Counts the waiting, which begins at `since`, by uv_hrtime; null if there is none.
   LoopIdleTime *idle = nullptr;
@@ -81,6 +82,7 @@ class SocketWait {
   int set_;
   Look look_;
   LoopIdleTime idle_;
+  WaitTimer timer_;
   std::function<void()> end_turn_;
   bool in_set_ = false;
   /// Whether the prepare handles are ours alone; not known before libuv's first turn is over.

@@ -1,0 +1,33 @@
+// A timer that ends the wait in an epoll set.
+//
+// Why: for each epoll_wait with a timeout the kernel starts a timer and stops it, in a virtual machine with
+// the help of its host; this one goes on from wait to wait. docs/performance-log.md has what that saves.
+#pragma once
+
+#ifdef __linux__
+
+#include <cstdint>
+
+namespace nws {
+
+/// Not thread-safe: it belongs to the thread that waits.
+class WaitTimer {
+ public:
+  /// In `set`, where it shows without data. With no descriptor to spare there is no timer.
+  explicit WaitTimer(int set);
+  ~WaitTimer();
+  WaitTimer(const WaitTimer &) = delete;
+  WaitTimer &operator=(const WaitTimer &) = delete;
+
+  /// A wait ends at this time, in milliseconds of uv_hrtime, and no more at an earlier one that this was
+  /// called with. False where there is no timer.
+  bool start(std::int64_t due);
+
+ private:
+  int descriptor_;
+  std::int64_t due_ = 0;
+};
+
+}  // namespace nws
+
+#endif

@@ -3,7 +3,11 @@
 namespace nws {
 
 EventLoop::EventLoop(uv_loop_t *loop)
-    : uv_(loop), sockets_(SocketSet::create(loop)), upstream_(loop), turns_(loop, upstream_.sockets()) {}
+    : uv_(loop), sockets_(SocketSet::create(loop)), upstream_(loop), turns_(loop, upstream_.sockets()) {
+  if (sockets_) {
+    sockets_->count_in(turns_);
+  }
+}
 
 void EventLoop::wait_in_socket_set() {
   if (sockets_) {

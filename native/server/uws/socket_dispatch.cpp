@@ -26,9 +26,9 @@ us_socket_t *write_ready(us_socket_t *socket) {
 }
 
 /// Returns how many bytes were read.
-[[gnu::hot]] std::size_t read_ready(us_socket_t *socket) {
+[[gnu::hot]] std::size_t read_ready(us_socket_t *socket, Turns *turns) {
   us_loop_t *loop = socket->context->loop;
-  if (socket->context->is_low_prio(socket) && Turns::current() && !Turns::current()->take_handshake_step()) {
+  if (socket->context->is_low_prio(socket) && turns && !turns->take_handshake_step()) {
     return 0;  // level-triggered: the next iteration finds the socket readable again
   }
   LentMemory *lent = LentMemory::current();
@@ -38,8 +38,8 @@ us_socket_t *write_ready(us_socket_t *socket) {
   }
   int length = bsd_recv(us_poll_fd(&socket->p), buffer, LIBUS_RECV_BUFFER_LENGTH, 0);
   if (length > 0) {
-    if (Turns::current()) {
-      Turns::current()->spend_read(static_cast<std::size_t>(length));
+    if (turns) {
+      turns->spend_read(static_cast<std::size_t>(length));
     }
     socket->context->on_data(socket, buffer, length);
   }
@@ -72,7 +72,7 @@ void end_seen(us_socket_t *socket) {
 
 }  // namespace
 
-[[gnu::hot]] std::size_t dispatch_socket(us_socket_t *socket, int status, int events) {
+[[gnu::hot]] std::size_t dispatch_socket(us_socket_t *socket, int status, int events, Turns *turns) {
   if (status < 0) {
     us_socket_close(0, socket, 0, nullptr);
     return 0;
@@ -82,7 +82,7 @@ void end_seen(us_socket_t *socket) {
   }
   // What was written may have let the connection do something, after which its input has to wait.
   if (events & us_poll_events(&socket->p) & UV_READABLE) {
-    return read_ready(socket);
+    return read_ready(socket, turns);
   }
   if (events & UV_DISCONNECT) {
     end_seen(socket);

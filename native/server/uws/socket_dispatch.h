@@ -22,9 +22,11 @@
 
 namespace nws {
 
-/// A connected socket, on its loop's thread; status and events are those of a libuv poll callback. Returns
-/// how many bytes were read.
-std::size_t dispatch_socket(us_socket_t *socket, int status, int events);
+class Turns;
+
+/// A connected socket, on its loop's thread; status and events are those of a libuv poll callback, `turns` the
+/// thread's, where it has any. Returns how many bytes were read.
+std::size_t dispatch_socket(us_socket_t *socket, int status, int events, Turns *turns);
 
 /// us_poll_change, which compares with all that the socket waits for: µSockets knows neither UV_DISCONNECT
 /// nor SocketSet::reset_only, and would leave them where nothing else changes.

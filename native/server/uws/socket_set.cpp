@@ -22,12 +22,6 @@ namespace nws {
 namespace {
 thread_local SocketSet *current_set = nullptr;
 
-void hand_over_if_due() {
-  if (Turns *turns = Turns::current()) {
-    turns->hand_over_if_due();
-  }
-}
-
 /// µSockets' poll is the first member of its socket.
 us_socket_t *socket_of(const SocketPoll *poll) { return static_cast<us_socket_t *>(poll->data); }
 }  // namespace
@@ -122,7 +116,7 @@ void SocketSet::rest(SocketPoll *poll) {
   resting_.insert_or_assign(number, poll);
   poll->resting_number = number;
   if (queue_.empty()) {
-    Turns::current()->wait({this, nullptr, 0}, true);
+    turns_->wait({this, nullptr, 0}, true);
   }
   queue_.push_back(number);
 }
@@ -141,7 +135,7 @@ void SocketSet::take_turn(void *, std::uint32_t) {
     }
   }
   if (!queue_.empty()) {
-    Turns::current()->wait({this, nullptr, 0}, true);
+    turns_->wait({this, nullptr, 0}, true);
   }
 }
 
@@ -149,7 +143,7 @@ void SocketSet::go_on(SocketPoll *poll) {
   poll->resting_number = 0;
   int events = wanted(poll);
   if (int error = poll_for(poll, events & ~UV_READABLE, events)) {
-    dispatch_socket(socket_of(poll), error, 0);
+    dispatch_socket(socket_of(poll), error, 0, turns_);
   }
 }
 
@@ -165,8 +159,8 @@ void SocketSet::go_on(SocketPoll *poll) {
       uv_update_time(loop_);
     }
   }
-  if (Turns *turns = Turns::current()) {
-    turns->begin_reading(now);
+  if (turns_) {
+    turns_->begin_reading(now);
   }
   return count;
 }
@@ -181,7 +175,7 @@ void SocketSet::go_on(SocketPoll *poll) {
   for (std::size_t total = 0; total < most && !has_come_round;) {
     // The kernel puts a socket that stays ready behind all others when it has told of it. So it is asked for
     // no more than may be read: each of those is dealt with, and the next time the sockets behind them come.
-    std::size_t at_once = Turns::current() ? Turns::current()->reads_left(LIBUS_RECV_BUFFER_LENGTH) : most_at_once;
+    std::size_t at_once = turns_ ? turns_->reads_left(LIBUS_RECV_BUFFER_LENGTH) : most_at_once;
     is_behind_ = at_once == 0;
     if (is_behind_) {
       return found;
@@ -203,7 +197,9 @@ void SocketSet::go_on(SocketPoll *poll) {
       }
       if (wanted(poll) != 0) {
         dispatch(poll, seen);
-        hand_over_if_due();
+        if (turns_) {
+          turns_->hand_over_if_due();
+        }
       }
     }
     if (count < static_cast<int>(at_once)) {
@@ -216,12 +212,12 @@ void SocketSet::go_on(SocketPoll *poll) {
 
 [[gnu::hot]] void SocketSet::dispatch(SocketPoll *poll, std::uint32_t seen) {
   if ((wanted(poll) & reset_only) && (seen & (EPOLLERR | EPOLLHUP))) {
-    dispatch_socket(socket_of(poll), 0, UV_DISCONNECT);
+    dispatch_socket(socket_of(poll), 0, UV_DISCONNECT, turns_);
     return;
   }
   if (seen & EPOLLERR) {
     // What came before the error can still be read, and then the error is.
-    dispatch_socket(socket_of(poll), wanted(poll) & UV_READABLE ? 0 : UV_EBADF, UV_READABLE);
+    dispatch_socket(socket_of(poll), wanted(poll) & UV_READABLE ? 0 : UV_EBADF, UV_READABLE, turns_);
     return;
   }
   int events = (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0) | (seen & EPOLLRDHUP ? UV_DISCONNECT : 0);
@@ -231,10 +227,9 @@ void SocketSet::go_on(SocketPoll *poll) {
   if ((events & wanted(poll)) == 0) {
     return;
   }
-  Turns *turns = Turns::current();
-  std::size_t budget = turns ? turns->work_left() : 0;
-  std::size_t read = dispatch_socket(socket_of(poll), 0, events & wanted(poll));
-  if (read >= much && turns && turns->work_left() == budget && (wanted(poll) & UV_READABLE)) {
+  std::size_t budget = turns_ ? turns_->work_left() : 0;
+  std::size_t read = dispatch_socket(socket_of(poll), 0, events & wanted(poll), turns_);
+  if (read >= much && turns_ && turns_->work_left() == budget && (wanted(poll) & UV_READABLE)) {
     rest(poll);
   }
 }
@@ -258,8 +253,11 @@ int SocketSet::change(SocketPoll *poll, int events) {
     return UV_EBADF;
   }
   return uv_poll_start(poll->in_libuv, events & ~reset_only, [](uv_poll_t *ready, int status, int seen) {
-    dispatch_socket(socket_of(static_cast<SocketPoll *>(ready->data)), status, seen);
-    hand_over_if_due();
+    Turns *turns = Turns::current();
+    dispatch_socket(socket_of(static_cast<SocketPoll *>(ready->data)), status, seen, turns);
+    if (turns) {
+      turns->hand_over_if_due();
+    }
   });
 }
 

@@ -51,6 +51,9 @@ class SocketSet final : private TurnTaker {
   SocketSet(const SocketSet &) = delete;
   SocketSet &operator=(const SocketSet &) = delete;
 
+  /// What is read from now on counts there; the turns end before the set does.
+  void count_in(Turns &turns) { turns_ = &turns; }
+
   /// See SocketWait.
   void wait_in_set(std::function<void()> end_turn);
 
@@ -80,6 +83,8 @@ class SocketSet final : private TurnTaker {
 
   uv_loop_t *loop_ = nullptr;
   int descriptor_ = -1;
+  /// Null before `count_in`. A member, since what belongs to the thread is slower to find.
+  Turns *turns_ = nullptr;
   std::unique_ptr<SocketWait> wait_;
   /// Polls that wait for something.
   unsigned active_ = 0;

@@ -513,7 +513,7 @@ export class WebSocketServer implements AsyncDisposable {
       health,
       leaving,
       (error) => runtime.report(error),
-      () => !(runtime.backplane instanceof BackplaneLink) || runtime.backplane.isUp,
+      () => !(runtime.backplane instanceof BackplaneLink) || runtime.backplane.isWhole,
     )
     runtime.httpRoutes.addUnlessTaken('GET', health.path, handler)
     if (health.live !== undefined) runtime.httpRoutes.addUnlessTaken('GET', health.live, liveHandler)

@@ -6,6 +6,7 @@
  * @typedef {object} Backplane what carries messages from a publisher to receivers
  * @property {import('./backplane/brokers.mjs').Program} [broker] a process for each server, and this between
  *   them; threads of one process without it
+ * @property {'replayed' | 'cluster'} [way] what the broker is used for, other than Pub/Sub
  * @property {number} receivers servers with a client
  */
 /**
@@ -183,6 +184,21 @@ export const WORKS = [
   ),
   ...throughBackplane('backplane-redis', 'Redis between two processes', { broker: 'redis-server', receivers: 1 }),
   ...throughBackplane('backplane-nats', 'NATS between two processes', { broker: 'nats-server', receivers: 1 }),
+  ...throughBackplane('backplane-redis-cluster', 'A Redis cluster of three between two processes', {
+    broker: 'redis-server',
+    way: 'cluster',
+    receivers: 1,
+  }),
+  ...throughBackplane('backplane-redis-replayed', 'Redis Streams between two processes', {
+    broker: 'redis-server',
+    way: 'replayed',
+    receivers: 1,
+  }),
+  ...throughBackplane('backplane-nats-replayed', 'JetStream between two processes', {
+    broker: 'nats-server',
+    way: 'replayed',
+    receivers: 1,
+  }),
   ...[1, 2, 4].flatMap((receivers) => {
     const title = `from one thread to ${receivers} ${receivers === 1 ? 'other' : 'others'}`
     return throughBackplane('threads-publish', title, { receivers })

@@ -37,9 +37,12 @@ export class Complaints {
     this.#report(make(count))
   }
 
+  /** Tells at once what was not told. */
   close(): void {
     for (const timer of this.#timers) clearTimeout(timer)
     this.#timers.clear()
+    for (const { count, make } of this.#kinds.values()) if (count > 0) this.#report(make(count))
+    this.#kinds.clear()
   }
 
   #pause(kind: string): void {

@@ -102,6 +102,11 @@ export interface BackplaneEngine {
    * after `up`, and leaves repeated envelopes out where they come in.
    */
   readonly isReplayed: boolean
+  /**
+   * Of an engine that stands in front of another one, and goes on without it: whether that one is up, as far
+   * as this member knows. Missing, or undefined, where there is none. It is for metrics and health alone.
+   */
+  readonly isOutsideUp?: boolean | undefined
   /** Bytes of one envelope. Read after `start`, and before each envelope is made. */
   readonly maxEnvelopeBytes: number
   /**

@@ -109,9 +109,22 @@ export class BackplaneLink implements BackplaneHost {
     return this.#state === 'up'
   }
 
+  /** Whether messages go everywhere, also to what is behind an engine that goes on without it. */
+  get isWhole(): boolean {
+    return this.isUp && this.#engine.isOutsideUp !== false
+  }
+
   get metrics(): BackplaneMetrics {
     const dropped = this.#counts.dropped + this.#outbox.dropped
-    return { ...this.#counts, dropped, up: this.isUp, pendingBytes: this.#outbox.bytes, members: this.#questions.members }
+    const { isOutsideUp } = this.#engine
+    return {
+      ...this.#counts,
+      dropped,
+      up: this.isUp,
+      ...(isOutsideUp !== undefined && { outsideUp: this.isUp && isOutsideUp }),
+      pendingBytes: this.#outbox.bytes,
+      members: this.#questions.members,
+    }
   }
 
   /**
@@ -234,6 +247,8 @@ export class BackplaneLink implements BackplaneHost {
 
   onDropped(envelope: BackplaneEnvelope, reason: string): void {
     this.#counts.dropped += envelope.messages
+    // `close` tells it, with all else that was not sent.
+    if (this.#state === 'closed') return
     this.#complaints.add('refused', envelope.messages, (count) =>
       this.#error(
         'ERR_BACKPLANE',

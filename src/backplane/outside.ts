@@ -44,8 +44,8 @@ type Message =
   /** What came from outside is not whole. */
   | { readonly say: 'gap' }
   | { readonly say: 'bye' }
-/** `born` is in milliseconds since 1970. */
-type Sign = Message & { readonly id: string; readonly born: number }
+/** `born` is in milliseconds since 1970; `isUp` is said by the gateway, of what is outside. */
+type Sign = Message & { readonly id: string; readonly born: number; readonly isUp?: boolean }
 
 interface Peer {
   readonly born: number
@@ -76,6 +76,8 @@ export class Outside {
   #outside: BackplaneEngine | undefined
   #isConnected = false
   #isUp = false
+  /** What the gateway has said last, of members that are not it. */
+  #isUpElsewhere = false
   /** Whether the reason why the outside is away is known to the user. */
   #isOutageTold: boolean
   /** Signs may have been dropped: all is to be said again. */
@@ -124,6 +126,11 @@ export class Outside {
     this.#hub.addInterest(SIGNS)
   }
 
+  /** Whether messages go out and come in, by way of this thread or of the gateway. */
+  get isUp(): boolean {
+    return this.#isGateway ? this.#isConnected && this.#isUp : this.#isUpElsewhere
+  }
+
   /** Rejects where this thread is the gateway, cannot connect, and must. */
   async start(): Promise<void> {
     this.#say({ say: 'who' })
@@ -165,15 +172,17 @@ export class Outside {
   }
 
   #say(message: Message): void {
-    const sign: Sign = { ...message, id: this.#host.id, born: this.#born }
+    const sign: Sign = { ...message, id: this.#host.id, born: this.#born, ...(this.#isGateway && { isUp: this.isUp }) }
     this.#hub.publish(SIGNS, JSON.stringify(sign), 0)
     this.#hub.flush()
   }
 
   #heard(sign: Sign): void {
-    const { say, id, born } = sign
+    const { say, id, born, isUp } = sign
+    if (isUp !== undefined) this.#isUpElsewhere = isUp
     this.#hadPredecessor ||= !this.#isGateway && this.#isAfter(id, born)
     if (say === 'bye') {
+      if (isUp !== undefined) this.#isUpElsewhere = false
       this.#forget(id)
       this.#choose()
       return
@@ -285,6 +294,7 @@ export class Outside {
     const outside = this.#outside
     this.#outside = undefined
     this.#isConnected = false
+    this.#isUp = false
     if (outside !== undefined) Promise.resolve(outside.close()).catch(() => {})
   }
 
@@ -333,7 +343,9 @@ export class Outside {
       this.#tellGap()
       return
     }
+    const wasUp = this.isUp
     this.#isUp = status === 'up'
+    if (this.isUp !== wasUp && !this.#isClosed) this.#say({ say: 'alive' })
     if (this.#isUp) {
       this.#isOutageTold = false
       this.#tellInterest()

@@ -65,6 +65,10 @@ class ThreadsEngine implements BackplaneEngine {
     this.#makeOutside = outside
   }
 
+  get isOutsideUp(): boolean | undefined {
+    return this.#makeOutside && (this.#outside?.isUp ?? false)
+  }
+
   async start(host: BackplaneHost): Promise<void> {
     const { engine } = selectEngine(this.#engineName)
     const { maxPendingBytes } = this.settings

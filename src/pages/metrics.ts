@@ -74,6 +74,8 @@ function addBackplane(to: Exposition, prefix: string, counts: BackplaneMetrics):
     to.add({ name: `${prefix}backplane_${name}`, type: 'counter', help, ...more }, [[{}, value]])
   const gauge = { type: 'gauge' } as const
   add('up', '1 while messages go to other servers and come from them, else 0.', counts.up ? 1 : 0, gauge)
+  if (counts.outsideUp !== undefined)
+    add('outside_up', '1 while messages go to other processes and come from them, else 0.', counts.outsideUp ? 1 : 0, gauge)
   add('members', 'Servers behind the backplane, this one included.', counts.members, gauge)
   add('messages_published', 'Messages published here for other servers.', counts.published)
   add('messages_delivered', 'Messages of other servers published here to subscribers.', counts.delivered)

@@ -7,9 +7,15 @@
 export type BackplaneMetrics = {
   /**
    * Whether messages go and come. False before `listen`, after `close`, and while the broker is away. With
-   * `threads`, it is about the other threads: `outside` may be away nonetheless, which is reported.
+   * `threads`, it is about the other threads.
    */
   readonly up: boolean
+  /**
+   * With `threads({ outside })` alone: whether messages go to what is outside of the process, and come from
+   * there. All threads know it, within 0.2 seconds, and within two where the thread that had the connection
+   * was terminated.
+   */
+  readonly outsideUp?: boolean
   /** Messages published here while the server listened, for the others. */
   readonly published: number
   /** Messages of others that were published here to subscribers. */

@@ -8,7 +8,7 @@ import { Child } from '../support/child.js'
 import { Client } from '../support/client.js'
 import { addressOf, describeEngines, type EngineName, listen, makeServer } from '../support/engines.js'
 import { MemoryBroker, MemoryEngine } from '../support/memory-backplane.js'
-import { Queue } from '../support/waiting.js'
+import { Queue, turns } from '../support/waiting.js'
 
 let groups = 0
 const newGroup = () => `group ${++groups} of ${process.pid}`
@@ -71,6 +71,80 @@ describeEngines('threads()', (engine) => {
     expect(error).toMatchObject({ code: 'ERR_BACKPLANE', backplane: 'threads', count: 0 })
     expect(error.message).toContain('what is outside of the process is down: the broker has not replied')
     expect(server.backplaneMetrics()?.up).toBe(true)
+  })
+
+  test('has health that is 503 on each thread while the outside is down, and 200 before and after', async () => {
+    const group = newGroup()
+    const outside = new MemoryEngine(new MemoryBroker())
+    const member = async (makes: MemoryEngine) => {
+      const backplane = threads({ group, engine, outside: () => makes })
+      return await listen(makeServer(engine, { server: { backplane, health: { backplane: true }, onError() {} } }))
+    }
+    const members = [await member(outside), await member(new MemoryEngine(new MemoryBroker()))]
+    const states = async () =>
+      await Promise.all(
+        members.map(async (served) => [
+          (await fetch(served.httpUrl('/health'))).status,
+          served.server.backplaneMetrics()?.outsideUp,
+          served.server.backplaneMetrics()?.up,
+        ]),
+      )
+    const become = async (status: number, isUp: boolean) => {
+      while ((await states()).some(([found]) => found !== status)) await new Promise((resolve) => setTimeout(resolve, 20))
+      expect(await states()).toEqual([
+        [status, isUp, true],
+        [status, isUp, true],
+      ])
+    }
+    await become(200, true)
+    outside.goDown('the broker has not replied')
+    await become(503, false)
+    outside.goUp()
+    await become(200, true)
+    // The other thread takes over, with an outside of its own.
+    outside.goDown('the broker has not replied')
+    await become(503, false)
+    const [first] = members.splice(0, 1)
+    await first?.server.close()
+    while ((await states()).some(([found]) => found !== 200)) await new Promise((resolve) => setTimeout(resolve, 20))
+  })
+
+  test('counts and tells once what the outside has not sent when it is closed', async () => {
+    const outside = new MemoryEngine(new MemoryBroker())
+    const promises: NonNullable<typeof outside.promises> = []
+    outside.promises = promises
+    outside.close = () => {
+      for (const { reject } of promises) reject(new Error('the server was closed'))
+    }
+    const errors: Error[] = []
+    const backplane = threads({ group: newGroup(), engine, outside: () => outside })
+    const server = makeServer(engine, { server: { backplane, onError: (error) => errors.push(error) } })
+    await listen(server)
+    for (let n = 0; n < 3; n++) {
+      server.publish('t', `${n}`)
+      while (outside.batches.flat().filter(({ topic }) => topic === 't').length <= n) await turns(1)
+    }
+    await server.close()
+    await turns()
+    expect(errors).toEqual([expect.objectContaining({ code: 'ERR_BACKPLANE', count: 3 })])
+    expect(server.backplaneMetrics()).toMatchObject({ published: 3, dropped: 3 })
+  })
+
+  test('tells when it is closed what it had only counted since the last error', async () => {
+    const outside = new MemoryEngine(new MemoryBroker())
+    const errors: Error[] = []
+    const backplane = threads({ group: newGroup(), engine, outside: () => outside })
+    const server = makeServer(engine, { server: { backplane, onError: (error) => errors.push(error) } })
+    await listen(server)
+    outside.goDown('the broker has not replied')
+    for (let n = 0; n < 5; n++) {
+      server.publish('t', `${n}`)
+      while ((server.backplaneMetrics()?.dropped ?? 0) <= n) await turns(1)
+    }
+    await server.close()
+    const drops = errors.filter((error): error is BackplaneError => error instanceof BackplaneError && error.count > 0)
+    expect(drops.map(({ count }) => count)).toEqual([1, 4])
+    expect(server.backplaneMetrics()?.dropped).toBe(5)
   })
 
   test('carries messages of every kind between servers of one thread too, and not back', async () => {

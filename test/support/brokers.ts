@@ -9,10 +9,13 @@ import { onTestFinished } from 'vitest'
 
 type Program = 'redis-server' | 'nats-server'
 
+/** Debian puts nats-server where only root looks for programs. */
+const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` }
+
 /** Why a broker cannot be started here; undefined when it can. */
 export function whyMissing(program: Program): string | undefined {
   try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' })
+    execFileSync(program, ['--version'], { stdio: 'ignore', env })
     return undefined
   } catch {
     return `${program} is not installed`
@@ -69,7 +72,7 @@ export class Broker {
       this.#program === 'redis-server'
         ? ['--port', `${this.port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', this.#folder]
         : ['--port', `${this.port}`, '--addr', '127.0.0.1', '--store_dir', this.#folder]
-    this.#process = spawn(this.#program, [...own, ...this.#args], { stdio: 'ignore' })
+    this.#process = spawn(this.#program, [...own, ...this.#args], { stdio: 'ignore', env })
     for (;;) {
       const socket = connect(this.port, '127.0.0.1')
       const isOpen = await new Promise<boolean>((resolve) => {

@@ -1,6 +1,6 @@
 /**
- * What all members of a backplane share. A member is one process, `node NAME.mjs ROLE BROKER`, started by the
- * bench with an IPC channel:
+ * What all members of a backplane share. A member is one process, `node NAME.mjs ROLE BROKER [WAY]`, started
+ * by the bench with an IPC channel:
  *
  * - `publisher` has no clients. It publishes texts on one topic, as it is told.
  * - `receiver` has clients, which are subscribed to the topic as soon as they are connected.
@@ -14,7 +14,7 @@ import process from 'node:process'
 import { FILLER, PROBE } from '../../method/backplane/message.mjs'
 import { processorSeconds } from '../../method/processor-time.mjs'
 
-export const [role = '', broker = ''] = process.argv.slice(2)
+export const [role = '', broker = '', way = ''] = process.argv.slice(2)
 export const TOPIC = 'news'
 
 /** Texts in one turn of the event loop, of runs as fast as it goes. */

@@ -1,7 +1,7 @@
 /**
- * This package, with its backplane for Redis or NATS. As the publisher `threads:N`, one process in which N
- * worker threads are receivers, another one is a bystander, and the main thread publishes. ENGINE in the
- * environment names the engine.
+ * This package, with its backplane for Redis or NATS, a Redis cluster or what replays. As the publisher
+ * `threads:N`, one process in which N worker threads are receivers, another one is a bystander, and the main
+ * thread publishes. ENGINE in the environment names the engine.
  */
 import { once } from 'node:events'
 import { readlinkSync } from 'node:fs'
@@ -13,14 +13,16 @@ import { redis } from '../../../dist/backplane/redis.js'
 import { threads } from '../../../dist/backplane/threads.js'
 import { WebSocketServer } from '../../../dist/index.js'
 import { processorSeconds } from '../../method/processor-time.mjs'
-import { broker, obey, ready, role, TOPIC } from './member.mjs'
+import { broker, obey, ready, role, TOPIC, way } from './member.mjs'
 
 const engine = process.env.ENGINE === 'portable' ? 'portable' : 'native'
 const count = Number(/^threads:(\d+)$/.exec(broker)?.[1])
 
 function backplane() {
   if (count) return threads({ engine })
-  return broker.startsWith('redis:') ? redis({ url: broker }) : nats({ servers: broker })
+  if (way === 'cluster') return redis({ cluster: [broker] })
+  const delivery = way === 'replayed' ? 'replayed' : 'at-most-once'
+  return broker.startsWith('redis:') ? redis({ url: broker, delivery }) : nats({ servers: broker, delivery })
 }
 
 const server = new WebSocketServer({ engine, backplane: backplane() })

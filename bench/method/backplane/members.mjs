@@ -130,10 +130,10 @@ export class Members {
    * @param {import('../contenders.mjs').Contender} contender
    * @param {import('../works.mjs').Backplane} backplane
    */
-  static async start(contender, { broker, receivers }) {
+  static async start(contender, { broker, way, receivers }) {
     const members = new Members()
     try {
-      if (broker) members.#broker = await Broker.start(broker)
+      if (broker) members.#broker = await Broker.start(broker, way)
       const place = members.#broker?.url ?? `threads:${receivers}`
       const receiverCore = String(GENERATOR_CORE)
       const publisherCores = broker ? String(SERVER_CORE) : [SERVER_CORE, GENERATOR_CORE].join(',')
@@ -141,7 +141,7 @@ export class Members {
       for (const role of roles) {
         const cores = role === 'publisher' ? publisherCores : receiverCore
         const wake = () => members.#wake()
-        members.#members.push(new Member(contender.members ?? [], [role, place], cores, contender.env ?? {}, wake))
+        members.#members.push(new Member(contender.members ?? [], [role, place, way ?? ''], cores, contender.env ?? {}, wake))
       }
       /** @type {Ready[]} */
       const ready = []
@@ -271,7 +271,7 @@ export class Members {
       received,
       receivers: processorSeconds(receiver?.pid ?? 0),
       bystander: processorSeconds(bystander?.pid ?? 0),
-      ...(this.#broker && { broker: processorSeconds(this.#broker.pid) }),
+      ...(this.#broker && { broker: this.#broker.processorSeconds() }),
     }
   }
 

@@ -15,10 +15,12 @@ const LARGEST_BATCH = 256 * 1024
 /** What a message takes beside topic and payload, as an estimate. */
 const COST_OF_MESSAGE = 64
 /**
- * Milliseconds for which a member whose queue is full says nothing, after which it is taken for terminated: a
- * worker that is terminated cannot say so. Should it live, it joins again.
+ * Milliseconds for which a member says nothing, in which this thread itself was not blocked, after which it
+ * is taken for terminated: a worker that is terminated cannot say so. Should it live, it joins again.
  */
 const SILENCE = 30_000
+/** Milliseconds between two signs of life of each member. */
+const SIGN_INTERVAL = 5000
 /** Milliseconds that other members have to reply to a new one. */
 const GREETING = 50
 
@@ -29,6 +31,8 @@ type Greeting =
   /** The reply: the sender listens to what the other one says to it. */
   | { readonly kind: 'welcome'; readonly from: string; readonly to: string; readonly maxPending: number }
   | { readonly kind: 'forgotten'; readonly from: string; readonly to: string; readonly lost: number }
+  /** A sign of life. */
+  | { readonly kind: 'alive'; readonly from: string }
   /** The sender has left. Those that are `told` so between the two of them may have to read more before. */
   | { readonly kind: 'bye'; readonly from: string; readonly told: readonly string[] }
 
@@ -60,8 +64,8 @@ interface Peer {
   lost: number
   items: (string | number | Uint8Array)[]
   cost: number
-  /** When the first message was dropped since the peer was heard last, by `performance.now()`. */
-  fullSince: number | undefined
+  /** When the peer was heard last, or this thread was blocked, by `performance.now()`. */
+  lastSign: number
 }
 
 export class PortableThreadMember implements ThreadMember {
@@ -78,6 +82,8 @@ export class PortableThreadMember implements ThreadMember {
   readonly #targets = new Map<string, Set<Peer>>()
   readonly #added = new Set<string>()
   readonly #removed = new Set<string>()
+  readonly #signs: NodeJS.Timeout
+  #lastTick = performance.now()
   #isTellingInterest = false
   #isClosed = false
 
@@ -88,6 +94,7 @@ export class PortableThreadMember implements ThreadMember {
     // The casts are for what the other members send: this file is the only one that writes to these channels.
     this.#all = this.#open(this.#name, (data) => this.#greeted(data as Greeting))
     this.#greet({ kind: 'hello', from: this.#id, maxPending: this.#maxPending })
+    this.#signs = setInterval(() => this.#tick(), SIGN_INTERVAL).unref()
   }
 
   addInterest(topic: string): void {
@@ -128,6 +135,7 @@ export class PortableThreadMember implements ThreadMember {
     if (this.#isClosed) return
     this.flush()
     this.#isClosed = true
+    clearInterval(this.#signs)
     // The others do not listen yet, and have been sent nothing.
     const listening = [...this.#peers.values()].filter(({ isReady }) => isReady)
     for (const peer of listening) this.#say(peer, { kind: 'bye' })
@@ -153,6 +161,10 @@ export class PortableThreadMember implements ThreadMember {
   #greeted(greeting: Greeting): void {
     const { kind, from } = greeting
     const known = this.#peers.get(from)
+    if (greeting.kind === 'alive') {
+      if (known !== undefined) known.lastSign = performance.now()
+      return
+    }
     if (greeting.kind === 'bye') {
       if (known !== undefined && !greeting.told.includes(this.#id)) this.#forget(known)
       return
@@ -183,7 +195,7 @@ export class PortableThreadMember implements ThreadMember {
       lost: 0,
       items: [],
       cost: 0,
-      fullSince: undefined,
+      lastSign: performance.now(),
     }
     this.#peers.set(id, peer)
     return peer
@@ -201,7 +213,7 @@ export class PortableThreadMember implements ThreadMember {
   }
 
   #read(peer: Peer, message: PairMessage): void {
-    peer.fullSince = undefined
+    peer.lastSign = performance.now()
     if (message.kind === 'bye') {
       this.#forget(peer)
       return
@@ -256,11 +268,21 @@ export class PortableThreadMember implements ThreadMember {
   #drop(peer: Peer): void {
     if (peer.items.length > 0) this.#send(peer)
     peer.lost++
+  }
+
+  #tick(): void {
+    this.#greet({ kind: 'alive', from: this.#id })
     const now = performance.now()
-    peer.fullSince ??= now
-    if (now - peer.fullSince < SILENCE) return
-    this.#greet({ kind: 'forgotten', from: this.#id, to: peer.id, lost: peer.lost })
-    this.#forget(peer)
+    const wasBlocked = now - this.#lastTick > 2 * SIGN_INTERVAL
+    this.#lastTick = now
+    for (const peer of [...this.#peers.values()]) {
+      // What has come meanwhile may not have been read.
+      if (wasBlocked) peer.lastSign = now
+      if (now - peer.lastSign < SILENCE) continue
+      // At least one: what it was not sent since then, or has not read, is not counted here.
+      this.#greet({ kind: 'forgotten', from: this.#id, to: peer.id, lost: Math.max(peer.lost, 1) })
+      this.#forget(peer)
+    }
   }
 
   #send(peer: Peer): void {

@@ -27,6 +27,21 @@ import { threads } from 'native-websocket-server/threads'
 const FILE = fileURLToPath(import.meta.url)
 
 if (isMainThread) {
+  try {
+    const values = options()
+    await run(Number(values.workers), values)
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exit(1)
+  }
+} else {
+  await serve(workerData)
+}
+
+/** @typedef {{ redis?: string, nats?: string, replayed: boolean }} Broker */
+
+/** Of the command line. Throws what is wrong with it. */
+function options() {
   const { values } = parseArgs({
     options: {
       workers: { type: 'string', default: `${availableParallelism()}` },
@@ -35,17 +50,10 @@ if (isMainThread) {
       replayed: { type: 'boolean', default: false },
     },
   })
-  const count = Number(values.workers)
-  if (!Number.isInteger(count) || count < 1) {
-    console.error('--workers must be a number from 1 on.')
-    process.exit(1)
-  }
-  await run(count, values)
-} else {
-  await serve(workerData)
+  if (!/^[1-9]\d*$/.test(values.workers)) throw new Error('--workers must be a number from 1 on.')
+  if (values.redis !== undefined && values.nats !== undefined) throw new Error('--redis and --nats exclude each other.')
+  return values
 }
-
-/** @typedef {{ redis?: string, nats?: string, replayed: boolean }} Broker */
 
 /** The main thread: starts the others, and ends them. @param {number} count @param {Broker} broker */
 async function run(count, broker) {

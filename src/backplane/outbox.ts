@@ -49,6 +49,11 @@ class Numbers {
   }
 }
 
+/** Messages of users: the link's own have no topic, and are said again. */
+function counted(envelope: { readonly topic: string; readonly messages: number } | undefined): number {
+  return envelope === undefined || envelope.topic === '' ? 0 : envelope.messages
+}
+
 export class Outbox {
   readonly #id: Uint8Array
   readonly #limit: number
@@ -157,11 +162,8 @@ export class Outbox {
   /** Drops everything that waits here. Gives how many messages that were, without the link's own. */
   clear(): number {
     let messages = 0
-    const count = (envelope: { readonly topic: string; readonly messages: number }) => {
-      if (envelope.topic !== '') messages += envelope.messages
-    }
-    for (let envelope = this.#shiftAgain(); envelope !== undefined; envelope = this.#shiftAgain()) count(envelope)
-    for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) count(envelope)
+    for (let envelope = this.#shiftAgain(); envelope !== undefined; envelope = this.#shiftAgain()) messages += counted(envelope)
+    for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) messages += counted(envelope)
     return messages
   }
 
@@ -170,10 +172,10 @@ export class Outbox {
       const oldest = this.#returned.shift() ?? this.#again.shift()
       if (oldest === undefined) break
       this.#againBytes -= oldest.data.length
-      this.dropped += oldest.messages
+      this.dropped += counted(oldest)
     }
     // The last one stays: it has just been made, and a limit below one message would let none through.
-    while (this.#queue.length > 1 && this.bytes > this.#limit) this.dropped += this.#shift()?.messages ?? 0
+    while (this.#queue.length > 1 && this.bytes > this.#limit) this.dropped += counted(this.#shift())
   }
 
   #shiftAgain(): BackplaneEnvelope | undefined {

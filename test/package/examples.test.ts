@@ -112,7 +112,13 @@ describeEngines('the example', (engine) => {
       const env = { PORT: '0', NATIVE_WEBSOCKET_SERVER_ENGINE: engine }
       return new Running([process.execPath, file, '--workers', ...args], { env }).result()
     }
-    expect(await run('0')).toMatchObject({ code: 1, stderr: '--workers must be a number from 1 on.\n' })
+    for (const [args, line] of [
+      [['0'], '--workers must be a number from 1 on.'],
+      [['3', '--redis', 'redis://a', '--nats', 'nats://b'], '--redis and --nats exclude each other.'],
+      [['3', '--redis'], "Option '--redis <value>' argument missing"],
+      [['3', '--radis'], "Unknown option '--radis'"],
+    ] as const)
+      expect(await run(...args)).toMatchObject({ code: 1, stderr: `${line}\n` })
     const unreachable = await run('3', '--redis', `redis://:secret@127.0.0.1:${port}`)
     const reason = new RegExp(`^the backplane redis at 127\\.0\\.0\\.1:${port} failed to start: .*ECONNREFUSED.*\n$`)
     expect(unreachable).toMatchObject({ code: 1, stderr: expect.stringMatching(reason) })

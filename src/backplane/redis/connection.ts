@@ -46,7 +46,7 @@ type Listener = (message: Buffer, channel: Buffer) => void
 /** Of node-redis, what is used here. */
 interface NodeRedis {
   readonly options?: { readonly url?: string; readonly socket?: Readonly<Record<string, unknown>> }
-  on(event: 'error' | 'end' | 'sharded-channel-moved', listener: (error?: Error) => void): unknown
+  on(event: 'error' | 'end' | 'connect' | 'sharded-channel-moved', listener: (error?: Error) => void): unknown
   connect(): Promise<unknown>
   sendCommand(args: readonly (string | Buffer)[], options?: object): Promise<unknown>
   subscribe(channels: string[], listener: Listener, bufferMode: true): Promise<void>
@@ -152,7 +152,15 @@ async function openNodeRedis(
   const client = original.duplicate(overrides) as NodeRedis
   const lastError = watch(client, events)
   client.on('sharded-channel-moved', () => events.ended(SLOT_IS_GONE))
-  const destroy = () => quietly(() => client.destroy())
+  let isDestroyed = false
+  const destroy = () => {
+    isDestroyed = true
+    quietly(() => client.destroy())
+  }
+  // A socket that was still connecting is not destroyed: the client would go on with it, and keep it open.
+  client.on('connect', () => {
+    if (isDestroyed) destroy()
+  })
   await connected(client, lastError, destroy, timeout, closing)
   const listener: Listener = (message, channel) => events.message(channel.toString(), message)
   return {

@@ -1,4 +1,4 @@
-/** `npm run faults` on two of its faults: what is lost is what is counted and told, with a bound on memory. */
+/** `npm run faults` on two of its faults: what is lost is counted and told, and memory has a bound. */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -116,6 +116,14 @@ describe('what waits', () => {
     expect(outbox.dropped).toBeGreaterThan(50)
   })
 
+  test('counts none of the messages of the link itself as lost', () => {
+    const outbox = new Outbox(ID, 200_000)
+    outbox.add('', 'hello', true, undefined, 1_000_000)
+    for (let n = 1; n <= 100; n++) outbox.add('a', Buffer.alloc(10_000, n), false, undefined, 1_000_000)
+    const first = outbox.take(1_000_000)[0]?.sequence ?? 0
+    expect(outbox.dropped).toBe(first - 1)
+  })
+
   test('takes back what was not sent, before all that is newer, within the same limit', () => {
     const outbox = new Outbox(ID, 100_000)
     const add = (n: number) => outbox.add('a', Buffer.alloc(30_000, n), false, undefined, 40_000)

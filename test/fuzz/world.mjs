@@ -252,7 +252,7 @@ export class World {
     }
     if (has('maxLifetime', 0.3)) handlers.maxLifetime = 60
     if (has('closeOnBackpressureLimit', 0.3)) handlers.closeOnBackpressureLimit = true
-    if (has('lendMessages', 0.5)) handlers.lendMessages = true
+    if (has('lendMessages', 0.5)) handlers.lendMessages = random.pick([true, 'detach'])
     if (has('rateLimit', 0.3)) {
       handlers.rateLimit = {
         ...(random.chance(0.7) && { messages: 1 + random.int(10) }),

@@ -24,8 +24,8 @@ namespace nws {
 
 class Turns;
 
-/// A connected socket, on its loop's thread; status and events are those of a libuv poll callback, `turns` the
-/// thread's, where it has any. Returns how many bytes were read.
+/// A connected socket, on its loop's thread; status and events are those of a libuv poll callback, `turns`
+/// the thread's, where it has any. Returns how many bytes were read.
 std::size_t dispatch_socket(us_socket_t *socket, int status, int events, Turns *turns);
 
 /// us_poll_change, which compares with all that the socket waits for: µSockets knows neither UV_DISCONNECT

@@ -5,7 +5,7 @@
  * `--sanitize` does so under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, in
  * build/sanitize, and then runs the tests of test/, those of the native engine, against an addon that was
  * built likewise. What follows goes to Vitest, for example `npm run test:sanitize --
- * test/core/listening.test.ts`. With `--build` all is built, and nothing run.
+ * test/core/listening.test.ts`.
  *
  * `--aws-lc` does all that with the AWS-LC that AWS_LC_ROOT_DIR names, in build/aws-lc: the unit tests, and
  * those of test/tls and test/engine, or those that are named, against the addon. The variable names a folder
@@ -26,7 +26,7 @@ import { addonEnvironment, buildForTests, buildTarget, reports, sanitizerEnviron
 
 const sanitize = process.argv.includes('--sanitize')
 const awsLc = process.argv.includes('--aws-lc')
-const named = process.argv.slice(2).filter((argument) => !['--sanitize', '--aws-lc', '--build'].includes(argument))
+const named = process.argv.slice(2).filter((argument) => !['--sanitize', '--aws-lc'].includes(argument))
 const vitestArguments = awsLc && named.length === 0 ? ['test/tls', 'test/engine'] : named
 /** What the names of the reports end in. */
 const kind = `${awsLc ? '-aws-lc' : ''}${sanitize ? '-sanitize' : ''}`
@@ -58,7 +58,6 @@ const folder = buildForTests({
   target: 'native_tests',
   help: "The unit tests need libuv's library as well: Debian, Ubuntu: apt-get install libuv1-dev; Fedora: dnf install libuv-devel; Alpine: apk add libuv-dev; macOS: brew install libuv.",
 })
-if (process.argv.includes('--build')) process.exit(0)
 
 const unitsPass = runUnitTests('native_tests', `native${kind}`)
 const threadsPass = sanitize || awsLc || runThreadTests()

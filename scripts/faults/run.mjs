@@ -1,6 +1,8 @@
 /**
  * One fault of one way through a broker, with a broker, a publisher and a receiver of its own: what the
  * receiver's client has lost, and what the two servers have counted and told.
+ *
+ * Long because each fault is a few lines that use the same broker, publisher and receiver.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -66,7 +66,7 @@ void end_seen(us_socket_t *socket) {
   if (events & LIBUS_SOCKET_READABLE) {
     return;  // reading finds out about it
   }
-  SocketSet::change(socket->p.uv_p, events);
+  SocketSet::change(poll_of(socket), events);
   socket->context->on_end(socket);
 }
 
@@ -94,7 +94,7 @@ void change_poll(us_socket_t *socket, int events) {
   if (us_poll_events(&socket->p) != events) {
     us_poll_change(&socket->p, socket->context->loop, events);
   } else if (SocketSet::current()) {
-    SocketSet::change(socket->p.uv_p, events);
+    SocketSet::change(poll_of(socket), events);
   }
 }
 

@@ -38,4 +38,8 @@ int nws_is_closing(const uv_handle_t *poll);
 
 #ifdef __cplusplus
 }
+
+namespace nws {
+using SocketPoll = nws_socket_poll;
+}
 #endif

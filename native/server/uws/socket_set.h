@@ -26,12 +26,10 @@ struct epoll_event;
 
 namespace nws {
 
-using SocketPoll = nws_socket_poll;
-
 /// An epoll set of a thread's own for the sockets of µSockets, in which the thread waits where it can
 /// (socket_wait.h).
 ///
-/// µSockets is compiled to call the functions at the end of socket_set.cpp instead of libuv's for its polls
+/// µSockets is compiled to call the functions of socket_poll.cpp instead of libuv's for its polls
 /// (usockets_poll_names.h). They behave as libuv's do; where there is no set, because the system has no epoll
 /// or no descriptor to spare, libuv does the work.
 ///

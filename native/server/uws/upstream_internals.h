@@ -4,7 +4,12 @@
 #include "server/uws/socket_poll.h"
 
 extern "C" {
-#define uv_poll_t nws_socket_poll  // as usockets_poll_names.h has it
 #include "internal/internal.h"
-#undef uv_poll_t
 }
+
+namespace nws {
+
+/// µSockets is compiled with another type for it than its header tells us (usockets_poll_names.h).
+inline SocketPoll *poll_of(us_socket_t *socket) { return reinterpret_cast<SocketPoll *>(socket->p.uv_p); }
+
+}  // namespace nws

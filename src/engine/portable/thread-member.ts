@@ -3,6 +3,8 @@
  * other, and two for each pair of members, so that a thread gets only what it wants. A `BroadcastChannel`
  * keeps all that a busy thread has not read; how much that may be is counted here, by what the other side
  * says it has read.
+ *
+ * Long because both directions of a pair, and what ends it, use the same records of the other member.
  */
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'

@@ -49,8 +49,8 @@ export class SessionEngine implements BackplaneEngine {
   /** Milliseconds before the next attempt to connect. */
   #wait = FIRST_RETRY
   #timer: NodeJS.Timeout | undefined
-  /** Rejections of what the session has been given and has not done. */
-  readonly #pending = new Set<(cause: Error) => void>()
+  /** What the session has been given and has not done, with what rejects it for the link. */
+  readonly #pending = new Map<Promise<void>, (cause: Error) => void>()
   /** Aborted when the engine is closed. */
   readonly #closing = new AbortController()
   /** While a session is being made. */
@@ -112,8 +112,10 @@ export class SessionEngine implements BackplaneEngine {
     await this.#attempt?.catch(() => {})
     const session = this.#session
     if (session === undefined) return
-    // Behind all that was given before.
-    const sent = Promise.allSettled(session.connections.map((connection) => connection.ping()))
+    // A PING goes behind all that was given before; but its reply may be there before the link knows of the
+    // others, and where there are several connections, before the broker has the messages.
+    const pings = session.connections.map((connection) => connection.ping())
+    const sent = Promise.allSettled([...this.#pending.keys(), ...pings])
     await Promise.race([sent, setTimeoutPromise(CLOSE_PATIENCE, undefined, { ref: false })])
     this.#end(session, 'the server was closed')
   }
@@ -207,8 +209,8 @@ export class SessionEngine implements BackplaneEngine {
   /** Rejects at the latest when the session ends, whatever the client does. */
   #unlessEnded(work: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#pending.add(reject)
-      work.then(resolve, (cause: unknown) => reject(withoutSecrets(cause))).finally(() => this.#pending.delete(reject))
+      this.#pending.set(work, reject)
+      work.then(resolve, (cause: unknown) => reject(withoutSecrets(cause))).finally(() => this.#pending.delete(work))
     })
   }
 
@@ -227,7 +229,7 @@ export class SessionEngine implements BackplaneEngine {
     this.#session = undefined
     session.destroy()
     const error = new Error(reason)
-    for (const reject of this.#pending) reject(error)
+    for (const reject of this.#pending.values()) reject(error)
     this.#pending.clear()
   }
 

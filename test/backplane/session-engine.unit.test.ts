@@ -7,7 +7,7 @@ import { BackplaneLink } from '../../src/backplane/link.js'
 import type { Session } from '../../src/backplane/session.js'
 import { SessionEngine } from '../../src/backplane/session-engine.js'
 import { resolveBackplaneSettings } from '../../src/options/backplane.js'
-import { Deferred } from '../support/waiting.js'
+import { Deferred, turns } from '../support/waiting.js'
 
 /** A started engine on one session, and what it has told since. */
 async function started(session: Partial<Session>, pingTimeout: number) {
@@ -169,4 +169,48 @@ test('a session that refuses what is published ends, and what it refused comes t
   expect(sessions).toBe(2)
   expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining('is down: READONLY')])
   expect(link.metrics).toMatchObject({ dropped: 0, reconnects: 1 })
+})
+
+/** A link on one session that is closed, with a message published in the same turn; and what it reports. */
+function closedAfterPublishing(session: Partial<Session>) {
+  const errors: Error[] = []
+  const engine = new SessionEngine({
+    name: 'memory',
+    address: 'here',
+    settings: resolveBackplaneSettings({}),
+    isReplayed: false,
+    pingTimeout: 10_000,
+    connect: async () => sessionOf(session),
+  })
+  const link = new BackplaneLink(engine, { publishHere: () => {}, report: (error) => errors.push(error), answer: () => 0 })
+  const close = async () => {
+    await link.start()
+    link.publish('t', { payload: 'x', compress: undefined, isText: true })
+    await link.close()
+  }
+  return { link, errors, closed: close() }
+}
+
+test('close waits for the broker to take what was published, though it has replied to PING', async () => {
+  const [given, taken] = [new Deferred(), new Deferred()]
+  const publish = () => {
+    given.resolve()
+    return taken.promise
+  }
+  const { link, errors, closed } = closedAfterPublishing({ ...pinged(async () => {}), publish })
+  await given.promise
+  await turns()
+  taken.resolve()
+  await closed
+  expect(errors).toEqual([])
+  expect(link.metrics.dropped).toBe(0)
+})
+
+test('close gives up, and tells what was not sent, when the broker takes nothing for a second', async () => {
+  const begun = performance.now()
+  const { link, errors, closed } = closedAfterPublishing({ publish: () => new Promise(() => {}) })
+  await closed
+  expect(performance.now() - begun).toBeGreaterThan(900)
+  expect(errors).toEqual([expect.objectContaining({ code: 'ERR_BACKPLANE', count: 1 })])
+  expect(link.metrics.dropped).toBe(1)
 })

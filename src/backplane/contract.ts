@@ -84,7 +84,10 @@ export interface BackplaneHost {
    * it names no password. Reported, at most once a second.
    */
   onProblem(reason: string): void
-  /** All topics of interest, for an engine that subscribes anew, in batches, before it tells `up`. */
+  /**
+   * All topics of interest, for an engine that subscribes anew, in batches, before it tells `up`. What has
+   * changed since the last call is told by `interest` after `up`.
+   */
   topics(): Iterable<string>
 }
 

@@ -266,6 +266,8 @@ export class BackplaneLink implements BackplaneHost {
   }
 
   topics(): Iterable<string> {
+    // What changes while the engine subscribes to these is a change of what it has, and told after `up`.
+    if (this.#state !== 'up') this.#takeInterest()
     return this.#interest.topics
   }
 
@@ -341,8 +343,7 @@ export class BackplaneLink implements BackplaneHost {
   }
 
   #flush(window: number): void {
-    const { added, removed } = this.#interest.take()
-    for (const topic of removed) this.#sequences.forget(topic)
+    const { added, removed } = this.#takeInterest()
     try {
       if (added.length > 0 || removed.length > 0) this.#engine.interest(added, removed)
       const most = window === Number.POSITIVE_INFINITY ? window : MAX_ENVELOPES_IN_FLIGHT
@@ -355,6 +356,12 @@ export class BackplaneLink implements BackplaneHost {
       // Contrary to the contract.
       this.#owner.report(this.#failure('threw', cause))
     }
+  }
+
+  #takeInterest(): ReturnType<Interest['take']> {
+    const changes = this.#interest.take()
+    for (const topic of changes.removed) this.#sequences.forget(topic)
+    return changes
   }
 
   #await(result: Promise<void>, envelopes: readonly BackplaneEnvelope[]): void {

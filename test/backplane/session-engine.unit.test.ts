@@ -4,10 +4,10 @@ import { Worker } from 'node:worker_threads'
 import { expect, onTestFinished, test } from 'vitest'
 import type { BackplaneEnvelope, BackplaneHost, BackplaneStatus } from '../../src/backplane/contract.js'
 import { BackplaneLink } from '../../src/backplane/link.js'
-import type { Session } from '../../src/backplane/session.js'
+import type { Session, SessionEvents } from '../../src/backplane/session.js'
 import { SessionEngine } from '../../src/backplane/session-engine.js'
 import { resolveBackplaneSettings } from '../../src/options/backplane.js'
-import { Deferred, turns } from '../support/waiting.js'
+import { Deferred, Queue, turns } from '../support/waiting.js'
 
 /** A started engine on one session, and what it has told since. */
 async function started(session: Partial<Session>, pingTimeout: number) {
@@ -169,6 +169,49 @@ test('a session that refuses what is published ends, and what it refused comes t
   expect(sessions).toBe(2)
   expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining('is down: READONLY')])
   expect(link.metrics).toMatchObject({ dropped: 0, reconnects: 1 })
+})
+
+test('topics that are given up or wanted while a new session subscribes are, once it is up, what the broker has', async () => {
+  const made = new Queue<{ atBroker: Set<string>; subscribed: Deferred; events: SessionEvents }>()
+  const engine = new SessionEngine({
+    name: 'memory',
+    address: 'here',
+    settings: resolveBackplaneSettings({ linger: 0 }),
+    isReplayed: false,
+    pingTimeout: 10_000,
+    connect: async (events) => {
+      const atBroker = new Set<string>()
+      const subscribed = new Deferred()
+      return sessionOf({
+        subscribe: (topics) => {
+          for (const topic of topics) atBroker.add(topic)
+          made.push({ atBroker, subscribed, events })
+          return subscribed.promise
+        },
+        unsubscribe: async (topics) => {
+          for (const topic of topics) atBroker.delete(topic)
+        },
+      })
+    },
+  })
+  const owner = { publishHere: () => {}, report: () => {}, answer: () => 0 }
+  const link = new BackplaneLink(engine, owner)
+  onTestFinished(() => link.close())
+  link.subscribed('back')
+  const starting = link.start()
+  const first = await made.next('session')
+  first.subscribed.resolve()
+  await starting
+  first.events.ended('killed')
+  link.unsubscribed('back')
+  link.subscribed('brief')
+  const second = await made.next('session')
+  expect([...second.atBroker]).toEqual(['', 'brief'])
+  link.subscribed('back')
+  link.unsubscribed('brief')
+  second.subscribed.resolve()
+  await turns()
+  expect([...second.atBroker]).toEqual(['', 'back'])
 })
 
 /** A link on one session that is closed, with a message published in the same turn; and what it reports. */

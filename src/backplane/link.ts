@@ -80,6 +80,7 @@ export class BackplaneLink implements BackplaneHost {
   #missing = 0
   /** The same: whether there are others, of which the number is not known. */
   #isMissingMore = false
+  /** The same: what this server has not sent, where no other error tells it. */
   #dropped = 0
   #gapTimer: NodeJS.Timeout | undefined
   #aging: NodeJS.Timeout | undefined
@@ -190,12 +191,13 @@ export class BackplaneLink implements BackplaneHost {
     this.#questions.close()
     if (this.#state === 'up') this.#flush(Number.POSITIVE_INFINITY)
     this.#state = 'closed'
-    const before = this.#counts.dropped
+    if (this.#gapTimer !== undefined) this.#tellGap()
+    // With what was dropped since it went down: the gap that would have told it does not come.
+    const before = this.#counts.dropped - this.#dropped
     // What waits for a broker that is down.
     this.#drop(this.#outbox.clear())
     this.#interest.close()
     clearTimeout(this.#retry)
-    clearTimeout(this.#gapTimer)
     clearInterval(this.#aging)
     if (this.#starting !== undefined) {
       try {
@@ -396,9 +398,12 @@ export class BackplaneLink implements BackplaneHost {
     let messages = 0
     for (const envelope of envelopes) if (envelope.topic !== CONTROL_TOPIC) messages += envelope.messages
     if (messages === 0) return
-    this.#drop(messages)
-    if (this.#state === 'up')
-      this.#complaints.add('publish', messages, (count) => this.#failure(`failed to publish ${count} messages`, cause))
+    if (this.#state !== 'up') {
+      this.#drop(messages)
+      return
+    }
+    this.#counts.dropped += messages
+    this.#complaints.add('publish', messages, (count) => this.#failure(`failed to publish ${count} messages`, cause))
   }
 
   #drop(messages: number): void {
@@ -435,16 +440,19 @@ export class BackplaneLink implements BackplaneHost {
     // What comes while it is down is the first of an engine that is about to tell `up`.
     const returned = this.#state === 'down' ? Date.now() : this.#returned
     const window = Math.max(GAP_WINDOW, returned + RETURN_WINDOW - Date.now())
-    this.#gapTimer = setTimeout(() => {
-      this.#gapTimer = undefined
-      const [missing, isMissingMore, dropped] = [this.#missing, this.#isMissingMore, this.#dropped]
-      this.#missing = 0
-      this.#isMissingMore = false
-      this.#dropped = 0
-      const found = missingOf(missing, isMissingMore)
-      const own = dropped > 0 ? `; ${dropped} of this server were not sent` : ''
-      this.#owner.report(this.#error('ERR_BACKPLANE_GAP', `has a gap: ${found}${own}`, missing + dropped))
-    }, window).unref()
+    this.#gapTimer = setTimeout(() => this.#tellGap(), window).unref()
+  }
+
+  #tellGap(): void {
+    clearTimeout(this.#gapTimer)
+    this.#gapTimer = undefined
+    const [missing, isMissingMore, dropped] = [this.#missing, this.#isMissingMore, this.#dropped]
+    this.#missing = 0
+    this.#isMissingMore = false
+    this.#dropped = 0
+    const found = missingOf(missing, isMissingMore)
+    const own = dropped > 0 ? `; ${dropped} of this server were not sent` : ''
+    this.#owner.report(this.#error('ERR_BACKPLANE_GAP', `has a gap: ${found}${own}`, missing + dropped))
   }
 
   #control(topic: string, head: EnvelopeHead, data: Buffer, isLate: boolean | undefined): void {

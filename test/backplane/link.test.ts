@@ -341,6 +341,37 @@ describeEngines('a server behind an engine', (engine) => {
     expect(a.served.server.backplaneMetrics()).toMatchObject({ dropped: 1000, pendingBytes: 0 })
   })
 
+  test('tells when it closes what it has dropped while the broker was down', async () => {
+    const { a } = await pair(engine)
+    a.backplane.goDown('killed')
+    expect(await a.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    for (let n = 0; n < 1000; n++) a.served.server.publish('t', 'dropped')
+    await within(a.served.server.close(), 'the server to close')
+    expect(await a.errors.next('the error')).toMatchObject({ code: 'ERR_BACKPLANE', count: 1000 })
+    expect(a.errors.size).toBe(0)
+    expect(a.served.server.backplaneMetrics()).toMatchObject({ dropped: 1000 })
+  })
+
+  test('tells when it closes what the gap has that was about to be told', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await a.join('t')
+    b.served.server.publish('t', 'before')
+    expect(await client.next()).toBe('before')
+    a.backplane.goDown('killed')
+    expect(await a.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    a.served.server.publish('t', 'dropped')
+    for (let n = 0; n < 2; n++) {
+      b.served.server.publish('t', 'missed')
+      await turns()
+    }
+    a.backplane.goUp()
+    b.served.server.publish('t', 'after')
+    expect(await client.messages.take(2, 'messages')).toEqual(['dropped', 'after'])
+    await within(a.served.server.close(), 'the server to close')
+    expect(await a.errors.next('the gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 3 })
+    expect(a.errors.size).toBe(0)
+  })
+
   test('does not do what was asked while it was cut off, and is not asked any more', async () => {
     const { broker, a, b } = await pair(engine)
     b.backplane.isReplayed = true

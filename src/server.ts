@@ -25,7 +25,7 @@ import { type SelectedEngine, selectEngine } from './engine/select.js'
 import { AdoptError, ClosedError, OptionError, WebSocketServerError } from './errors.js'
 import { ANY_METHOD } from './http/routes.js'
 import { checkCloseFrame, checkTopic, toMessage } from './options/arguments.js'
-import { checkDisconnectTarget, isBackplaneEngine, resolveEverywhere } from './options/backplane.js'
+import { checkDisconnectTarget, claimBackplane, isBackplaneEngine, resolveEverywhere } from './options/backplane.js'
 import { checkFunction, checkPath } from './options/checks.js'
 import {
   type ResolvedCloseOptions,
@@ -396,6 +396,7 @@ export class WebSocketServer implements AsyncDisposable {
   }
 
   #linkTo(engine: BackplaneEngine): BackplaneLink {
+    claimBackplane(engine)
     const runtime = this.#runtime
     const link = new BackplaneLink(engine, {
       publishHere: (topic, payload, isText, compress) => void runtime.engine?.publish(topic, payload, 0, compress, isText),

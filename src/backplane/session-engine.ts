@@ -72,8 +72,16 @@ export class SessionEngine implements BackplaneEngine {
   #maxEnvelopeBytes = 2 ** 31 - 1
 
   async start(host: BackplaneHost): Promise<void> {
+    if (this.#isClosed) throw this.#refusal('it was closed')
+    if (this.#host !== undefined && this.#host.id !== host.id) throw this.#refusal('another server has it')
     this.#host = host
     await this.#connect()
+  }
+
+  /** Servers see to it themselves, and what `threads` calls as `outside` need not. */
+  #refusal(why: string): BackplaneError {
+    const what = `failed to start: one object serves one server, and ${why}`
+    return new BackplaneError('ERR_BACKPLANE', this.name, this.address, what, 0)
   }
 
   interest(added: readonly string[], removed: readonly string[]): void {

@@ -15,11 +15,12 @@ export interface ThreadsOptions extends Partial<BackplaneSettings> {
   /** Servers with the same name hear of each other, whichever thread they are in. Default `default`. */
   group?: string
   /**
-   * Makes a backplane to other processes, for example `() => redis()`. One of the threads calls it and
-   * connects for all: what is published on any thread goes out once, and what comes in comes once. When
-   * that thread ends, another one takes over within a second and a half, which is a gap for all of them.
-   * While the outside is down, or too slow, messages go on between the threads, and those to the outside are
-   * dropped and counted; the server of the thread that has the connection reports once why it is down.
+   * Makes a backplane to other processes, for example `() => redis()`: a new one with each call. One of the
+   * threads calls it and connects for all: what is published on any thread goes out once, and what comes in
+   * comes once. When that thread ends, another one takes over within a second and a half, which is a gap
+   * for all of them. While the outside is down, or too slow, messages go on between the threads, and those
+   * to the outside are dropped and counted; the server of the thread that has the connection reports once
+   * why it is down.
    */
   outside?: () => BackplaneEngine
   /**

@@ -39,6 +39,19 @@ export function checkBackplane(backplane: BackplaneEngine | Backplane): void {
   resolveBackplaneSettings(backplane.settings)
 }
 
+/** Engines that a server has, or has had. */
+const claimed = new WeakSet<BackplaneEngine>()
+
+/**
+ * For one server: with a second one, both would be up, and the first would get nothing. Throws OptionError.
+ */
+export function claimBackplane(engine: BackplaneEngine): void {
+  if (claimed.has(engine)) {
+    throw new OptionError('backplane', engine, 'made for this server: one object serves one server, also when that is closed')
+  }
+  claimed.add(engine)
+}
+
 export function isBackplaneEngine(backplane: BackplaneEngine | Backplane): backplane is BackplaneEngine {
   return 'interest' in backplane
 }

@@ -78,8 +78,9 @@ export interface ServerOptions {
   /**
    * Carries messages that are published here to other servers, and their messages to this one: what
    * `native-websocket-server/redis`, `/nats` or `/threads` make, or an engine of your own. One object serves
-   * one server. When it goes down, and when messages were lost, `onError` gets one BackplaneError; without
-   * `onError` that is a process warning. Objects of the type Backplane are deprecated. Default: none.
+   * one server: OptionError for one that another server has, or has had. When it goes down, and when messages
+   * were lost, `onError` gets one BackplaneError; without `onError` that is a process warning. Objects of the
+   * type Backplane are deprecated. Default: none.
    */
   backplane?: BackplaneEngine | Backplane
   /**

@@ -299,6 +299,15 @@ describeEngines('a server behind an engine', (engine) => {
     expect(alone.backplaneMetrics()).toBeUndefined()
   })
 
+  test('has it for itself: a second server with the same object is refused, also when the first is closed', async () => {
+    const backplane = new MemoryEngine(new MemoryBroker())
+    const { served } = await member(engine, backplane)
+    const second = () => makeServer(engine, { server: { backplane } })
+    expect(second).toThrow(OptionError)
+    await served.server.close()
+    expect(second).toThrow(/^backplane must be .*: one object serves one server/)
+  })
+
   test('does not listen without an engine that is required, and retries one that is not', async () => {
     const refuse = () => {
       throw new Error('connection refused')

@@ -31,7 +31,7 @@ async function started(session: Partial<Session>, pingTimeout: number) {
   }
   await engine.start(host)
   onTestFinished(() => engine.close())
-  return { engine, told, dropped }
+  return { engine, host, told, dropped }
 }
 
 function sessionOf(session: Partial<Session>): Session {
@@ -212,6 +212,14 @@ test('topics that are given up or wanted while a new session subscribes are, onc
   second.subscribed.resolve()
   await turns()
   expect([...second.atBroker]).toEqual(['', 'back'])
+})
+
+test('an engine that has a host refuses another one, and any when it is closed', async () => {
+  const { engine, host } = await started({}, 10_000)
+  const refusal = { code: 'ERR_BACKPLANE', backplane: 'memory', message: expect.stringContaining('one object serves one server') }
+  await expect(engine.start({ ...host, id: 'fedcba9876543210' })).rejects.toMatchObject(refusal)
+  await engine.close()
+  await expect(engine.start(host)).rejects.toMatchObject(refusal)
 })
 
 /** A link on one session that is closed, with a message published in the same turn; and what it reports. */

@@ -77,7 +77,10 @@ export interface BackplaneHost {
   deliver(topic: string, data: Uint8Array, isLate?: boolean): void
   /** Tells a change of state. `reason` is for people: it names no password. */
   onStatus(status: BackplaneStatus, reason?: string): void
-  /** An envelope that was given to `publish` could not be sent, while others could. Counted, and reported. */
+  /**
+   * An envelope that was given to `publish` could not be sent, while others could. Counted once, and
+   * reported: also when the promise of that call rejects, if it is the same object.
+   */
   onDropped(envelope: BackplaneEnvelope, reason: string): void
   /**
    * Tells what is wrong while the engine is up, for example with an engine behind it. `reason` is for people:

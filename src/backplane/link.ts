@@ -82,6 +82,8 @@ export class BackplaneLink implements BackplaneHost {
   #isMissingMore = false
   /** The same: what this server has not sent, where no other error tells it. */
   #dropped = 0
+  /** Counted as dropped: an engine may refuse an envelope, and then fail to send those that went with it. */
+  readonly #dead = new WeakSet<BackplaneEnvelope>()
   #gapTimer: NodeJS.Timeout | undefined
   #aging: NodeJS.Timeout | undefined
   /** When it was last up again. */
@@ -248,6 +250,8 @@ export class BackplaneLink implements BackplaneHost {
   }
 
   onDropped(envelope: BackplaneEnvelope, reason: string): void {
+    if (this.#dead.has(envelope)) return
+    this.#dead.add(envelope)
     this.#counts.dropped += envelope.messages
     // `close` tells it, with all else that was not sent.
     if (this.#state === 'closed') return
@@ -388,15 +392,19 @@ export class BackplaneLink implements BackplaneHost {
   }
 
   #unsent(envelopes: readonly BackplaneEnvelope[], cause: unknown): void {
+    const lost = envelopes.filter((envelope) => !this.#dead.has(envelope))
     if (this.#engine.isReplayed && this.#state !== 'closed') {
       // But for questions, whose time would be over.
-      this.#outbox.giveBack(envelopes.filter(({ topic }) => topic !== CONTROL_TOPIC))
+      this.#outbox.giveBack(lost.filter(({ topic }) => topic !== CONTROL_TOPIC))
       // Should `up` have come before the promise was rejected.
       this.#flushSoon()
       return
     }
     let messages = 0
-    for (const envelope of envelopes) if (envelope.topic !== CONTROL_TOPIC) messages += envelope.messages
+    for (const envelope of lost) {
+      this.#dead.add(envelope)
+      if (envelope.topic !== CONTROL_TOPIC) messages += envelope.messages
+    }
     if (messages === 0) return
     if (this.#state !== 'up') {
       this.#drop(messages)

@@ -230,6 +230,36 @@ describeEngines('a server behind an engine', (engine) => {
     expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 0 })
   })
 
+  test('counts once what its engine has refused, of a call that fails afterwards', async () => {
+    for (const isReplayed of [false, true]) {
+      const { a } = await pair(engine)
+      const { server } = a.served
+      a.backplane.isReplayed = isReplayed
+      a.backplane.promises = []
+      for (const topic of ['refused', 'lost']) server.publish(topic, 'x')
+      await turns()
+      const [refused, lost] = a.backplane.batches.at(-1) ?? []
+      if (refused === undefined || lost === undefined) throw new Error('not published in one call')
+      a.backplane.host?.onDropped(refused, 'no right to it')
+      a.backplane.goDown('killed')
+      a.backplane.promises[0]?.reject(new Error('killed'))
+      await turns()
+      a.backplane.promises = undefined
+      // Too late, and counted already, where it is not to be given again.
+      if (!isReplayed) a.backplane.host?.onDropped(lost, 'no right to it')
+      expect(server.backplaneMetrics()).toMatchObject({ published: 2, dropped: isReplayed ? 1 : 2 })
+      const calls = a.backplane.batches.length
+      a.backplane.goUp()
+      await turns()
+      const again = a.backplane.batches
+        .slice(calls)
+        .flat()
+        .map(({ topic }) => topic)
+      expect(again.filter((topic) => topic !== '')).toEqual(isReplayed ? ['lost'] : [])
+      await server.close()
+    }
+  })
+
   test('drops foreign messages, and tells of them in few errors', async () => {
     const { broker, a, b } = await pair(engine)
     const { client } = await a.join('t')

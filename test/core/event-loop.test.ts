@@ -5,11 +5,12 @@
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { Child } from '../support/child.js'
 import { Client } from '../support/client.js'
-import { type Address, addressOf, describeEngines, type EngineName } from '../support/engines.js'
+import { type Address, addressOf, describeEngines, type EngineName, serve } from '../support/engines.js'
 
 const THINGS = [
   'a promise',
@@ -87,6 +88,26 @@ describeEngines('the event loop', (engine) => {
       expect(await child.result()).toMatchObject({ code: 0, signal: null, stderr: '' })
     })
   }
+})
+
+describeEngines('a timer of a message handler', (engine) => {
+  test('is early no more often than Node makes it', async () => {
+    const late: number[] = []
+    const served = await serve(engine, {
+      message(socket) {
+        const begin = performance.now()
+        setTimeout(() => {
+          late.push(performance.now() - begin - 20)
+          socket.send('now')
+        }, 20)
+      },
+    })
+    const client = await Client.open(served)
+    for (let i = 0; i < 25; i++) await client.ask('set it')
+    // Node counts from the beginning of a millisecond, so that a few are early by a part of one.
+    late.sort((a, b) => a - b)
+    expect(late[12]).toBeGreaterThanOrEqual(0)
+  })
 })
 
 describeEngines('two copies of the package in one process', (engine) => {

@@ -1,6 +1,5 @@
 #include "server/net/loop_idle_time.h"
 
-#include <atomic>
 #include <utility>
 
 namespace nws {
@@ -50,7 +49,7 @@ void LoopIdleTime::begin_waiting(std::uint64_t now) {
   if (fields_) {
     // Other threads read it under the lock (worker.performance.eventLoopUtilization). Of one word they see
     // the old value or the new one, and both are true at that moment.
-    std::atomic_ref(fields_->entry_time).store(now, std::memory_order_relaxed);
+    __atomic_store_n(&fields_->entry_time, now, __ATOMIC_RELAXED);  // older libraries have no std::atomic_ref
   }
 }
 

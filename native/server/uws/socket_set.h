@@ -69,13 +69,15 @@ class SocketSet final : private TurnTaker {
   void stop(SocketPoll *poll);
 
  private:
+  void take_turn(void *, std::uint32_t) override;
+
+#ifdef __linux__
   SocketSet(uv_loop_t *loop, int descriptor);
   int wait(std::span<epoll_event> ready, Waiting waiting);
   /// See SocketWait::Look.
   Readiness dispatch(Waiting waiting);
   void dispatch(SocketPoll *poll, std::uint32_t seen);
   void rest(SocketPoll *poll);
-  void take_turn(void *, std::uint32_t) override;
   void go_on(SocketPoll *poll);
   int poll_for(SocketPoll *poll, int before, int events);
 
@@ -95,6 +97,10 @@ class SocketSet final : private TurnTaker {
   std::uint32_t round_ = 0;
   /// The last of them has left ready sockets for the next one.
   bool is_behind_ = false;
+#else
+  SocketSet() = default;
+  Turns *turns_ = nullptr;
+#endif
 };
 
 }  // namespace nws

@@ -159,7 +159,9 @@ void SocketWait::wait_in_libuv() {
         return;
       }
     }
-    bool ends_by_timer = timeout > 0 && timer_.start(now + timeout);
+    // From this moment, as a timeout would count: at the first nanosecond of the millisecond in which it is due, a
+    // timer of Node's would mostly be early by its own clock.
+    bool ends_by_timer = timeout > 0 && timer_.start(now + timeout, since + static_cast<std::uint64_t>(timeout) * nanoseconds);
     Readiness ready = look_({ends_by_timer ? -1 : static_cast<int>(timeout), &idle_, since});
     // libuv's turn ends with what `end_turn_` does.
     if (!ready.sockets || ready.libuv || timeout == 0) {

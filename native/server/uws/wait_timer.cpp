@@ -23,7 +23,7 @@ WaitTimer::~WaitTimer() {
   }
 }
 
-[[gnu::hot]] bool WaitTimer::start(std::int64_t due) {
+[[gnu::hot]] bool WaitTimer::start(std::int64_t due, std::uint64_t at) {
   if (descriptor_ < 0) {
     return false;
   }
@@ -31,8 +31,8 @@ WaitTimer::~WaitTimer() {
     return true;
   }
   itimerspec time{};
-  time.it_value.tv_sec = due / 1000;
-  time.it_value.tv_nsec = due % 1000 * 1'000'000;
+  time.it_value.tv_sec = static_cast<time_t>(at / 1'000'000'000);
+  time.it_value.tv_nsec = static_cast<long>(at % 1'000'000'000);
   if (timerfd_settime(descriptor_, TFD_TIMER_ABSTIME, &time, nullptr) != 0) {
     return false;
   }

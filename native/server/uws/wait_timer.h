@@ -19,9 +19,10 @@ class WaitTimer {
   WaitTimer(const WaitTimer &) = delete;
   WaitTimer &operator=(const WaitTimer &) = delete;
 
-  /// A wait ends at this time, in milliseconds of uv_hrtime, and no more at an earlier one that this was
-  /// called with. False where there is no timer.
-  bool start(std::int64_t due);
+  /// A wait ends `at` this time of uv_hrtime, and no more at one that this was called with before. Does nothing
+  /// where `due` is what it was: the same moment in milliseconds, of which `at` is what the first call has made
+  /// of it. False where there is no timer.
+  bool start(std::int64_t due, std::uint64_t at);
 
  private:
   int descriptor_;

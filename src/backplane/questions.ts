@@ -12,6 +12,15 @@ const HELLO_INTERVAL = 5000
 /** Milliseconds after which a member that says nothing is taken for gone: three hellos were lost. */
 const PEER_LIFETIME = 3 * HELLO_INTERVAL + 1000
 
+/**
+ * Milliseconds between a member's hello and its reply to a greeting, for each member that it knows, and the
+ * most: all members together reply some 200 times a second, however many start at once. Each such message
+ * goes to all: were each greeting replied to by itself, a broker that comes back would have to deliver the
+ * third power of their number.
+ */
+const REPLY_INTERVAL = 5
+const MOST_REPLY_INTERVAL = 1000
+
 /** Milliseconds between two looks at the clock while replies are awaited, and the most that one counts. */
 const STEP = 50
 const MOST_STEP = 2 * STEP
@@ -59,6 +68,10 @@ export class Questions {
   readonly #asked = new Map<number, Asked>()
   #lastNumber = 0
   #timer: NodeJS.Timeout | undefined
+  /** Until greetings are replied to, with one hello. */
+  #replyTimer: NodeJS.Timeout | undefined
+  /** When this member said hello last, by `performance.now()`. */
+  #lastHello = Number.NEGATIVE_INFINITY
 
   constructor(owner: QuestionsOwner) {
     this.#owner = owner
@@ -72,15 +85,16 @@ export class Questions {
 
   /** The link is up, or up again. */
   start(): void {
-    this.#say({ say: 'hello', greetBack: true })
+    this.#hello(true)
     this.#timer ??= setInterval(() => {
       this.#forgetSilent()
-      this.#say({ say: 'hello', greetBack: false })
+      this.#hello(false)
     }, HELLO_INTERVAL).unref()
   }
 
   close(): void {
     clearInterval(this.#timer)
+    clearTimeout(this.#replyTimer)
     if (this.#timer !== undefined) this.#say({ say: 'bye' })
     for (const asked of this.#asked.values()) asked.finish()
   }
@@ -115,7 +129,7 @@ export class Questions {
     this.#peers.set(from, Date.now())
     switch (message.say) {
       case 'hello':
-        if (message.greetBack) this.#say({ say: 'hello', greetBack: false })
+        if (message.greetBack) this.#helloSoon()
         break
       case 'bye':
         this.#peers.delete(from)
@@ -127,6 +141,20 @@ export class Questions {
         if (message.to === this.#owner.id) this.#replied(from, message.number, message.count)
     }
     return true
+  }
+
+  /** It replies to all greetings so far: who greets hears already. */
+  #hello(greetBack: boolean): void {
+    clearTimeout(this.#replyTimer)
+    this.#replyTimer = undefined
+    this.#lastHello = performance.now()
+    this.#say({ say: 'hello', greetBack })
+  }
+
+  #helloSoon(): void {
+    const interval = Math.min(REPLY_INTERVAL * (this.#peers.size + 1), MOST_REPLY_INTERVAL)
+    const wait = Math.max(0, this.#lastHello + interval - performance.now())
+    this.#replyTimer ??= setTimeout(() => this.#hello(false), wait).unref()
   }
 
   /** False for a question that is none, with a close code, for example, that does not exist. */

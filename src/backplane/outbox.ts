@@ -115,7 +115,8 @@ export class Outbox {
 
   /**
    * A message of the topic is dropped before it comes here: its number goes with it, so that others notice. A
-   * topic that is new has none to go: nothing of it can be missed.
+   * topic that is new has none to go: others have no number of it to compare with, so they do not notice, and
+   * the drop is told here alone.
    */
   skip(topic: string): void {
     const open = this.#open.get(topic)

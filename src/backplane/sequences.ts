@@ -89,6 +89,7 @@ export class Sequences {
     const last = sequence + messages - 1
     const known = this.#topics.get(topic)?.get(origin)
     if (known === undefined || known.publisher.isGone) {
+      // Whether messages before it were sent since this member wants the topic, its number does not say.
       this.#begin(topic, origin, last, numbering)
       return IN_ORDER
     }

@@ -126,6 +126,32 @@ describeEngines('a server behind an engine', (engine) => {
     expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 1000, gaps: 1, reconnects: 0 })
   })
 
+  test('tells what a quiet topic has lost with its next message, by one more gap, and counts each message once', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('busy', 'quiet', 'new')
+    const { server } = a.served
+    for (const topic of ['busy', 'quiet']) server.publish(topic, 'before')
+    await client.messages.take(2, 'messages')
+    a.backplane.goDown('killed')
+    for (const topic of ['busy', 'quiet', 'new']) server.publish(topic, 'lost')
+    a.backplane.goUp()
+    const told: number[] = []
+    for (const topic of ['busy', 'quiet']) {
+      server.publish(topic, 'after')
+      const gap = await b.errors.next('the gap')
+      expect(gap).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
+      if (gap instanceof BackplaneError) told.push(gap.count)
+    }
+    expect(told).toEqual([1, 1])
+    // Its first message was lost: only the server that has dropped it knows.
+    server.publish('new', 'after')
+    expect(await client.messages.take(3, 'messages')).toEqual(['after', 'after', 'after'])
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 2, gaps: 2 })
+    await a.errors.next('down')
+    expect(await a.errors.next('its own gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 3 })
+    expect(server.backplaneMetrics()).toMatchObject({ dropped: 3 })
+  })
+
   test('counts what has not come by the numbers of what comes next', async () => {
     const { a, b } = await pair(engine)
     const { client } = await b.join('t')

@@ -16,7 +16,7 @@ const MOST_RETRY = 1000
 const STABLE = 2 * MOST_RETRY
 /** Milliseconds for a connection, with its handshakes, and for each 1000 topics. */
 export const CONNECT_TIMEOUT = 5000
-/** Topics of one command. */
+/** Topics of one command: some clients take them as arguments, and 130,000 overflow the stack. */
 const SUBSCRIBE_BATCH = 1000
 /** What is no envelope is counted by the link, on its own topic where it has none. */
 const NO_TOPIC = ''
@@ -188,16 +188,12 @@ export class SessionEngine implements BackplaneEngine {
     this.#watch(session)
   }
 
-  /** Topics in batches, which the broker works on one after the other. */
   async #subscribe(session: Session, topics: readonly string[]): Promise<void> {
-    const batches: Promise<void>[] = []
-    for (let at = 0; at < topics.length; at += SUBSCRIBE_BATCH)
-      batches.push(session.subscribe(topics.slice(at, at + SUBSCRIBE_BATCH)))
-    await Promise.all(batches)
+    await Promise.all(batchesOf(topics).map((batch) => session.subscribe(batch)))
   }
 
   async #unsubscribe(session: Session, topics: readonly string[]): Promise<void> {
-    if (topics.length > 0) await session.unsubscribe(topics)
+    await Promise.all(batchesOf(topics).map((batch) => session.unsubscribe(batch)))
   }
 
   #watch(session: Session): void {
@@ -258,6 +254,13 @@ export class SessionEngine implements BackplaneEngine {
     this.#host?.onStatus('up')
     if (!this.isReplayed) this.#host?.onStatus('gap')
   }
+}
+
+/** Topics for commands, which the broker works on one after the other. */
+function batchesOf(topics: readonly string[]): string[][] {
+  const batches: string[][] = []
+  for (let at = 0; at < topics.length; at += SUBSCRIBE_BATCH) batches.push(topics.slice(at, at + SUBSCRIBE_BATCH))
+  return batches
 }
 
 /**

@@ -214,6 +214,27 @@ test('topics that are given up or wanted while a new session subscribes are, onc
   expect([...second.atBroker]).toEqual(['', 'back'])
 })
 
+test('150,000 topics are subscribed and given up in commands that every client takes', async () => {
+  // Of ioredis: topics are its arguments.
+  const commands: number[] = []
+  const call = async (...topics: string[]) => void commands.push(topics.length)
+  const { engine, told } = await started(
+    { subscribe: async (topics) => await call(...topics), unsubscribe: async (topics) => await call(...topics) },
+    10_000,
+  )
+  const topics = Array.from({ length: 150_000 }, (_, n) => `topic ${n}`)
+  for (const [added, removed] of [
+    [topics, []],
+    [[], topics],
+  ]) {
+    commands.splice(0)
+    engine.interest(added ?? [], removed ?? [])
+    await turns()
+    expect(commands).toEqual(Array.from({ length: 150 }, () => 1000))
+  }
+  expect(told).toEqual([])
+})
+
 test('an engine that has a host refuses another one, and any when it is closed', async () => {
   const { engine, host } = await started({}, 10_000)
   const refusal = { code: 'ERR_BACKPLANE', backplane: 'memory', message: expect.stringContaining('one object serves one server') }

@@ -159,8 +159,8 @@ void SocketWait::wait_in_libuv() {
         return;
       }
     }
-    // From this moment, as a timeout would count: at the first nanosecond of the millisecond in which it is due, a
-    // timer of Node's would mostly be early by its own clock.
+    // From this moment, as a timeout would count: at the beginning of the millisecond in which it is due, a
+    // timer of Node's would mostly be early.
     bool ends_by_timer = timeout > 0 && timer_.start(now + timeout, since + static_cast<std::uint64_t>(timeout) * nanoseconds);
     Readiness ready = look_({ends_by_timer ? -1 : static_cast<int>(timeout), &idle_, since});
     // libuv's turn ends with what `end_turn_` does.

@@ -19,9 +19,9 @@ class WaitTimer {
   WaitTimer(const WaitTimer &) = delete;
   WaitTimer &operator=(const WaitTimer &) = delete;
 
-  /// A wait ends `at` this time of uv_hrtime, and no more at one that this was called with before. Does nothing
-  /// where `due` is what it was: the same moment in milliseconds, of which `at` is what the first call has made
-  /// of it. False where there is no timer.
+  /// A wait ends `at` this time of uv_hrtime, and no more at one that this was called with before. Does
+  /// nothing where `due` is what it was: the same moment in milliseconds, of which the first call has said
+  /// when that is. False where there is no timer.
   bool start(std::int64_t due, std::uint64_t at);
 
  private:

@@ -2,6 +2,7 @@
  * A session on one stream of JetStream, which all members publish to and read as a whole: after a lost
  * connection, reading goes on behind the last message that has come.
  */
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
@@ -10,7 +11,7 @@ import { OWN_TOPIC } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
 import { reasonOf } from '../session-engine.js'
 import { maxPayloadOf, QUESTION } from './core.js'
-import { RefusedError, StoredPublisher } from './stored-publisher.js'
+import { NoStreamError, RefusedError, StoredPublisher } from './stored-publisher.js'
 import { Subjects } from './subjects.js'
 
 const NANOSECONDS = 1_000_000
@@ -21,6 +22,10 @@ const NANOSECONDS = 1_000_000
  * not say when it deletes one.
  */
 const PULL_EXPIRES = 4000
+
+/** How often a stream that was just made is asked to store a message, and the milliseconds in between. */
+const STREAM_ATTEMPTS = 20
+const STREAM_PAUSE = 50
 
 /** Where the next session goes on. */
 export interface StreamPosition {
@@ -155,12 +160,22 @@ export async function openJetStream(
   }
 }
 
-/** Rejects where the user has no right to publish on the subject. */
-async function mayPublish(publisher: StoredPublisher, subject: string): Promise<void> {
-  await publisher.publish(subject, QUESTION).catch((cause: unknown) => {
-    // A stream that refuses it for another reason may be full.
-    if (!(cause instanceof RefusedError) || cause.isForbidden) throw cause
-  })
+/**
+ * Rejects where the user has no right to publish on the subject, or there is no stream for it: a broker
+ * confirms a stream before it is there for all that is published.
+ */
+export async function mayPublish(publisher: Pick<StoredPublisher, 'publish'>, subject: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await publisher.publish(subject, QUESTION)
+      return
+    } catch (cause) {
+      // A stream that refuses it for another reason may be full.
+      if (cause instanceof RefusedError && !cause.isForbidden) return
+      if (!(cause instanceof NoStreamError) || attempt === STREAM_ATTEMPTS) throw cause
+      await setTimeoutPromise(STREAM_PAUSE)
+    }
+  }
 }
 
 /**

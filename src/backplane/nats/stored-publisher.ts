@@ -24,6 +24,11 @@ export class RefusedError extends Error {
   }
 }
 
+/** There is no stream for the subject, or, for a moment after it was made, none yet. */
+export class NoStreamError extends Error {
+  override readonly name = 'NoStreamError'
+}
+
 interface Sent {
   readonly subject: string
   resolve(): void
@@ -49,7 +54,10 @@ export class StoredPublisher {
     this.#watch().catch(() => {})
   }
 
-  /** Resolves when it is stored; rejects with RefusedError; does neither when the connection is lost. */
+  /**
+   * Resolves when it is stored; rejects with RefusedError or NoStreamError; does neither when the connection
+   * is lost.
+   */
   publish(subject: string, data: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
       const number = `${++this.#last}`
@@ -66,7 +74,7 @@ export class StoredPublisher {
     if (error !== undefined) sent.reject(new RefusedError(error.description ?? 'the stream refuses it', false))
     else if (stream !== undefined) sent.resolve()
     // Nothing but a head says that there is no stream for the subject.
-    else sent.reject(new Error('no stream has stored a message'))
+    else sent.reject(new NoStreamError('no stream has stored a message'))
   }
 
   async #watch(): Promise<void> {

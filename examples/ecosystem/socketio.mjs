@@ -50,5 +50,6 @@ server.on('connection', (socket) => {
 
 app.listen(Number(process.env.PORT ?? 7000), (token) => {
   if (!token) throw new Error('the port cannot be had')
-  console.log(`Rooms on http://localhost:${uWS.us_socket_local_port(token)}`)
+  // Clients of other processes can come from the end of this turn on (docs/compatibility.md).
+  setImmediate(() => console.log(`Rooms on http://localhost:${uWS.us_socket_local_port(token)}`))
 })

@@ -6,15 +6,14 @@
  *   node scripts/dashboard.mjs [seconds]      default 60
  */
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as wait } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { WebSocket } from 'ws'
+import { freePort } from './free-port.mjs'
 import { root } from './install/paths.mjs'
 import { compileTypeScript } from './install/typescript.mjs'
 
@@ -231,12 +230,4 @@ async function write(end) {
     }
   }
   writeFileSync(join(root, 'docs/observability/prometheus.txt'), `${lines.join('\n')}\n`)
-}
-
-async function freePort() {
-  const holder = createServer().listen(0, '127.0.0.1')
-  await once(holder, 'listening')
-  const address = holder.address()
-  await new Promise((resolve) => holder.close(resolve))
-  return typeof address === 'object' ? (address?.port ?? 0) : 0
 }

@@ -7,12 +7,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { WebSocket } from 'ws'
+import { freePort } from '../free-port.mjs'
 import { root } from '../install/paths.mjs'
 
 /** @typedef {import('../hosts/run.mjs').PromiseName} PromiseName */
@@ -410,13 +411,4 @@ function toldBy({ errors }) {
     const sum = counts.reduce((all, one) => all + one, 0)
     return `${counts.length} × ${code}${sum > 0 ? ` (${sum.toLocaleString('en')})` : ''}`
   })
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -19,9 +19,6 @@ namespace nws {
 
 namespace {
 thread_local SocketSet *current_set = nullptr;
-
-/// µSockets' poll is the first member of its socket.
-us_socket_t *socket_of(const SocketPoll *poll) { return static_cast<us_socket_t *>(poll->data); }
 }  // namespace
 
 SocketSet *SocketSet::current() { return current_set; }
@@ -60,6 +57,8 @@ constexpr std::size_t much = LIBUS_RECV_BUFFER_LENGTH / 2;
 /// Sockets, of which each may be read for as much as the buffer holds in one turn.
 constexpr std::size_t most_at_once = Turns::max_total_read / LIBUS_RECV_BUFFER_LENGTH;
 
+/// µSockets' poll is the first member of its socket.
+us_socket_t *socket_of(const SocketPoll *poll) { return static_cast<us_socket_t *>(poll->data); }
 int keeping_alive(int events) { return events & ~SocketSet::reset_only; }
 int wanted(const SocketPoll *poll) { return static_cast<int>(poll->events); }
 /// What the poll waits for at the moment, of these events.

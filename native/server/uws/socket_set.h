@@ -71,6 +71,9 @@ class SocketSet final : private TurnTaker {
  private:
   void take_turn(void *, std::uint32_t) override;
 
+  /// Null before `count_in`. A member, since what belongs to the thread is slower to find.
+  Turns *turns_ = nullptr;
+
 #ifdef __linux__
   SocketSet(uv_loop_t *loop, int descriptor);
   int wait(std::span<epoll_event> ready, Waiting waiting);
@@ -83,8 +86,6 @@ class SocketSet final : private TurnTaker {
 
   uv_loop_t *loop_ = nullptr;
   int descriptor_ = -1;
-  /// Null before `count_in`. A member, since what belongs to the thread is slower to find.
-  Turns *turns_ = nullptr;
   std::unique_ptr<SocketWait> wait_;
   /// Polls that wait for something.
   unsigned active_ = 0;
@@ -99,7 +100,6 @@ class SocketSet final : private TurnTaker {
   bool is_behind_ = false;
 #else
   SocketSet() = default;
-  Turns *turns_ = nullptr;
 #endif
 };
 

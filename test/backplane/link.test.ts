@@ -39,7 +39,8 @@ async function pair(engine: EngineName, settings: ConstructorParameters<typeof M
   const broker = new MemoryBroker()
   const a = await member(engine, new MemoryEngine(broker, settings))
   const b = await member(engine, new MemoryEngine(broker, settings))
-  // Each has heard the other's hello: the reply to a greeting comes milliseconds later, among what a test sends.
+  // Until each has heard the other's hello: a greeting is replied to milliseconds later, among what a test
+  // sends.
   const isKnown = ({ served }: Member) => served.server.backplaneMetrics()?.members === 2
   while (!isKnown(a) || !isKnown(b)) await turns(1)
   await turns()

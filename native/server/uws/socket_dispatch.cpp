@@ -29,7 +29,7 @@ us_socket_t *write_ready(us_socket_t *socket) {
 [[gnu::hot]] std::size_t read_ready(us_socket_t *socket, Turns *turns) {
   us_loop_t *loop = socket->context->loop;
   if (socket->context->is_low_prio(socket) && turns && !turns->take_handshake_step()) {
-    return 0;  // level-triggered: the next iteration finds the socket readable again
+    return 0;  // nothing was read: the next iteration finds the socket readable again
   }
   LentMemory *lent = LentMemory::current();
   char *buffer = lent ? lent->begin_reading() : nullptr;

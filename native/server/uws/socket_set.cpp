@@ -54,6 +54,10 @@ namespace {
 /// Bytes of one read, from which on a socket rests where nothing of them was counted.
 constexpr std::size_t much = LIBUS_RECV_BUFFER_LENGTH / 2;
 
+/// What a poll waits for while the kernel tells but once of its input (EPOLLET): again when there is more, or
+/// when it is asked to. It then need not look at each socket a second time, to see that it has been read.
+constexpr int shown_once = UV_READABLE;
+
 /// Sockets, of which each may be read for as much as the buffer holds in one turn.
 constexpr std::size_t most_at_once = Turns::max_total_read / LIBUS_RECV_BUFFER_LENGTH;
 
@@ -95,12 +99,16 @@ int SocketSet::poll_for(SocketPoll *poll, int before, int events) {
   if (events == before) {
     return 0;
   }
-  epoll_event wanted{};
-  wanted.events =
-      (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u) | (events & UV_DISCONNECT ? EPOLLRDHUP : 0u);
-  wanted.data.ptr = poll;
   // An error or a hang-up is reported to whatever is in the set, also where no event is asked for.
-  int operation = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+  return control(poll, before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, events);
+}
+
+int SocketSet::control(SocketPoll *poll, int operation, int events) {
+  epoll_event wanted{};
+  wanted.events = events == shown_once ? EPOLLIN | EPOLLRDHUP | EPOLLET
+                                       : (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u) |
+                                             (events & UV_DISCONNECT ? EPOLLRDHUP : 0u);
+  wanted.data.ptr = poll;
   return epoll_ctl(descriptor_, operation, poll->descriptor, &wanted) && events != 0 ? -errno : 0;
 }
 
@@ -190,6 +198,7 @@ void SocketSet::go_on(SocketPoll *poll) {
       found.sockets = true;
       if (std::exchange(poll->last_round, round_) == round_) {
         has_come_round = true;
+        show_again(poll);
         continue;
       }
       if (wanted(poll) != 0) {
@@ -208,27 +217,44 @@ void SocketSet::go_on(SocketPoll *poll) {
 }
 
 [[gnu::hot]] void SocketSet::dispatch(SocketPoll *poll, std::uint32_t seen) {
-  if ((wanted(poll) & reset_only) && (seen & (EPOLLERR | EPOLLHUP))) {
-    dispatch_socket(socket_of(poll), 0, UV_DISCONNECT, turns_);
+  std::size_t read = read_or_write(poll, seen);
+  // Less than the buffer holds is all that there was, and no end of it or error behind it has been seen.
+  bool is_drained = seen == EPOLLIN && read > 0 && read < LIBUS_RECV_BUFFER_LENGTH;
+  if (!is_drained) {
+    show_again(poll);
+  }
+}
+
+void SocketSet::show_again(SocketPoll *poll) {
+  if (interest(poll, wanted(poll)) != shown_once) {
     return;
+  }
+  if (int error = control(poll, EPOLL_CTL_MOD, shown_once)) {
+    dispatch_socket(socket_of(poll), error, 0, turns_);
+  }
+}
+
+[[gnu::hot]] std::size_t SocketSet::read_or_write(SocketPoll *poll, std::uint32_t seen) {
+  if ((wanted(poll) & reset_only) && (seen & (EPOLLERR | EPOLLHUP))) {
+    return dispatch_socket(socket_of(poll), 0, UV_DISCONNECT, turns_);
   }
   if (seen & EPOLLERR) {
     // What came before the error can still be read, and then the error is.
-    dispatch_socket(socket_of(poll), wanted(poll) & UV_READABLE ? 0 : UV_EBADF, UV_READABLE, turns_);
-    return;
+    return dispatch_socket(socket_of(poll), wanted(poll) & UV_READABLE ? 0 : UV_EBADF, UV_READABLE, turns_);
   }
   int events = (seen & EPOLLIN ? UV_READABLE : 0) | (seen & EPOLLOUT ? UV_WRITABLE : 0) | (seen & EPOLLRDHUP ? UV_DISCONNECT : 0);
   if (seen == EPOLLHUP) {
     events = wanted(poll);  // the next read or write fails
   }
   if ((events & wanted(poll)) == 0) {
-    return;
+    return 0;
   }
   std::size_t budget = turns_ ? turns_->work_left() : 0;
   std::size_t read = dispatch_socket(socket_of(poll), 0, events & wanted(poll), turns_);
   if (read >= much && turns_ && turns_->work_left() == budget && (wanted(poll) & UV_READABLE)) {
     rest(poll);
   }
+  return read;
 }
 
 #else

@@ -80,9 +80,14 @@ class SocketSet final : private TurnTaker {
   /// See SocketWait::Look.
   Readiness dispatch(Waiting waiting);
   void dispatch(SocketPoll *poll, std::uint32_t seen);
+  /// Returns how many bytes were read.
+  std::size_t read_or_write(SocketPoll *poll, std::uint32_t seen);
+  /// Where the kernel tells but once of what the socket has: it does again, in the next look at the set.
+  void show_again(SocketPoll *poll);
   void rest(SocketPoll *poll);
   void go_on(SocketPoll *poll);
   int poll_for(SocketPoll *poll, int before, int events);
+  int control(SocketPoll *poll, int operation, int events);
 
   uv_loop_t *loop_ = nullptr;
   int descriptor_ = -1;

@@ -32,10 +32,9 @@ test.each(['upgrade', 'connect'])('a listener for %s throws NotSupportedError', 
   expect(() => (createServer() as NodeJS.EventEmitter).on(event, () => {})).toThrow(NotSupportedError)
 })
 
-test('closeAllConnections throws NotSupportedError, and close of a server that does not listen calls back', async () => {
+test('close of a server that does not listen calls back with an error', async () => {
   const server = createServer()
   expect(server).toBeInstanceOf(Server)
-  expect(() => server.closeAllConnections()).toThrow(NotSupportedError)
   const error = new Promise<Error | undefined>((resolve) => server.close(resolve))
   expect(await error).toMatchObject({ code: 'ERR_SERVER_NOT_RUNNING' })
 })
@@ -133,6 +132,132 @@ describeEngines('a server of the face of node:http', (engine) => {
     client.vanish()
     expect((await within(closed.promise, 'close')).writableEnded).toBe(false)
     await expect(http(address, '/cut')).rejects.toMatchObject({ code: 'ECONNRESET' })
+  })
+
+  test('tells a request that is not read of its end, and of a client that goes, in the order of Node', async () => {
+    const events = new Queue<string>()
+    const asked = new Deferred()
+    const { address } = await listening(engine, (request, response) => {
+      for (const name of ['aborted', 'error', 'end', 'close']) request.on(name, () => events.push(`request ${name}`))
+      response.on('close', () => events.push('response close'))
+      if (request.url === '/whole') response.end()
+      else asked.resolve()
+    })
+    await http(address, '/whole')
+    expect(await events.take(3, 'the end of a request')).toEqual(['response close', 'request end', 'request close'])
+    const client = await RawClient.connect(address)
+    client.write('GET /wait HTTP/1.1\r\nHost: a\r\n\r\n')
+    await within(asked.promise, 'the request')
+    client.vanish()
+    const expected = ['request aborted', 'response close', 'request error', 'request close']
+    expect(await events.take(expected.length, 'the end of the client')).toEqual(expected)
+  })
+
+  test('emits close of a response once, however it ends', async () => {
+    const closes = new Queue<string>()
+    const { address } = await listening(engine, (request, response) => {
+      response.on('close', () => {
+        closes.push(request.url ?? '')
+        // By then a second one would have come.
+        setImmediate(() => setImmediate(() => closes.push('later')))
+      })
+      if (request.url === '/response') response.destroy()
+      else if (request.url === '/request') request.destroy()
+      else if (request.url === '/socket') request.socket.destroy()
+      else response.end()
+    })
+    for (const path of ['/response', '/request', '/socket']) await expect(http(address, path)).rejects.toThrow()
+    await http(address, '/end')
+    expect(await closes.take(8, 'the ends')).toEqual([
+      '/response',
+      'later',
+      '/request',
+      'later',
+      '/socket',
+      'later',
+      '/end',
+      'later',
+    ])
+  })
+
+  test('has time limits of responses and of the server, which begin anew with each piece', async () => {
+    const { server, address } = await listening(engine, (request, response) => {
+      if (request.url === '/own') {
+        response.setTimeout(20, () => response.end('own'))
+        return
+      }
+      if (request.url !== '/pieces') return
+      response.write('.')
+      const pieces = setInterval(() => response.write('.'), 20)
+      setTimeout(() => {
+        clearInterval(pieces)
+        response.end('whole')
+      }, 300)
+    })
+    expect(String((await http(address, '/own')).body)).toBe('own')
+    const sockets = new Queue<unknown>()
+    server.setTimeout(200, (socket) => {
+      sockets.push(socket.remoteAddress)
+      socket.destroy()
+    })
+    expect(String((await http(address, '/pieces')).body)).toMatch(/^\.+whole$/)
+    await expect(http(address, '/never')).rejects.toThrow()
+    expect(await sockets.take(1, 'the timeout')).toEqual(['127.0.0.1'])
+    server.removeAllListeners('timeout')
+    await expect(http(address, '/never')).rejects.toThrow()
+  })
+
+  test('counts and cuts the connections that wait for a response', async () => {
+    const asked = new Queue<string>()
+    const { server, address } = await listening(engine, ({ url = '' }) => void asked.push(url))
+    const waiting = expect(http(address, '/wait')).rejects.toThrow()
+    await asked.take(1, 'the request')
+    const count = await new Promise((resolve) => server.getConnections((_error, open) => resolve(open)))
+    expect(count).toBe(1)
+    const closed = new Promise<unknown>((resolve) => server.close(resolve))
+    server.closeAllConnections()
+    await waiting
+    await within(closed, 'close')
+  })
+
+  test('leaves what a client expects to the program, or refuses it', async () => {
+    const events: string[] = []
+    const { server, address } = await listening(engine, (_request, response) => {
+      events.push('request')
+      response.end()
+    })
+    const ask = async (expectation: string) => (await http(address, '/', { headers: { Expect: expectation } })).status
+    expect([await ask('100-continue'), await ask('magic')]).toEqual([200, 417])
+    server.on('checkContinue', (_request, response) => {
+      events.push('checkContinue')
+      response.writeContinue()
+      response.writeHead(202).end()
+    })
+    server.on('checkExpectation', (_request, response) => {
+      events.push('checkExpectation')
+      response.writeHead(203).end()
+    })
+    expect([await ask('100-continue'), await ask('magic')]).toEqual([202, 203])
+    expect(events).toEqual(['request', 'checkContinue', 'checkExpectation'])
+  })
+
+  test('fails the callbacks of end and write after the end', async () => {
+    const codes = new Queue<string>()
+    const { address } = await listening(engine, (_request, response) => {
+      const tell = (error: NodeJS.ErrnoException | undefined) => codes.push(String(error?.code))
+      response.on('error', () => {})
+      // The types of Node know no error there.
+      const end = response.end.bind(response) as (...given: unknown[]) => void
+      end('whole', tell)
+      end(tell)
+      end('more', tell)
+    })
+    expect(String((await http(address, '/')).body)).toBe('whole')
+    expect((await codes.take(3, 'the callbacks')).toSorted()).toEqual([
+      'ERR_STREAM_ALREADY_FINISHED',
+      'ERR_STREAM_WRITE_AFTER_END',
+      'undefined',
+    ])
   })
 
   test('emits an error for a port that is taken, and listens again after close', async () => {

@@ -5,11 +5,20 @@
  */
 import { Buffer } from 'node:buffer'
 import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import process from 'node:process'
 import { NotSupportedError, type ServerRequest } from '../../index.js'
-import { messageHeadOf } from '../ws/request.js'
+import { ConnectionFacts, messageHeadOf } from '../ws/request.js'
 
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => unknown
+
+/** What a server has of its exchanges. */
+export interface ExchangeHost {
+  /** Gives a request to the program, which responds whenever it will. */
+  tell(message: IncomingMessage, response: ServerResponse): void
+  /** Nothing was read or written for as long as `setTimeout` has said. Whether a listener has heard. */
+  timedOut(socket: Socket): boolean
+}
 
 /** Bytes that may wait for the client before `write` returns false. */
 const HIGH_WATER_MARK = 64 * 1024
@@ -17,20 +26,34 @@ const HIGH_WATER_MARK = 64 * 1024
 type WriteCallback = (error?: Error | null) => void
 type Fields = OutgoingHttpHeaders | OutgoingHttpHeader[]
 
-/** Gives a request to a listener. Resolves with the response, which the listener makes whenever it will. */
-export function exchange(request: ServerRequest, listener: RequestListener): Promise<Response> {
+/** Gives a request to a server's program. Resolves with the response. */
+export function exchange(request: ServerRequest, host: ExchangeHost): Promise<Response> {
   return new Promise((settle) => {
     const message = messageHeadOf(request)
     feed(message, request)
     const response = new ServerResponse(message)
     Object.defineProperties(response, MEMBERS)
-    response.assignSocket(message.socket)
+    const { socket } = message
+    response.assignSocket(socket)
     outgoing.set(response, new Outgoing(response, settle))
     request.signal.addEventListener('abort', () => abort(message, response))
     // `destroy` of the request, the response or the socket.
-    message.socket.once('close', () => request.terminate())
-    listener(message, response)
+    socket.once('close', () => request.terminate())
+    socket.on('timeout', () => {
+      const isHeard = [
+        !message.complete && message.emit('timeout', socket),
+        response.emit('timeout', socket),
+        host.timedOut(socket),
+      ]
+      if (!isHeard.includes(true)) socket.destroy()
+    })
+    host.tell(message, response)
   })
+}
+
+/** Something was read from the client or written to it. */
+function touch(socket: Socket | null): void {
+  if (socket instanceof ConnectionFacts) socket.touch()
 }
 
 /** Has the body read as fast as the message is read. */
@@ -53,11 +76,14 @@ function feed(message: IncomingMessage, request: ServerRequest): void {
           message.push(null)
           return
         }
+        touch(message.socket)
         isReading = message.push(value)
       } while (isReading)
     } catch (error) {
+      // What is left of a body after the response is of no interest.
+      if (unread.has(message)) message.push(null)
       // When the client has gone, `abort` says so, in the words of Node.
-      if (!request.signal.aborted) message.destroy(error instanceof Error ? error : undefined)
+      else if (!request.signal.aborted) message.destroy(error instanceof Error ? error : undefined)
     }
   }
   message._read = () => {
@@ -67,17 +93,29 @@ function feed(message: IncomingMessage, request: ServerRequest): void {
   }
 }
 
+/** Requests that have their response, whose bodies nothing waits for. */
+const unread = new WeakSet<IncomingMessage>()
+
+/** As Node: a request that no program reads ends after its response, and emits `close`. */
+function discard(message: IncomingMessage): void {
+  if (message.destroyed || message.readableEnded) return
+  // A program may still be reading.
+  if (message.readableFlowing !== null || message.listenerCount('readable') > 0) return
+  unread.add(message)
+  message.resume()
+}
+
 /** The client has gone. */
 function abort(message: IncomingMessage, response: ServerResponse): void {
-  if (!message.complete) {
+  const state = stateOf(response)
+  state.isCancelled = true
+  message.socket.destroy()
+  if (!message.destroyed) {
     const error = Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
     // As Node: an error that no listener waits for is none.
     if (message.listenerCount('error') === 0) message.on('error', () => {})
     message.destroy(error)
   }
-  message.socket.destroy()
-  const state = stateOf(response)
-  state.isCancelled = true
   state.end()
   state.settle(new Response())
 }
@@ -95,6 +133,10 @@ class Outgoing {
   constructor(response: ServerResponse, settle: (response: Response) => void) {
     this.#response = response
     this.settle = settle
+    // By `destroy` of the socket or of the response.
+    response.once('close', () => {
+      this.#hasEnded = true
+    })
   }
 
   /** Whether the status and the method leave room for a body. */
@@ -122,6 +164,7 @@ class Outgoing {
   /** Whether there is room for more. */
   give(bytes: Uint8Array): boolean {
     if (this.isCancelled) return true
+    touch(this.#response.socket)
     if (bytes.byteLength > 0) this.body?.enqueue(bytes)
     this.needsDrain = (this.body?.desiredSize ?? 0) <= 0
     return !this.needsDrain
@@ -131,8 +174,11 @@ class Outgoing {
   end(): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
-    this.#response.destroyed = true
-    this.#response.emit('close')
+    const response = this.#response
+    // Else the end of the socket would have the response emit `close` again.
+    if (response.socket !== null) response.detachSocket(response.socket)
+    response.destroyed = true
+    response.emit('close')
   }
 
   #stream(): ReadableStream<Uint8Array> {
@@ -212,7 +258,15 @@ function end(
   const done = typeof chunk === 'function' ? chunk : typeof encoding === 'function' ? encoding : callback
   const bytes = typeof chunk === 'function' || chunk === undefined || chunk === null ? NOTHING : bytesOf(chunk, encoding)
   if (this.writableEnded) {
-    if (done !== undefined) process.nextTick(done)
+    // As Node, which emits this for a chunk alone.
+    const isWrite = bytes !== NOTHING
+    const error = Object.assign(new Error(isWrite ? 'write after end' : 'Cannot call end after a stream was finished'), {
+      code: isWrite ? 'ERR_STREAM_WRITE_AFTER_END' : 'ERR_STREAM_ALREADY_FINISHED',
+    })
+    process.nextTick(() => {
+      done?.(error)
+      if (isWrite) this.emit('error', error)
+    })
     return this
   }
   const state = stateOf(this)
@@ -227,6 +281,8 @@ function end(
     this.emit('prefinish')
     this.emit('finish')
     done?.()
+    this.socket?.setTimeout(0)
+    discard(this.req)
     state.end()
   })
   return this

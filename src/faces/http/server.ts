@@ -1,6 +1,7 @@
 /** `Server` of `node:http`. */
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import process from 'node:process'
 import {
   ClosedError,
@@ -11,9 +12,12 @@ import {
   NotSupportedError,
   WebSocketServerError,
 } from '../../index.js'
-import { exchange, type RequestListener } from './exchange.js'
+import { type ExchangeHost, exchange, type RequestListener } from './exchange.js'
 
-/** `engine` and `tls` as in ServerOptions. Of the options of Node, `requestTimeout` alone has an effect. */
+/**
+ * `engine` and `tls` as in ServerOptions. Of the options of Node, `requestTimeout` alone has an effect;
+ * `keepAliveTimeout`, `headersTimeout` and `maxRequestsPerSocket` are members of the server, without one.
+ */
 export interface ServerOptions {
   engine?: EngineServerOptions['engine']
   tls?: EngineServerOptions['tls']
@@ -26,6 +30,11 @@ export interface ServerOptions {
 
 interface Events {
   request: [request: IncomingMessage, response: ServerResponse]
+  /** In place of `request`, of a request with `Expect: 100-continue`. */
+  checkContinue: [request: IncomingMessage, response: ServerResponse]
+  /** In place of `request`, of a request that expects something else. */
+  checkExpectation: [request: IncomingMessage, response: ServerResponse]
+  timeout: [socket: Socket]
   listening: []
   close: []
   error: [error: Error]
@@ -36,6 +45,11 @@ const MAX_BODY = 2 ** 31 - 1
 /** Milliseconds: Node waits without a limit for requests under way. */
 const PATIENCE = 2 ** 31 - 1
 const REQUEST_TIMEOUT = 300_000
+/** Milliseconds; those of Node.js 20. */
+const KEEP_ALIVE_TIMEOUT = 5000
+const HEADERS_TIMEOUT = 60_000
+/** As Node looks for it. */
+const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
 
 /** Events whose listeners would get a socket, which the engine has. */
 const ABSENT = new Map([
@@ -49,11 +63,28 @@ export class Server extends EventEmitter<Events> {
   #engine: EngineServer | undefined
   #address: ListenResult | undefined
   #keepsProcessAlive = true
+  /** The sockets of requests that have no whole response yet. */
+  readonly #busy = new Set<Socket>()
+  /** Milliseconds in which a request must have come whole; 0 for none. Looked at by `listen`. */
+  requestTimeout: number
+  /** Milliseconds without a byte of a request or response, after which `timeout` is emitted; 0 for none. */
+  timeout = 0
+  /** Without effect, as the next ones: the engine has its own. */
+  keepAliveTimeout = KEEP_ALIVE_TIMEOUT
+  headersTimeout = HEADERS_TIMEOUT
+  maxHeadersCount: number | null = null
+  maxRequestsPerSocket = 0
 
   constructor(options: ServerOptions = {}, listener?: RequestListener) {
     super()
     this.#options = options
-    // Of every event, those that Events does not name too.
+    const { requestTimeout = REQUEST_TIMEOUT, keepAliveTimeout, headersTimeout, maxRequestsPerSocket } = options
+    this.requestTimeout = requestTimeout
+    if (typeof keepAliveTimeout === 'number') this.keepAliveTimeout = keepAliveTimeout
+    if (typeof headersTimeout === 'number') this.headersTimeout = headersTimeout
+    if (typeof maxRequestsPerSocket === 'number')
+      this.maxRequestsPerSocket = maxRequestsPerSocket
+      // Of every event, those that Events does not name too.
     ;(this as EventEmitter).on('newListener', (event: string) => {
       const instead = ABSENT.get(event)
       if (instead !== undefined) throw new NotSupportedError(`the event ${event} of Server`, instead)
@@ -98,16 +129,29 @@ export class Server extends EventEmitter<Events> {
     return this
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Promise<void>((resolve) => void this.close(() => resolve()))
+  }
+
   /** No effect: the engine ends idle connections when the server closes. */
   closeIdleConnections(): void {}
 
-  /** Closes the server, and cuts what is left. */
+  /** Cuts the connections that wait for a response. Idle ones end when the server closes. */
   closeAllConnections(): void {
-    throw new NotSupportedError('Server.closeAllConnections', 'call close, which ends idle connections')
+    for (const socket of this.#busy) socket.destroy()
   }
 
-  /** No effect: `requestTimeout` is the time for a request. */
-  setTimeout(_milliseconds?: number, _callback?: () => void): this {
+  /** Calls back with the number of requests that wait for a response. */
+  getConnections(callback: (error: Error | null, count: number) => void): this {
+    process.nextTick(callback, null, this.#busy.size)
+    return this
+  }
+
+  /** For requests from now on; `callback` becomes a listener for `timeout`. */
+  setTimeout(milliseconds?: number | ((socket: Socket) => void), callback?: (socket: Socket) => void): this {
+    const listener = typeof milliseconds === 'function' ? milliseconds : callback
+    this.timeout = typeof milliseconds === 'number' ? milliseconds : 0
+    if (listener !== undefined) this.on('timeout', listener)
     return this
   }
 
@@ -129,28 +173,45 @@ export class Server extends EventEmitter<Events> {
         code: 'ERR_SERVER_ALREADY_LISTEN',
       })
     }
-    const { engine, tls, maxRequestBodySize = MAX_BODY, requestTimeout = REQUEST_TIMEOUT } = this.#options
+    const { engine, tls, maxRequestBodySize = MAX_BODY } = this.#options
     const server = new EngineServer({
       health: false,
       maxRequestBodySize,
-      requestTimeout: Math.ceil(requestTimeout / 1000),
+      requestTimeout: Math.ceil(this.requestTimeout / 1000),
       onError: (error) => this.#report(error),
       ...(engine !== undefined && { engine }),
       ...(tls !== undefined && { tls }),
     })
     if (!this.#keepsProcessAlive) server.unref()
-    return server.any('/*', (request) => exchange(request, (message, response) => this.#tell(message, response)))
+    const host: ExchangeHost = {
+      tell: (message, response) => this.#tell(message, response),
+      timedOut: (socket) => this.emit('timeout', socket),
+    }
+    return server.any('/*', (request) => exchange(request, host))
   }
 
   #tell(message: IncomingMessage, response: ServerResponse): void {
+    const { socket } = message
+    this.#busy.add(socket)
+    response.once('close', () => this.#busy.delete(socket))
+    if (this.timeout > 0) socket.setTimeout(this.timeout)
     try {
-      this.emit('request', message, response)
+      const event = this.#eventFor(message)
+      if (event === undefined) response.writeHead(417).end()
+      else this.emit(event, message, response)
     } catch (error) {
       // As with Node, what a listener throws is an uncaught exception.
       process.nextTick(() => {
         throw error
       })
     }
+  }
+
+  /** As Node chooses it; undefined where the server must refuse. */
+  #eventFor({ headers: { expect } }: IncomingMessage): 'request' | 'checkContinue' | 'checkExpectation' | undefined {
+    if (expect === undefined) return 'request'
+    if (CONTINUE.test(expect)) return this.listenerCount('checkContinue') > 0 ? 'checkContinue' : 'request'
+    return this.listenerCount('checkExpectation') > 0 ? 'checkExpectation' : undefined
   }
 
   async #start(engine: EngineServer, where: ListenOptions): Promise<void> {

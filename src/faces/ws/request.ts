@@ -1,7 +1,9 @@
 /** The handshake's request, as `ws` gives it to its listeners: an IncomingMessage of `node:http`. */
 import { IncomingMessage } from 'node:http'
-import { Socket as NetSocket } from 'node:net'
+import { type AddressInfo, isIPv6, Socket as NetSocket } from 'node:net'
 import type { ServerRequest } from '../../index.js'
+
+const SET_COOKIE = 'set-cookie'
 
 /** Knows where the connection leads, and carries no bytes: those are the engine's. */
 export class ConnectionFacts extends NetSocket {
@@ -12,11 +14,27 @@ export class ConnectionFacts extends NetSocket {
     super()
     const { remoteAddress, remotePort, localAddress, localPort } = request
     this.encrypted = request.url.startsWith('https:')
-    for (const [name, value] of Object.entries({ remoteAddress, remotePort, localAddress, localPort })) {
+    const remoteFamily = familyOf(remoteAddress)
+    for (const [name, value] of Object.entries({ remoteAddress, remotePort, remoteFamily, localAddress, localPort })) {
       // The class of Node has getters of these names, which ask a handle that is not there.
       Object.defineProperty(this, name, { value, enumerable: true })
     }
   }
+
+  override address(): AddressInfo | Record<string, never> {
+    const { localAddress: address = '', localPort: port = 0 } = this
+    return address === '' ? {} : { address, family: familyOf(address), port }
+  }
+
+  /** Something has happened on the connection: the time of `setTimeout` begins anew. */
+  touch(): void {
+    if (this.timeout) this.setTimeout(this.timeout)
+  }
+}
+
+/** As Node names it. */
+function familyOf(address: string): string {
+  return isIPv6(address) ? 'IPv6' : 'IPv4'
 }
 
 /** Without a body, which is at its end already. */
@@ -35,9 +53,15 @@ export function messageHeadOf(request: ServerRequest): IncomingMessage {
   message.httpVersion = '1.1'
   message.httpVersionMajor = 1
   message.httpVersionMinor = 1
+  const distinct: NodeJS.Dict<string[]> = {}
   for (const [name, value] of request.headers) {
     message.rawHeaders.push(name, value)
-    message.headers[name] = value
+    // Of this field alone, lines are not joined.
+    if (name === SET_COOKIE) message.headers[SET_COOKIE] = [...(message.headers[SET_COOKIE] ?? []), value]
+    else message.headers[name] = value
+    distinct[name] = [...(distinct[name] ?? []), value]
   }
+  // Node would make it of lines that its parser has read.
+  message.headersDistinct = distinct
   return message
 }

@@ -2,10 +2,11 @@
 // what websocket_server.cpp is made of.
 //
 // Why: a WebSocket's idle timeout, its end and its turn are ours to decide, and µWebSockets keeps what they
-// depend on to itself.
+// depend on to itself; so does its topic tree with the order in which it writes to subscribers.
 //
 // At the next release: what WebSocketContext.h and WebSocket.h mean by `isShuttingDown`, `hasTimedOut` and
-// `fragmentBuffer`, and when they clear the second.
+// `fragmentBuffer`, and when they clear the second; that TopicTree.h writes to a list of subscribers from
+// `next` to `next`.
 #pragma once
 
 #include "server/uws/upstream.h"
@@ -37,6 +38,14 @@ struct UnfinishedMessage {
 };
 template struct UnfinishedMessage<&uWS::WebSocketData::fragmentBuffer>;
 const std::string &unfinished_message(const uWS::WebSocketData &data);
+
+/// Likewise. Behind this one in the tree's list of those to which something is to be written; null at its end.
+template <auto Member>
+struct NextSubscriber {
+  friend uWS::Subscriber *next_subscriber(const uWS::Subscriber &subscriber) { return subscriber.*Member; }
+};
+template struct NextSubscriber<&uWS::Subscriber::next>;
+uWS::Subscriber *next_subscriber(const uWS::Subscriber &subscriber);
 
 template <bool SSL>
 uWS::WebSocketData *upgraded_data(WebSocket<SSL> *ws) {

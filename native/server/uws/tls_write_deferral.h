@@ -23,8 +23,13 @@ class TlsWriteDeferral {
  public:
   /// `needed`: whether there is a reason; it does nothing else. TLS that is being read is one, and so is a
   /// socket that waits for its turn to be parsed, which may be polled for nothing (ReadControl::park).
-  TlsWriteDeferral(bool needed, us_socket_t *socket) : before_(std::exchange(guarded(), needed ? socket : guarded())) {}
-  ~TlsWriteDeferral() { guarded() = before_; }
+  TlsWriteDeferral(bool needed, us_socket_t *socket)
+      : needed_(needed), before_(needed ? std::exchange(guarded(), socket) : nullptr) {}
+  ~TlsWriteDeferral() {
+    if (needed_) {
+      guarded() = before_;
+    }
+  }
   TlsWriteDeferral(const TlsWriteDeferral &) = delete;
   TlsWriteDeferral &operator=(const TlsWriteDeferral &) = delete;
 
@@ -37,6 +42,7 @@ class TlsWriteDeferral {
     return socket;
   }
 
+  bool needed_;
   us_socket_t *before_;
 };
 

@@ -48,4 +48,18 @@ constexpr uWS::OpCode compressed(OpCode op_code) {
   return static_cast<uWS::OpCode>(static_cast<int>(op_code) | static_cast<int>(uWS::protocol::SND_COMPRESSED));
 }
 
+/// An unmasked frame with a whole message that is not compressed: the same for each of those who get it.
+inline std::string whole_frame(std::string_view payload, OpCode op_code) {
+  std::string frame(uWS::protocol::messageFrameSize(payload.length()), '\0');
+  uWS::protocol::formatMessage<true>(frame.data(), payload.data(), payload.length(), upstream(op_code), payload.length(), false,
+                                     true);
+  return frame;
+}
+
+/// Of such a frame, whose payload is shorter than 64 KiB (RFC 6455, section 5.2).
+inline std::string_view payload_of(std::string_view frame) {
+  constexpr char two_bytes_of_length = 126;
+  return frame.substr(frame[1] == two_bytes_of_length ? 4 : 2);
+}
+
 }  // namespace nws::frames

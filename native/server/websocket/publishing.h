@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/counters.h"
+#include "server/uws/private_members.h"
 #include "server/uws/upstream.h"
 #include "server/websocket/buffered_amount.h"
 #include "server/websocket/compressed_publish_cache.h"
@@ -90,13 +91,13 @@ class Publishing final : public Topics {
     }
     int packed = Publication{op_code, compress, next_number()}.pack();
     if (payload.length() < uWS::LoopData::CORK_BUFFER_SIZE) {
-      return tree_->publish(sender, name, {std::string(payload), packed, false});
+      return tree_->publish(sender, name, {frames::whole_frame(payload, op_code), packed, false});
     }
     // Too long to be copied for later: to every subscriber now, each after what was published to it before.
     return tree_->publishBig(sender, name, {payload, packed, false},
                              [this](uWS::Subscriber *subscriber, uWS::TopicTreeBigMessage &message) {
                                order_.write_waiting(subscriber);
-                               send_published(subscriber, message.message, message.opCode);
+                               send_published(subscriber, {}, message.message, message.opCode);
                              });
   }
 
@@ -140,12 +141,14 @@ class Publishing final : public Topics {
     return last_number_;
   }
 
-  /// False when the subscriber's queue is full.
-  bool send_published(uWS::Subscriber *subscriber, std::string_view payload, int packed) {
+  /// `frame` is the payload in a frame, or empty where that was not made. False when the subscriber's queue is
+  /// full.
+  bool send_published(uWS::Subscriber *subscriber, std::string_view frame, std::string_view payload, int packed) {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
     auto [op_code, compress, number] = Publication::unpack(packed);
-    if (!connections_.quota(data->id).has_room_for_published(buffered_amount<SSL>(ws, data), payload.length())) {
+    std::uint32_t waiting = buffered_amount<SSL>(ws, data);
+    if (!connections_.quota(data->id).has_room_for_published(waiting, payload.length())) {
       counters_.publishes_dropped++;
       if (data->route->options.report_drops && !data->has_sent_close()) {
         events_.on_dropped(*data, payload, op_code == OpCode::binary, number);
@@ -167,7 +170,12 @@ class Publishing final : public Topics {
       connections_.quota(data->id).note_frame(length);
       compression->shared().deflated.trim();
     } else {
-      ws->send(payload, frames::upstream(op_code));
+      auto *corkable = frames::Corkable<SSL>::of(ws);
+      if (waiting == 0 && !frame.empty() && !corkable->isCorked()) {
+        corkable->write(frame.data(), static_cast<int>(frame.length()));
+      } else {
+        ws->send(payload, frames::upstream(op_code));
+      }
       connections_.quota(data->id).note_frame(payload.length());
     }
     note_buffered<SSL>(ws, data, connections_);
@@ -177,6 +185,7 @@ class Publishing final : public Topics {
   /// The tree hands over a subscriber's messages one by one, marking the first and the last. True would stop
   /// it short.
   bool deliver(uWS::Subscriber *subscriber, uWS::TopicTreeMessage &message, TopicTree::IteratorFlags flags) {
+    fetch_ahead(*subscriber);
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     auto *corkable = frames::Corkable<SSL>::of(ws);
     bool first = flags & TopicTree::FIRST;
@@ -185,7 +194,7 @@ class Publishing final : public Topics {
       corkable->cork();
       corked_by_delivery_ = true;
     }
-    send_published(subscriber, message.message, message.opCode);
+    send_published(subscriber, message.message, frames::payload_of(message.message), message.opCode);
     if (last && corked_by_delivery_) {
       corked_by_delivery_ = false;
       corkable->uncork();
@@ -193,6 +202,31 @@ class Publishing final : public Topics {
     }
     return false;
   }
+
+  /// Has the memory of the next three subscribers brought near, a step for each: what is found in one is where
+  /// the next is. The kernel's part of a write drives it out of the caches, and to wait for it took 4 % of a
+  /// publication to 1,000.
+  void fetch_ahead(const uWS::Subscriber &subscriber) {
+    const uWS::Subscriber *next = frames::next_subscriber(subscriber);
+    if (!next) {
+      return;
+    }
+    __builtin_prefetch(&connections_.quota(socket_of(*next)->getUserData()->id), 1);
+    if (!(next = frames::next_subscriber(*next))) {
+      return;
+    }
+    fetch(socket_of(*next), socket_of(*next)->getUserData() + 1);
+    if ((next = frames::next_subscriber(*next))) {
+      fetch(next, next + 1);
+    }
+  }
+  static void fetch(const void *begin, const void *end) {
+    constexpr std::size_t cache_line = 64;
+    for (auto *line = static_cast<const char *>(begin); line < end; line += cache_line) {
+      __builtin_prefetch(line, 1);
+    }
+  }
+  static WebSocket *socket_of(const uWS::Subscriber &subscriber) { return static_cast<WebSocket *>(subscriber.user); }
 
   ConnectionTable &connections_;
   ServerEvents &events_;

@@ -39,7 +39,8 @@ struct UnfinishedMessage {
 template struct UnfinishedMessage<&uWS::WebSocketData::fragmentBuffer>;
 const std::string &unfinished_message(const uWS::WebSocketData &data);
 
-/// Likewise. Behind this one in the tree's list of those to which something is to be written; null at its end.
+/// Likewise. Behind this one in the tree's list of those to which something is to be written; null at its
+/// end.
 template <auto Member>
 struct NextSubscriber {
   friend uWS::Subscriber *next_subscriber(const uWS::Subscriber &subscriber) { return subscriber.*Member; }

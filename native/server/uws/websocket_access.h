@@ -9,6 +9,8 @@
 #error "websocket_access.h is included by upstream.h alone"
 #endif
 
+#include <array>
+
 #include "server/websocket/op_code.h"
 #include "server/websocket/socket_data.h"
 
@@ -46,6 +48,21 @@ constexpr uWS::OpCode upstream(OpCode op_code) { return static_cast<uWS::OpCode>
 /// frame's first byte as it is.
 constexpr uWS::OpCode compressed(OpCode op_code) {
   return static_cast<uWS::OpCode>(static_cast<int>(op_code) | static_cast<int>(uWS::protocol::SND_COMPRESSED));
+}
+
+/// As WebSocket::send, without the detour of a short message over the buffer in which writes are gathered.
+template <bool SSL>
+[[gnu::hot]] void send_whole(WebSocket<SSL> *ws, std::string_view payload, OpCode op_code) {
+  constexpr std::size_t is_short = 125, head = 2;
+  auto *corkable = Corkable<SSL>::of(ws);
+  if (payload.length() > is_short || corkable->isCorked() || corkable->getBufferedAmount() > 0) {
+    ws->send(payload, upstream(op_code));
+    return;
+  }
+  std::array<char, head + is_short> frame;
+  std::size_t length = uWS::protocol::formatMessage<true>(frame.data(), payload.data(), payload.length(), upstream(op_code),
+                                                          payload.length(), false, true);
+  corkable->write(frame.data(), static_cast<int>(length));
 }
 
 /// An unmasked frame with a whole message that is not compressed: the same for each of those who get it.

@@ -141,8 +141,8 @@ class Publishing final : public Topics {
     return last_number_;
   }
 
-  /// `frame` is the payload in a frame, or empty where that was not made. False when the subscriber's queue is
-  /// full.
+  /// `frame` is the payload in a frame, or empty where that was not made. False when the subscriber's queue
+  /// is full.
   bool send_published(uWS::Subscriber *subscriber, std::string_view frame, std::string_view payload, int packed) {
     auto *ws = static_cast<WebSocket *>(subscriber->user);
     SocketData *data = ws->getUserData();
@@ -203,9 +203,8 @@ class Publishing final : public Topics {
     return false;
   }
 
-  /// Has the memory of the next three subscribers brought near, a step for each: what is found in one is where
-  /// the next is. The kernel's part of a write drives it out of the caches, and to wait for it took 4 % of a
-  /// publication to 1,000.
+  /// Has the memory of the next three subscribers brought near, a step for each, since one step finds where
+  /// the next one looks. The kernel's part of a write drives it out of the caches.
   void fetch_ahead(const uWS::Subscriber &subscriber) {
     const uWS::Subscriber *next = frames::next_subscriber(subscriber);
     if (!next) {

@@ -183,7 +183,7 @@ class Sending {
       length = frames::send_compressed<SSL>(ws, payload, data->compression->compress(payload), op_code);
       compression_.deflated.trim();
     } else {
-      ws->send(payload, frames::upstream(op_code));
+      frames::send_whole<SSL>(ws, payload, op_code);
     }
     connections_.quota(data->id).note_frame(length);
   }

@@ -4,7 +4,6 @@
  * (usockets_names.h). */
 #pragma once
 
-#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 

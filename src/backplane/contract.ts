@@ -21,8 +21,9 @@ export interface BackplaneSettings {
    */
   readonly required: boolean
   /**
-   * Bytes that may wait for the engine, heads of envelopes included: 65,536 to 2^31-1. Beyond it the oldest
-   * messages are dropped and counted. Default 16 MiB.
+   * Bytes of memory that may wait for the engine: messages, and about 310 bytes beside the topic for each
+   * envelope, which has the messages of one topic and turn. 65,536 to 2^31-1. Beyond it the oldest messages
+   * are dropped and counted (between threads the newest). Default 16 MiB.
    */
   readonly maxPendingBytes: number
   /**
@@ -113,6 +114,8 @@ export interface BackplaneEngine {
    * as this member knows. Missing, or undefined, where there is none. It is for metrics and health alone.
    */
   readonly isOutsideUp?: boolean | undefined
+  /** The same: bytes of memory that wait here for that one. Missing where there is none. For metrics. */
+  readonly pendingBytes?: number
   /** Bytes of one envelope. Read after `start`, and before each envelope is made. */
   readonly maxEnvelopeBytes: number
   /**

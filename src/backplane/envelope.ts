@@ -17,7 +17,8 @@
  * | 44 | for each message: flags (bit 0: text; bit 1: compress; bit 2: do not), length (4 bytes), payload |
  */
 import { Buffer } from 'node:buffer'
-import { byteLengthOf, plainView } from '../util/bytes.js'
+import { bufferOver, byteLengthOf, plainView } from '../util/bytes.js'
+import type { BackplaneEnvelope } from './contract.js'
 
 const MAGIC = 0x4e57
 export const ENVELOPE_VERSION = 1
@@ -168,4 +169,37 @@ export function readMessages(data: Buffer, messages: number, skipped: number, re
     const compress = (flags & FLAG.compress) !== 0 ? true : (flags & FLAG.plain) !== 0 ? false : undefined
     read(data.subarray(begin, at), (flags & FLAG.text) !== 0, compress)
   }
+}
+
+/**
+ * The same messages in envelopes of at most so many bytes, where they can be: a message that alone is longer
+ * stays in one of its own. What is none of our envelopes stays as it is.
+ */
+export function splitEnvelope(envelope: BackplaneEnvelope, most: number): readonly BackplaneEnvelope[] {
+  if (envelope.data.length <= most || envelope.messages <= 1) return [envelope]
+  const data = bufferOver(envelope.data)
+  if (!isWhole(data, envelope.messages)) return [envelope]
+  const parts: BackplaneEnvelope[] = []
+  let sequence = envelope.sequence
+  let messages = 0
+  let begin = HEAD_BYTES
+  const finish = (end: number) => {
+    const part = Buffer.concat([data.subarray(0, HEAD_BYTES), data.subarray(begin, end)])
+    part.writeUIntBE(sequence, AT.sequence, WIDE)
+    part.writeUInt32BE(messages, AT.messages)
+    // The numbers begin with the first part: what is missing before a later one counts.
+    if (parts.length > 0) part[AT.kind] = (part[AT.kind] ?? 0) & ~KIND.restart
+    parts.push({ topic: envelope.topic, data: part, sequence, messages })
+    sequence += messages
+    messages = 0
+    begin = end
+  }
+  for (let at = HEAD_BYTES; at < data.length; ) {
+    const next = at + MESSAGE_HEAD_BYTES + data.readUInt32BE(at + 1)
+    if (messages > 0 && HEAD_BYTES + next - begin > most) finish(at)
+    messages += 1
+    at = next
+  }
+  finish(data.length)
+  return parts
 }

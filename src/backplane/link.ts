@@ -6,7 +6,7 @@
  */
 import { Buffer, isUtf8 } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
-import { BackplaneError, ClosedError } from '../errors.js'
+import { BackplaneError, ClosedError, OptionError } from '../errors.js'
 import type { OutgoingMessage } from '../options/arguments.js'
 import type { BackplaneMetrics, EverywhereResult } from '../types/index.js'
 import { bufferOver } from '../util/bytes.js'
@@ -23,23 +23,12 @@ import {
   readMessages,
 } from './envelope.js'
 import { Interest } from './interest.js'
-import { Outbox } from './outbox.js'
+import { costOf, MAX_ENVELOPES, MAX_ENVELOPES_IN_FLIGHT, MAX_IN_FLIGHT, Outbox } from './outbox.js'
 import { type Question, Questions } from './questions.js'
 import { AGE_INTERVAL, Sequences } from './sequences.js'
 
 /** The topic of the link's own messages: users' topics are never empty. */
 const CONTROL_TOPIC = ''
-/**
- * Bytes that an engine may have without having sent them, or half of `maxPendingBytes`: enough for 80
- * MB/s at 50 ms to the broker. The rest waits here, where the oldest can be dropped.
- */
-const MAX_IN_FLIGHT = 4 * 1024 * 1024
-/**
- * Envelopes of one call, and those that an engine may have without having sent them: for each, clients keep
- * an object or two of hundreds of bytes, beside the few bytes that there may be in it.
- */
-const MAX_ENVELOPES = 1000
-const MAX_ENVELOPES_IN_FLIGHT = 4 * MAX_ENVELOPES
 /** Milliseconds after a first missing message in which further ones belong to the same gap, at least. */
 const GAP_WINDOW = 1000
 /**
@@ -125,7 +114,7 @@ export class BackplaneLink implements BackplaneHost {
       dropped,
       up: this.isUp,
       ...(isOutsideUp !== undefined && { outsideUp: this.isUp && isOutsideUp }),
-      pendingBytes: this.#outbox.bytes,
+      pendingBytes: this.#outbox.bytes + (this.#engine.pendingBytes ?? 0),
       members: this.#questions.members,
     }
   }
@@ -255,10 +244,10 @@ export class BackplaneLink implements BackplaneHost {
     this.#counts.dropped += envelope.messages
     // `close` tells it, with all else that was not sent.
     if (this.#state === 'closed') return
-    this.#complaints.add('refused', envelope.messages, (count) =>
+    this.#complaints.addByState('refused', envelope.messages, (count, isMore) =>
       this.#error(
         'ERR_BACKPLANE',
-        `refused ${count} messages, the last on the topic ${quote(envelope.topic)}, ${envelope.data.length} bytes: ${reason}`,
+        `refused ${count} ${isMore ? 'more messages, and none in the last second; the last was' : 'messages, the last'} on the topic ${quote(envelope.topic)}, ${envelope.data.length} bytes: ${reason}`,
         count,
       ),
     )
@@ -284,6 +273,8 @@ export class BackplaneLink implements BackplaneHost {
       await this.#engine.start(this)
     } catch (cause) {
       if (this.#state === 'closed') return
+      // Another attempt would end in the same way.
+      if (cause instanceof OptionError) throw cause
       const failure = this.#failure('failed to start', cause)
       if (this.#engine.settings.required) throw failure
       if (this.#state === 'new') this.#owner.report(failure)
@@ -372,7 +363,7 @@ export class BackplaneLink implements BackplaneHost {
 
   #await(result: Promise<void>, envelopes: readonly BackplaneEnvelope[]): void {
     let bytes = 0
-    for (const { data } of envelopes) bytes += data.length
+    for (const { topic, data } of envelopes) bytes += costOf(topic, data.length)
     this.#outbox.inFlight += bytes
     this.#outbox.envelopesInFlight += envelopes.length
     const settled = () => {
@@ -411,7 +402,9 @@ export class BackplaneLink implements BackplaneHost {
       return
     }
     this.#counts.dropped += messages
-    this.#complaints.add('publish', messages, (count) => this.#failure(`failed to publish ${count} messages`, cause))
+    this.#complaints.addByState('publish', messages, (count, isMore) =>
+      this.#failure(`failed to publish ${count} ${isMore ? 'more messages, and none in the last second' : 'messages'}`, cause),
+    )
   }
 
   #drop(messages: number): void {
@@ -421,10 +414,12 @@ export class BackplaneLink implements BackplaneHost {
 
   #overflow(messages: number): void {
     const { maxPendingBytes } = this.#engine.settings
-    this.#complaints.add('overflow', messages, (count) =>
+    this.#complaints.addByState('overflow', messages, (count, isMore) =>
       this.#error(
         'ERR_BACKPLANE',
-        `is too slow: ${count} messages were dropped beyond maxPendingBytes, ${maxPendingBytes}`,
+        isMore
+          ? `has kept up for a second: before, ${count} more messages were dropped beyond maxPendingBytes, ${maxPendingBytes}`
+          : `is too slow: ${count} messages were dropped beyond maxPendingBytes, ${maxPendingBytes}; how many more are is told in the end`,
         count,
       ),
     )

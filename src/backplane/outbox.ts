@@ -8,6 +8,23 @@ import { EnvelopeWriter, encodedLength, HEAD_BYTES, MESSAGE_HEAD_BYTES, type Nex
 
 /** Bytes beyond which an envelope gets no further message, so that a drop loses few: at most. */
 const FULL_ENVELOPE = 65_536
+/**
+ * Bytes that an engine may have without having sent them, or half of `maxPendingBytes`: enough for 80
+ * MB/s at 50 ms to the broker. The rest waits where the oldest can be dropped.
+ */
+export const MAX_IN_FLIGHT = 4 * 1024 * 1024
+/**
+ * Envelopes of one call, and those that an engine may have without having sent them: for each, clients keep
+ * an object or two of hundreds of bytes, beside the few bytes that there may be in it.
+ */
+export const MAX_ENVELOPES = 1000
+export const MAX_ENVELOPES_IN_FLIGHT = 4 * MAX_ENVELOPES
+/**
+ * Bytes of memory that an envelope takes beside its data and its topic: writer, Buffer, and their places in
+ * the queue and among the open ones. Measured as 195 to 217 of the heap, and 6 beside it, with 200,000 of
+ * them in an Outbox, on Node.js 20 with 64 bits.
+ */
+const ENVELOPE_COST = 256
 /** Topics whose numbers are remembered: at least as many, and at most twice. */
 const MAX_NUMBERED_TOPICS = 65_536
 
@@ -49,6 +66,11 @@ class Numbers {
   }
 }
 
+/** Bytes of memory that an envelope with so many bytes of data takes, where nothing else has the topic. */
+export function costOf(topic: string, bytes: number): number {
+  return ENVELOPE_COST + topic.length + bytes
+}
+
 /** Messages of users: the link's own have no topic, and are said again. */
 function counted(envelope: { readonly topic: string; readonly messages: number } | undefined): number {
   return envelope === undefined || envelope.topic === '' ? 0 : envelope.messages
@@ -69,7 +91,7 @@ export class Outbox {
   #queuedBytes = 0
   /** Of both. */
   #againBytes = 0
-  /** Bytes that the engine has, and that count against the limit. */
+  /** Bytes of memory of what the engine has, and that count against the limit. */
   inFlight = 0
   /** Envelopes that the engine has. */
   envelopesInFlight = 0
@@ -87,7 +109,7 @@ export class Outbox {
     return this.#queue.length === 0 && this.#again.length === 0 && this.#returned.length === 0
   }
 
-  /** Bytes that wait here, and with the engine. */
+  /** Bytes of memory of what waits here, and with the engine. */
   get bytes(): number {
     return this.#queuedBytes + this.#againBytes + this.inFlight
   }
@@ -101,14 +123,14 @@ export class Outbox {
       this.#finish(envelope)
       envelope = undefined
     }
-    const before = envelope?.size ?? 0
+    const before = envelope === undefined ? 0 : costOf(topic, envelope.size)
     if (envelope === undefined) {
       envelope = new EnvelopeWriter(topic, this.#id, this.#numbers.next(topic), length)
       this.#open.set(topic, envelope)
       this.#queue.push(envelope)
     }
     envelope.add(payload, length, isText, compress, this.#fullEnvelope)
-    this.#queuedBytes += envelope.size - before
+    this.#queuedBytes += costOf(topic, envelope.size) - before
     if (this.bytes > this.#limit) this.#dropOldest()
     return true
   }
@@ -126,8 +148,8 @@ export class Outbox {
   }
 
   /**
-   * Takes envelopes of about `room` bytes, and at most `most`, the oldest first; at least one, if there is
-   * one.
+   * Takes envelopes of about `room` bytes of memory, and at most `most`, the oldest first; at least one, if
+   * there is one.
    */
   take(room: number, most = Number.POSITIVE_INFINITY): BackplaneEnvelope[] {
     const taken: BackplaneEnvelope[] = []
@@ -135,13 +157,13 @@ export class Outbox {
     while (taken.length === 0 || (bytes < room && taken.length < most)) {
       const again = this.#shiftAgain()
       if (again !== undefined) {
-        bytes += again.data.length
+        bytes += costOf(again.topic, again.data.length)
         taken.push(again)
         continue
       }
       const envelope = this.#shift()
       if (envelope === undefined) break
-      bytes += envelope.size
+      bytes += costOf(envelope.topic, envelope.size)
       const { topic, sequence, messages, data } = envelope
       taken.push({ topic, sequence, messages, data })
     }
@@ -155,7 +177,7 @@ export class Outbox {
   giveBack(envelopes: readonly BackplaneEnvelope[]): void {
     for (const envelope of envelopes) {
       this.#returned.push(envelope)
-      this.#againBytes += envelope.data.length
+      this.#againBytes += costOf(envelope.topic, envelope.data.length)
     }
     if (this.bytes > this.#limit) this.#dropOldest()
   }
@@ -172,7 +194,7 @@ export class Outbox {
     while (this.bytes > this.#limit) {
       const oldest = this.#returned.shift() ?? this.#again.shift()
       if (oldest === undefined) break
-      this.#againBytes -= oldest.data.length
+      this.#againBytes -= costOf(oldest.topic, oldest.data.length)
       this.dropped += counted(oldest)
     }
     // The last one stays: it has just been made, and a limit below one message would let none through.
@@ -186,14 +208,14 @@ export class Outbox {
       this.#returned = new Fifo()
     }
     const envelope = this.#again.shift()
-    this.#againBytes -= envelope?.data.length ?? 0
+    if (envelope !== undefined) this.#againBytes -= costOf(envelope.topic, envelope.data.length)
     return envelope
   }
 
   #shift(): EnvelopeWriter | undefined {
     const envelope = this.#queue.shift()
     if (envelope === undefined) return undefined
-    this.#queuedBytes -= envelope.size
+    this.#queuedBytes -= costOf(envelope.topic, envelope.size)
     if (this.#open.get(envelope.topic) === envelope) this.#finish(envelope)
     return envelope
   }

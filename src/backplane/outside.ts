@@ -2,17 +2,23 @@
  * The way from the threads of a process to a backplane outside of it: one of them, the gateway, has the
  * connection, sends what the others publish, and gives them what comes in.
  *
- * The members find each other on a hub of their own, where each says every so often that it lives and what
- * it wants. The gateway is the oldest of those that live: where it ends, the next one learns from its
- * silence, or from its farewell, that the task is its own. While two take themselves for it, the links
- * above leave out what comes twice.
+ * The members find each other on a hub of their own, where each says every so often that it lives and what it
+ * wants. The gateway is the oldest of those that live: where it ends, the next one learns from its silence,
+ * or from its farewell, that the task is its own. Each member keeps what it has for the outside until the
+ * gateway says that it is there (outside-queue.ts, outside-intake.ts), and sends it to the next one where
+ * that ends. So some comes twice, as it does while two take themselves for the gateway: the links above leave
+ * it out.
  *
  * Long because whose task it is and what that one does are one state.
  */
 import type { Engine, ThreadMember } from '../engine/contract.js'
-import { plainView } from '../util/bytes.js'
+import { OptionError } from '../errors.js'
+import { checkOutsideSettings } from '../options/backplane.js'
 import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings, BackplaneStatus } from './contract.js'
 import { readHead } from './envelope.js'
+import { type Frame, pack, type Reply, unpack } from './outside-frames.js'
+import { OutsideIntake } from './outside-intake.js'
+import { OutsideQueue, type QueueState } from './outside-queue.js'
 import { OWN_TOPIC } from './refused-topics.js'
 import { reasonOf } from './session-engine.js'
 
@@ -32,9 +38,17 @@ const RETRY_INTERVAL = 1000
 /** Milliseconds in which those that are there already may say so, before the first gateway is chosen. */
 const GREETING = 50
 
-/** Topics of the hub: for all members, and for the gateway. */
+/**
+ * Milliseconds that `close` gives to what is on its way: to the gateway and back, or to the outside, which
+ * gives a second of its own to what is left then.
+ */
+const CLOSE_PATIENCE = 500
+
+/** Topic of the hub for all members. The id of each is one too: frames for the gateway, and its replies. */
 const SIGNS = 'signs'
-const FORWARD = 'forward'
+
+/** Of the outside, as the gateway knows it. `connecting` is said before its first attempt has ended. */
+type OutsideState = 'connecting' | 'up' | 'down'
 
 type Message =
   | { readonly say: 'alive'; readonly topics?: readonly string[] }
@@ -44,8 +58,13 @@ type Message =
   /** What came from outside is not whole. */
   | { readonly say: 'gap' }
   | { readonly say: 'bye' }
-/** `born` is in milliseconds since 1970; `isUp` is said by the gateway, of what is outside. */
-type Sign = Message & { readonly id: string; readonly born: number; readonly isUp?: boolean }
+/** What the gateway says in each sign, and no other member. */
+interface Outlook {
+  readonly state: OutsideState
+  readonly isReplayed: boolean
+}
+/** `born` is in milliseconds since 1970. */
+type Sign = Message & { readonly id: string; readonly born: number; readonly outlook?: Outlook }
 
 interface Peer {
   readonly born: number
@@ -57,7 +76,7 @@ interface Peer {
 
 export class Outside {
   readonly #make: MakeOutside
-  readonly #isRequired: boolean
+  readonly #settings: BackplaneSettings
   readonly #born = Date.now()
   readonly #host: BackplaneHost
   /** Where data goes to the other threads. */
@@ -65,28 +84,34 @@ export class Outside {
   /** What this thread wants, as far as the link has told it: `host.topics()` may be ahead of that. */
   readonly #own: Set<string>
   readonly #hub: ThreadMember
-  readonly #limit: number
+  readonly #queue: OutsideQueue
   readonly #peers = new Map<string, Peer>()
   /** How many members want a topic, this one included. Kept by the gateway alone. */
   readonly #wanted = new Map<string, number>()
   /** Topics first or last wanted while the outside was not up, and may not have known. */
   readonly #untold = new Set<string>()
-  #isGateway = false
-  /** Of the gateway. */
+  /** The member that this one takes for the gateway: perhaps itself. */
+  #gateway: string | undefined
+  /** What that one has said last. */
+  #outlook: Outlook | undefined
+  /** Of this member while it is the gateway. */
+  #intake: OutsideIntake | undefined
   #outside: BackplaneEngine | undefined
   #isConnected = false
   #isUp = false
-  /** What the gateway has said last, of members that are not it. */
-  #isUpElsewhere = false
+  /** The gateway has tried to connect, and is not connecting for the first time. */
+  #hasTried = false
+  /** Of the outside that was made last. */
+  #isReplayed = false
   /** Whether the reason why the outside is away is known to the user. */
   #isOutageTold: boolean
   /** Signs may have been dropped: all is to be said again. */
   #isUnsure = false
   /** Another thread had the connection before, or this one. */
   #hadPredecessor = false
+  /** `close` was called: it ends as soon as what it has is sent. */
+  #isClosing = false
   #isClosed = false
-  /** The outside is at work on so many bytes. */
-  #pending = 0
   #lastTick = performance.now()
   #timer: NodeJS.Timeout | undefined
   #connecting: Promise<void> | undefined
@@ -102,49 +127,58 @@ export class Outside {
     topics: ReadonlySet<string>,
   ) {
     this.#make = make
-    this.#isRequired = settings.required
+    this.#settings = settings
     this.#host = host
     this.#data = data
     this.#own = new Set(topics)
     // `start` rejects with it.
     this.#isOutageTold = settings.required
-    this.#limit = settings.maxPendingBytes
+    const drop = (envelope: BackplaneEnvelope, why: string) => host.onDropped(envelope, why)
+    this.#queue = new OutsideQueue({ id: host.id, send: (frames) => this.#send(frames), drop }, settings.maxPendingBytes)
     this.#hub = engine.joinThreads(
       { hub: `signs of ${group}`, maxPendingBytes: settings.maxPendingBytes },
       {
         arrival: (topic, message) => {
-          // Signs are text, and what is forwarded is bytes.
+          // Signs and replies are text, and what is for the gateway is bytes: nothing else has this hub.
           if (topic === SIGNS) this.#heard(JSON.parse(message as string) as Sign)
-          else this.#send([unpack(message as Buffer)])
+          else if (typeof message === 'string') this.#replied(JSON.parse(message) as Reply & { readonly gateway: string })
+          else this.#intake?.take(unpack(message))
         },
-        lost: () => {
-          host.onStatus('gap')
-          this.#isUnsure = true
-        },
+        lost: () => this.#unsure(),
       },
     )
     this.#hub.addInterest(SIGNS)
+    this.#hub.addInterest(host.id)
   }
 
   /** Whether messages go out and come in, by way of this thread or of the gateway. */
   get isUp(): boolean {
-    return this.#isGateway ? this.#isConnected && this.#isUp : this.#isUpElsewhere
+    return this.#isGateway ? this.#isConnected && this.#isUp : this.#outlook?.state === 'up'
+  }
+
+  get #isGateway(): boolean {
+    return this.#intake !== undefined
+  }
+
+  /** Bytes of memory that wait for what is outside. */
+  get pendingBytes(): number {
+    return this.#queue.bytes
   }
 
   /** Rejects where this thread is the gateway, cannot connect, and must. */
   async start(): Promise<void> {
     this.#say({ say: 'who' })
     await new Promise((resolve) => setTimeout(resolve, GREETING))
-    if (this.#isClosed) return
+    if (this.#isClosing) return
     this.#say({ say: 'alive', topics: [...this.#own] })
     this.#timer = setInterval(() => this.#tick(), SIGN_INTERVAL).unref()
     this.#choose()
     try {
       await this.#connecting
     } catch (cause) {
-      if (this.#isRequired) throw cause
+      if (this.#settings.required || cause instanceof OptionError) throw cause
     }
-    this.#isOutageTold &&= !this.#isRequired
+    this.#isOutageTold &&= !this.#settings.required
   }
 
   interest(added: readonly string[], removed: readonly string[]): void {
@@ -152,37 +186,46 @@ export class Outside {
     this.#change(this.#own, added, removed)
   }
 
-  /** The threads have the envelopes already, and do not wait for the broker: what it refuses is told. */
+  /** The threads have the envelopes already, and do not wait for the broker: what is dropped is told. */
   publish(envelopes: readonly BackplaneEnvelope[]): void {
-    if (this.#isGateway) {
-      this.#send(envelopes)
-      return
-    }
-    for (const envelope of envelopes) this.#hub.publish(FORWARD, pack(envelope), 0)
-    this.#hub.flush()
+    this.#queue.publish(envelopes)
   }
 
   async close(): Promise<void> {
-    if (this.#isClosed) return
+    if (this.#isClosing) return
+    this.#isClosing = true
+    // As the gateway it goes on for a moment: other threads may be closing, too.
+    await inTime(this.#intake === undefined ? this.#queue.emptied() : this.#intake.settled(), CLOSE_PATIENCE)
     this.#isClosed = true
     clearInterval(this.#timer)
+    this.#intake?.tellDue()
     this.#say({ say: 'bye' })
     this.#hub.close()
-    await this.#outside?.close()
+    try {
+      await this.#outside?.close()
+      // What the outside says of its last messages is heard.
+      if (this.#intake !== undefined) await inTime(this.#intake.settled(), CLOSE_PATIENCE)
+    } finally {
+      this.#intake?.close()
+      this.#queue.close()
+    }
   }
 
   #say(message: Message): void {
-    const sign: Sign = { ...message, id: this.#host.id, born: this.#born, ...(this.#isGateway && { isUp: this.isUp }) }
+    const sign: Sign = {
+      ...message,
+      id: this.#host.id,
+      born: this.#born,
+      ...(this.#isGateway && this.#outlook !== undefined && { outlook: this.#outlook }),
+    }
     this.#hub.publish(SIGNS, JSON.stringify(sign), 0)
     this.#hub.flush()
   }
 
   #heard(sign: Sign): void {
-    const { say, id, born, isUp } = sign
-    if (isUp !== undefined) this.#isUpElsewhere = isUp
+    const { say, id, born } = sign
     this.#hadPredecessor ||= !this.#isGateway && this.#isAfter(id, born)
     if (say === 'bye') {
-      if (isUp !== undefined) this.#isUpElsewhere = false
       this.#forget(id)
       this.#choose()
       return
@@ -191,11 +234,13 @@ export class Outside {
     if (peer === undefined) {
       peer = { born, lastSign: 0, isSilent: false, topics: new Set() }
       this.#peers.set(id, peer)
+      this.#queue.members = this.#peers.size + 1
       // One that was silent for long, or is new: all of what it wants is to be known.
       if (this.#isGateway && (say !== 'alive' || sign.topics === undefined)) this.#say({ say: 'who' })
     }
     peer.lastSign = performance.now()
     peer.isSilent = false
+    if (!this.#isGateway) this.#look(sign)
     if (say === 'gap') this.#host.onStatus('gap')
     else if (say === 'who') this.#say({ say: 'alive', topics: [...this.#own] })
     else if (say === 'interest') this.#change(peer.topics, sign.added, sign.removed)
@@ -207,6 +252,44 @@ export class Outside {
         [...peer.topics].filter((topic) => !whole.has(topic)),
       )
     }
+  }
+
+  /** Whom to send to, and whether. Of two that take themselves for the gateway, it is the older one. */
+  #look({ id, born, outlook }: Sign): void {
+    if (outlook === undefined) {
+      // It has handed the task over.
+      if (id === this.#gateway) this.#follow(undefined, undefined)
+      return
+    }
+    const other = this.#gateway === undefined || this.#gateway === id ? undefined : this.#peers.get(this.#gateway)
+    const isOlder = other !== undefined && (born < other.born || (born === other.born && id < (this.#gateway ?? '')))
+    if (other === undefined || isOlder) this.#follow(id, outlook)
+  }
+
+  #follow(gateway: string | undefined, outlook: Outlook | undefined): void {
+    this.#outlook = outlook
+    if (gateway !== this.#gateway) {
+      this.#gateway = gateway
+      this.#queue.become('hold')
+      this.#queue.again()
+    }
+    this.#queue.become(queueStateOf(outlook))
+  }
+
+  #replied(reply: Reply & { readonly gateway: string }): void {
+    if (reply.gateway === this.#gateway) this.#queue.heard(reply)
+  }
+
+  /** Signs, frames or replies may have been dropped: all of them are to come again. */
+  #unsure(): void {
+    this.#isUnsure = true
+    if (this.#intake !== undefined) {
+      this.#intake.askAll()
+      return
+    }
+    // A sign of a gap may be what was dropped.
+    this.#host.onStatus('gap')
+    this.#queue.heard({ say: 'again' })
   }
 
   /** `topics` are those of one member, which counts once for each. */
@@ -221,6 +304,9 @@ export class Outside {
     const peer = this.#peers.get(id)
     if (peer === undefined) return
     this.#peers.delete(id)
+    this.#queue.members = this.#peers.size + 1
+    this.#intake?.forget(id)
+    if (id === this.#gateway) this.#follow(undefined, undefined)
     if (this.#isGateway) this.#want([], [...peer.topics])
   }
 
@@ -235,7 +321,10 @@ export class Outside {
     for (const [id, peer] of this.#peers) {
       const silence = now - peer.lastSign
       if (silence > ABSENCE) this.#forget(id)
-      else if (silence > SILENCE) peer.isSilent = true
+      else if (silence > SILENCE) {
+        peer.isSilent = true
+        if (id === this.#gateway) this.#follow(undefined, undefined)
+      }
     }
     this.#choose()
   }
@@ -251,6 +340,8 @@ export class Outside {
   /** Becomes the gateway, or ceases to be it. */
   #choose(): void {
     if (this.#isClosed || this.#timer === undefined) return
+    // Nothing is left to be sent.
+    if (this.#isClosing && !this.#isGateway && this.#queue.isEmpty) return
     // The oldest keeps the task while it lives, or each new thread would make all connect anew.
     const isFirst = ![...this.#peers].some(([id, { born, isSilent }]) => !isSilent && this.#isAfter(id, born))
     if (isFirst && !this.#isGateway) this.#become()
@@ -264,19 +355,59 @@ export class Outside {
   }
 
   #become(): void {
-    this.#isGateway = true
+    this.#hasTried = false
+    const { id } = this.#host
+    const outside = () => (this.#isConnected && this.#isUp ? this.#outside : undefined)
+    this.#intake = new OutsideIntake({
+      id,
+      get outside() {
+        return outside()
+      },
+      reply: (to, reply) => {
+        if (to === id) this.#queue.heard(reply)
+        else if (!this.#isClosed) {
+          this.#hub.publish(to, JSON.stringify({ ...reply, gateway: id }), 0)
+          this.#hub.flush()
+        }
+      },
+    })
+    this.#follow(id, { state: 'connecting', isReplayed: this.#isReplayed })
     this.#wanted.clear()
     this.#want([...this.#own], [])
     for (const { topics } of this.#peers.values()) this.#want([...topics], [])
-    this.#hub.addInterest(FORWARD)
     this.#say({ say: 'who' })
     this.#connect()
   }
 
   #resign(): void {
-    this.#isGateway = false
-    this.#hub.removeInterest(FORWARD)
+    this.#intake?.close()
+    this.#intake = undefined
+    this.#follow(undefined, undefined)
+    // So that others send nothing here until they hear of the other one.
+    this.#say({ say: 'alive' })
     this.#disconnect()
+  }
+
+  /** To the gateway, which may be this member. */
+  #send(frames: readonly Frame[]): void {
+    if (this.#intake !== undefined) {
+      for (const frame of frames) this.#intake.take(frame)
+      this.#intake.flush()
+      return
+    }
+    if (this.#gateway === undefined) return
+    for (const frame of frames) this.#hub.publish(this.#gateway, pack(frame), 0)
+    this.#hub.flush()
+  }
+
+  /** What the gateway knows of the outside has changed, perhaps: to be told to all. */
+  #tellOutlook(): void {
+    if (this.#intake === undefined) return
+    const state = this.isUp ? 'up' : this.#hasTried ? 'down' : 'connecting'
+    const isNew = state !== this.#outlook?.state
+    this.#outlook = { state, isReplayed: this.#isReplayed }
+    if (isNew && !this.#isClosed) this.#say({ say: 'alive' })
+    this.#queue.become(queueStateOf(this.#outlook))
   }
 
   #connect(): void {
@@ -286,6 +417,8 @@ export class Outside {
     this.#connecting = connecting
     const done = () => {
       this.#connecting = undefined
+      this.#hasTried = true
+      this.#tellOutlook()
     }
     connecting.then(done, done)
   }
@@ -302,7 +435,9 @@ export class Outside {
     let outside: BackplaneEngine | undefined
     try {
       outside = this.#make()
+      checkOutsideSettings(outside.settings, this.#settings)
       this.#outside = outside
+      this.#isReplayed = outside.isReplayed
       // Still to be asked of `topics()`.
       this.#untold.clear()
       await outside.start({
@@ -316,11 +451,11 @@ export class Outside {
           if (outside === this.#outside) this.#changed(status, reason)
         },
         onProblem: (problem) => this.#host.onProblem(problem),
-        onDropped: (envelope, reason) => this.#host.onDropped(envelope, reason),
+        onDropped: (envelope, reason) => this.#intake?.refused(envelope, `has refused it: ${reason}`),
         topics: () => this.#wanted.keys(),
       })
     } catch (cause) {
-      if (outside === this.#outside) {
+      if (this.#outside === undefined || outside === this.#outside) {
         this.#outside = undefined
         this.#tellOutage(reasonOf(cause))
       }
@@ -343,9 +478,8 @@ export class Outside {
       this.#tellGap()
       return
     }
-    const wasUp = this.isUp
     this.#isUp = status === 'up'
-    if (this.isUp !== wasUp && !this.#isClosed) this.#say({ say: 'alive' })
+    this.#tellOutlook()
     if (this.#isUp) {
       this.#isOutageTold = false
       this.#tellInterest()
@@ -402,61 +536,19 @@ export class Outside {
     this.#data.flush()
     this.#host.deliver(topic, data)
   }
-
-  /** Envelopes of this thread and of others, to the outside. */
-  #send(envelopes: readonly BackplaneEnvelope[]): void {
-    const outside = this.#outside
-    if (outside === undefined || !this.#isConnected || !this.#isUp) {
-      this.#drop(envelopes, 'is down')
-      return
-    }
-    if (this.#pending > this.#limit) {
-      this.#drop(envelopes, 'is too slow')
-      return
-    }
-    const result = outside.publish(envelopes)
-    if (result === undefined) return
-    let bytes = 0
-    for (const { data } of envelopes) bytes += data.length
-    this.#pending += bytes
-    result.then(
-      () => {
-        this.#pending -= bytes
-      },
-      (cause: unknown) => {
-        this.#pending -= bytes
-        this.#drop(envelopes, `has not sent it: ${reasonOf(cause)}`)
-      },
-    )
-  }
-
-  #drop(envelopes: readonly BackplaneEnvelope[], why: string): void {
-    // The link's own messages, which have no topic, are said again.
-    for (const envelope of envelopes) {
-      if (envelope.topic !== '') this.#host.onDropped(envelope, `what is outside of the process ${why}`)
-    }
-  }
 }
 
-/** An envelope with what the outside has to know of it: sequence, messages, and the length of the topic. */
-function pack({ topic, data, sequence, messages }: BackplaneEnvelope): Uint8Array {
-  const length = Buffer.byteLength(topic)
-  const packed = Buffer.allocUnsafe(16 + length + data.length)
-  packed.writeDoubleBE(sequence, 0)
-  packed.writeUInt32BE(messages, 8)
-  packed.writeUInt32BE(length, 12)
-  packed.write(topic, 16)
-  packed.set(data, 16 + length)
-  return packed
+function queueStateOf(outlook: Outlook | undefined): QueueState {
+  if (outlook?.state === 'up') return 'send'
+  return outlook?.state === 'down' && !outlook.isReplayed ? 'drop' : 'hold'
 }
 
-function unpack(packed: Buffer): BackplaneEnvelope {
-  const start = 16 + packed.readUInt32BE(12)
-  return {
-    sequence: packed.readDoubleBE(0),
-    messages: packed.readUInt32BE(8),
-    topic: packed.toString('utf8', 16, start),
-    // Memory of its own: the engine may keep it.
-    data: plainView(packed.subarray(start)).slice(),
-  }
+/** Resolves with the work, or after so many milliseconds. */
+async function inTime(work: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds)
+  })
+  await Promise.race([work, late])
+  clearTimeout(timer)
 }

@@ -126,10 +126,12 @@ export class Questions {
     if (message === undefined) return false
     // The asker waits no longer. To disconnect, say, would be to disconnect clients that have come since.
     if (message.say === 'ask' && age > message.within) return true
-    this.#peers.set(from, Date.now())
+    // What is replayed says that the member has lived, and not that it does.
+    const sent = Date.now() - age
+    if (sent >= Date.now() - PEER_LIFETIME) this.#peers.set(from, Math.max(sent, this.#peers.get(from) ?? 0))
     switch (message.say) {
       case 'hello':
-        if (message.greetBack) this.#helloSoon()
+        if (message.greetBack && this.#peers.has(from)) this.#helloSoon()
         break
       case 'bye':
         this.#peers.delete(from)

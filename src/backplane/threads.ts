@@ -8,8 +8,8 @@ import { type MakeOutside, Outside } from './outside.js'
 
 /**
  * Options of `threads`, beside those that all backplanes have. `maxPendingBytes` is what may wait for a
- * thread of each server of the others: what comes when so much waits is dropped, and told as a gap to the
- * thread that was too slow.
+ * thread of each server of the others: what comes when so much waits is dropped (the newest, where all other
+ * backplanes drop the oldest), and told as a gap to the thread that was too slow.
  */
 export interface ThreadsOptions extends Partial<BackplaneSettings> {
   /** Servers with the same name hear of each other, whichever thread they are in. Default `default`. */
@@ -17,10 +17,15 @@ export interface ThreadsOptions extends Partial<BackplaneSettings> {
   /**
    * Makes a backplane to other processes, for example `() => redis()`: a new one with each call. One of the
    * threads calls it and connects for all: what is published on any thread goes out once, and what comes in
-   * comes once. When that thread ends, another one takes over within a second and a half, which is a gap
-   * for all of them. While the outside is down, or too slow, messages go on between the threads, and those
-   * to the outside are dropped and counted; the server of the thread that has the connection reports once
-   * why it is down.
+   * comes once. When that thread ends, another one takes over within a second and a half. What is published
+   * meanwhile waits for it, up to `maxPendingBytes` in each thread, beyond which the oldest is dropped and
+   * counted; what comes in meanwhile is missed, which is a gap for all of them. While the outside is down, or
+   * too slow, messages go on between the threads. Those to the outside are dropped then, and counted by the
+   * server that has published them; for one that is too slow, or that replays, they wait within the same
+   * limit. The server of the thread that has the connection reports once why it is down.
+   *
+   * `required`, `maxPendingBytes` and `linger` are those of `threads`. One that the engine has with another
+   * value, which is not the default, makes `listen` reject with OptionError.
    */
   outside?: () => BackplaneEngine
   /**
@@ -70,6 +75,10 @@ class ThreadsEngine implements BackplaneEngine {
     return this.#makeOutside && (this.#outside?.isUp ?? false)
   }
 
+  get pendingBytes(): number {
+    return this.#outside?.pendingBytes ?? 0
+  }
+
   async start(host: BackplaneHost): Promise<void> {
     const { engine } = selectEngine(this.#engineName)
     const { maxPendingBytes } = this.settings
@@ -113,10 +122,14 @@ class ThreadsEngine implements BackplaneEngine {
   }
 
   async close(): Promise<void> {
-    this.#member?.close()
+    const [member, outside] = [this.#member, this.#outside]
     this.#member = undefined
-    const outside = this.#outside
     this.#outside = undefined
-    await outside?.close()
+    // As the gateway it goes on for a moment, with what comes for the other threads.
+    try {
+      await outside?.close()
+    } finally {
+      member?.close()
+    }
   }
 }

@@ -29,6 +29,18 @@ export function resolveBackplaneSettings(options: Partial<BackplaneSettings>): B
   return { required, maxPendingBytes, linger }
 }
 
+/**
+ * The settings of a backplane behind `threads` have no effect: those of `threads` are the ones. Throws
+ * OptionError for a setting that is neither the default nor what `threads` has.
+ */
+export function checkOutsideSettings(outside: BackplaneSettings, threads: BackplaneSettings): void {
+  const defaults = resolveBackplaneSettings({})
+  for (const name of BACKPLANE_SETTING_NAMES) {
+    if (outside[name] === defaults[name] || outside[name] === threads[name]) continue
+    throw new OptionError(`outside.${name}`, outside[name], 'left out: it is an option of threads() itself')
+  }
+}
+
 export function checkBackplane(backplane: BackplaneEngine | Backplane): void {
   // A backplane may have other members.
   checkObject('backplane', backplane, undefined)

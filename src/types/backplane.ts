@@ -34,7 +34,7 @@ export type BackplaneMetrics = {
   readonly reconnects: number
   /** What came in and was no message of this package, or of a version that this server does not know. */
   readonly foreign: number
-  /** Bytes that wait to be sent, at this moment. */
+  /** Bytes of memory that wait to be sent, now; with `threads({ outside })` also to the outside. */
   readonly pendingBytes: number
   /**
    * Milliseconds from `publish` to the arrival here of the newest message of others: as exact as the

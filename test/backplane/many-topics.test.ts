@@ -12,14 +12,17 @@ import { Broker, whyMissing } from '../support/brokers.js'
 
 const COUNT = Number(process.env.TOPICS ?? 5_000)
 
+/** What a turn publishes waits until it has ended: an envelope for each topic. */
+const maxPendingBytes = 2 ** 26
+
 const BROKERS: Record<'redis-server' | 'nats-server', Record<string, (url: string) => BackplaneEngine>> = {
   'redis-server': {
-    'Redis Pub/Sub': (url) => redis({ url }),
-    'Redis Streams': (url) => redis({ url, delivery: 'replayed' }),
+    'Redis Pub/Sub': (url) => redis({ url, maxPendingBytes }),
+    'Redis Streams': (url) => redis({ url, maxPendingBytes, delivery: 'replayed' }),
   },
   'nats-server': {
-    'NATS core': (servers) => nats({ servers }),
-    JetStream: (servers) => nats({ servers, delivery: 'replayed' }),
+    'NATS core': (servers) => nats({ servers, maxPendingBytes }),
+    JetStream: (servers) => nats({ servers, maxPendingBytes, delivery: 'replayed' }),
   },
 }
 

@@ -4,11 +4,13 @@
  */
 import { expect, onTestFinished, test, vi } from 'vitest'
 import type { BackplaneEnvelope, BackplaneHost, BackplaneStatus } from '../../src/backplane/contract.js'
+import { Outbox } from '../../src/backplane/outbox.js'
+import { type Frame, pack, type Reply, unpack } from '../../src/backplane/outside-frames.js'
 import { threads } from '../../src/backplane/threads.js'
 import { selectEngine } from '../../src/engine/select.js'
 import { describeEngines, type EngineName } from '../support/engines.js'
 import { MemoryBroker, MemoryEngine } from '../support/memory-backplane.js'
-import { Queue } from '../support/waiting.js'
+import { Queue, turns } from '../support/waiting.js'
 
 let groups = 0
 const newGroup = () => `group ${++groups} outside of ${process.pid}`
@@ -25,6 +27,7 @@ class Host implements BackplaneHost {
   readonly statuses = new Queue<BackplaneStatus>()
   readonly problems = new Queue<string>()
   readonly dropped = new Queue<string>()
+  droppedMessages = 0
   readonly id: string
 
   constructor(id: string) {
@@ -39,7 +42,8 @@ class Host implements BackplaneHost {
     this.statuses.push(status)
   }
 
-  onDropped({ topic }: BackplaneEnvelope, reason: string): void {
+  onDropped({ topic, messages }: BackplaneEnvelope, reason: string): void {
+    this.droppedMessages += messages
     this.dropped.push(`${topic}: ${reason}`)
   }
 
@@ -120,14 +124,30 @@ function gateway(
 /** A member beside the gateway: what it hears, and a way to say something. It is younger than the gateway. */
 function beside(name: EngineName, group: string) {
   const heard = new Queue<Sign>()
+  const frames = new Queue<Frame>()
+  const replies = new Queue<Reply>()
   const member = selectEngine(name).engine.joinThreads(
     { hub: `signs of ${group}`, maxPendingBytes: 1 << 20 },
-    { arrival: (_topic, text) => heard.push(JSON.parse(String(text)) as Sign), lost() {} },
+    {
+      arrival: (topic, message) => {
+        if (typeof message !== 'string') frames.push(unpack(message))
+        else if (topic === 'signs') heard.push(JSON.parse(message) as Sign)
+        else replies.push(JSON.parse(message) as Reply)
+      },
+      lost() {},
+    },
   )
   member.addInterest('signs')
+  member.addInterest('b')
   onTestFinished(() => member.close())
   const say = (sign: object) => {
     member.publish('signs', JSON.stringify({ id: 'b', born: Date.now() + 1e6, ...sign }), 0)
+    member.flush()
+  }
+  /** To the member "a", as a gateway replies, or as a thread forwards. */
+  const tell = (message: Reply | Uint8Array) => {
+    const isFrame = message instanceof Uint8Array
+    member.publish('a', isFrame ? message : JSON.stringify({ ...message, gateway: 'b' }), 0)
     member.flush()
   }
   const question = async () => {
@@ -138,8 +158,19 @@ function beside(name: EngineName, group: string) {
     await new Promise((resolve) => setTimeout(resolve, 100))
     while (heard.size > 0) await heard.next('a sign')
   }
-  return { ready: member.ready, say, heard, question, settled }
+  return { ready: member.ready, say, tell, heard, frames, replies, question, settled }
 }
+
+/** An envelope of so many bytes. */
+const envelope = (topic: string, sequence: number, length = 100, messages = 1): BackplaneEnvelope => ({
+  topic,
+  data: new Uint8Array(length),
+  sequence,
+  messages,
+})
+
+/** Topics and numbers of what the outside was given. */
+const given = ({ batches }: MemoryEngine) => batches.flat().map(({ topic, sequence }) => `${topic} ${sequence}`)
 
 /** The topics that were subscribed outside, and those that were given up again. */
 function interestOf({ interests }: MemoryEngine) {
@@ -279,9 +310,9 @@ describeEngines('the gateway of threads()', (name) => {
     expect(host.problems.size).toBe(0)
   })
 
-  test('sends to the threads whether the outside takes anything or not, and tells what that has not sent', async () => {
+  test('sends to the threads whether the outside takes anything or not; the oldest waits for it, and is dropped', async () => {
     const group = newGroup()
-    const { engine, outside, host } = gateway(name, group, { maxPendingBytes: 65_536 })
+    const { engine, outside, host } = gateway(name, group, { maxPendingBytes: 100_000 })
     outside.promises = []
     await engine.start(host)
     const sibling = threads({ engine: name, group })
@@ -289,19 +320,214 @@ describeEngines('the gateway of threads()', (name) => {
     const other = new Host('b')
     other.wanted.add('t')
     await sibling.start(other)
-    const data = new Uint8Array(40_000)
     // As the link has it: nothing to wait for.
-    for (let n = 1; n <= 3; n++) {
-      const envelopes = ['t', ''].map((topic) => ({ topic, data, sequence: n, messages: 1 }))
-      expect(engine.publish(envelopes)).toBeUndefined()
+    for (let n = 1; n <= 5; n++) {
+      expect(engine.publish([envelope('t', n, 40_000, n), envelope('', n)])).toBeUndefined()
       await until(() => other.delivered.length === 2 * n)
     }
-    // The outside was given the first ones, and those without a topic are said again.
-    expect(outside.batches.length).toBe(1)
-    for (let n = 2; n <= 3; n++) expect(await host.dropped.next('a drop')).toContain('t: what is outside of the process is too')
-    outside.promises[0]?.reject(new Error('the connection was reset'))
+    const ofUsers = () => given(outside).filter((each) => each.startsWith('t'))
+    expect(ofUsers()).toEqual(['t 1'])
+    for (let n = 0; n < 3; n++) expect(await host.dropped.next('a drop')).toContain('t: what is outside of the process is too')
+    // The second to the fourth, in the order of their age.
+    expect(host.droppedMessages).toBe(2 + 3 + 4)
+    outside.promises[0]?.resolve()
+    await until(() => ofUsers().length === 2)
+    expect(ofUsers()).toEqual(['t 1', 't 5'])
+    // Those without a topic are said again.
+    for (const { reject } of outside.promises) reject(new Error('the connection was reset'))
     expect(await host.dropped.next('a drop')).toContain('t: what is outside of the process has not sent it: the connection')
     expect(host.dropped.size).toBe(0)
+    expect(host.droppedMessages).toBe(2 + 3 + 4 + 5)
+  })
+
+  test('gives to the outside what was published before it was connected, in order', async () => {
+    const outside = new SlowEngine(new MemoryBroker())
+    const { engine, host } = gateway(name, newGroup(), { outside })
+    const started = engine.start(host)
+    await until(() => outside.host !== undefined)
+    for (let n = 1; n <= 3; n++) engine.publish([envelope('t', n), envelope('', n)])
+    expect(outside.batches).toEqual([])
+    outside.connect()
+    await started
+    expect(given(outside)).toEqual(['t 1', 't 2', 't 3'])
+    expect(host.dropped.size).toBe(0)
+  })
+
+  test('drops and counts what is published while an outside is down that replays nothing, and keeps it for one that does', async () => {
+    for (const isReplayed of [false, true]) {
+      const { engine, outside, host } = gateway(name, newGroup())
+      outside.isReplayed = isReplayed
+      await engine.start(host)
+      outside.goDown('the connection was reset')
+      engine.publish([envelope('t', 1, 100, 7), envelope('', 1)])
+      expect(host.droppedMessages).toBe(isReplayed ? 0 : 7)
+      outside.goUp()
+      expect(given(outside)).toEqual(isReplayed ? ['t 1'] : [])
+      engine.publish([envelope('t', 8)])
+      expect(given(outside)).toEqual(isReplayed ? ['t 1', 't 8'] : ['t 8'])
+    }
+  })
+
+  test('sends to another gateway, and again by itself what that one has not done with when it ends', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, say, tell, frames } = beside(name, group)
+    await ready
+    await engine.start(host)
+    await until(() => {
+      say({ say: 'alive', born: 0, outlook: { state: 'up', isReplayed: false } })
+      return outside.isClosed
+    })
+    outside.isClosed = false
+    for (let n = 1; n <= 3; n++) engine.publish([envelope('t', n, 100, n)])
+    const sent = await frames.take(3, 'frames')
+    expect(sent.map(({ from, isFirst, envelope: { sequence } }) => [from, isFirst, sequence])).toEqual([
+      ['a', true, 1],
+      ['a', false, 2],
+      ['a', false, 3],
+    ])
+    const [one, two] = sent as [Frame, Frame, Frame]
+    tell({ say: 'taken', number: one.number })
+    tell({ say: 'refused', number: two.number, messages: 2, why: 'has refused it' })
+    expect(await host.dropped.next('the drop')).toContain('has refused it')
+    expect(host.droppedMessages).toBe(2)
+    say({ say: 'bye', born: 0 })
+    await until(() => outside.batches.length > 0)
+    engine.publish([envelope('t', 6)])
+    expect(given(outside)).toEqual(['t 3', 't 6'])
+    expect(host.dropped.size).toBe(0)
+  })
+
+  test('keeps what is published while no thread is the gateway, up to the limit', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group, { maxPendingBytes: 100_000 })
+    const { ready, say } = beside(name, group)
+    await ready
+    await engine.start(host)
+    // It will be the gateway, as the oldest, and has not said so.
+    await until(() => {
+      say({ say: 'alive', born: 0 })
+      return outside.isClosed
+    })
+    for (let n = 1; n <= 5; n++) engine.publish([envelope('t', n, 40_000, n)])
+    expect(host.droppedMessages).toBe(1 + 2 + 3)
+    say({ say: 'bye', born: 0 })
+    await until(() => outside.batches.length > 0)
+    expect(given(outside)).toEqual(['t 4', 't 5'])
+    expect(host.droppedMessages).toBe(1 + 2 + 3)
+  })
+
+  test('asks a thread for what has not come, and says what is done with', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, tell, replies } = beside(name, group)
+    await ready
+    outside.promises = []
+    await engine.start(host)
+    const send = (number: number, sequence: number, isFirst = false) =>
+      tell(pack({ from: 'b', number, isFirst, isUrgent: false, envelope: envelope('t', sequence) }))
+    send(1, 1, true)
+    send(2, 2)
+    send(4, 4)
+    send(5, 5)
+    expect(await replies.next('a reply')).toMatchObject({ say: 'again' })
+    expect(given(outside)).toEqual(['t 1', 't 2'])
+    for (let sequence = 3; sequence <= 5; sequence++) send(sequence + 3, sequence, sequence === 3)
+    await until(() => given(outside).length === 5)
+    expect(given(outside)).toEqual(['t 1', 't 2', 't 3', 't 4', 't 5'])
+    expect(replies.size).toBe(0)
+    for (const { resolve } of outside.promises) resolve()
+    const numbers: number[] = []
+    while (!numbers.includes(8)) numbers.push(((await replies.next('what is taken')) as Reply & { say: 'taken' }).number)
+    expect(host.droppedMessages).toBe(0)
+  })
+
+  test('tells a thread of its own messages that the outside refuses, and counts them not here', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, tell, replies } = beside(name, group)
+    await ready
+    await engine.start(host)
+    outside.publish = (envelopes) => {
+      for (const each of envelopes) outside.host?.onDropped(each, 'it is too long')
+    }
+    tell(pack({ from: 'b', number: 1, isFirst: true, isUrgent: true, envelope: envelope('t', 1, 100, 7) }))
+    expect(await replies.next('the refusal')).toMatchObject({ say: 'refused', number: 1, messages: 7 })
+    expect(await replies.next('that it is done with')).toMatchObject({ say: 'taken', number: 1 })
+    expect(host.droppedMessages).toBe(0)
+  })
+
+  test('gives the outside no envelope longer than it takes, also where another one takes over that takes less', async () => {
+    const outbox = new Outbox(Buffer.alloc(8), 1 << 20)
+    for (let n = 0; n < 100; n++) outbox.add('t', `${n}`.padEnd(500), true, undefined, 1 << 20)
+    const envelopes = outbox.take(1 << 20)
+    const { engine, outside, host } = gateway(name, newGroup())
+    outside.maxEnvelopeBytes = 16_384
+    await engine.start(host)
+    engine.publish(envelopes)
+    const [parts = []] = outside.batches
+    expect(parts.length).toBeGreaterThan(3)
+    for (const { data } of parts) expect(data.length).toBeLessThanOrEqual(16_384)
+    expect(parts.reduce((sum, { messages }) => sum + messages, 0)).toBe(100)
+    outside.maxEnvelopeBytes = 600
+    engine.publish(envelopes)
+    expect(outside.batches[1]?.length).toBe(100)
+    expect(host.dropped.size).toBe(0)
+  })
+
+  test('waits, when it is closed, until the gateway has what was published last', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, say, tell, frames } = beside(name, group)
+    await ready
+    await engine.start(host)
+    await until(() => {
+      say({ say: 'alive', born: 0, outlook: { state: 'up', isReplayed: false } })
+      return outside.isClosed
+    })
+    engine.publish([envelope('t', 1)])
+    const closing = Promise.resolve(engine.close())
+    let isClosed = false
+    void closing.then(() => {
+      isClosed = true
+    })
+    const { number } = await frames.next('the frame')
+    await turns(5)
+    expect(isClosed).toBe(false)
+    tell({ say: 'taken', number })
+    await closing
+    expect(host.droppedMessages).toBe(0)
+  })
+
+  test('counts what no gateway has taken when it is closed', async () => {
+    const group = newGroup()
+    const { engine, outside, host } = gateway(name, group)
+    const { ready, say } = beside(name, group)
+    await ready
+    await engine.start(host)
+    await until(() => {
+      say({ say: 'alive', born: 0, outlook: { state: 'up', isReplayed: false } })
+      return outside.isClosed
+    })
+    engine.publish([envelope('t', 1, 100, 3), envelope('', 1)])
+    await engine.close()
+    expect(host.droppedMessages).toBe(3)
+  })
+
+  test.each([
+    ['required', false],
+    ['maxPendingBytes', 1 << 22],
+    ['linger', 5000],
+  ] as const)('refuses an outside that has a value of %s of its own, which would have no effect', async (option, value) => {
+    const outside = new MemoryEngine(new MemoryBroker(), { [option]: value })
+    for (const required of [true, false]) {
+      if (option === 'required' && !required) continue
+      const { engine, host } = gateway(name, newGroup(), { outside, required })
+      await expect(async () => await engine.start(host)).rejects.toMatchObject({ option: `outside.${option}` })
+    }
+    const same = threads({ engine: name, group: newGroup(), outside: () => outside, [option]: value })
+    onTestFinished(() => same.close())
+    await same.start(new Host('a'))
   })
 
   test('tells that the function that makes the outside has thrown', async () => {

@@ -1,6 +1,7 @@
-/** The parts of the link: envelopes, what waits, numbers, interest. */
+/** The parts of the link: envelopes, what waits, numbers, interest, complaints. */
 import { Buffer } from 'node:buffer'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { Complaints } from '../../src/backplane/complaints.js'
 import {
   type EnvelopeHead,
   EnvelopeWriter,
@@ -9,9 +10,10 @@ import {
   isWhole,
   readHead,
   readMessages,
+  splitEnvelope,
 } from '../../src/backplane/envelope.js'
 import { Interest } from '../../src/backplane/interest.js'
-import { Outbox } from '../../src/backplane/outbox.js'
+import { costOf, Outbox } from '../../src/backplane/outbox.js'
 import { AGE_INTERVAL, Sequences } from '../../src/backplane/sequences.js'
 
 const ID = Buffer.from('0123456789abcdef', 'hex')
@@ -60,6 +62,30 @@ describe('an envelope', () => {
       numbering: 63,
     })
     expect(typeof head === 'object' && head.time).toBeGreaterThanOrEqual(before)
+  })
+
+  test('is split into envelopes of a length, with the same messages and numbers', () => {
+    const texts = Array.from({ length: 50 }, (_, n) => `${n}`.padEnd(n === 20 ? 500 : n))
+    const writer = new EnvelopeWriter('t', ID, { sequence: 7, isRestart: true, numbering: 63 }, 0)
+    for (const text of texts) writer.add(text, text.length, true, undefined, 1000)
+    const whole = { topic: 't', sequence: 7, messages: 50, data: writer.data }
+    expect(splitEnvelope(whole, whole.data.length)).toEqual([whole])
+    const parts = splitEnvelope(whole, 300)
+    const found: string[] = []
+    for (const [index, part] of parts.entries()) {
+      const head = readHead(Buffer.from(part.data))
+      // The numbers begin with the first alone: what is missing before another one counts.
+      expect(head).toMatchObject({ sequence: 7 + found.length, messages: part.messages, isRestart: index === 0, numbering: 63 })
+      expect(part).toMatchObject({ topic: 't', sequence: 7 + found.length })
+      const messages = read(Buffer.from(part.data))
+      // One that is longer by itself is alone.
+      if (part.data.length > 300) expect(messages.length).toBe(1)
+      found.push(...messages.map(([payload]) => String(payload)))
+    }
+    expect(found).toEqual(texts)
+    expect(parts.filter(({ data }) => data.length > 300).length).toBe(1)
+    const foreign = { topic: 't', sequence: 1, messages: 5, data: Buffer.alloc(500) }
+    expect(splitEnvelope(foreign, 300)).toEqual([foreign])
   })
 
   test('of another version gives its number, and what is none gives nothing', () => {
@@ -116,6 +142,21 @@ describe('what waits', () => {
     expect(outbox.dropped).toBeGreaterThan(50)
   })
 
+  test('has the memory of each envelope in its limit, and that of the topic', () => {
+    const limit = 1_000_000
+    const outbox = new Outbox(ID, limit)
+    for (let n = 0; n < 10_000; n++) outbox.add(`t${n}`, 'x', true, undefined, 1000)
+    expect(outbox.bytes).toBeLessThanOrEqual(limit)
+    const kept = 10_000 - outbox.dropped
+    // At least what they were measured to have of the heap.
+    expect(kept * (217 + HEAD_BYTES)).toBeLessThan(limit)
+    expect(kept).toBeGreaterThan(2000)
+    expect(outbox.take(limit + 1).length).toBe(kept)
+    expect(outbox.bytes).toBe(0)
+    for (let n = 0; n < 100; n++) outbox.add(`t${n}`.padEnd(50_000), 'x', true, undefined, 1000)
+    expect(outbox.dropped).toBe(10_000 - kept + 81)
+  })
+
   test('counts none of the messages of the link itself as lost', () => {
     const outbox = new Outbox(ID, 200_000)
     outbox.add('', 'hello', true, undefined, 1_000_000)
@@ -168,9 +209,9 @@ describe('what waits', () => {
   })
 
   test('takes back 200,000 envelopes, and loses the oldest beyond the limit', () => {
-    const limit = 4_000_000
-    const outbox = new Outbox(ID, limit)
     const data = new Uint8Array(40)
+    const limit = 100_000 * costOf('t', data.length)
+    const outbox = new Outbox(ID, limit)
     outbox.giveBack(Array.from({ length: 200_000 }, (_, n) => ({ topic: 't', sequence: n + 1, messages: 1, data })))
     expect(outbox.dropped).toBe(100_000)
     expect(outbox.bytes).toBe(limit)
@@ -369,5 +410,44 @@ describe('interest', () => {
     } finally {
       vi.useRealTimers()
     }
+  })
+})
+
+describe('complaints', () => {
+  function complaints() {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const told: string[] = []
+    const make = (count: number, isMore: boolean) => new Error(`${count}${isMore ? ' more' : ''}`)
+    return { all: new Complaints(({ message }) => told.push(message)), told, make }
+  }
+
+  test('of a state are told when it begins and when it has ended, with their number', () => {
+    const { all, told, make } = complaints()
+    for (let n = 0; n < 100; n++) {
+      all.addByState('slow', 2, make)
+      vi.advanceTimersByTime(100)
+    }
+    expect(told).toEqual(['2'])
+    vi.advanceTimersByTime(1000)
+    expect(told).toEqual(['2', '198 more'])
+    all.addByState('slow', 1, make)
+    vi.advanceTimersByTime(10_000)
+    // There was one event.
+    expect(told).toEqual(['2', '198 more', '1'])
+    all.addByState('slow', 1, make)
+    all.addByState('slow', 4, make)
+    all.close()
+    expect(told.slice(3)).toEqual(['1', '4 more'])
+  })
+
+  test('of other kinds are told once a second at most, with their number', () => {
+    const { all, told, make } = complaints()
+    for (let n = 0; n < 25; n++) {
+      all.add('foreign', 1, make)
+      vi.advanceTimersByTime(100)
+    }
+    vi.advanceTimersByTime(2000)
+    expect(told).toEqual(['1', '9 more', '10 more', '5 more'])
   })
 })

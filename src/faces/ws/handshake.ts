@@ -26,6 +26,8 @@ const KEY = /^[+/0-9A-Za-z]{22}==$/
 /** RFC 7692, section 7.1; a value may be quoted. */
 const DEFLATE_PARAMETER =
   /^(?:(?:server|client)_no_context_takeover|client_max_window_bits|(?:server|client)_max_window_bits=(?:(?:[89]|1[0-5])|"(?:[89]|1[0-5])"))$/
+/** Of any extension: a token, or one with a value (RFC 6455, section 9.1). */
+const PARAMETER = /^[!#$%&'*+.^_`|~\w-]+(?:=(?:[!#$%&'*+.^_`|~\w-]+|"[^"]*"))?$/
 /** RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
 
@@ -56,7 +58,7 @@ export function extensionsFaultOf({ headers }: IncomingMessage): (Refusal & { re
   if (field === undefined) return undefined
   const offers = field.split(',').map((offer) => offer.split(';').map((part) => part.trim()))
   const isRight = offers.every(([name, ...parameters]) => {
-    if (name !== 'permessage-deflate') return TOKEN.test(name ?? '')
+    if (name !== 'permessage-deflate') return TOKEN.test(name ?? '') && parameters.every((each) => PARAMETER.test(each))
     const names = new Set(parameters.map((parameter) => parameter.split('=', 1)[0]))
     return names.size === parameters.length && parameters.every((parameter) => DEFLATE_PARAMETER.test(parameter))
   })
@@ -113,8 +115,10 @@ export function verify(
     return
   }
   const { socket } = request
+  const { headers } = request
   const info: VerifyClientInfo = {
-    origin: request.headers.origin ?? String(request.headers['sec-websocket-origin'] ?? ''),
+    // Undefined where the client sends none, whatever the type of `@types/ws` says.
+    origin: (headers['sec-websocket-version'] === '8' ? headers['sec-websocket-origin'] : headers.origin) as string,
     secure: 'encrypted' in socket && socket.encrypted === true,
     req: request,
   }
@@ -133,7 +137,7 @@ export function protocolFor(
   request: IncomingMessage,
 ): string | false | undefined {
   const [first] = protocols
-  return first === undefined || handleProtocols === undefined ? first : handleProtocols(new Set(protocols), request)
+  return first === undefined || !handleProtocols ? first : handleProtocols(new Set(protocols), request)
 }
 
 interface ServerListeners {

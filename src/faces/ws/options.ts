@@ -51,6 +51,7 @@ export interface ServerOptions {
   /** Whether Pings are answered. Default true. */
   autoPong?: boolean | undefined
   backlog?: number | undefined
+  /** Milliseconds for a client to answer a Close frame; the engine waits for 30,000, which is the most. */
   closeTimeout?: number | undefined
   server?: HttpServer | HttpsServer | undefined
   noServer?: boolean | undefined
@@ -59,6 +60,11 @@ export interface ServerOptions {
   maxBufferedChunks?: number | undefined
   /** Likewise. */
   maxFragments?: number | undefined
+  /**
+   * A client that sends more Pings than this while more than 16 KiB wait for it is cut; 0 for no limit.
+   * Default 60.
+   */
+  maxPendingAutoPongs?: number | undefined
   WebSocket?: typeof WebSocket | undefined
   /** Not of `ws`: serves `wss:`, in place of a server of `node:https`. */
   tls?: OwnServerOptions['tls']
@@ -69,6 +75,24 @@ export interface ServerOptions {
   engine?: OwnServerOptions['engine']
 }
 
+/** Of `ws`: bytes of one received message. */
+export const MAX_PAYLOAD = 100 * 1024 * 1024
+
+/** As the member `options` of a server has them; those of `ws`. */
+export const DEFAULTS: ServerOptions = {
+  allowSynchronousEvents: true,
+  autoPong: true,
+  maxBufferedChunks: 256 * 1024,
+  maxFragments: 16 * 1024,
+  maxPayload: MAX_PAYLOAD,
+  maxPendingAutoPongs: 60,
+  skipUTF8Validation: false,
+  perMessageDeflate: false,
+  clientTracking: true,
+  closeTimeout: 30_000,
+  noServer: false,
+}
+
 /** In the words of `ws`, which programs and tests compare. */
 const NO_PORT = 'One and only one of the "port", "server", or "noServer" options must be specified'
 
@@ -77,7 +101,6 @@ const SECURE_ON_NATIVE =
 
 /** Options that mean something which this face cannot do, when they are given as the predicate says. */
 const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown) => boolean, instead: string][] = [
-  ['closeTimeout', isGiven, 'a client that does not answer the Close frame is cut after 30 seconds, or by `terminate`'],
   ['skipUTF8Validation', (value) => value === true, 'text is always checked'],
 ]
 

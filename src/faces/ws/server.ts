@@ -35,13 +35,11 @@ import {
   responseLines,
   verify,
 } from './handshake.js'
-import { checkServerOptions, compressionOf, notOnNative, type ServerOptions } from './options.js'
+import { checkServerOptions, compressionOf, DEFAULTS, MAX_PAYLOAD, notOnNative, type ServerOptions } from './options.js'
 import { incomingMessageOf } from './request.js'
 import { addedFields, refusal } from './responses.js'
 import { socketEvents, socketFor, WebSocket } from './socket.js'
 
-/** Of `ws`: bytes of one received message. */
-const MAX_PAYLOAD = 100 * 1024 * 1024
 /** What the engine can count to. `ws` has no limit for what waits for a client. */
 const NO_LIMIT = 2 ** 31 - 1
 /** Milliseconds for HTTP connections that are left after `close`, or when the last socket has gone. */
@@ -86,6 +84,8 @@ export class WebSocketServer extends EventEmitter<Events> {
    */
   _server: HttpServer | HttpsServer | null | undefined
   readonly #server: EngineServer
+  /** Milliseconds; undefined where the program has not asked for a time. */
+  readonly #closeTimeout: number | undefined
   /** For connections of `node:https`, where `#server` is native. From the first of them on. */
   #secureServer: EngineServer | undefined
   /** Of connections that were handed over, until the engine asks. */
@@ -105,7 +105,8 @@ export class WebSocketServer extends EventEmitter<Events> {
   constructor(options: ServerOptions = {}, callback?: () => void) {
     super()
     checkServerOptions(options, WebSocket)
-    this.options = options
+    this.options = { ...DEFAULTS, WebSocket, ...options }
+    this.#closeTimeout = options.closeTimeout
     this.path = options.path ?? ''
     if (options.clientTracking !== false) this.clients = new Set()
     this.#server = this.#makeServer(options.engine)
@@ -139,7 +140,7 @@ export class WebSocketServer extends EventEmitter<Events> {
    */
   close(callback?: (error?: Error) => void): void {
     if (this.#state === 'closed') {
-      if (callback !== undefined) process.nextTick(callback, new Error('The server is not running'))
+      if (callback !== undefined) this.once('close', () => callback(new Error('The server is not running')))
       process.nextTick(() => this.emit('close'))
       return
     }
@@ -398,8 +399,15 @@ export class WebSocketServer extends EventEmitter<Events> {
   }
 
   #opened(connection: EngineSocket<Carried>): void {
-    const socket = socketFor(connection, this.options.WebSocket)
     const { data } = connection
+    const { autoPong, maxPendingAutoPongs = 0 } = this.options
+    const made = {
+      connection,
+      facts: data.request.socket,
+      closeTimeout: this.#closeTimeout,
+      maxPendingAutoPongs: autoPong && maxPendingAutoPongs > 0 ? maxPendingAutoPongs : Number.POSITIVE_INFINITY,
+    }
+    const socket = socketFor(made, this.options.WebSocket)
     data.socket = socket
     this.#open += 1
     this.clients?.add(socket)

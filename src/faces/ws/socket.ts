@@ -20,6 +20,7 @@ import {
   type MessageEvent,
   type WebSocketEventMap,
 } from './events.js'
+import { type ConnectionFacts, SocketStandIn } from './stand-in.js'
 
 /** What a listener for `message` gets. */
 export type RawData = Buffer | ArrayBuffer | Buffer[]
@@ -32,7 +33,7 @@ export interface SendOptions {
   binary?: boolean | undefined
   /** `false` does not compress; else the threshold decides. */
   compress?: boolean | undefined
-  /** Only `true`, the default. */
+  /** `false`: a part of a message, kept until its last part. Default true. */
   fin?: boolean | undefined
 }
 
@@ -51,7 +52,7 @@ interface Events {
 
 const [OPEN, CLOSING, CLOSED] = [1, 2, 3] as const
 const STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const
-const BINARY_TYPES: readonly unknown[] = ['nodebuffer', 'arraybuffer', 'fragments']
+const BINARY_TYPES: readonly unknown[] = ['nodebuffer', 'arraybuffer', 'fragments', 'blob']
 
 /**
  * Bytes of a message up to which an engine may hold it until the end of the turn, to write it together with
@@ -61,6 +62,24 @@ const MAX_GATHERED = 16 * 1024
 
 /** Only `socketFor` makes a WebSocket. */
 const kSocket = Symbol('socket')
+
+/** What a server gives to each of its sockets. */
+export interface Made {
+  readonly connection: EngineSocket<unknown>
+  /** The socket of the handshake's request. */
+  readonly facts: ConnectionFacts
+  /** Milliseconds; undefined where the engine's time for a closing handshake will do. */
+  readonly closeTimeout: number | undefined
+  /** How many Pongs may wait behind bytes that the client does not read; Infinity where there is no limit. */
+  readonly maxPendingAutoPongs: number
+}
+
+/** A message whose last part is still to come. */
+interface Parts {
+  readonly binary: boolean
+  readonly compress: boolean | undefined
+  readonly bytes: Uint8Array[]
+}
 
 /** What the server of a socket tells it. */
 interface SocketEvents {
@@ -105,7 +124,12 @@ export class WebSocket extends EventEmitter<Events> {
   readonly #listening: Listening[] = []
   /** What was assigned to `onmessage` and the like. */
   readonly #handlers = new Map<EventName, (event: never) => void>()
-  #binaryType: BinaryType = 'nodebuffer'
+  readonly #made: Made
+  #standIn: SocketStandIn | undefined
+  #closeTimer: NodeJS.Timeout | undefined
+  #parts: Parts | undefined
+  #pendingPongs = 0
+  #binaryType: BinaryType | 'blob' = 'nodebuffer'
   #isPaused = false
   /** Bytes of messages sent after the close, which `ws` counts. */
   #unsent = 0
@@ -122,18 +146,25 @@ export class WebSocket extends EventEmitter<Events> {
     }
     super()
     // Only socketFor makes an object with this member.
-    this.#socket = address[kSocket] as EngineSocket<unknown>
+    this.#made = address[kSocket] as Made
+    this.#socket = this.#made.connection
     this.#callbacks = new SendCallbacks(this.#socket)
   }
 
+  /** `blob`, too, which `@types/ws` does not know. */
   get binaryType(): BinaryType {
-    return this.#binaryType
+    return this.#binaryType as BinaryType
   }
 
-  /** Other values are ignored, as `ws` does; `blob` is not supported. */
+  /** Other values are ignored, as `ws` does. */
   set binaryType(type: BinaryType) {
-    if (String(type) === 'blob') throw new NotSupportedError("binaryType 'blob'", "make a Blob of an 'arraybuffer'")
     if (BINARY_TYPES.includes(type)) this.#binaryType = type
+  }
+
+  /** In place of what `ws` has here, and documents nowhere. */
+  get _socket(): SocketStandIn {
+    this.#standIn ??= this.#makeStandIn()
+    return this.#standIn
   }
 
   get bufferedAmount(): number {
@@ -201,6 +232,8 @@ export class WebSocket extends EventEmitter<Events> {
     // A reason without a code is not sent.
     if (code === undefined) this.#socket.close()
     else this.#socket.close(code, reason)
+    const { closeTimeout } = this.#made
+    if (closeTimeout !== undefined) this.#closeTimer = setTimeout(() => this.terminate(), closeTimeout)
   }
 
   ping(data?: unknown, mask?: boolean | PingCallback, callback?: PingCallback): void {
@@ -215,8 +248,10 @@ export class WebSocket extends EventEmitter<Events> {
   send(data: unknown, options?: SendOptions | SendCallback, callback?: SendCallback): void {
     const done = typeof options === 'function' ? options : callback
     const { binary, compress, fin } = typeof options === 'function' ? {} : (options ?? {})
-    if (fin === false)
-      throw new NotSupportedError('send with fin: false', 'send whole messages, or use sendStream of this package')
+    if ((fin === false || this.#parts !== undefined) && this.readyState === OPEN) {
+      this.#sendPart(data, fin === false, { binary, compress }, done)
+      return
+    }
     if (this.#deferred !== undefined && this.readyState === OPEN) {
       // What is wrong is thrown here rather than when the Blob has been read.
       const given = data instanceof Blob ? data : payloadOf(data)
@@ -238,6 +273,28 @@ export class WebSocket extends EventEmitter<Events> {
       ...(compress === false && { compress }),
     }
     this.#settle(this.#socket.send(payload, own), done)
+  }
+
+  /** Keeps a part of a message; with the last one, sends the message. */
+  #sendPart(data: unknown, isMore: boolean, { binary, compress }: SendOptions, done: SendCallback | undefined): void {
+    if (data instanceof Blob) throw new NotSupportedError('send of a Blob with fin: false', 'send its arrayBuffer')
+    const payload = payloadOf(data)
+    this.#parts ??= { binary: binary ?? typeof payload !== 'string', compress, bytes: [] }
+    // A copy: the program may go on to use the memory.
+    this.#parts.bytes.push(Buffer.from(payload))
+    if (isMore) {
+      if (done !== undefined) process.nextTick(done)
+      return
+    }
+    const { bytes, ...options } = this.#parts
+    this.#parts = undefined
+    this.send(Buffer.concat(bytes), options, done)
+  }
+
+  #makeStandIn(): SocketStandIn {
+    const standIn = new SocketStandIn(this, this.#socket, this.#made.facts)
+    if (this.readyState === CLOSED) standIn.destroy()
+    return standIn
   }
 
   terminate(): void {
@@ -273,11 +330,16 @@ export class WebSocket extends EventEmitter<Events> {
   static {
     socketEvents = {
       message: (socket, data, isBinary) => socket.#tell('message', isBinary ? socket.#inBinaryType(data) : data, isBinary),
-      ping: (socket, data) => socket.#tell('ping', data),
+      ping: (socket, data) => {
+        if (socket.#isFlooded()) socket.terminate()
+        socket.#tell('ping', data)
+      },
       pong: (socket, data) => socket.#tell('pong', data),
       drained: (socket) => {
         // Listeners of this turn may have sent since the queue was empty.
         if (socket.#socket.bufferedAmount === 0 || socket.readyState !== OPEN) socket.#callbacks.drained()
+        socket.#pendingPongs = 0
+        socket.#standIn?.emit('drain')
       },
       // No message is dropped in silence: `ws` would have kept it.
       dropped: (socket) => socket.#overflow(),
@@ -310,6 +372,7 @@ export class WebSocket extends EventEmitter<Events> {
 
   /** As in `ws`, callbacks come before `close`. */
   #end(code: number, reason: Buffer, error: Error | undefined, beforeClose: () => void): void {
+    clearTimeout(this.#closeTimer)
     this.#callbacks.failed()
     for (const listener of this.#endings.splice(0)) listener()
     process.nextTick(() => {
@@ -317,6 +380,7 @@ export class WebSocket extends EventEmitter<Events> {
       // Without a listener, it would end the process.
       if (error !== undefined && this.listenerCount('error') > 0) this.#tell('error', error)
       this.#tell('close', code, reason)
+      this.#standIn?.destroy()
     })
   }
 
@@ -363,6 +427,13 @@ export class WebSocket extends EventEmitter<Events> {
     if (deferred.length > 0) (this.#deferred as (() => void)[] | undefined)?.unshift(...deferred)
   }
 
+  /** With one more Ping, whether too many Pongs wait for a client that does not read them. */
+  #isFlooded(): boolean {
+    const waits = this.readyState === OPEN && this.#socket.bufferedAmount > MAX_GATHERED
+    this.#pendingPongs = waits ? this.#pendingPongs + 1 : 0
+    return this.#pendingPongs > this.#made.maxPendingAutoPongs
+  }
+
   #overflow(): void {
     this.#tell('error', new RangeError('More than 2^31-1 bytes wait for the client'))
     this.terminate()
@@ -370,6 +441,8 @@ export class WebSocket extends EventEmitter<Events> {
 
   #inBinaryType(data: Buffer): RawData {
     if (this.#binaryType === 'arraybuffer') return new Uint8Array(data).buffer
+    // Programs that ask for Blobs know that they get them: `@types/ws` does not.
+    if (this.#binaryType === 'blob') return new Blob([data as Buffer<ArrayBuffer>]) as unknown as RawData
     return this.#binaryType === 'fragments' ? [data] : data
   }
 
@@ -432,8 +505,8 @@ function notOpen(state: 0 | 1 | 2 | 3): Error {
 }
 
 /** Of the class, or of one that extends it. */
-export function socketFor(socket: EngineSocket<unknown>, Class: typeof WebSocket = WebSocket): WebSocket {
-  return new Class({ [kSocket]: socket })
+export function socketFor(made: Made, Class: typeof WebSocket = WebSocket): WebSocket {
+  return new Class({ [kSocket]: made })
 }
 
 // As in `ws`, and as the interface of browsers has it: what there is shows.

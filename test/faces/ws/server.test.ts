@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import { expect, onTestFinished, test } from 'vitest'
+import { WebSocketServer as WsServer } from 'ws'
 import wsDefault, { Server, type ServerOptions, WebSocket, WebSocketServer } from '../../../src/faces/ws.js'
 import { NotSupportedError } from '../../../src/index.js'
 import { localhostCertificate } from '../../support/certificates.js'
@@ -40,13 +41,15 @@ test('the module has the names of `ws`', () => {
   expect([wsDefault.Server, wsDefault.WebSocketServer, wsDefault.WebSocket]).toEqual([Server, Server, WebSocket])
 })
 
-test.each<[string, ServerOptions]>([
-  ['closeTimeout', { noServer: true, closeTimeout: 1000 }],
-  ['skipUTF8Validation', { port: 0, skipUTF8Validation: true }],
-])('the option %s throws NotSupportedError, and says what to do', (name, options) => {
-  expect(() => new WebSocketServer(options)).toThrow(NotSupportedError)
-  expect(() => new WebSocketServer(options)).toThrow(expect.objectContaining({ member: `the option ${name} of WebSocketServer` }))
-})
+test.each<[string, ServerOptions]>([['skipUTF8Validation', { port: 0, skipUTF8Validation: true }]])(
+  'the option %s throws NotSupportedError, and says what to do',
+  (name, options) => {
+    expect(() => new WebSocketServer(options)).toThrow(NotSupportedError)
+    expect(() => new WebSocketServer(options)).toThrow(
+      expect.objectContaining({ member: `the option ${name} of WebSocketServer` }),
+    )
+  },
+)
 
 test('a class for sockets must extend that of the module, and a backlog is for ports without TLS', () => {
   // As a program in JavaScript may have it.
@@ -324,6 +327,15 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     const { server, address } = await listening(engine, { WebSocket: Counting })
     server.on('connection', (socket) => socket.send(socket instanceof Counting ? socket.greeting : 'of another class'))
     expect(await (await Client.open(address)).next()).toBe('hello')
+  })
+
+  test('has the options of ws, with their defaults', () => {
+    const { options } = new WebSocketServer({ engine, noServer: true, maxPayload: 5 })
+    expect(options).toMatchObject({ noServer: true, maxPayload: 5, clientTracking: true, autoPong: true, closeTimeout: 30_000 })
+    const { options: theirs } = new WsServer({ noServer: true, maxPayload: 5 })
+    for (const [name, value] of Object.entries(theirs)) {
+      if (value !== null && name !== 'WebSocket') expect([name, Reflect.get(options, name)]).toEqual([name, value])
+    }
   })
 
   test('has the members that ws documents nowhere, and programs read: _server and _state', async () => {

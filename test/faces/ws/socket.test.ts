@@ -6,13 +6,23 @@ import { type Duplex, PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { createWebSocketStream as createWsStream, WebSocket as WsClient, WebSocketServer as WsServer } from 'ws'
-import { createWebSocketStream, type ServerOptions, WebSocket, WebSocketServer } from '../../../src/faces/ws.js'
+import {
+  createWebSocketStream,
+  extension,
+  PerMessageDeflate,
+  Receiver,
+  Sender,
+  type ServerOptions,
+  subprotocol,
+  WebSocket,
+  WebSocketServer,
+} from '../../../src/faces/ws.js'
 import { NotSupportedError } from '../../../src/index.js'
 import { localhostCertificate } from '../../support/certificates.js'
 import { Client } from '../../support/client.js'
 import { type Address, addressOf, describeEngines, type EngineName } from '../../support/engines.js'
 import { Meter } from '../../support/floods.js'
-import { closeCode, closeFrame, OPCODE, RawClient, text } from '../../support/raw-client.js'
+import { closeCode, closeFrame, frame, OPCODE, RawClient, text } from '../../support/raw-client.js'
 import { Queue, turns, within } from '../../support/waiting.js'
 
 interface Face extends Address {
@@ -55,6 +65,13 @@ function nextUncaught(): Promise<unknown> {
   })
 }
 
+test('the parts of ws that it documents nowhere can be imported, and their use throws', () => {
+  for (const Part of [PerMessageDeflate, Receiver, Sender]) expect(() => new Part()).toThrow(NotSupportedError)
+  for (const use of [extension.parse, extension.format, subprotocol.parse]) expect(() => use()).toThrow(NotSupportedError)
+  // socket.io looks for it.
+  expect('frame' in Sender).toBe(false)
+})
+
 describeEngines('a WebSocket of the face of ws', (engine) => {
   test('brings text as a Buffer and binary in its binaryType', async () => {
     const served = await face(engine)
@@ -78,9 +95,10 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     // The cast lets through what TypeScript would refuse and JavaScript would not.
     socket.binaryType = 'nonsense' as 'nodebuffer'
     expect(socket.binaryType).toBe('fragments')
-    expect(() => {
-      socket.binaryType = 'blob' as 'nodebuffer'
-    }).toThrow(NotSupportedError)
+    socket.binaryType = 'blob' as 'nodebuffer'
+    client.socket.send(Buffer.from([4]))
+    const [blob] = await within(once(socket, 'message'), 'a Blob')
+    expect([...new Uint8Array(await blob.arrayBuffer())]).toEqual([4])
   })
 
   test('sends what `ws` sends, empty and huge, and calls back in order', async () => {
@@ -305,6 +323,89 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     expect(await within(unasked, 'pong')).toEqual([Buffer.from('unasked')])
   })
 
+  test('sends a message in parts with its last one, which may reuse their memory', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const socket = await served.sockets.next('a socket')
+    const memory = Buffer.from('one ')
+    // Programs wait for a callback before they send the next part.
+    await within(new Promise((resolve) => socket.send(memory, { fin: false, binary: false }, resolve)), 'the callback')
+    memory.fill('two ')
+    socket.send(memory, { fin: false })
+    socket.ping()
+    socket.send('three', { fin: true })
+    socket.send('next')
+    expect(await client.next()).toBe('one two three')
+    expect(await client.next()).toBe('next')
+  })
+
+  test('cuts a client that does not answer the Close frame within closeTimeout', async () => {
+    const served = await face(engine, { closeTimeout: 50 })
+    const client = await RawClient.open(served)
+    const socket = await served.sockets.next('a socket')
+    const closed = once(socket, 'close')
+    socket.close(1001)
+    expect(closeCode(await client.frame())).toBe(1001)
+    await client.closed()
+    expect(await within(closed, 'close')).toEqual([1006, Buffer.alloc(0)])
+  })
+
+  test('cuts a client that sends Pings and reads nothing, after maxPendingAutoPongs of them', async () => {
+    const served = await face(engine, { maxPendingAutoPongs: 3 })
+    const client = await RawClient.open(served)
+    const socket = await served.sockets.next('a socket')
+    let pings = 0
+    socket.on('ping', () => {
+      pings += 1
+    })
+    client.pause()
+    // Less than the kernel has room for would not wait.
+    while (socket.bufferedAmount < 1024 * 1024) socket.send(Buffer.alloc(4 * 1024 * 1024))
+    const closed = once(socket, 'close')
+    for (let count = 0; count < 10; count += 1) client.write(frame({ opcode: OPCODE.PING }))
+    expect(await within(closed, 'close')).toEqual([1006, Buffer.alloc(0)])
+    expect(pings).toBe(4)
+  })
+
+  test('has a stand-in for the private _socket, which knows addresses, cuts and pauses', async () => {
+    const served = await face(engine)
+    const client = await Client.open(served)
+    const [socket, request] = [await served.sockets.next('a socket'), await served.requests.next('a request')]
+    const { _socket: standIn } = socket
+    expect(standIn).toBe(socket._socket)
+    const { remoteAddress, remotePort, remoteFamily, localPort } = request.socket
+    expect(remoteAddress).toBe('127.0.0.1')
+    expect(standIn).toMatchObject({ remoteAddress, remotePort, remoteFamily, localPort, encrypted: false, writableLength: 0 })
+    standIn.setNoDelay(true).setKeepAlive(true).setTimeout(0)
+    standIn.pause()
+    expect([socket.isPaused, standIn.isPaused()]).toEqual([true, true])
+    standIn.resume()
+    expect(socket.isPaused).toBe(false)
+    const write: (data: string) => void = standIn.write.bind(standIn)
+    expect(() => write('bytes')).toThrow(NotSupportedError)
+    expect(() => standIn.end('bytes')).toThrow(NotSupportedError)
+    expect(() => standIn.setTimeout(5)).toThrow(NotSupportedError)
+    const ended = once(standIn, 'close')
+    socket.send('last')
+    standIn.end()
+    expect(await client.next()).toBe('last')
+    expect(await client.closed()).toMatchObject({ code: 1006 })
+    await within(ended, 'close of the stand-in')
+    expect([standIn.destroyed, socket.readyState, socket._socket.remoteAddress]).toEqual([true, 3, '127.0.0.1'])
+  })
+
+  test('tells by the stand-in for _socket that the queue is empty', async () => {
+    const served = await face(engine)
+    const client = await RawClient.open(served)
+    const socket = await served.sockets.next('a socket')
+    client.pause()
+    while (socket.bufferedAmount < 4 * 1024 * 1024) socket.send(Buffer.alloc(1024 * 1024))
+    const drained = once(socket._socket, 'drain')
+    expect(socket._socket.writableLength).toBe(socket.bufferedAmount)
+    client.resume()
+    await within(drained, 'drain')
+  })
+
   test('leaves Pings to the program with autoPong: false', async () => {
     const served = await face(engine, { autoPong: false }, (socket) => socket.on('ping', (data) => socket.pong(`own ${data}`)))
     const client = await Client.open(served)
@@ -378,7 +479,7 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     expect(() => socket.close(1000, 'x'.repeat(124))).toThrow(RangeError)
     expect(socket.readyState).toBe(WebSocket.OPEN)
     expect(() => socket.send({})).toThrow(TypeError)
-    expect(() => socket.send('part', { fin: false })).toThrow(NotSupportedError)
+    expect(() => socket.send(new Blob(['part']), { fin: false })).toThrow(NotSupportedError)
     expect(() => new WebSocket('ws://127.0.0.1')).toThrow(NotSupportedError)
   })
 

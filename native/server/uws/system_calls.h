@@ -6,6 +6,7 @@
 
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #ifdef __linux__
 #include <sys/epoll.h>
@@ -26,6 +27,14 @@ static inline ssize_t nws_recv(int descriptor, void *buffer, size_t length, int 
   return syscall(SYS_recvfrom, descriptor, buffer, length, flags, NULL, NULL);
 #else
   return recv(descriptor, buffer, length, flags);
+#endif
+}
+
+static inline ssize_t nws_writev(int descriptor, const struct iovec *parts, int count) {
+#ifdef SYS_writev
+  return syscall(SYS_writev, descriptor, parts, count);
+#else
+  return writev(descriptor, parts, count);
 #endif
 }
 

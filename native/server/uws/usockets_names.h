@@ -1,6 +1,6 @@
 /* Included before each of µSockets' own files (CMakeLists.txt): what they call libuv's poll is that of
- * socket_poll.h, and what they send with is in system_calls.h. uv.h and sys/socket.h come first, and keep
- * their names. */
+ * socket_poll.h, and what they send with is in system_calls.h. uv.h and the system's headers come first,
+ * and keep their names. */
 #pragma once
 
 /* As networking/bsd.h defines it before it includes anything. */
@@ -18,3 +18,4 @@
 #define uv_close nws_close
 #define uv_is_closing nws_is_closing
 #define send(descriptor, bytes, length, flags) nws_send(descriptor, bytes, length, flags)
+#define writev(descriptor, parts, count) nws_writev(descriptor, parts, count)

@@ -1,9 +1,9 @@
 /**
  * Runs the tests under the other Node.js versions that the package is for, with the addon and the dist/ that
- * are there: one build serves them all. Under one of them nearly all tests are run, under the others the part
- * that leans on Node itself. The binaries come from npm and are kept in build/nodes. What follows goes to
- * Vitest, for example `npm run test:node-versions -- test/websocket/messages.test.ts`; `--list` prints the
- * versions and does nothing.
+ * are there: one build serves them all. Under each of them the part is run that leans on Node itself, and a
+ * larger one under the newest with long-term support. The binaries come from npm and are kept in build/nodes.
+ * What follows goes to Vitest, for example `npm run test:node-versions -- test/websocket/messages.test.ts`, or
+ * `-- test` for nearly all tests under each version; `--list` prints the versions and does nothing.
  *
  * The reports are build/reports/vitest-node-<version>.json. A version that cannot be had (no such package for
  * this system, no network) is skipped, with the reason here and in its report;
@@ -47,9 +47,6 @@ const LEFT_OUT = [
   'test/websocket/topics-of-many.test.ts',
 ]
 
-/** The version under which nearly all tests are run: the newest with long-term support. */
-const WHOLE = '24'
-
 /**
  * What leans on Node itself, its event loop, threads, Node-API, net, http, tls and streams. The rest takes
  * five minutes for each version.
@@ -76,6 +73,42 @@ const PART = [
   'test/websocket/permessage-deflate.test.ts',
   'test/websocket/topics.test.ts',
   'test/websocket/upgrade.test.ts',
+]
+
+/** The newest with long-term support, which most programs run on. */
+const LARGER = '24'
+
+/**
+ * Beside PART: all that stands on Node's modules with nothing of this package between. What is left to `npm
+ * test` is the package's own arithmetic, which is the same under each version: options, units, limits of
+ * WebSockets, pages, the command, and what a backplane does beyond its broker's client.
+ */
+const LARGER_PART = [
+  'test/app/doctor.test.ts',
+  'test/app/echo.test.ts',
+  'test/backplane/broker-tls.test.ts',
+  'test/backplane/nats.test.ts',
+  'test/backplane/redis.test.ts',
+  'test/backplane/threads.test.ts',
+  'test/core/beside-node-https.test.ts',
+  'test/core/diagnostics.test.ts',
+  'test/core/draining.test.ts',
+  'test/core/haproxy-and-nginx.test.ts',
+  'test/core/metrics.test.ts',
+  'test/core/out-of-descriptors.test.ts',
+  'test/core/several-addresses.test.ts',
+  'test/core/stop-listening.test.ts',
+  'test/engine',
+  'test/faces',
+  'test/http',
+  'test/tls',
+  'test/websocket/backpressure-drain.test.ts',
+  'test/websocket/detached-messages.test.ts',
+  'test/websocket/handler-errors.test.ts',
+  'test/websocket/ordering.test.ts',
+  'test/websocket/send-and-flush.test.ts',
+  'test/websocket/send-stream.test.ts',
+  'test/websocket/ws-clients.test.ts',
 ]
 
 /**
@@ -115,7 +148,7 @@ function testUnder(version) {
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const excluded = LEFT_OUT.flatMap((file) => ['--exclude', file])
-  const files = vitestArguments.length > 0 ? vitestArguments : version === WHOLE ? [] : PART
+  const files = vitestArguments.length > 0 ? vitestArguments : version === LARGER ? [...PART, ...LARGER_PART] : PART
   // Child processes take the path of their parent's binary, or the first `node` on the PATH.
   const env = { ...process.env, PATH: `${dirname(program)}${delimiter}${process.env.PATH}` }
   const { status } = spawnSync(program, [vitest, 'run', ...reporters, ...excluded, ...files], {

@@ -2,8 +2,8 @@
  * Runs the tests under the other Node.js versions that the package is for, with the addon and the dist/ that
  * are there: one build serves them all. Under each of them the part is run that leans on Node itself, and a
  * larger one under the newest with long-term support. The binaries come from npm and are kept in build/nodes.
- * What follows goes to Vitest, for example `npm run test:node-versions -- test/websocket/messages.test.ts`, or
- * `-- test` for nearly all tests under each version; `--list` prints the versions and does nothing.
+ * What follows goes to Vitest, for example `npm run test:node-versions -- test/websocket/messages.test.ts`,
+ * or `-- test` for nearly all tests under each version; `--list` prints the versions and does nothing.
  *
  * The reports are build/reports/vitest-node-<version>.json. A version that cannot be had (no such package for
  * this system, no network) is skipped, with the reason here and in its report;

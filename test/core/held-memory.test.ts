@@ -365,7 +365,7 @@ function startServer(engine: EngineName): Child {
 const QUIET_LOOKS = 4
 const LOOK = 40
 
-/** Looks on end that must be quiet where the garbage is collected: the collections take most of their time. */
+/** The same where the garbage is collected at each look, which takes long. */
 const QUIET_COLLECTIONS = 2
 
 /**

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -16,6 +16,7 @@ import commonjs from '@rollup/plugin-commonjs'
 import nodeResolve from '@rollup/plugin-node-resolve'
 import { build } from 'esbuild'
 import { rollup } from 'rollup'
+import { build as buildWithVite } from 'vite'
 import webpack from 'webpack'
 
 const NAME = 'native-websocket-server'
@@ -76,12 +77,28 @@ const webpacks = (extra) => async (file) => {
   assert.deepEqual(stats.toJson({ all: false, errors: true }).errors, [])
 }
 
+/** For server-side rendering. Vite leaves installed packages out by itself, but not one that is linked. */
+const vites = (ssr) => (file) =>
+  buildWithVite({
+    configFile: false,
+    root: project,
+    logLevel: 'error',
+    ssr,
+    build: {
+      ssr: entry,
+      outDir: dirname(file),
+      emptyOutDir: false,
+      rollupOptions: { output: { entryFileNames: file.slice(dirname(file).length + 1) } },
+    },
+  })
+
 /** `knows`: webpack writes each module's folder into the bundle, which finds the package from anywhere. */
 for (const { name, file, bundle, knows = false } of [
   { name: 'esbuild, ES modules', file: 'esbuild.mjs', bundle: esbuilds('esm', REQUIRE) },
   { name: 'esbuild, CommonJS', file: 'esbuild.cjs', bundle: esbuilds('cjs') },
   { name: 'Rollup, ES modules', file: 'rollup.mjs', bundle: rollups('es') },
   { name: 'Rollup, CommonJS', file: 'rollup.cjs', bundle: rollups('cjs') },
+  { name: 'Vite, server-side rendering', file: 'vite.mjs', bundle: vites({ noExternal: true }) },
   { name: 'webpack, CommonJS', file: 'webpack.cjs', bundle: webpacks({}), knows: true },
   {
     name: 'webpack, ES modules',
@@ -122,6 +139,13 @@ test('esbuild with the package as external leaves it where it is', async () => {
   const outfile = join(project, 'out', 'external.cjs')
   await build({ entryPoints: [entry], bundle: true, platform: 'node', format: 'cjs', outfile, external: [NAME] })
   assert.equal(run(outfile, project).stdout, `${native} here\n`)
+})
+
+test('Vite with the package as external leaves it where it is', async () => {
+  const file = join(project, 'out', 'vite-external.mjs')
+  await vites({ external: [NAME] })(file)
+  assert.match(readFileSync(file, 'utf8'), new RegExp(`from ["']${NAME}["']`))
+  assert.equal(run(file, project).stdout, `${native} here\n`)
 })
 
 test('Jest requires the package, in the environment that it makes for tests', () => {

@@ -5,6 +5,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } f
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { ListenError } from '../../src/index.js'
 import { localhostCertificate } from '../support/certificates.js'
@@ -179,8 +180,16 @@ describeEngines('socket activation', (engine: EngineName) => {
       ['systemd-socket-activate', '--listen', `127.0.0.1:${port}`, process.execPath, fixture, engine],
       { env: OTHER_PROGRAM },
     )
+    const ended = activated.result().then(({ stderr }) => {
+      throw new Error(`the program has ended: ${stderr}`)
+    })
+    ended.catch(() => {}) // it is killed in the end
     let client: Client | undefined
-    while (client === undefined) client = await Client.open(addressOf(port)).catch(() => undefined)
+    while (client === undefined) {
+      client = await Promise.race([Client.open(addressOf(port)).catch(() => undefined), ended])
+      // Nothing tells that it listens.
+      if (client === undefined) await wait(20)
+    }
     expect(await client.ask('who woke you?')).toBe('who woke you?')
     expect(JSON.parse(await activated.line('where it listens'))).toEqual({ fd: 3, port, host: '127.0.0.1' })
   })

@@ -38,6 +38,7 @@ import { resolveTls } from './options/tls.js'
 import { resolveMaxLifetime, resolveRoute } from './options/websocket.js'
 import { readTls } from './tls/material.js'
 import type {
+  Accept,
   Backplane,
   BackplaneEngine,
   BackplaneMetrics,
@@ -247,17 +248,22 @@ export class WebSocketServer implements AsyncDisposable {
    * server with the option `tls`; on the native engine also for connections of `node:https`, which the
    * portable engine takes. The socket is still yours then.
    *
+   * `accept` is for programs that have judged the request already: what the route's `upgrade` would return to
+   * accept. That handler is not asked then; the server's own checks and limits hold all the same. What cannot
+   * be used goes to `onError`, and the client gets 500.
+   *
    * The socket is not to be used any more. The native engine destroys it: its `close` event is not the
    * end of the connection, and the HTTP server does not count the connection. On the portable engine the
    * HTTP server's own `close` waits for it.
    */
-  adopt(request: IncomingMessage, socket: Duplex, head: Uint8Array): boolean {
+  adopt(request: IncomingMessage, socket: Duplex, head: Uint8Array, accept?: Accept<unknown>): boolean {
     if (this.#runtime.isClosing) return turnAway(socket)
     if (this.#tls !== undefined) {
       throw new AdoptError('this server encrypts by itself: make one without the option `tls` to adopt connections')
     }
     return adopt(request, socket, head, (connection) => {
       const engine = this.#runtime.engine ?? this.#makeEngine()
+      if (accept !== undefined) this.#runtime.decide(request, accept)
       const isTaken = engine.adopt(connection)
       if (!isTaken || this.#hasAdopted) return isTaken
       this.#hasAdopted = true

@@ -26,7 +26,7 @@ import type { RouteTable } from '../http/routes.js'
 import { readTarget, type Target } from '../http/target.js'
 import type { OutgoingMessage } from '../options/arguments.js'
 import type { ResolvedRoute } from '../options/websocket.js'
-import type { WebSocketHandlers } from '../types/index.js'
+import type { Accept, WebSocketHandlers } from '../types/index.js'
 import { OrderedSet } from '../util/ordered-set.js'
 import { isWebSocketUpgrade, upgradeRequired } from '../websocket/handshake.js'
 import type { ServerSocket } from '../websocket/socket.js'
@@ -95,6 +95,11 @@ export class ServerRuntime implements ServerEvents, UpgradeOwner, RouterOwner {
     this.#areFixed = true
     this.#upgrades.replaceHandlers((path, handlers) => timings.wrapWebSocket(path, handlers))
     this.httpRoutes.replaceAll((method, path, handler) => timings.wrapHttp(method, path, handler))
+  }
+
+  /** The request that an adopted connection brings is accepted so, without asking its route's handler. */
+  decide(incoming: IncomingMessage, accept: Accept<unknown>): void {
+    this.#upgrades.decide(incoming, accept)
   }
 
   /** Resolves when no socket is open and no request waits. */

@@ -1,6 +1,8 @@
 /** From the request for a WebSocket connection to the connection, or to the response that refuses it. */
+import type { IncomingMessage } from 'node:http'
 import { channels } from '../core/diagnostics.js'
 import type { EngineResponse, EngineRoute, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
+import { OptionError } from '../errors.js'
 import { endpointsOf } from '../http/addresses.js'
 import { Exchange, type ExchangeHost, OpenExchanges } from '../http/exchange.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
@@ -9,7 +11,7 @@ import { decodeParams, RouteTable } from '../http/routes.js'
 import type { Target } from '../http/target.js'
 import type { OriginCheck } from '../options/origins.js'
 import type { ResolvedRoute } from '../options/websocket.js'
-import type { RefusalReason, WebSocketHandlers } from '../types/index.js'
+import type { Accept, RefusalReason, WebSocketHandlers } from '../types/index.js'
 import type { OrderedSet } from '../util/ordered-set.js'
 import { isThenable } from '../util/thenable.js'
 import { type Acceptance, PLAIN_ACCEPTANCE, toAcceptance } from './acceptance.js'
@@ -70,6 +72,10 @@ interface UpgradeCandidate {
   readonly request: IncomingUpgrade | undefined
   /** What the client offers. */
   readonly extensions: readonly ExtensionOffer[]
+  /** As `extensions`. */
+  readonly protocols: readonly string[]
+  /** What was decided before the connection was adopted; undefined where the route's handler decides. */
+  readonly decision: Accept<unknown> | undefined
 }
 
 export class Upgrades {
@@ -87,6 +93,8 @@ export class Upgrades {
    * each.
    */
   readonly #addresses: AddressLimit<Exchange | ServerSocket<unknown>> | undefined
+  /** By the requests of adopted connections. */
+  readonly #decisions = new WeakMap<IncomingMessage, Accept<unknown>>()
 
   constructor(owner: UpgradeOwner, limits: UpgradeLimits) {
     this.#owner = owner
@@ -117,6 +125,10 @@ export class Upgrades {
     })
   }
 
+  decide(incoming: IncomingMessage, accept: Accept<unknown>): void {
+    this.#decisions.set(incoming, accept)
+  }
+
   hasRoute(path: string): boolean {
     return this.#routes.find('GET', path) !== undefined
   }
@@ -133,6 +145,8 @@ export class Upgrades {
     if (!('route' in examined)) {
       const { response, reason } = examined
       this.#refuse(id, head, head.method === 'HEAD' ? { ...response, body: undefined } : response, reason)
+    } else if (examined.decision !== undefined) {
+      this.#acceptAs(id, examined, examined.decision)
     } else if (examined.request === undefined || examined.route.handlers.upgrade === undefined) {
       this.#accept(id, examined, PLAIN_ACCEPTANCE)
     } else {
@@ -167,14 +181,15 @@ export class Upgrades {
     const { value: route } = match
     const { url, remoteAddress, endpoints } = head
     let request: IncomingUpgrade | undefined
+    const decision = head.incoming && this.#decisions.get(head.incoming)
     // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
-    if (route.handlers.upgrade !== undefined || channels.open.hasSubscribers) {
+    if ((route.handlers.upgrade !== undefined && decision === undefined) || channels.open.hasSubscribers) {
       const readCertificate = () => this.#open.http?.peerCertificate(id)
       request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols, readCertificate))
       if (request === undefined) return refusal(400, 'malformed')
     }
     // One literal: V8 gives each copy by spreading a hidden class of its own, and finds its members slowly.
-    return { route, url, remoteAddress, endpoints, group, extensions, request }
+    return { route, url, remoteAddress, endpoints, group, extensions, protocols, decision, request }
   }
 
   /** For a client that one of the server's limits keeps out. */
@@ -250,6 +265,24 @@ export class Upgrades {
       const failure = this.#failed(request, error)
       if (failure !== undefined) exchange.respond(failure)
     }
+  }
+
+  /** As was decided before. */
+  #acceptAs(id: ExchangeId, candidate: UpgradeCandidate, decision: Accept<unknown>): void {
+    let acceptance: Acceptance
+    try {
+      const given = toAcceptance(decision, candidate.protocols, candidate.route.settings)
+      if (isResponse(given)) throw new OptionError('accept', given, 'no Response')
+      acceptance = given
+    } catch (error) {
+      this.#owner.failed(error)
+      this.#owner.report(error)
+      const response = failureResponse(error)
+      this.#refusedByHandler(candidate, response)
+      this.#open.http?.respond(id, response)
+      return
+    }
+    this.#accept(id, candidate, acceptance)
   }
 
   #accept(id: ExchangeId, candidate: UpgradeCandidate, { data, protocol, headers, limits }: Acceptance): void {

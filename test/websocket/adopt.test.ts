@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { AdoptError, type Backplane, OptionError, type Socket, type UpgradeRequest } from '../../src/index.js'
+import { type Accept, AdoptError, type Backplane, OptionError, type Socket, type UpgradeRequest } from '../../src/index.js'
 import { adopt, beside, listening, type Upgrade } from '../support/beside.js'
 import { Client, refusal } from '../support/client.js'
 import { describeEngines, makeServer } from '../support/engines.js'
@@ -188,6 +188,47 @@ describeEngines('the request of an adopted connection', (engine) => {
     socket.send(message)
     const [data] = await within(once(socket, 'message'), 'the echo')
     expect(String(data)).toBe(message)
+  })
+
+  test('is accepted as the program has decided before, which asks no handler and leaves the limits', async () => {
+    const errors = new Queue<unknown>()
+    const asked = new Queue<string>()
+    const decisions: Record<string, object> = {
+      '/': { data: 'decided', protocol: 'b', headers: { 'x-own': 'mine' }, maxPayloadLength: 5 },
+      '/wrong': { data: 'decided', protocol: 'c' },
+    }
+    const served = await beside<string>(
+      engine,
+      {
+        upgrade: ({ path }) => {
+          asked.push(path)
+          return { data: 'asked' }
+        },
+        open: (socket) => void socket.send(socket.data),
+        compression: {},
+      },
+      {
+        server: { maxConnections: 2, onError: (error) => void errors.push(error) },
+        onUpgrade: ({ request, socket, head }, server) => {
+          // A program in JavaScript may decide on anything.
+          server.adopt(request, socket, head, decisions[request.url ?? ''] as Accept<unknown> | undefined)
+        },
+      },
+    )
+    const socket = new WebSocket(served.wsUrl(), ['a', 'b'], { perMessageDeflate: true })
+    onTestFinished(() => socket.terminate())
+    const [[response], [message]] = await within(Promise.all([once(socket, 'upgrade'), once(socket, 'message')]), 'a message')
+    expect([socket.protocol, socket.extensions, response.headers['x-own']]).toEqual(['b', 'permessage-deflate', 'mine'])
+    expect(String(message)).toBe('decided')
+    expect(await (await Client.open(served, '/asked')).next()).toBe('asked')
+    expect(await refusal(served, '/')).toBe(503)
+    const closed = once(socket, 'close')
+    socket.send('longer')
+    expect((await within(closed, 'close'))[0]).toBe(1009)
+    expect(await refusal(served, '/wrong')).toBe(500)
+    expect(await errors.next('the error')).toBeInstanceOf(OptionError)
+    expect(await asked.take(1, 'what was asked')).toEqual(['/asked'])
+    expect(served.server.metrics()).toMatchObject({ upgradesRefused: 2, upgradesRefusedByHandler: 1 })
   })
 
   test('counts for the limits and in the metrics', async () => {

@@ -84,8 +84,13 @@ export class PortableListener {
           server.close()
           return
         }
-        server.off('error', refuse).on('error', onError)
         const at = server.address()
+        if ('host' in address && address.host === EVERY_ADDRESS && typeof at === 'object' && at?.family === 'IPv4') {
+          server.close()
+          refuse(Object.assign(new Error('IPv6 is off'), { code: 'EAFNOSUPPORT' }))
+          return
+        }
+        server.off('error', refuse).on('error', onError)
         resolve(typeof at === 'object' && at !== null ? { host: at.address, port: at.port } : { host: '', port: 0 })
       })
     })
@@ -146,6 +151,9 @@ export class PortableListener {
   }
 }
 
+/** IPv6, and IPv4 through it. */
+const EVERY_ADDRESS = '::'
+
 /**
  * SO_REUSEPORT came to `net.Server.listen` with Node.js 22.12 and 23.1; earlier releases ignore the option in
  * silence.
@@ -174,7 +182,8 @@ function listenOptions(address: ListenAddress) {
   if (reusePort && !CAN_REUSE_PORT) {
     throw new OptionError('reusePort', true, 'false on the portable engine with Node.js before 22.12, which cannot do it')
   }
-  return { host, port, exclusive: true, ...(reusePort && { reusePort }) }
+  // Node looks every host up, for some ticks, but binds at once without one: to this address, where it can.
+  return { ...(host !== EVERY_ADDRESS && { host }), port, exclusive: true, ...(reusePort && { reusePort }) }
 }
 
 /** libuv says EACCES where the system says ENOENT. */

@@ -22,7 +22,8 @@ import {
   type UpgradeRequest,
   WebSocketServer,
 } from '../../index.js'
-import { limitsOf, type us_socket_context_t, type WebSocketBehavior } from './behavior.js'
+import type { us_socket_context_t, WebSocketBehavior } from './behavior.js'
+import { limitsOf } from './limits.js'
 import { HttpRequest } from './request.js'
 import { HttpResponse, type Outcome, responseControl } from './response.js'
 import { PRIORITY, Router } from './router.js'
@@ -120,6 +121,8 @@ export class TemplatedApp {
   readonly #router = new Router<Route>()
   readonly #enginePaths = new Set<string>()
   #isStarted = false
+  /** Where it listens; `soon` until that is known. */
+  #listenSocket: ListenSocket | 'soon' | undefined
   /** Whether it listens on IPv6, and thus on IPv4 through it. */
   #isMapped = false
   readonly #certificates: TlsOptions[] | undefined
@@ -207,25 +210,28 @@ export class TemplatedApp {
 
   /**
    * Listens on a port, or a host and a port. Calls back with false when the address cannot be listened on.
-   * On the native engine, without a host, it calls back before it returns, unless another server has the
-   * port: clients of Node's can be made at once, others from the end of the turn on. It calls back later
-   * otherwise, and then clients can come at once. An app listens in one place at a time.
+   * Without a host, it calls back before it returns, unless another server has the port: clients of Node's can
+   * be made at once, others from the end of the turn on. It calls back later otherwise, and then clients can
+   * come at once. An app listens in one place at a time: NotSupportedError while it listens elsewhere.
    */
   listen(host: RecognizedString, port: number, callback: ListenCallback): this
   listen(port: number, callback: ListenCallback): this
   listen(port: number, options: number, callback: ListenCallback): this
   listen(host: RecognizedString, port: number, options: number, callback: ListenCallback): this
   listen(...given: readonly (RecognizedString | number | ListenCallback)[]): this {
+    this.#checkNotListening('App.listen')
     const callback = given.find((value): value is ListenCallback => typeof value === 'function')
     const [port = 0, options = LIBUS_LISTEN_DEFAULT] = given.filter((value) => typeof value === 'number')
     const [first] = given
     const host = typeof first === 'number' || typeof first === 'function' || first === undefined ? undefined : textOf(first)
     const isShared = port !== 0 && (options & LIBUS_LISTEN_EXCLUSIVE_PORT) === 0
-    const place = host === undefined && this.#server.engine === 'native' ? freePort(port) : undefined
+    const place = host === undefined ? freePort(port) : undefined
     if (place === undefined) {
+      this.#listenSocket = 'soon'
       this.#listenSoon({ port, ...(host !== undefined && { host }), reusePort: isShared }, callback)
     } else {
       const listenSocket = new ListenSocket(this.#server, place)
+      this.#listenSocket = listenSocket
       // Before the callback: what connects in there does so after this.
       this.#listenSoon({ ...place, reusePort: isShared }, undefined, listenSocket)
       callHandler(callback, listenSocket)
@@ -235,6 +241,8 @@ export class TemplatedApp {
 
   /** As `listen`, on a unix socket. */
   listen_unix(callback: ListenCallback, path: RecognizedString): this {
+    this.#checkNotListening('App.listen_unix')
+    this.#listenSocket = 'soon'
     this.#listenSoon({ unix: textOf(path) }, callback)
     return this
   }
@@ -306,6 +314,12 @@ export class TemplatedApp {
     return this
   }
 
+  #checkNotListening(member: string): void {
+    const listenSocket = this.#listenSocket
+    if (listenSocket === undefined || (listenSocket !== 'soon' && !ListenSocket.isOpen(listenSocket))) return
+    throw new NotSupportedError(`${member} in a second place`, 'make an app for each, or use `listen` of this package')
+  }
+
   #addEngineRoute(path: string, behavior: WebSocketBehavior<unknown> | undefined): void {
     this.#server.ws<Carried>(path, {
       upgrade: (request) => this.#upgrade(request, path),
@@ -336,8 +350,10 @@ export class TemplatedApp {
       const place = await this.#bind(options, promised)
       if (place === undefined) return
       this.#isMapped = place.host?.includes(':') ?? false
-      listenSocket = new ListenSocket(this.#server, place)
+      listenSocket = promised ?? new ListenSocket(this.#server, place)
+      this.#listenSocket = listenSocket
     } catch (error) {
+      this.#listenSocket = undefined
       const isTold = error instanceof ClosedError || (error instanceof ListenError && promised === undefined)
       if (!isTold) {
         callHandler(() => {

@@ -44,7 +44,8 @@ export class SendCallbacks {
 
   /** The connection has ended: what waits will not be written. */
   failed(): void {
-    this.#settle(unwritten())
+    // An error knows its stack, which takes longer than the rest of the end.
+    if (this.areWaiting) this.#settle(unwritten())
   }
 
   #settle(error: Error | undefined): void {

@@ -88,8 +88,6 @@ export class WebSocketServer extends EventEmitter<Events> {
   readonly #closeTimeout: number | undefined
   /** For connections of `node:https`, where `#server` is native. From the first of them on. */
   #secureServer: EngineServer | undefined
-  /** Of connections that were handed over, until the engine asks. */
-  readonly #prepared = new WeakMap<IncomingMessage, Accept<Carried>>()
   /** Sockets that have asked for an upgrade, until they are handed over or gone. */
   readonly #undecided = new Set<Duplex>()
   #open = 0
@@ -310,17 +308,16 @@ export class WebSocketServer extends EventEmitter<Events> {
       return
     }
     const understood = inVersion13(request)
-    this.#prepared.set(understood, acceptance)
     this.#undecided.delete(socket)
     if (socket instanceof NetSocket) {
-      this.#serverFor(socket).adopt(understood, socket, head)
+      this.#serverFor(socket).adopt(understood, socket, head, acceptance)
       handedOver.add(socket)
       socket.off('error', destroyAfterError)
       return
     }
     handedOver.add(socket)
     bridge(socket).then(
-      (near) => this.#server.adopt(understood, near, head),
+      (near) => this.#server.adopt(understood, near, head, acceptance),
       (error) => {
         socket.destroy()
         this.#fail(error)
@@ -336,8 +333,6 @@ export class WebSocketServer extends EventEmitter<Events> {
   }
 
   async #upgrade(upgrade: UpgradeRequest): Promise<Accept<Carried> | Response> {
-    const prepared = upgrade.incoming && this.#prepared.get(upgrade.incoming)
-    if (prepared !== undefined) return prepared
     const request = incomingMessageOf(upgrade)
     try {
       if (!(await this.shouldHandle(request))) return refusal({ code: 400 })

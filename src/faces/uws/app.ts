@@ -210,9 +210,9 @@ export class TemplatedApp {
 
   /**
    * Listens on a port, or a host and a port. Calls back with false when the address cannot be listened on.
-   * Without a host, it calls back before it returns, unless another server has the port: clients of Node's can
-   * be made at once, others from the end of the turn on. It calls back later otherwise, and then clients can
-   * come at once. An app listens in one place at a time: NotSupportedError while it listens elsewhere.
+   * Without a host, it calls back before it returns, unless another server has the port: clients of Node's
+   * can be made at once, others from the end of the turn on. It calls back later otherwise, and then clients
+   * can come at once. An app listens in one place at a time: NotSupportedError while it listens elsewhere.
    */
   listen(host: RecognizedString, port: number, callback: ListenCallback): this
   listen(port: number, callback: ListenCallback): this

@@ -1,4 +1,4 @@
-/** h3 2 on a server of this package: pages by its `fetch`, and its WebSocket handlers by the adapter of crossws. */
+/** h3 2 on a server of this package: pages by its `fetch`, WebSockets by the adapter of crossws. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, test } from 'node:test'

@@ -88,6 +88,10 @@ async function main(): Promise<void> {
 }
 
 async function runDoctor(args: readonly string[]): Promise<void> {
+  if (args[0] === '--help' || args[0] === '-h') {
+    process.stdout.write(HELP)
+    return
+  }
   if (args.length > 0) throw new UsageError(`doctor takes no arguments, got ${JSON.stringify(args[0])}`)
   const { lines, healthy } = await diagnose()
   for (const line of lines) printLine(line)

@@ -34,8 +34,8 @@ async function takenPort(): Promise<number> {
 }
 
 describe('the command', () => {
-  test.each(['--help', '-h'])('explains itself with %s', async (flag) => {
-    const { code, stdout, stderr } = await runCommand([flag]).result()
+  test.each(['--help', '-h', 'doctor --help', 'doctor -h'])('explains itself with %s', async (flags) => {
+    const { code, stdout, stderr } = await runCommand(flags.split(' ')).result()
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const named = ['port', 'host', 'key', 'cert', 'no-tls', 'engine', 'quiet', 'log', 'help', 'version']
     for (const name of named) expect(stdout).toMatch(new RegExp(`^ {2}--${name}\\b`, 'm'))

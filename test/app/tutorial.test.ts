@@ -1,9 +1,10 @@
 /** docs/tutorial.md and the how-to pages: their code is run or compiled. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { connect } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { localhostCertificate } from '../support/certificates.js'
+import { localhostCertificate, makeCertificate } from '../support/certificates.js'
 import { Running } from '../support/child.js'
 import { Client, refusal } from '../support/client.js'
 import { addressOf, describeEngines } from '../support/engines.js'
@@ -69,5 +70,53 @@ describeEngines('the tutorial', (engine) => {
     while ((await http(address, '/health')).status !== 503);
     expect(await client.closed()).toEqual({ code: 1012, reason: 'the chat restarts' })
     expect(await running.result()).toMatchObject({ code: 0, stderr: '' })
+  })
+})
+
+const ACME = readFileSync(join(root, 'docs/how-to/acme.md'), 'utf8')
+const [, renewing = ''] = /^```ts\n([\s\S]*?)^```$/m.exec(ACME) ?? []
+
+describeEngines('the program of docs/how-to/acme.md', (engine) => {
+  test('shows a renewed certificate after SIGHUP, keeps its clients, and keeps the old one where files do not fit', async () => {
+    const [first, renewed, other] = [makeCertificate(), makeCertificate(), makeCertificate()]
+    const folder = project([
+      ['privkey.pem', first.key],
+      ['fullchain.pem', first.cert],
+    ])
+    // In place of port 443 and certbot's folder; it prints where it listens.
+    const program = renewing
+      .replace("'/etc/letsencrypt/live/example.com'", JSON.stringify(folder))
+      .replace('await server.listen({ port: 443 })', "console.log((await server.listen({ port: 0, host: '127.0.0.1' })).port)")
+    writeFileSync(join(folder, 'server.mjs'), program)
+    const env = { NATIVE_WEBSOCKET_SERVER_ENGINE: engine }
+    const running = new Running([process.execPath, 'server.mjs'], { cwd: folder, env })
+    const port = Number(await running.line('its port'))
+    /** The certificate that a new client is shown. */
+    const shown = () =>
+      new Promise<string | undefined>((resolve, reject) => {
+        const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+          resolve(socket.getPeerX509Certificate()?.toString())
+          socket.destroy()
+        }).on('error', reject)
+      })
+    const client = await Client.open(addressOf(port, '127.0.0.1', true), '/', { ca: first.cert })
+    expect(await shown()).toBe(first.cert)
+
+    writeFileSync(join(folder, 'privkey.pem'), renewed.key)
+    writeFileSync(join(folder, 'fullchain.pem'), renewed.cert)
+    running.process.kill('SIGHUP')
+    while ((await shown()) === first.cert);
+    expect(await shown()).toBe(renewed.cert)
+    expect(await client.ask('still here?')).toBe('still here?')
+
+    // As if the key had been written, and the certificate not yet.
+    writeFileSync(join(folder, 'privkey.pem'), other.key)
+    let errors = ''
+    running.process.stderr?.on('data', (data) => {
+      errors += data
+    })
+    running.process.kill('SIGHUP')
+    while (!errors.includes('The old certificate stays: TlsError')) await client.ask('again')
+    expect(await shown()).toBe(renewed.cert)
   })
 })

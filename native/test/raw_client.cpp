@@ -84,6 +84,8 @@ void RawClient::send(std::string_view bytes) {
       "the socket to take what is sent");
 }
 
+void RawClient::send_urgent() { CHECK(::send(descriptor_, "!", 1, MSG_OOB | MSG_NOSIGNAL) == 1); }
+
 bool RawClient::pump() {
   char buffer[65536];
   while (!ended_) {
@@ -179,11 +181,14 @@ std::string RawClient::frame(int op_code, std::string_view payload, bool fin, bo
 
 void RawClient::send_frame(int op_code, std::string_view payload, bool fin) { send(frame(op_code, payload, fin)); }
 
+std::string RawClient::handshake(std::string_view path) {
+  return "GET " + std::string(path) +
+         " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+}
+
 std::string RawClient::open(std::string_view path) {
-  std::string request = "GET " + std::string(path) +
-                        " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-  send(request);
+  send(handshake(path));
   std::string response = read_until("\r\n\r\n");
   return response.substr(0, response.find("\r\n"));
 }

@@ -36,6 +36,8 @@ class RawClient {
   void send(std::string_view bytes);
   /// Sends a masked frame.
   void send_frame(int op_code, std::string_view payload, bool fin = true);
+  /// Sends a byte of TCP's urgent data (RFC 6093), which is none of the stream.
+  void send_urgent();
   /// The opening handshake; gives the response's status line.
   std::string open(std::string_view path = "/");
   /// Everything up to and including `end`.
@@ -52,6 +54,8 @@ class RawClient {
   void reset();
   void close();
 
+  /// The request of the opening handshake.
+  static std::string handshake(std::string_view path = "/");
   static std::string frame(int op_code, std::string_view payload, bool fin = true, bool masked = true, int reserved_bits = 0);
 
  private:

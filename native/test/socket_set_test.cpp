@@ -1,4 +1,12 @@
 // The set tells once of input: what is behind a read must show all the same.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <filesystem>
+
 #include "fixture.h"
 
 namespace {
@@ -49,6 +57,88 @@ TEST("input that comes while a connection is paused is read when it goes on, tho
       fixture.wait([&] { return fixture.events.messages == round; }, "the message");
     }
   });
+}
+
+TEST("what comes behind TCP's urgent data is read, though no more comes") {
+  for_each_kind_of_poll([](Fixture &fixture) {
+    auto client = fixture.connect_websocket();
+    for (int round = 1; round <= 2; round++) {
+      client->send_frame(1, "before");
+      client->send_urgent();
+      client->send_frame(1, "behind");
+      fixture.wait([&] { return fixture.events.messages == 2 * round; }, "both messages");
+    }
+    client->send_urgent();
+    client->finish();
+    fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the end");
+  });
+}
+
+/// A folder of its own, for a unix socket.
+class Folder {
+ public:
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "nws-test-XXXXXX").string();
+    CHECK(mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder &) = delete;
+  Folder &operator=(const Folder &) = delete;
+
+  std::string file(const char *name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class UnixClient {
+ public:
+  explicit UnixClient(const std::string &path) : descriptor_(socket(AF_UNIX, SOCK_STREAM, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    CHECK(path.size() < sizeof address.sun_path);
+    std::memcpy(address.sun_path, path.c_str(), path.size());
+    CHECK(connect(descriptor_, reinterpret_cast<sockaddr *>(&address), sizeof address) == 0);
+  }
+  ~UnixClient() { close(descriptor_); }
+  UnixClient(const UnixClient &) = delete;
+  UnixClient &operator=(const UnixClient &) = delete;
+
+  /// Sends a descriptor with the bytes; behind those the kernel lets a read end.
+  void send_with_descriptor(std::string bytes) {
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
+    iovec part{bytes.data(), bytes.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = room.data();
+    message.msg_controllen = room.size();
+    cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(head), &descriptor_, sizeof descriptor_);
+    CHECK(sendmsg(descriptor_, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+  }
+
+ private:
+  int descriptor_;
+};
+
+TEST("what comes behind a descriptor on a unix socket is read, though no more comes") {
+  for (bool has_socket_set : {true, false}) {
+    Folder folder;
+    Fixture fixture(Fixture::plain(), has_socket_set);
+    nws::ListenAddress at{.descriptor = -1, .unix_path = folder.file("s"), .host = {}, .port = 0, .reuse_port = false};
+    CHECK(fixture.server->listen(at));
+    UnixClient client(at.unix_path);
+    client.send_with_descriptor(RawClient::handshake());
+    fixture.wait([&] { return fixture.events.opened.size() == 1; }, "the handshake");
+    client.send_with_descriptor(RawClient::frame(1, "before"));
+    client.send_with_descriptor(RawClient::frame(1, "behind"));
+    fixture.wait([&] { return fixture.events.messages == 2; }, "both messages");
+  }
 }
 
 }  // namespace

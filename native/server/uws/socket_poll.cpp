@@ -40,6 +40,7 @@ int nws_poll_init_socket(uv_loop_t *loop, SocketPoll *poll, uv_os_sock_t descrip
   poll->data = data;
   poll->descriptor = descriptor;
   if (SocketSet::current()) {
+    SocketSet::begin(poll);
     return 0;
   }
   auto handle = std::make_unique<uv_poll_t>();

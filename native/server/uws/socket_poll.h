@@ -24,6 +24,8 @@ struct nws_socket_poll {
   unsigned resting_number;
   /* In which call of SocketSet::dispatch it was last seen. */
   unsigned last_round;
+  /* Set by SocketSet::begin. */
+  unsigned is_tcp;
 };
 
 typedef void (*nws_poll_callback)(struct nws_socket_poll *poll, int status, int events);

@@ -9,6 +9,7 @@
 
 #ifdef __linux__
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -55,10 +56,6 @@ namespace {
 /// Bytes of one read, from which on a socket rests where nothing of them was counted.
 constexpr std::size_t much = LIBUS_RECV_BUFFER_LENGTH / 2;
 
-/// What a poll waits for while the kernel tells but once of its input (EPOLLET): again when there is more, or
-/// when it is asked to. It then need not look at each socket a second time, to see that it has been read.
-constexpr int shown_once = UV_READABLE;
-
 /// Sockets, of which each may be read for as much as the buffer holds in one turn.
 constexpr std::size_t most_at_once = Turns::max_total_read / LIBUS_RECV_BUFFER_LENGTH;
 
@@ -70,6 +67,13 @@ int wanted(const SocketPoll *poll) { return static_cast<int>(poll->events); }
 int interest(const SocketPoll *poll, int events) { return poll->resting_number ? events & ~UV_READABLE : events; }
 
 }  // namespace
+
+void SocketSet::begin(SocketPoll *poll) {
+  int domain = AF_UNSPEC;
+  socklen_t length = sizeof domain;
+  poll->is_tcp =
+      getsockopt(poll->descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && (domain == AF_INET || domain == AF_INET6);
+}
 
 int SocketSet::watch(SocketPoll *poll, int events) {
   int before = wanted(poll);
@@ -106,9 +110,12 @@ int SocketSet::poll_for(SocketPoll *poll, int before, int events) {
 
 int SocketSet::control(SocketPoll *poll, int operation, int events) {
   epoll_event wanted{};
-  wanted.events = events == shown_once ? EPOLLIN | EPOLLRDHUP | EPOLLET
-                                       : (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u) |
-                                             (events & UV_DISCONNECT ? EPOLLRDHUP : 0u);
+  if (is_shown_once(poll, events)) {
+    wanted.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+  } else {
+    wanted.events = (events & UV_READABLE ? EPOLLIN : 0u) | (events & UV_WRITABLE ? EPOLLOUT : 0u) |
+                    (events & UV_DISCONNECT ? EPOLLRDHUP : 0u);
+  }
   wanted.data.ptr = poll;
   return epoll_ctl(descriptor_, operation, poll->descriptor, &wanted) && events != 0 ? -errno : 0;
 }
@@ -218,19 +225,26 @@ void SocketSet::go_on(SocketPoll *poll) {
 }
 
 [[gnu::hot]] void SocketSet::dispatch(SocketPoll *poll, std::uint32_t seen) {
-  std::size_t read = read_or_write(poll, seen);
-  // Less than the buffer holds is all that there was, and no end of it or error behind it has been seen.
+  if (seen == EPOLLPRI) {
+    return;  // urgent data (RFC 6093), which is not read, and nothing behind it yet
+  }
+  std::size_t read = read_or_write(poll, seen & ~std::uint32_t{EPOLLPRI});
+  // Less than the buffer holds is all that there was. No end of it or error behind it has been seen, and no
+  // urgent data, at which a read ends.
   bool is_drained = seen == EPOLLIN && read > 0 && read < LIBUS_RECV_BUFFER_LENGTH;
   if (!is_drained) {
     show_again(poll);
   }
 }
 
+bool SocketSet::is_shown_once(const SocketPoll *poll, int events) { return events == UV_READABLE && poll->is_tcp; }
+
 void SocketSet::show_again(SocketPoll *poll) {
-  if (interest(poll, wanted(poll)) != shown_once) {
+  int events = interest(poll, wanted(poll));
+  if (!is_shown_once(poll, events)) {
     return;
   }
-  if (int error = control(poll, EPOLL_CTL_MOD, shown_once)) {
+  if (int error = control(poll, EPOLL_CTL_MOD, events)) {
     dispatch_socket(socket_of(poll), error, 0, turns_);
   }
 }
@@ -263,6 +277,7 @@ void SocketSet::show_again(SocketPoll *poll) {
 std::unique_ptr<SocketSet> SocketSet::create(uv_loop_t *) { return nullptr; }
 SocketSet::~SocketSet() = default;
 void SocketSet::wait_in_set(std::function<void()>) {}
+void SocketSet::begin(SocketPoll *) {}
 int SocketSet::watch(SocketPoll *, int) { return 0; }
 void SocketSet::stop(SocketPoll *) {}
 void SocketSet::take_turn(void *, std::uint32_t) {}

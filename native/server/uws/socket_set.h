@@ -59,6 +59,8 @@ class SocketSet final : private TurnTaker {
   /// loop alive by that. Where there is no set, it waits for nothing.
   static constexpr int reset_only = UV_PRIORITIZED;
 
+  /// A poll that waits for nothing yet, and will be given to `watch`.
+  static void begin(SocketPoll *poll);
   /// A combination of uv_poll_event, 0 for none. While it waits for anything, a poll keeps the loop alive. 0,
   /// or an error as libuv's.
   int watch(SocketPoll *poll, int events);
@@ -87,6 +89,11 @@ class SocketSet final : private TurnTaker {
   void rest(SocketPoll *poll);
   void go_on(SocketPoll *poll);
   int poll_for(SocketPoll *poll, int before, int events);
+  /// Whether the kernel tells but once of input (EPOLLET) while the poll waits for these events: again when
+  /// there is more, or when it is asked to. It then need not look at each socket a second time, to see that
+  /// it has been read. For TCP alone: a read of another socket may end early, with nothing that shows it, as
+  /// one of a unix socket does behind a descriptor that was sent along.
+  static bool is_shown_once(const SocketPoll *poll, int events);
   int control(SocketPoll *poll, int operation, int events);
 
   uv_loop_t *loop_ = nullptr;

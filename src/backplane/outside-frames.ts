@@ -5,13 +5,13 @@ import type { BackplaneEnvelope } from './contract.js'
 
 /** One envelope of one thread. */
 export interface Frame {
-  /** The id of the thread's member. */
+  /** The id of the thread's member: ASCII. */
   readonly from: string
   /** One more than that of the frame before, of the same thread. */
   readonly number: number
   /** Whatever came before it is no longer awaited: it was sent to another gateway, or comes again. */
   readonly isFirst: boolean
-  /** The thread cannot send much more before it hears what was taken. */
+  /** As soon as this one is done with, the thread wants to hear of it. */
   readonly isUrgent: boolean
   readonly envelope: BackplaneEnvelope
 }
@@ -31,7 +31,7 @@ const HEAD_BYTES = 28
 
 export function pack({ from, number, isFirst, isUrgent, envelope }: Frame): Uint8Array {
   const { topic, data, sequence, messages } = envelope
-  const [fromLength, topicLength] = [Buffer.byteLength(from), Buffer.byteLength(topic)]
+  const [fromLength, topicLength] = [from.length, Buffer.byteLength(topic)]
   const start = HEAD_BYTES + fromLength + topicLength
   const packed = Buffer.allocUnsafe(start + data.length)
   packed[AT.flags] = (isFirst ? FLAG.first : 0) | (isUrgent ? FLAG.urgent : 0)
@@ -40,7 +40,7 @@ export function pack({ from, number, isFirst, isUrgent, envelope }: Frame): Uint
   packed.writeDoubleBE(number, AT.number)
   packed.writeDoubleBE(sequence, AT.sequence)
   packed.writeUInt32BE(topicLength, AT.topic)
-  packed.write(from, HEAD_BYTES)
+  packed.write(from, HEAD_BYTES, 'latin1')
   packed.write(topic, HEAD_BYTES + fromLength)
   packed.set(data, start)
   return packed
@@ -51,7 +51,7 @@ export function unpack(packed: Buffer): Frame {
   const start = fromEnd + packed.readUInt32BE(AT.topic)
   const flags = packed[AT.flags] ?? 0
   return {
-    from: packed.toString('utf8', HEAD_BYTES, fromEnd),
+    from: packed.toString('latin1', HEAD_BYTES, fromEnd),
     number: packed.readDoubleBE(AT.number),
     isFirst: (flags & FLAG.first) !== 0,
     isUrgent: (flags & FLAG.urgent) !== 0,

@@ -33,6 +33,15 @@ interface Item {
   isDone: boolean
 }
 
+/** What the outside was given in one call. */
+interface Batch {
+  readonly items: readonly Item[]
+  /** The envelopes, of which long ones are split, and what each comes from. */
+  readonly parts: BackplaneEnvelope[]
+  readonly origins: Item[]
+  work: Promise<void> | undefined
+}
+
 export interface OutsideIntakeOwner {
   /** This thread: it is replied to at once. */
   readonly id: string
@@ -46,12 +55,10 @@ export class OutsideIntake {
   readonly #senders = new Map<string, Sender>()
   #batch: Item[] = []
   #isFlushDue = false
-  /** What the outside has, which is not always what came: long envelopes are split. */
-  readonly #origins = new WeakMap<BackplaneEnvelope, Item>()
   /** Those that are to be told what is done with. */
   readonly #due = new Set<Sender>()
   #timer: NodeJS.Timeout | undefined
-  readonly #underWay = new Set<Promise<void>>()
+  readonly #underWay = new Set<Batch>()
   #isClosed = false
 
   constructor(owner: OutsideIntakeOwner) {
@@ -95,11 +102,13 @@ export class OutsideIntake {
 
   /** The outside has dropped one of the envelopes. */
   refused(part: BackplaneEnvelope, why: string): void {
-    const item = this.#origins.get(part)
-    if (item === undefined || item.isDone) return
-    this.#origins.delete(part)
-    item.refused += part.messages
-    this.#refuse(item, part.messages, why)
+    for (const { parts, origins } of this.#underWay) {
+      const item = origins[parts.indexOf(part)]
+      if (item === undefined) continue
+      item.refused += part.messages
+      this.#refuse(item, part.messages, why)
+      return
+    }
   }
 
   /** A thread that has ended. */
@@ -109,7 +118,7 @@ export class OutsideIntake {
 
   /** Resolves when the outside has done with all that it was given before. */
   async settled(): Promise<void> {
-    await Promise.allSettled([...this.#underWay])
+    await Promise.allSettled([...this.#underWay].map(({ work }) => work))
   }
 
   /** Another thread is the gateway from now on. What the outside has done with is told. */
@@ -126,31 +135,32 @@ export class OutsideIntake {
       for (const { sender } of items) this.#askAgain(sender)
       return
     }
-    const parts: BackplaneEnvelope[] = []
+    const batch: Batch = { items, parts: [], origins: [], work: undefined }
     for (const item of items) {
       item.sender.items.push(item)
       for (const part of splitEnvelope(item.frame.envelope, outside.maxEnvelopeBytes)) {
-        this.#origins.set(part, item)
-        parts.push(part)
+        batch.parts.push(part)
+        batch.origins.push(item)
       }
     }
-    const result = outside.publish(parts)
-    if (result === undefined) {
+    // What it refuses at once, too, is found there.
+    this.#underWay.add(batch)
+    const isDone = () => {
+      this.#underWay.delete(batch)
       for (const item of items) this.#done(item)
-      return
     }
-    const work = result.then(
-      () => {
-        for (const item of items) this.#done(item)
-      },
-      (cause: unknown) => {
-        // Such an engine rejects all that it may not have sent, from the first on.
-        if (outside.isReplayed && !this.#isClosed) for (const { sender } of items) this.#askAgain(sender)
-        else for (const item of items) this.#fail(item, `has not sent it: ${reasonOf(cause)}`)
-      },
-    )
-    this.#underWay.add(work)
-    void work.finally(() => this.#underWay.delete(work))
+    const result = outside.publish(batch.parts)
+    if (result === undefined) isDone()
+    else batch.work = result.then(isDone, (cause: unknown) => this.#rejected(batch, outside, cause))
+  }
+
+  #rejected(batch: Batch, { isReplayed }: BackplaneEngine, cause: unknown): void {
+    this.#underWay.delete(batch)
+    for (const item of batch.items) {
+      // One that replays rejects all that it may not have sent, from the first on.
+      if (isReplayed && !this.#isClosed) this.#askAgain(item.sender)
+      else this.#fail(item, `has not sent it: ${reasonOf(cause)}`)
+    }
   }
 
   #askAgain(sender: Sender): void {

@@ -15,6 +15,14 @@ import { OWN_TOPIC } from './refused-topics.js'
  */
 export type QueueState = 'hold' | 'send' | 'drop'
 
+/**
+ * Bytes and envelopes behind which the gateway is to say at once what it has done with. Envelopes that wait
+ * for longer than a few milliseconds outlive the young generation of the garbage collector: when all were
+ * kept for 20 ms, an envelope of 100 messages cost 40 µs more.
+ */
+const URGENT_BYTES = 65_536
+const URGENT_ENVELOPES = 64
+
 export interface OutsideQueueOwner {
   /** The member's own id. */
   readonly id: string
@@ -26,9 +34,14 @@ export interface OutsideQueueOwner {
 export class OutsideQueue {
   readonly #owner: OutsideQueueOwner
   readonly #limit: number
-  #waiting = new Fifo<BackplaneEnvelope>()
-  /** By their numbers, the oldest first: the gateway has them, and has not said that they are done with. */
-  readonly #sent = new Map<number, BackplaneEnvelope>()
+  readonly #waiting = new Fifo<BackplaneEnvelope>()
+  /** The gateway has them, and has not said that they are done with. Their numbers end with the last one. */
+  readonly #sent = new Fifo<BackplaneEnvelope>()
+  /** The numbers of those among them that were dropped since. */
+  readonly #refused = new Set<number>()
+  /** Behind the last urgent one. */
+  #calmBytes = 0
+  #calmEnvelopes = 0
   #waitingBytes = 0
   #sentBytes = 0
   #lastNumber = 0
@@ -48,7 +61,7 @@ export class OutsideQueue {
   members = 1
 
   get isEmpty(): boolean {
-    return this.#waiting.length === 0 && this.#sent.size === 0
+    return this.#waiting.length === 0 && this.#sent.length === 0
   }
 
   /** Bytes of memory of what is kept. */
@@ -69,13 +82,15 @@ export class OutsideQueue {
   /** Another gateway, or none: what the last one has not done is to be sent again. */
   again(): void {
     this.#isFirst = true
-    if (this.#sent.size === 0) return
+    if (this.#sent.length === 0) return
+    const first = this.#firstNumber
+    const older = this.#sent.toArray().filter((_, index) => !this.#refused.has(first + index))
     const younger = this.#waiting.toArray()
-    this.#waiting = new Fifo()
+    for (const fifo of [this.#sent, this.#waiting]) fifo.clear()
     this.#waitingBytes = 0
-    for (const envelope of [...this.#sent.values(), ...younger]) if (envelope.topic !== OWN_TOPIC) this.#keep(envelope)
-    this.#sent.clear()
     this.#sentBytes = 0
+    this.#refused.clear()
+    for (const envelope of [...older, ...younger]) if (envelope.topic !== OWN_TOPIC) this.#keep(envelope)
   }
 
   become(state: QueueState): void {
@@ -91,17 +106,8 @@ export class OutsideQueue {
       this.again()
       if (this.#state === 'drop') this.#dropWaiting('is down')
     } else if (reply.say === 'taken') {
-      for (const number of this.#sent.keys()) {
-        if (number > reply.number) break
-        this.#done(number)
-      }
-    } else {
-      const envelope = this.#sent.get(reply.number)
-      if (envelope !== undefined) {
-        if (reply.messages === envelope.messages) this.#done(reply.number)
-        this.#drop(reply.messages === envelope.messages ? envelope : { ...envelope, messages: reply.messages }, reply.why)
-      }
-    }
+      while (this.#sent.length > 0 && this.#firstNumber <= reply.number) this.#done()
+    } else this.#refuse(reply.number, reply.messages, reply.why)
     this.#send()
     this.#tellEmptied()
   }
@@ -133,9 +139,22 @@ export class OutsideQueue {
     return envelope
   }
 
-  #done(number: number): void {
-    const envelope = this.#sent.get(number)
-    if (envelope !== undefined && this.#sent.delete(number)) this.#sentBytes -= costOf(envelope.topic, envelope.data.length)
+  get #firstNumber(): number {
+    return this.#lastNumber - this.#sent.length + 1
+  }
+
+  #done(): void {
+    if (this.#refused.size > 0) this.#refused.delete(this.#firstNumber)
+    const envelope = this.#sent.shift()
+    if (envelope !== undefined) this.#sentBytes -= costOf(envelope.topic, envelope.data.length)
+  }
+
+  #refuse(number: number, messages: number, why: string): void {
+    const envelope = this.#sent.toArray()[number - this.#firstNumber]
+    if (envelope === undefined || this.#refused.has(number)) return
+    const isAll = messages === envelope.messages
+    if (isAll) this.#refused.add(number)
+    this.#drop(isAll ? envelope : { ...envelope, messages }, why)
   }
 
   #drop(envelope: BackplaneEnvelope | undefined, why: string): void {
@@ -149,6 +168,15 @@ export class OutsideQueue {
 
   #tellEmptied(): void {
     if (this.isEmpty) this.#emptied?.()
+  }
+
+  #isUrgent(cost: number, room: number): boolean {
+    this.#calmBytes += cost
+    this.#calmEnvelopes += 1
+    if (this.#calmBytes < URGENT_BYTES && this.#calmEnvelopes < URGENT_ENVELOPES && this.#sentBytes < room / 2) return false
+    this.#calmBytes = 0
+    this.#calmEnvelopes = 0
+    return true
   }
 
   /** As much as may be on its way: the rest waits here, where the oldest can be dropped. */
@@ -168,13 +196,14 @@ export class OutsideQueue {
     const most = MAX_ENVELOPES_IN_FLIGHT / this.members
     const frames: Frame[] = []
     for (let next = this.#waiting.first; next !== undefined; next = this.#waiting.first) {
+      const cost = costOf(next.topic, next.data.length)
       // One is always taken, however long it is.
-      if (this.#sent.size > 0 && (this.#sentBytes + costOf(next.topic, next.data.length) > room || this.#sent.size >= most)) break
+      if (this.#sent.length > 0 && (this.#sentBytes + cost > room || this.#sent.length >= most)) break
       this.#shift()
       const number = ++this.#lastNumber
-      this.#sent.set(number, next)
-      this.#sentBytes += costOf(next.topic, next.data.length)
-      const isUrgent = this.#sentBytes > room / 2 || this.#sent.size > most / 2
+      this.#sent.push(next)
+      this.#sentBytes += cost
+      const isUrgent = this.#isUrgent(cost, room)
       frames.push({ from: this.#owner.id, number, isFirst: this.#isFirst, isUrgent, envelope: next })
       this.#isFirst = false
     }

@@ -1,6 +1,6 @@
 /**
  * Many messages of all kinds and lengths through each way of each backplane, flat out: every byte arrives,
- * once and in order. With MESSAGES=1000000 in the environment, a million.
+ * once and in order. Between threads through the addon it is a million, and with MESSAGES=1000000 everywhere.
  */
 import { once } from 'node:events'
 import process from 'node:process'
@@ -9,10 +9,13 @@ import { ONE_ENGINE } from '../support/broker-members.js'
 import { Broker, whyMissing } from '../support/brokers.js'
 import { Child } from '../support/child.js'
 import { AVAILABLE_ENGINES, type EngineName } from '../support/engines.js'
+import { startCluster } from '../support/redis-cluster.js'
 
 const COUNT = Number(process.env.MESSAGES ?? 50_000)
+/** Between threads through the addon it takes seconds. */
+const COUNT_OF_THREADS = Number(process.env.MESSAGES ?? 1_000_000)
 /** Milliseconds: many times what they take. */
-const TIME = 60_000 + COUNT / 2
+const timeFor = (count: number) => 60_000 + count / 2
 
 /** What the two servers have counted. */
 interface Counts {
@@ -23,22 +26,22 @@ interface Counts {
   readonly foreign: number
 }
 
-async function pass(engine: EngineName, way: string, url: string) {
-  const child = new Child('every-byte.mjs', { args: [engine, way, url, `${COUNT}`] })
+async function pass(engine: EngineName, way: string, url: string, count = COUNT) {
+  const child = new Child('every-byte.mjs', { args: [engine, way, url, `${count}`] })
   await once(child.process, 'exit')
   const { code, stdout, stderr } = await child.result()
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   // The fixture has compared the messages themselves.
   const result = JSON.parse(stdout) as { seconds: number; publisher: Counts; receiver: Counts }
   expect(result.publisher).toMatchObject({ delivered: 0, dropped: 0, missing: 0, foreign: 0 })
-  expect(result.publisher.published).toBeGreaterThan(COUNT)
+  expect(result.publisher.published).toBeGreaterThan(count)
   expect(result.receiver).toMatchObject({ published: 0, dropped: 0, missing: 0, foreign: 0 })
-  expect(result.receiver.delivered).toBeGreaterThan(COUNT)
-  if (process.env.MESSAGES !== undefined) console.log(`${engine}, ${way}: ${COUNT} in ${result.seconds} s`)
+  expect(result.receiver.delivered).toBeGreaterThan(count)
+  if (process.env.MESSAGES !== undefined) console.log(`${engine}, ${way}: ${count} in ${result.seconds} s`)
 }
 
 const BROKERS = {
-  'redis-server': ['redis-pubsub', 'redis-streams'],
+  'redis-server': ['redis-pubsub', 'redis-streams', 'threads-redis'],
   'nats-server': ['nats-core', 'nats-jetstream'],
 } as const
 
@@ -52,13 +55,22 @@ for (const [program, ways] of Object.entries(BROKERS) as [keyof typeof BROKERS, 
         const broker = await Broker.start(program, program === 'nats-server' ? ['--jetstream'] : [])
         await pass(ONE_ENGINE, way, broker.url)
       },
-      TIME,
+      timeFor(COUNT),
+    )
+    if (program !== 'redis-server') return
+    test(
+      'redis-cluster',
+      async () => {
+        const nodes = await startCluster(3)
+        await pass(ONE_ENGINE, 'redis-cluster', nodes.map(({ broker }) => broker.url).join())
+      },
+      timeFor(COUNT),
     )
   })
 }
 
 test.each(AVAILABLE_ENGINES)(
   'every byte arrives, in order, through threads on %s',
-  (engine) => pass(engine, 'threads', '-'),
-  TIME,
+  (engine) => pass(engine, 'threads', '-', engine === 'native' ? COUNT_OF_THREADS : COUNT),
+  timeFor(COUNT_OF_THREADS),
 )

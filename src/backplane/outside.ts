@@ -71,6 +71,8 @@ interface Peer {
   lastSign: number
   /** It may be blocked: another one is the gateway meanwhile. */
   isSilent: boolean
+  /** Of one that is the gateway, or takes itself for it. */
+  outlook: Outlook | undefined
   readonly topics: Set<string>
 }
 
@@ -232,7 +234,7 @@ export class Outside {
     }
     let peer = this.#peers.get(id)
     if (peer === undefined) {
-      peer = { born, lastSign: 0, isSilent: false, topics: new Set() }
+      peer = { born, lastSign: 0, isSilent: false, outlook: undefined, topics: new Set() }
       this.#peers.set(id, peer)
       this.#queue.members = this.#peers.size + 1
       // One that was silent for long, or is new: all of what it wants is to be known.
@@ -240,7 +242,8 @@ export class Outside {
     }
     peer.lastSign = performance.now()
     peer.isSilent = false
-    if (!this.#isGateway) this.#look(sign)
+    peer.outlook = sign.outlook
+    this.#look()
     if (say === 'gap') this.#host.onStatus('gap')
     else if (say === 'who') this.#say({ say: 'alive', topics: [...this.#own] })
     else if (say === 'interest') this.#change(peer.topics, sign.added, sign.removed)
@@ -255,15 +258,14 @@ export class Outside {
   }
 
   /** Whom to send to, and whether. Of two that take themselves for the gateway, it is the older one. */
-  #look({ id, born, outlook }: Sign): void {
-    if (outlook === undefined) {
-      // It has handed the task over.
-      if (id === this.#gateway) this.#follow(undefined, undefined)
-      return
+  #look(): void {
+    if (this.#isGateway) return
+    let gateway: [id: string, peer: Peer] | undefined
+    for (const [id, peer] of this.#peers) {
+      if (peer.outlook === undefined || peer.isSilent) continue
+      if (gateway === undefined || isBefore(id, peer.born, gateway[0], gateway[1].born)) gateway = [id, peer]
     }
-    const other = this.#gateway === undefined || this.#gateway === id ? undefined : this.#peers.get(this.#gateway)
-    const isOlder = other !== undefined && (born < other.born || (born === other.born && id < (this.#gateway ?? '')))
-    if (other === undefined || isOlder) this.#follow(id, outlook)
+    this.#follow(gateway?.[0], gateway?.[1].outlook)
   }
 
   #follow(gateway: string | undefined, outlook: Outlook | undefined): void {
@@ -306,7 +308,7 @@ export class Outside {
     this.#peers.delete(id)
     this.#queue.members = this.#peers.size + 1
     this.#intake?.forget(id)
-    if (id === this.#gateway) this.#follow(undefined, undefined)
+    this.#look()
     if (this.#isGateway) this.#want([], [...peer.topics])
   }
 
@@ -321,11 +323,9 @@ export class Outside {
     for (const [id, peer] of this.#peers) {
       const silence = now - peer.lastSign
       if (silence > ABSENCE) this.#forget(id)
-      else if (silence > SILENCE) {
-        peer.isSilent = true
-        if (id === this.#gateway) this.#follow(undefined, undefined)
-      }
+      else if (silence > SILENCE) peer.isSilent = true
     }
+    this.#look()
     this.#choose()
   }
 
@@ -351,7 +351,7 @@ export class Outside {
 
   /** Whether that member comes before this one, as the gateway. */
   #isAfter(id: string, born: number): boolean {
-    return born < this.#born || (born === this.#born && id < this.#host.id)
+    return isBefore(id, born, this.#host.id, this.#born)
   }
 
   #become(): void {
@@ -382,7 +382,7 @@ export class Outside {
   #resign(): void {
     this.#intake?.close()
     this.#intake = undefined
-    this.#follow(undefined, undefined)
+    this.#look()
     // So that others send nothing here until they hear of the other one.
     this.#say({ say: 'alive' })
     this.#disconnect()
@@ -536,6 +536,10 @@ export class Outside {
     this.#data.flush()
     this.#host.deliver(topic, data)
   }
+}
+
+function isBefore(id: string, born: number, otherId: string, otherBorn: number): boolean {
+  return born < otherBorn || (born === otherBorn && id < otherId)
 }
 
 function queueStateOf(outlook: Outlook | undefined): QueueState {

@@ -160,8 +160,8 @@ async function gather(source: BodySource): Promise<Uint8Array[]> {
 
 function headOf(response: Response): ResponseHead {
   const { status } = response
-  // Response.error() has status 0, and other implementations may let more through.
-  const isFinal = Number.isInteger(status) && status >= 200 && status <= 599
+  // Response.error() has status 0. Beyond 599, which a client takes for 500 (RFC 9110, section 15), faces go.
+  const isFinal = Number.isInteger(status) && status >= 200 && status <= 999
   if (!isFinal) throw new RangeError(`a route cannot respond with status ${status}`)
   const untrue = isFetched(response) ? untrueFields(response.headers) : ENGINE_HEADERS
   const headers: string[] = []

@@ -140,11 +140,14 @@ describeEngines('a server of the face of node:http', (engine) => {
     const { address } = await listening(engine, (request, response) => {
       for (const name of ['aborted', 'error', 'end', 'close']) request.on(name, () => events.push(`request ${name}`))
       response.on('close', () => events.push('response close'))
-      if (request.url === '/whole') response.end()
-      else asked.resolve()
+      if (request.url === '/wait') asked.resolve()
+      else response.end()
     })
+    const ends = ['response close', 'request end', 'request close']
     await http(address, '/whole')
-    expect(await events.take(3, 'the end of a request')).toEqual(['response close', 'request end', 'request close'])
+    expect(await events.take(3, 'the end of a request')).toEqual(ends)
+    await http(address, '/body', { method: 'POST', body: 'x'.repeat(500_000) })
+    expect(await events.take(3, 'the end of a request with a body')).toEqual(ends)
     const client = await RawClient.connect(address)
     client.write('GET /wait HTTP/1.1\r\nHost: a\r\n\r\n')
     await within(asked.promise, 'the request')
@@ -239,6 +242,16 @@ describeEngines('a server of the face of node:http', (engine) => {
     })
     expect([await ask('100-continue'), await ask('magic')]).toEqual([202, 203])
     expect(events).toEqual(['request', 'checkContinue', 'checkExpectation'])
+  })
+
+  test('takes every status that Node takes, but for those below 200', async () => {
+    const { address } = await listening(engine, (request, response) => {
+      response.writeHead(Number(request.url?.slice(1)), 'Own Text')
+      response.end('body')
+    })
+    for (const status of [200, 599, 600, 999]) {
+      expect(await http(address, `/${status}`)).toMatchObject({ status, statusText: 'Own Text', body: Buffer.from('body') })
+    }
   })
 
   test('fails the callbacks of end and write after the end', async () => {

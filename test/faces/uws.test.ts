@@ -295,6 +295,19 @@ describeEngines('HTTP of the face of uWebSockets.js', (engine) => {
     expect(await messages.take(2, 'the order')).toEqual(['cut', 'after close'])
   })
 
+  test('takes statuses that the class Response does not, whole and in pieces', async () => {
+    const app = appOn(engine)
+      .get('/whole', (response) => void response.writeStatus('609 Own Text').end('whole'))
+      .get('/pieces', (response) => {
+        response.onAborted(() => {})
+        response.writeStatus('999').write('pie')
+        response.end('ces')
+      })
+    const address = await listening(app)
+    expect(await http(address, '/whole')).toMatchObject({ status: 609, statusText: 'Own Text', body: Buffer.from('whole') })
+    expect(await http(address, '/pieces')).toMatchObject({ status: 999, body: Buffer.from('pieces') })
+  })
+
   test('makes what a handler throws uncaught, and responds with 500', async () => {
     const own = process.listeners('uncaughtException')
     process.removeAllListeners('uncaughtException')
@@ -621,12 +634,16 @@ describeEngines('listening of the face of uWebSockets.js', (engine) => {
     expect(await response.text()).toBe('0000:0000:0000:0000:0000:ffff:7f00:0001')
   })
 
-  test('takes clients when it has called back, and those that the callback makes, with port 0', async () => {
+  test.each([
+    ['with port 0', () => 0],
+    ['with a port that may be shared', freePort],
+  ])('takes clients when it has called back, and those that the callback makes, %s', async (_how, choosePort) => {
+    const port = await choosePort()
     const app = appOn(engine).get('/', (response) => void response.end('here'))
     const asked = new Deferred<string>()
     const token = await new Promise<us_listen_socket | false>((resolve) => {
       let isCalledBack = false
-      app.listen(0, (given) => {
+      app.listen(port, (given) => {
         isCalledBack = true
         resolve(given)
         const socket = connect(us_socket_local_port(given || fail()), '127.0.0.1')

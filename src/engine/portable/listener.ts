@@ -9,6 +9,7 @@ import { dirname } from 'node:path'
 import process from 'node:process'
 import type { TLSSocket } from 'node:tls'
 import { ClosedError, ListenError, OptionError } from '../../errors.js'
+import { NODE_CAN_REUSE_PORT } from '../../util/reuse-port.js'
 import type { BoundAddress, EngineServerOptions, EngineTls, ListenAddress } from '../contract.js'
 import { readPrologue } from './prologue.js'
 import { parseProxyHeader } from './proxy.js'
@@ -155,15 +156,6 @@ export class PortableListener {
 const EVERY_ADDRESS = '::'
 
 /**
- * SO_REUSEPORT came to `net.Server.listen` with Node.js 22.12 and 23.1; earlier releases ignore the option in
- * silence.
- */
-const CAN_REUSE_PORT = (() => {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12)
-})()
-
-/**
  * What fits into `sockaddr_un` with a NUL behind it. Node would cut a longer path off. Named pipes of Windows
  * know no such limit.
  */
@@ -179,7 +171,7 @@ function listenOptions(address: ListenAddress) {
     return { path: address.unix, exclusive: true }
   }
   const { host, port, reusePort } = address
-  if (reusePort && !CAN_REUSE_PORT) {
+  if (reusePort && !NODE_CAN_REUSE_PORT) {
     throw new OptionError('reusePort', true, 'false on the portable engine with Node.js before 22.12, which cannot do it')
   }
   // Node looks every host up, for some ticks, but binds at once without one: to this address, where it can.

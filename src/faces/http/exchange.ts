@@ -8,6 +8,7 @@ import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders
 import type { Socket } from 'node:net'
 import process from 'node:process'
 import { NotSupportedError, type ServerRequest } from '../../index.js'
+import { responseOf } from '../response.js'
 import { ConnectionFacts, messageHeadOf } from '../ws/request.js'
 
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => unknown
@@ -71,6 +72,7 @@ function feed(message: IncomingMessage, request: ServerRequest): void {
     try {
       do {
         const { done, value } = await reader.read()
+        if (discarded.has(message)) return
         if (done) {
           message.complete = true
           message.push(null)
@@ -80,10 +82,8 @@ function feed(message: IncomingMessage, request: ServerRequest): void {
         isReading = message.push(value)
       } while (isReading)
     } catch (error) {
-      // What is left of a body after the response is of no interest.
-      if (unread.has(message)) message.push(null)
       // When the client has gone, `abort` says so, in the words of Node.
-      else if (!request.signal.aborted) message.destroy(error instanceof Error ? error : undefined)
+      if (!request.signal.aborted && !discarded.has(message)) message.destroy(error instanceof Error ? error : undefined)
     }
   }
   message._read = () => {
@@ -93,15 +93,21 @@ function feed(message: IncomingMessage, request: ServerRequest): void {
   }
 }
 
-/** Requests that have their response, whose bodies nothing waits for. */
-const unread = new WeakSet<IncomingMessage>()
+/** Requests that have their response, and whose bodies no program reads. */
+const discarded = new WeakSet<IncomingMessage>()
 
 /** As Node: a request that no program reads ends after its response, and emits `close`. */
 function discard(message: IncomingMessage): void {
   if (message.destroyed || message.readableEnded) return
   // A program may still be reading.
   if (message.readableFlowing !== null || message.listenerCount('readable') > 0) return
-  unread.add(message)
+  if (!message.complete) {
+    // What is left of the body is the engine's to throw away.
+    discarded.add(message)
+    message._read = () => {}
+    message.complete = true
+    message.push(null)
+  }
   message.resume()
 }
 
@@ -153,11 +159,11 @@ class Outgoing {
     const headers = fieldsOf(response)
     if (!this.hasBody) {
       this.isCancelled = true
-      this.settle(new Response(null, { status, statusText, headers }))
+      this.settle(responseOf(null, { status, statusText, headers }))
     } else if (whole !== undefined) {
-      this.settle(new Response(whole.byteLength === 0 ? null : whole, { status, statusText, headers }))
+      this.settle(responseOf(whole.byteLength === 0 ? null : whole, { status, statusText, headers }))
     } else {
-      this.settle(new Response(this.#stream(), { status, statusText, headers }))
+      this.settle(responseOf(this.#stream(), { status, statusText, headers }))
     }
   }
 

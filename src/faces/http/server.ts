@@ -110,6 +110,8 @@ export class Server extends EventEmitter<Events> {
     if (callback !== undefined) this.once('listening', callback as () => void)
     const engine = this.#makeEngine()
     this.#engine = engine
+    // Has Node load its fetch now, rather than when the first request comes, which would wait for that.
+    void globalThis.Response
     void this.#start(engine, whereOf(given))
     return this
   }

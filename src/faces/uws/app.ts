@@ -15,13 +15,13 @@ import {
   ListenError,
   type ListenResult,
   NotSupportedError,
-  OptionError,
   type ServerRequest,
   type Socket,
   type TlsOptions,
   type UpgradeRequest,
   WebSocketServer,
 } from '../../index.js'
+import { NODE_CAN_REUSE_PORT } from '../../util/reuse-port.js'
 import type { us_socket_context_t, WebSocketBehavior } from './behavior.js'
 import { limitsOf } from './limits.js'
 import { HttpRequest } from './request.js'
@@ -224,7 +224,8 @@ export class TemplatedApp {
     const [port = 0, options = LIBUS_LISTEN_DEFAULT] = given.filter((value) => typeof value === 'number')
     const [first] = given
     const host = typeof first === 'number' || typeof first === 'function' || first === undefined ? undefined : textOf(first)
-    const isShared = port !== 0 && (options & LIBUS_LISTEN_EXCLUSIVE_PORT) === 0
+    const canShare = this.#server.engine === 'native' || NODE_CAN_REUSE_PORT
+    const isShared = port !== 0 && canShare && (options & LIBUS_LISTEN_EXCLUSIVE_PORT) === 0
     const place = host === undefined ? freePort(port) : undefined
     if (place === undefined) {
       this.#listenSocket = 'soon'
@@ -378,10 +379,8 @@ export class TemplatedApp {
           if (promised !== undefined && !ListenSocket.isOpen(promised)) return undefined
           continue
         }
-        // Node.js before 22.12 cannot share a port, so the portable engine takes it alone. A port that a
-        // connection has had shortly before cannot be shared either.
-        const isNotShared = (error instanceof OptionError && error.option === 'reusePort') || (isTaken && promised !== undefined)
-        if (!isNotShared) throw error
+        // A port that a connection has had shortly before cannot be shared.
+        if (!isTaken || !isShared || promised === undefined) throw error
         return await this.#server.listen({ ...options, reusePort: false } as EngineListenOptions)
       }
     }

@@ -5,6 +5,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { type Accept, NotSupportedError, type ServerRequest } from '../../index.js'
+import { responseOf } from '../response.js'
 import type { us_socket_context_t } from './behavior.js'
 import { addressBytes, addressText, arrayBufferOf, bufferOf, type RecognizedString, textOf } from './strings.js'
 import { callHandler } from './uncaught.js'
@@ -321,7 +322,7 @@ export class HttpResponse {
   }
 
   #responseWith(body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null): Response {
-    return new Response(body, { status: this.#status, statusText: this.#statusText, headers: this.#headers })
+    return responseOf(body, { status: this.#status, statusText: this.#statusText, headers: this.#headers })
   }
 
   /** Sends the head of a response in pieces. */

@@ -30,6 +30,9 @@ const CLIENTS: Record<string, (url: string) => RedisOptions> = {
 
 /** Servers a and b, of which b can be cut off. The broker trims each entry alone. */
 async function cuttable(retention = 60_000, rights: readonly string[] = [], options = BY_URL) {
+  // The hellos of members are entries of the stream, and these tests count entries.
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  onTestFinished(() => void vi.useRealTimers())
   const broker = await Broker.start('redis-server', ['--stream-node-max-entries', '1'])
   const admin = new Redis(broker.url)
   onTestFinished(() => admin.disconnect())
@@ -41,6 +44,12 @@ async function cuttable(retention = 60_000, rights: readonly string[] = [], opti
   const member = (port: number) =>
     join(ONE_ENGINE, redis({ ...options(`redis://${user}127.0.0.1:${port}`), delivery: 'replayed', retention }))
   const [a, b] = [await member(broker.port), await member(relay.port)]
+  await connected(a, b)
+  await connected(b, a)
+  for (const { server } of [a, b]) {
+    while (server.backplaneMetrics()?.members !== 2) await new Promise((next) => setTimeout(next, 2))
+  }
+  // Behind them: no reply to a greeting is under way any more.
   await connected(a, b)
   await connected(b, a)
   const cut = async () => {

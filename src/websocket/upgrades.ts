@@ -1,4 +1,8 @@
-/** From the request for a WebSocket connection to the connection, or to the response that refuses it. */
+/**
+ * From the request for a WebSocket connection to the connection, or to the response that refuses it.
+ *
+ * Long because each way out of an upgrade must settle the same places, counts and events.
+ */
 import type { IncomingMessage } from 'node:http'
 import { channels } from '../core/diagnostics.js'
 import type { EngineResponse, EngineRoute, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'

@@ -56,7 +56,8 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'the faces of other packages',
     files: /^src\/faces\//,
-    mayUse: /^(node:|src\/faces\/|src\/core\/turn-share\.ts$|src\/websocket\/close-codes\.ts$|src\/index\.ts$)/,
+    mayUse:
+      /^(node:|src\/faces\/|src\/core\/turn-share\.ts$|src\/websocket\/close-codes\.ts$|src\/util\/reuse-port\.ts$|src\/index\.ts$)/,
   },
   {
     name: 'the adapters',

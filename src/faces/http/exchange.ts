@@ -2,6 +2,8 @@
  * A request and its response as `node:http` has them. They are objects of the classes of Node, whose headers
  * and events are those of Node; what would go through their socket goes through the engine. The methods that
  * do so are members of each response rather than of a class, for frameworks replace the prototypes of both.
+ *
+ * Long because what a response does depends on how far it has come, and these methods share that.
  */
 import { Buffer } from 'node:buffer'
 import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'

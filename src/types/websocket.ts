@@ -142,7 +142,8 @@ export interface WebSocketHandlers<T, P extends string = string> {
    *
    * Default: every well-formed handshake is accepted, without a subprotocol.
    */
-  upgrade?(request: UpgradeRequest<P>): Awaitable<Accept<T> | Response>
+  // `data` stands here once more so that the compiler's message about a wrong result names it.
+  upgrade?(request: UpgradeRequest<P>): Awaitable<({ data: T } & Accept<T>) | Response>
   /** The handshake is done: from here on `socket` can send and subscribe. */
   open?(socket: Socket<T>): unknown
   /** A whole message: text as `text` says, binary as a Buffer that may be kept. */

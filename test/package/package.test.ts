@@ -227,6 +227,22 @@ export const code: ErrorCode = 'ERR_NOBODY'
     expect(check(file, source, settings)).toBe('')
   })
 
+  test('names the missing `data`, whatever `upgrade` returns in its place', () => {
+    const wrong = [
+      '{}',
+      "{ name: 'Ada' }",
+      '{ headers: {} }',
+      '{ protocol: undefined }',
+      'undefined',
+      "Promise.resolve({ name: 'Ada' })",
+    ]
+    const routes = wrong.map((result) => `server.ws<{ name: string }>('/chat', { upgrade: () => (${result}) })\n`)
+    const source = `${IMPORT}const server = new WebSocketServer()\n${routes.join('')}`
+    const errors = check('user.mts', source, { module: 'nodenext' }).split(/^(?=\S)/m)
+    expect(errors).toHaveLength(wrong.length)
+    for (const error of errors) expect(error).toMatch(/\bdata: \{ name: string; \}/)
+  })
+
   test('finds nothing inside, where `exports` says so', () => {
     const inside = `export { ServerSocket } from '${NAME}/dist/socket.js'\n`
     expect(check('inside.mts', inside, { module: 'nodenext' })).toContain('error TS2307')

@@ -171,9 +171,10 @@ export class World {
     }
     if (random.chance(0.2)) {
       const name = random.pick(['engine', 'tls', 'health', 'onError', ...this.#options])
-      // One more that is wrong, and then most likely no server.
+      // One more that is wrong, and then most likely no server. If it is one, the backplane is not for both.
+      const { backplane: _, ...others } = options
       try {
-        new WebSocketServer({ ...options, [name]: random.junk() })
+        new WebSocketServer({ ...others, [name]: random.junk() })
       } catch (error) {
         this.check(error, 'new WebSocketServer')
       }

@@ -18,9 +18,13 @@ constexpr std::int64_t longest_behind = 100;
 constexpr std::uint64_t nanoseconds = 1'000'000;
 
 /// Handles of libuv's phases that may be active while the thread waits in the set: those of SocketWait,
-/// µSockets and Environment; and what Node checks for immediates with.
-constexpr int own_prepare_handles = 3;
-constexpr int known_check_handles = 4;
+/// µSockets and Environment, and of Node, which prepares and checks for its own idle time, and checks for
+/// immediates.
+constexpr int known_prepare_handles = 4;
+constexpr int known_check_handles = 5;
+
+/// Bytes of stack that lie between a run of the loop and one that a callback of it has begun, at least.
+constexpr std::uintptr_t least_nesting = 512;
 
 /// A queue of libuv's is a ring of pairs of pointers, next and previous (uv.h).
 template <typename Queue>
@@ -28,7 +32,7 @@ bool has_more_than(const Queue &queue, int count) {
   static_assert(sizeof queue == 2 * sizeof(void *));
   const void *head = &queue;
   const void *next = *static_cast<const void *const *>(head);
-  while (next != head && count-- >= 0) {
+  while (next != head && count-- > 0) {
     next = *static_cast<const void *const *>(next);
   }
   return next != head;
@@ -71,7 +75,7 @@ SocketWait::SocketWait(std::unique_ptr<Handles> handles, int set, Look look)
   uv_prepare_start(&handles_->prepare, [](uv_prepare_t *prepare) { static_cast<SocketWait *>(prepare->data)->prepare(); });
   uv_check_start(&handles_->check, [](uv_check_t *check) {
     auto *wait = static_cast<SocketWait *>(check->data);
-    wait->is_alone_ = !has_more_than(wait->loop_->prepare_handles, own_prepare_handles);
+    wait->is_alone_ = !has_more_than(wait->loop_->prepare_handles, known_prepare_handles);
   });
   uv_unref(as_handle(handles_->set));
   uv_unref(as_handle(handles_->check));
@@ -109,8 +113,15 @@ void SocketWait::prepare() {
   }
 }
 
+/// The stack grows downwards wherever this is built for.
+bool SocketWait::is_nested() {
+  auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  outermost_ = std::max(outermost_, here);
+  return outermost_ - here > least_nesting;
+}
+
 bool SocketWait::waits_in_set() {
-  bool may = idle_.is_known() && is_alone_ && !has_more_than(loop_->check_handles, known_check_handles);
+  bool may = !is_nested() && idle_.is_known() && is_alone_ && !has_more_than(loop_->check_handles, known_check_handles);
   if (may == in_set_) {
     return may;
   }

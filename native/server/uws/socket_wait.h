@@ -3,7 +3,7 @@
 //
 // Why: libuv asks the kernel twice before the thread sleeps, since Node has idle time counted, and finds out
 // no more than that the set has something; the set must then be asked itself. In the set, a message costs one
-// wait instead of three. docs/performance.md has what that saves.
+// wait instead of three. docs/performance-log.md has what that saves.
 //
 // What must stay true, wherever the thread waits:
 //
@@ -13,6 +13,8 @@
 //     not show in that: immediates that were unreferenced, for example;
 //   - other addons' prepare and check handles run in every iteration: where there are any, which is looked
 //     for in each of libuv's turns, the thread waits in libuv;
+//   - a run of the loop inside one of its callbacks, by another addon, waits as libuv would, or does not: it
+//     waits in libuv;
 //   - what is waited here counts as idle (server/net/loop_idle_time.h).
 #pragma once
 
@@ -72,6 +74,8 @@ class SocketWait {
 
   SocketWait(std::unique_ptr<Handles> handles, int set, Look look);
   void prepare();
+  /// Whether the loop is run by a callback of its own.
+  bool is_nested();
   /// Whether the thread may wait in the set now; and changes to what it may.
   bool waits_in_set();
   void wait_in_libuv();
@@ -85,6 +89,8 @@ class SocketWait {
   WaitTimer timer_;
   std::function<void()> end_turn_;
   bool in_set_ = false;
+  /// The highest address of a frame of `is_nested`.
+  std::uintptr_t outermost_ = 0;
   /// Whether the prepare handles are ours alone; not known before libuv's first turn is over.
   bool is_alone_ = false;
 };

@@ -295,6 +295,16 @@ describeEngines('HTTP of the face of uWebSockets.js', (engine) => {
     expect(await messages.take(2, 'the order')).toEqual(['cut', 'after close'])
   })
 
+  test('sends the first of several fields that have one value, and all others', async () => {
+    const app = appOn(engine).get('/', (response) => {
+      response.writeHeader('Content-Type', 'text/a').writeHeader('content-type', 'text/b')
+      response.writeHeader('Set-Cookie', 'a=1').writeHeader('Set-Cookie', 'b=2').writeHeader('Vary', 'A').writeHeader('Vary', 'B')
+      response.end()
+    })
+    const { headers } = await http(await listening(app), '/')
+    expect([headers['content-type'], headers['set-cookie'], headers.vary]).toEqual(['text/a', ['a=1', 'b=2'], 'A, B'])
+  })
+
   test('takes statuses that the class Response does not, whole and in pieces', async () => {
     const app = appOn(engine)
       .get('/whole', (response) => void response.writeStatus('609 Own Text').end('whole'))

@@ -322,7 +322,7 @@ export class HttpResponse {
   }
 
   #responseWith(body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null): Response {
-    return responseOf(body, { status: this.#status, statusText: this.#statusText, headers: this.#headers })
+    return responseOf(body, { status: this.#status, statusText: this.#statusText, headers: singly(this.#headers) })
   }
 
   /** Sends the head of a response in pieces. */
@@ -429,3 +429,18 @@ export class HttpResponse {
 
 /** Statuses whose response has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
 const HAVE_NO_BODY = new Set([204, 205, 304])
+
+/** Fields that have one value: clients take the first line of several, where a Response would join them. */
+const SINGLE = new Set(['age', 'content-type', 'etag', 'expires', 'last-modified', 'location', 'retry-after', 'server'])
+
+function singly(headers: readonly (readonly [name: string, value: string])[]): [name: string, value: string][] {
+  const seen = new Set<string>()
+  const all: [string, string][] = []
+  for (const [name, value] of headers) {
+    const lower = name.toLowerCase()
+    if (SINGLE.has(lower) && seen.has(lower)) continue
+    seen.add(lower)
+    all.push([name, value])
+  }
+  return all
+}

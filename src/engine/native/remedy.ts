@@ -38,7 +38,10 @@ const COMPLETES: Readonly<Record<PackageManager, string>> = {
 
 /** How the addon can be had: `leftOut` when its platform package was named, but not installed. */
 export function remedy(leftOut: boolean, manager: PackageManager): string {
-  return (leftOut ? COMPLETES : BUILDS)[manager]
+  const [completes, builds] = [COMPLETES[manager], BUILDS[manager]]
+  if (!leftOut) return builds
+  // What is asked for may be in no registry: what builds is then all there is.
+  return manager === 'clone' || manager === 'next' ? completes : `${completes}; where that changes nothing, ${builds}`
 }
 
 /** What each package manager leaves in the node_modules that it has written, and Next.js beside it. */

@@ -7,7 +7,7 @@ import { contentOf, filesBelow } from '../support/source-tree.js'
 import { currentHash, definitionIn, seams, upstreamIsHere } from '../support/upstream.js'
 
 /** For µSockets' own sources: it renames functions of libuv, not of upstream. */
-const NAMES_FOR_USOCKETS = 'native/server/uws/usockets_names.h'
+const NAMES_FOR_USOCKETS = 'native/server/uws/usockets_poll_names.h'
 
 describe('the functions of upstream that native/upstream.json names', () => {
   test.skipIf(!upstreamIsHere).each(seams())('$begins of $file is what $seam knows', (seam) => {

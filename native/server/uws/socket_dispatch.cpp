@@ -5,7 +5,6 @@
 #include "server/net/lent_memory.h"
 #include "server/net/turns.h"
 #include "server/uws/socket_set.h"
-#include "server/uws/system_calls.h"
 #include "server/uws/upstream_internals.h"  // µSockets has no public way to dispatch a socket
 
 namespace nws {
@@ -37,7 +36,7 @@ us_socket_t *write_ready(us_socket_t *socket) {
   if (!buffer) {
     buffer = static_cast<char *>(loop->data.recv_buf) + LIBUS_RECV_BUFFER_PADDING;
   }
-  auto length = static_cast<int>(nws_recv(us_poll_fd(&socket->p), buffer, LIBUS_RECV_BUFFER_LENGTH, 0));
+  int length = bsd_recv(us_poll_fd(&socket->p), buffer, LIBUS_RECV_BUFFER_LENGTH, 0);
   if (length > 0) {
     if (turns) {
       turns->spend_read(static_cast<std::size_t>(length));

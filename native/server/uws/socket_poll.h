@@ -1,5 +1,5 @@
 /* What µSockets has for the poll of a socket, in place of libuv's uv_poll_t: C, because µSockets includes
- * it (usockets_names.h). Part of the seam in socket_set.h, which says what these functions do. */
+ * it (usockets_poll_names.h). Part of the seam in socket_set.h, which says what these functions do. */
 #pragma once
 
 #include <uv.h>

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "server/uws/socket_dispatch.h"
-#include "server/uws/system_calls.h"
 
 #ifdef __linux__
 #include <sys/epoll.h>
@@ -164,7 +163,7 @@ void SocketSet::go_on(SocketPoll *poll) {
   if (waiting.timeout != 0) {
     waiting.idle->begin_waiting(waiting.since);
   }
-  int count = nws_epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), waiting.timeout);
+  int count = epoll_wait(descriptor_, ready.data(), static_cast<int>(ready.size()), waiting.timeout);
   std::uint64_t now = uv_hrtime();
   if (waiting.timeout != 0) {
     waiting.idle->end_waiting(now);

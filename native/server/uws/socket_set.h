@@ -5,7 +5,7 @@
 // each socket keeps 40 bytes for it instead of 160. docs/performance-log.md has what that saves.
 //
 // At the next release: all that eventing/libuv.c (µSockets) calls for a poll are these five functions, which
-// usockets_names.h renames, and of its members it has `data` alone; loop.c frees a closed socket at the
+// usockets_poll_names.h renames, and of its members it has `data` alone; loop.c frees a closed socket at the
 // end of an iteration.
 #pragma once
 
@@ -30,7 +30,7 @@ namespace nws {
 /// (socket_wait.h).
 ///
 /// µSockets is compiled to call the functions of socket_poll.cpp instead of libuv's for its polls
-/// (usockets_names.h). They behave as libuv's do; where there is no set, because the system has no epoll
+/// (usockets_poll_names.h). They behave as libuv's do; where there is no set, because the system has no epoll
 /// or no descriptor to spare, libuv does the work.
 ///
 /// A socket that gave much to read, none of which the turn's budgets count (fragments, records of TLS, pieces

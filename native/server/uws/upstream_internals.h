@@ -9,7 +9,7 @@ extern "C" {
 
 namespace nws {
 
-/// µSockets is compiled with another type for it than its header tells us (usockets_names.h).
+/// µSockets is compiled with another type for it than its header tells us (usockets_poll_names.h).
 inline SocketPoll *poll_of(us_socket_t *socket) { return reinterpret_cast<SocketPoll *>(socket->p.uv_p); }
 
 }  // namespace nws

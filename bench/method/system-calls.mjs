@@ -13,8 +13,11 @@ export const MOST_COUNTED = 5000
 /** Milliseconds. */
 const COUNTED_TIME = 2000
 
-/** Calls that wait, read and write. Others (futex, madvise …) are the runtime's own, and not a message's. */
-const COUNTED = /^(epoll_\w+|poll|ppoll|select|recv\w*|read|readv|send\w*|write|writev|io_uring_enter)$/
+/**
+ * Calls that wait, read and write, and that set how long to wait. Others (futex, madvise …) are the runtime's
+ * own, and not a message's.
+ */
+const COUNTED = /^(epoll_\w+|poll|ppoll|select|recv\w*|read|readv|send\w*|write|writev|timerfd_settime|io_uring_enter)$/
 
 /** Whether they can be counted here. */
 export function canCount() {

@@ -188,15 +188,27 @@ for (const [name, options] of Object.entries(CLIENTS)) {
       const url = broker.url.replace('//', '//member:right@')
       const { a, b } = await joinTwo(ONE_ENGINE, () => redis({ ...options(url), delivery }))
       a.server.publish('u', 'x'.repeat(2 * MIB))
-      const told = [await a.errors.next('the first error'), await a.errors.next('the second')].map(({ message }) => message)
-      expect(told.find((message) => message.includes('is down'))).toBeDefined()
-      const refusal = told.find((message) => message.includes('"u"'))
-      expect(refusal).toContain('invalid bulk length')
-      expect(Number(/(\d{7}) bytes/.exec(refusal ?? '')?.[1])).toBeGreaterThan(2 * MIB)
+      // Redis closes behind its reply, and has not read all: the reset that follows may overtake the reply. What
+      // went out once is then counted with the gap; what is replayed is sent, and refused, again.
+      const told: string[] = []
+      const isToldWhy = (message: string) =>
+        message.includes('invalid bulk length') ||
+        (delivery === 'at-most-once' && message.includes('1 of this server were not sent'))
+      while (!told.some(isToldWhy) || !told.some((message) => message.includes('is down'))) {
+        told.push((await a.errors.next('the error')).message)
+      }
+      const refusal = told.find((message) => message.includes('invalid bulk length'))
+      if (refusal !== undefined) {
+        expect(refusal).toContain('"u"')
+        expect(Number(/(\d{7}) bytes/.exec(refusal)?.[1])).toBeGreaterThan(2 * MIB)
+      }
       await allUp(a)
       a.server.publish('t', 'after')
       expect(await receivedUntil(b, 'after')).toEqual(['after'])
-      expect(a.server.backplaneMetrics()).toMatchObject({ dropped: 1, reconnects: 1 })
+      expect(a.server.backplaneMetrics()).toMatchObject({
+        dropped: 1,
+        reconnects: told.filter((text) => text.includes('is down')).length,
+      })
     })
   }
 }

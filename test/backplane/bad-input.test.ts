@@ -188,8 +188,8 @@ for (const [name, options] of Object.entries(CLIENTS)) {
       const url = broker.url.replace('//', '//member:right@')
       const { a, b } = await joinTwo(ONE_ENGINE, () => redis({ ...options(url), delivery }))
       a.server.publish('u', 'x'.repeat(2 * MIB))
-      // Redis closes behind its reply, and has not read all: the reset that follows may overtake the reply. What
-      // went out once is then counted with the gap; what is replayed is sent, and refused, again.
+      // Redis closes behind its reply, and has not read all: the reset that follows may overtake the reply.
+      // What went out once is then counted with the gap; what is replayed is sent, and refused, again.
       const told: string[] = []
       const isToldWhy = (message: string) =>
         message.includes('invalid bulk length') ||

@@ -205,10 +205,8 @@ for (const [name, options] of Object.entries(CLIENTS)) {
       await allUp(a)
       a.server.publish('t', 'after')
       expect(await receivedUntil(b, 'after')).toEqual(['after'])
-      expect(a.server.backplaneMetrics()).toMatchObject({
-        dropped: 1,
-        reconnects: told.filter((text) => text.includes('is down')).length,
-      })
+      expect(a.server.backplaneMetrics()).toMatchObject({ dropped: 1, up: true })
+      expect(a.server.backplaneMetrics()?.reconnects).toBeGreaterThan(0)
     })
   }
 }

@@ -24,7 +24,7 @@ struct nws_socket_poll {
   unsigned resting_number;
   /* In which call of SocketSet::dispatch it was last seen. */
   unsigned last_round;
-  /* Set by SocketSet::begin. */
+  /* Whether its socket is one of TCP (SocketSet::is_shown_once). Set by SocketSet::begin. */
   unsigned is_tcp;
 };
 

@@ -20,7 +20,7 @@ std::uint64_t now();
 
 /// What one run has found. Written as JSON to the standard output.
 struct Figures {
-  /// What `count` counts: messages, deliveries or handshakes.
+  /// What `count` counts: messages, deliveries, publications or handshakes.
   std::string unit;
   std::uint64_t count = 0;
   double seconds = 0;

@@ -196,11 +196,14 @@ export interface WebSocketHandlers<T, P extends string = string> {
   /**
    * Lend binary messages to the `message` handler instead of giving them to it: a long one then lies in
    * memory that the server uses again as soon as the handler has returned (an asynchronous one: at its first
-   * `await`), and so costs no memory of its own. Inside of the handler the message may be read, sent and
-   * published; what is to be kept, `Buffer.from(message)` copies. Beside the message, `message.buffer` has
-   * bytes of other clients. Adapters, and handlers of a paused socket or of one with a `rateLimit`, get
-   * copies. The portable engine lends nothing. With the variable `NATIVE_WEBSOCKET_SERVER_OVERWRITE_LENT=1`,
-   * for development, lent messages are overwritten with 0xff when their handlers have returned.
+   * `await`), and so costs no memory of its own. Long are messages of more than 2 KiB. Inside of the handler
+   * the message may be read, sent and published; what is to be kept, `Buffer.from(message)` copies. `send`
+   * of 16 KiB or more without TLS and compression copies nothing, where nothing waits for that connection,
+   * it has no topics, and the kernel takes it all; a shorter message is copied once, into its frame. Beside
+   * the message, `message.buffer` has bytes of other clients. Adapters, and handlers of a paused socket or of
+   * one with a `rateLimit`, get copies. The portable engine lends nothing. With the variable
+   * `NATIVE_WEBSOCKET_SERVER_OVERWRITE_LENT=1`, for development, lent messages are overwritten with 0xff when
+   * their handlers have returned.
    *
    * `'detach'` lends short messages too, and text where it comes as bytes. `message.buffer` has no other
    * bytes, and is detached when the handlers of the turn have returned, before any promise job: what was kept

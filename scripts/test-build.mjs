@@ -27,7 +27,13 @@ function findAwsLc() {
   const folder = join(buildDirectory, 'aws-lc-library')
   const installed = join(folder, 'installed')
   if (rememberedBy(folder, 'CMAKE_HOME_DIRECTORY') !== directory) rmSync(folder, { recursive: true, force: true })
-  const definitions = ['BUILD_TESTING=OFF', 'DISABLE_GO=ON', 'DISABLE_PERL=ON', 'CMAKE_POSITION_INDEPENDENT_CODE=ON']
+  const definitions = [
+    'BUILD_TESTING=OFF',
+    'BUILD_TOOL=OFF',
+    'DISABLE_GO=ON',
+    'DISABLE_PERL=ON',
+    'CMAKE_POSITION_INDEPENDENT_CODE=ON',
+  ]
   definitions.push('BUILD_SHARED_LIBS=OFF', 'CMAKE_BUILD_TYPE=Release', 'CMAKE_INSTALL_LIBDIR=lib')
   definitions.push(`CMAKE_INSTALL_PREFIX=${installed}`)
   for (const step of [

@@ -8,9 +8,9 @@
  * test/core/listening.test.ts`.
  *
  * `--aws-lc` does all that with the AWS-LC that AWS_LC_ROOT_DIR names, in build/aws-lc: the unit tests, and
- * those of test/tls and test/engine, or those that are named, against the addon. The variable names a folder
- * with AWS-LC's include/ and lib/, or with its sources, which are then built. Without it nothing is built,
- * and the report is one skipped test.
+ * those of test/ that load the addon, or those that are named. The variable names a folder with AWS-LC's
+ * include/ and lib/, or with its sources, which are then built. Without it nothing is built, and the report
+ * is one skipped test.
  *
  * The reports are build/reports/native.tap, native-threads.tap, native-sanitize.tap and vitest-sanitize.json;
  * with AWS-LC native-aws-lc.tap and vitest-aws-lc.json, with sanitizers native-aws-lc-sanitize.tap and
@@ -26,8 +26,7 @@ import { addonEnvironment, buildForTests, buildTarget, reports, sanitizerEnviron
 
 const sanitize = process.argv.includes('--sanitize')
 const awsLc = process.argv.includes('--aws-lc')
-const named = process.argv.slice(2).filter((argument) => !['--sanitize', '--aws-lc'].includes(argument))
-const vitestArguments = awsLc && named.length === 0 ? ['test/tls', 'test/engine'] : named
+const vitestArguments = process.argv.slice(2).filter((argument) => !['--sanitize', '--aws-lc'].includes(argument))
 /** What the names of the reports end in. */
 const kind = `${awsLc ? '-aws-lc' : ''}${sanitize ? '-sanitize' : ''}`
 
@@ -52,6 +51,9 @@ const LEFT_OUT = [
   'test/package/package.test.ts',
   'test/package/platform-package.test.ts',
 ]
+
+/** What no TLS library makes any difference to: tests that load no addon, or one that they have built. */
+const LEFT_OUT_WITH_AWS_LC = ['test/**/*.unit.test.ts', 'test/package/**']
 
 if (awsLc && !process.env.AWS_LC_ROOT_DIR) skip('AWS_LC_ROOT_DIR names neither an installed AWS-LC nor its sources')
 console.log(`Building ${sanitize ? 'the addon and the unit tests with sanitizers' : 'the unit tests'} …`)
@@ -127,7 +129,8 @@ function runAddonTests() {
     NATIVE_WEBSOCKET_SERVER_TEST_ENGINE: 'native',
   }
   const report = `--outputFile.json=${join(reports, `vitest${kind}.json`)}`
-  const excluded = (sanitize ? LEFT_OUT : []).flatMap((file) => ['--exclude', file])
+  const leftOut = [...(sanitize ? LEFT_OUT : []), ...(awsLc ? LEFT_OUT_WITH_AWS_LC : [])]
+  const excluded = leftOut.flatMap((file) => ['--exclude', file])
   const vitest = [
     join(root, 'node_modules', 'vitest', 'vitest.mjs'),
     'run',

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { finishCommonJs } from './commonjs.mjs'
+import { inlineConsolePage } from './console-page.mjs'
 import { isClone, root } from './paths.mjs'
 import { run } from './processes.mjs'
 
@@ -28,6 +29,8 @@ export function compileTypeScript() {
     const { ok, output } = run([process.execPath, compiler, '-p', project], { cwd: root })
     if (!ok) return { problem: `The TypeScript does not compile.\n\n${output}` }
   }
+  if (existsSync(join(root, 'src', 'pages', 'console.html')))
+    for (const folder of projects.length > 1 ? ['pages', 'cjs/pages'] : ['pages']) inlineConsolePage(folder)
   if (projects.length > 1) finishCommonJs()
   return { done: 'The TypeScript was compiled.' }
 }

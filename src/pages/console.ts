@@ -1,15 +1,9 @@
 /** A page to talk to the server from a browser: all of its HTML, style and script are in `console.html`. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { packageRoot } from '../engine/native/package-root.js'
-import { WebSocketServerError } from '../errors.js'
 import { resolveConsolePage } from '../options/pages.js'
 import type { ConsolePageOptions, RouteHandler } from '../types/index.js'
+import { consoleHtml } from './console-html.js'
 import { makePage } from './page.js'
 import { WaitingBytes } from './waiting-bytes.js'
-
-/** In the package's folder: its sources are published with it. */
-const FILE = join('src', 'pages', 'console.html')
 
 /** All that the page loads is the page itself, at other queries. It may connect to any WebSocket server. */
 const POLICY = [
@@ -41,8 +35,7 @@ let parts: Parts | undefined
  * it learns how many connections the server has, and can do what any client can.
  *
  * The page is self-contained, and its content security policy allows no inline code and no other host. Throws
- * OptionError; ERR_OPTION also where the package's folder cannot be found, which happens in a bundle beside
- * which the package is not installed.
+ * OptionError.
  */
 export function consolePage(options: ConsolePageOptions = {}): RouteHandler<string> {
   const settings = resolveConsolePage(options)
@@ -73,15 +66,7 @@ function respond(body: string, type: string): Response {
 }
 
 function readParts(): Parts {
-  const root = packageRoot()
-  if (root === undefined) {
-    throw new WebSocketServerError(
-      'ERR_OPTION',
-      'consolePage needs the folder of native-websocket-server: mark the package as external in the bundle, and install it',
-    )
-  }
-  const text = readFileSync(join(root, FILE), 'utf8')
-  const [style, withoutStyle] = takeOut(text, '<style>', '</style>', '<link rel="stylesheet" href="?style">')
+  const [style, withoutStyle] = takeOut(consoleHtml(), '<style>', '</style>', '<link rel="stylesheet" href="?style">')
   const [script, html] = takeOut(
     withoutStyle,
     '<script type="module">',
@@ -94,6 +79,6 @@ function readParts(): Parts {
 /** What is between two tags, and the text with something else in their place. */
 function takeOut(text: string, begin: string, end: string, replacement: string): [taken: string, rest: string] {
   const [from, to] = [text.indexOf(begin), text.indexOf(end)]
-  if (from < 0 || to < from) throw new WebSocketServerError('ERR_OPTION', `${FILE} of the package has no ${begin}`)
+  if (from < 0 || to < from) throw new Error(`console.html has no ${begin}`)
   return [text.slice(from + begin.length, to), `${text.slice(0, from)}${replacement}${text.slice(to + end.length)}`]
 }

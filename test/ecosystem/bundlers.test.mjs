@@ -35,10 +35,12 @@ symlinkSync(root, join(project, 'node_modules', NAME), 'dir')
 const entry = join(project, 'app.mjs')
 writeFileSync(
   entry,
-  `import { WebSocketServer } from '${NAME}'
-const server = new WebSocketServer().get('/', () => new Response('here'))
+  `import { consolePage, WebSocketServer } from '${NAME}'
+const server = new WebSocketServer().get('/', () => new Response('here')).get('/console', consolePage())
 server.listen({ host: '127.0.0.1' }).then(async ({ port }) => {
-  console.log(server.engine, await (await fetch('http://127.0.0.1:' + port)).text())
+  const [text, page] = await Promise.all(['', '/console'].map((path) =>
+    fetch('http://127.0.0.1:' + port + path).then((response) => response.text())))
+  console.log(server.engine, text, page.includes('<title>WebSocket console</title>'), 'require' in globalThis)
   await server.close()
 })
 `,
@@ -51,10 +53,7 @@ function run(file, cwd, more = {}) {
   return { stdout, stderr }
 }
 
-/** `ws` asks for Node's own modules with `require`, which ES modules that esbuild has made do not have. */
-const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)"
-
-const esbuilds = (format, banner) => (outfile) =>
+const esbuilds = (format, more) => (outfile) =>
   build({
     entryPoints: [entry],
     bundle: true,
@@ -62,7 +61,7 @@ const esbuilds = (format, banner) => (outfile) =>
     format,
     outfile,
     logLevel: 'silent',
-    ...(banner && { banner: { js: banner } }),
+    ...more,
   })
 
 const rollups = (format) => async (file) => {
@@ -94,7 +93,8 @@ const vites = (ssr) => (file) =>
 
 /** `knows`: webpack writes each module's folder into the bundle, which finds the package from anywhere. */
 for (const { name, file, bundle, knows = false } of [
-  { name: 'esbuild, ES modules', file: 'esbuild.mjs', bundle: esbuilds('esm', REQUIRE) },
+  { name: 'esbuild, ES modules', file: 'esbuild.mjs', bundle: esbuilds('esm') },
+  { name: 'esbuild, ES modules, minified', file: 'esbuild-minified.mjs', bundle: esbuilds('esm', { minify: true }) },
   { name: 'esbuild, CommonJS', file: 'esbuild.cjs', bundle: esbuilds('cjs') },
   { name: 'Rollup, ES modules', file: 'rollup.mjs', bundle: rollups('es') },
   { name: 'Rollup, CommonJS', file: 'rollup.cjs', bundle: rollups('cjs') },
@@ -112,7 +112,7 @@ for (const { name, file, bundle, knows = false } of [
 
     test('the bundle finds the addon of the package that is installed beside it', async () => {
       await bundle(made)
-      assert.equal(run(made, project).stdout, `${native} here\n`)
+      assert.equal(run(made, project).stdout, `${native} here true false\n`)
     })
 
     test('the bundle in another place says what to mark as external, and which variable names the addon', {
@@ -121,7 +121,7 @@ for (const { name, file, bundle, knows = false } of [
       const moved = join(elsewhere, file)
       copyFileSync(made, moved)
       const { stdout, stderr } = run(moved, elsewhere)
-      assert.equal(stdout, 'portable here\n')
+      assert.equal(stdout, 'portable here true false\n')
       assert.match(stderr, /EngineWarning: .*this program is a bundle.* mark it as external .*NATIVE_WEBSOCKET_SERVER_ADDON/)
     })
 
@@ -130,7 +130,10 @@ for (const { name, file, bundle, knows = false } of [
     }, () => {
       const moved = join(elsewhere, file)
       copyFileSync(made, moved)
-      assert.deepEqual(run(moved, elsewhere, { NATIVE_WEBSOCKET_SERVER_ADDON: addon }), { stdout: 'native here\n', stderr: '' })
+      assert.deepEqual(run(moved, elsewhere, { NATIVE_WEBSOCKET_SERVER_ADDON: addon }), {
+        stdout: 'native here true false\n',
+        stderr: '',
+      })
     })
   })
 }
@@ -138,14 +141,14 @@ for (const { name, file, bundle, knows = false } of [
 test('esbuild with the package as external leaves it where it is', async () => {
   const outfile = join(project, 'out', 'external.cjs')
   await build({ entryPoints: [entry], bundle: true, platform: 'node', format: 'cjs', outfile, external: [NAME] })
-  assert.equal(run(outfile, project).stdout, `${native} here\n`)
+  assert.equal(run(outfile, project).stdout, `${native} here true false\n`)
 })
 
 test('Vite with the package as external leaves it where it is', async () => {
   const file = join(project, 'out', 'vite-external.mjs')
   await vites({ external: [NAME] })(file)
   assert.match(readFileSync(file, 'utf8'), new RegExp(`from ["']${NAME}["']`))
-  assert.equal(run(file, project).stdout, `${native} here\n`)
+  assert.equal(run(file, project).stdout, `${native} here true false\n`)
 })
 
 test('Jest requires the package, in the environment that it makes for tests', () => {

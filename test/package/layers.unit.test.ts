@@ -39,7 +39,7 @@ const LAYERS: readonly Layer[] = [
     name: 'the portable engine',
     files: /^src\/engine\/portable\//,
     mayUse:
-      /^(node:|ws$|src\/(util\/|errors\.ts$|websocket\/close-codes\.ts$)|src\/engine\/((contract|send-quota)\.ts$|portable\/))/,
+      /^(node:|ws$|src\/(util\/|errors\.ts$|websocket\/close-codes\.ts$)|src\/engine\/((contract|send-quota)\.ts$|portable\/|native\/(location|require)\.ts$))/,
   },
   {
     name: 'the native engine',
@@ -68,7 +68,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'the pages',
     files: /^src\/pages\//,
-    mayUse: /^(node:|src\/(core|http|options|pages|types|util)\/|src\/errors\.ts$|src\/engine\/native\/package-root\.ts$)/,
+    mayUse: /^(node:|src\/(core|http|options|pages|types|util)\/|src\/errors\.ts$|src\/engine\/native\/location\.ts$)/,
   },
   {
     name: 'the public API',

@@ -3,12 +3,22 @@
  * its types resolve.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, posix } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const NAME = 'native-websocket-server'
@@ -154,6 +164,31 @@ import('${entry}').then((imported) => {
       expect(runProgram('both.cjs', source, flags)).toMatchObject({ stdout: 'true\n', stderr: '' })
     })
   })
+})
+
+test('a copy of package.json, dist/ and ws runs, with its console page, for import, require and the command', () => {
+  const copy = mkdtempSync(join(tmpdir(), 'nws-test-copy-'))
+  onTestFinished(() => rmSync(copy, { recursive: true, force: true }))
+  const folder = join(copy, 'node_modules', NAME)
+  for (const name of ['package.json', 'dist']) cpSync(join(installed, name), join(folder, name), { recursive: true })
+  cpSync(join(root, 'node_modules', 'ws'), join(copy, 'node_modules', 'ws'), { recursive: true })
+  expect(readdirSync(folder).sort()).toEqual(['dist', 'package.json'])
+  const use = `const server = new WebSocketServer({ engine: 'portable' }).get('/console', consolePage())
+server.listen({ host: '127.0.0.1' }).then(async ({ port }) => {
+  const page = await (await fetch('http://127.0.0.1:' + port + '/console')).text()
+  console.log(page.includes('<title>WebSocket console</title>'))
+  await server.close()
+})`
+  const run = (name: string, source: string, ...flags: string[]) => {
+    writeFileSync(join(copy, name), source)
+    return spawnSync(process.execPath, [...flags, name], { cwd: copy, env, encoding: 'utf8' })
+  }
+  const good = { stdout: 'true\n', stderr: '' }
+  expect(run('program.mjs', `import { consolePage, WebSocketServer } from '${NAME}'\n${use}`)).toMatchObject(good)
+  const required = `const { consolePage, WebSocketServer } = require('${NAME}')\n${use}`
+  expect(run('program.cjs', required, '--no-experimental-require-module')).toMatchObject(good)
+  const doctor = spawnSync(process.execPath, [join(folder, 'dist', 'cli.js'), 'doctor'], { cwd: copy, env, encoding: 'utf8' })
+  expect(doctor.stdout).toMatch(/Self-test +a server answered/)
 })
 
 describe('linters of packages', () => {

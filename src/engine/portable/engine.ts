@@ -4,7 +4,9 @@
  * many methods are a line here: the modules beside this file do the work.
  */
 import { Buffer } from 'node:buffer'
+import './lend-require.js'
 import { WebSocketServer as WsServer } from 'ws'
+import './return-require.js'
 import { ClosedError, WebSocketServerError } from '../../errors.js'
 import {
   type BoundAddress,

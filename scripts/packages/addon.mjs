@@ -19,6 +19,12 @@ const PROCESSORS = { x64: 'x86_64', arm64: 'aarch64' }
 const MAX_GLIBC = '2.28'
 
 /**
+ * The oldest macOS for the addon, by CPU. For x64 it is what Node.js 20 is compiled for
+ * (`MACOSX_DEPLOYMENT_TARGET` in `include/node/common.gypi` of its headers); for arm64 the first macOS there.
+ */
+const OLDEST_MACOS = { x64: '10.15', arm64: '11.0' }
+
+/**
  * @typedef {object} Built
  * @property {string} file the addon
  * @property {number} bytes its size
@@ -63,7 +69,15 @@ export function buildForOthers(target) {
   const tools = checkTools()
   const missing = [...sources.missing, ...tools.missing]
   if (!sources.directory || missing.length > 0) throw new Error(paragraphs(missing))
-  const failure = runCmakeJs(folder, tools, { definitions, env: { UWEBSOCKETS_DIR: sources.directory } })
+  /** @type {NodeJS.ProcessEnv} */
+  const env = { UWEBSOCKETS_DIR: sources.directory }
+  if (process.platform === 'darwin') {
+    const oldest = OLDEST_MACOS[process.arch === 'x64' ? 'x64' : 'arm64']
+    definitions.push(`CMAKE_OSX_DEPLOYMENT_TARGET=${oldest}`)
+    // For the Makefile of µSockets, which CMake's flags do not reach.
+    env.MACOSX_DEPLOYMENT_TARGET = oldest
+  }
+  const failure = runCmakeJs(folder, tools, { definitions, env })
   if (failure) throw new Error(`The build failed.\n\n${failure}`)
 
   const file = join(folder, 'Release', 'native_websocket_server.node')

@@ -45,7 +45,7 @@ describe('the doctor', () => {
     expect(facts).toMatchObject({ Engine: 'portable (ws)', 'Self-test': expect.stringContaining('a server answered') })
     expect(facts.Addon).toContain('the package that fits this system: ')
     expect(advice.filter((line) => line.startsWith('To do'))).toEqual([
-      'To do: the native addon is not built (/nowhere/addon.node); NATIVE_WEBSOCKET_SERVER_ADDON names it',
+      'To do: there is no file /nowhere/addon.node; NATIVE_WEBSOCKET_SERVER_ADDON names it',
     ])
     expect(code).toBe(1)
   })
@@ -58,7 +58,7 @@ describe('the doctor', () => {
   })
 
   test.each([
-    ['native', 'the native addon is not built'],
+    ['native', 'there is no file /nowhere/addon.node'],
     ['fastest', 'NATIVE_WEBSOCKET_SERVER_ENGINE must be'],
   ])('finds that no server would start where the environment asks for %s', async (engine, complaint) => {
     const { code, facts, advice } = await doctor({ ...NO_ADDON, NATIVE_WEBSOCKET_SERVER_ENGINE: engine })

@@ -2,7 +2,7 @@
  * The addon as TypeScript sees it: what it exports, how it is loaded, and what its refusals of TLS material
  * mean.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { EngineError, type ErrorCode, TlsError } from '../../errors.js'
 import type {
@@ -154,9 +154,10 @@ const ADDON_VARIABLE = 'NATIVE_WEBSOCKET_SERVER_ADDON'
 export function loadAddon(): LoadedAddon {
   const named = process.env[ADDON_VARIABLE] || undefined
   if (named !== undefined) {
-    const { addon, problem, cause } = load(named)
+    const { addon, problem, cause, isMissing } = load(named)
     if (addon !== undefined) return { addon, file: named, source: 'variable' }
-    throw new EngineError(`${problem}; ${ADDON_VARIABLE} names it`, { cause })
+    const why = isMissing ? `there is no file ${resolve(named)}` : problem
+    throw new EngineError(`${why}; ${ADDON_VARIABLE} names it`, { cause })
   }
 
   const root = packageRoot()
@@ -165,11 +166,11 @@ export function loadAddon(): LoadedAddon {
   const own = load(built)
   if (own.addon !== undefined) return { addon: own.addon, file: built, source: 'build' }
   const platform = findPlatformAddon(root)
-  const theirs = platform.file === undefined ? { problem: platform.problem } : load(platform.file)
+  const theirs: Loading = platform.file === undefined ? { problem: platform.problem } : load(platform.file)
   if (theirs.addon !== undefined && platform.file !== undefined)
     return { addon: theirs.addon, file: platform.file, source: platform.name }
 
-  const [why, ...details] = existsSync(built) ? [] : installReason(root).split('\n')
+  const [why, ...details] = own.isMissing ? installReason(root).split('\n') : []
   const isLeftOut = platform.file === undefined && platform.isLeftOut === true
   const reason = [own.problem, theirs.problem, why, remedy(isLeftOut, installedBy(root))].filter(Boolean)
   throw new EngineError([reason.join('; '), ...details].join('\n').trimEnd(), { cause: theirs.cause ?? own.cause })
@@ -180,8 +181,21 @@ const BUNDLED = `this program is a bundle, and the package native-websocket-serv
 mark it as external for the bundler and install it there, or let ${ADDON_VARIABLE} name the file of the addon`
 
 /** The addon in a file, or what keeps it from being loaded, in one line. */
-function load(file: string): { addon?: Addon; problem?: string; cause?: unknown } {
-  if (!existsSync(file)) return { problem: `the native addon is not built (${file})` }
+interface Loading {
+  readonly addon?: Addon
+  readonly problem?: string
+  readonly cause?: unknown
+  readonly isMissing?: boolean
+}
+
+function load(file: string): Loading {
+  try {
+    accessSync(file, constants.R_OK)
+  } catch (cause) {
+    const code = String(Object(cause).code)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return { problem: `the native addon is not built (${file})`, isMissing: true }
+    return { problem: `the native addon cannot be read (${file}): ${code}`, cause }
+  }
   try {
     // A .node file can only be loaded by require; its shape is that of native/binding/addon.cpp.
     return { addon: requireFrom(resolve(file))(resolve(file)) as Addon }

@@ -59,6 +59,8 @@ export class OutsideIntake {
   readonly #due = new Set<Sender>()
   #timer: NodeJS.Timeout | undefined
   readonly #underWay = new Set<Batch>()
+  /** Envelopes that the outside has done with. */
+  taken = 0
   #isClosed = false
 
   constructor(owner: OutsideIntakeOwner) {
@@ -182,6 +184,7 @@ export class OutsideIntake {
 
   #done(item: Item): void {
     item.isDone = true
+    this.taken += 1
     const { sender, frame } = item
     this.#due.add(sender)
     if (frame.isUrgent || sender.id === this.#owner.id) this.#tellTaken(sender)

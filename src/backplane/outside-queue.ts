@@ -57,6 +57,8 @@ export class OutsideQueue {
     this.#limit = limit
   }
 
+  /** Envelopes that the gateway has done with. */
+  taken = 0
   /** Members that send by way of the same gateway, this one included: they share what may be on its way. */
   members = 1
 
@@ -144,6 +146,7 @@ export class OutsideQueue {
   }
 
   #done(): void {
+    this.taken += 1
     if (this.#refused.size > 0) this.#refused.delete(this.#firstNumber)
     const envelope = this.#sent.shift()
     if (envelope !== undefined) this.#sentBytes -= costOf(envelope.topic, envelope.data.length)

@@ -43,6 +43,8 @@ const GREETING = 50
  * gives a second of its own to what is left then.
  */
 const CLOSE_PATIENCE = 500
+/** How often it gives them again, as long as something is taken, or a gateway is connecting. */
+const MOST_PATIENCES = 8
 
 /** Topic of the hub for all members. The id of each is one too: frames for the gateway, and its replies. */
 const SIGNS = 'signs'
@@ -196,8 +198,7 @@ export class Outside {
   async close(): Promise<void> {
     if (this.#isClosing) return
     this.#isClosing = true
-    // As the gateway it goes on for a moment: other threads may be closing, too.
-    await inTime(this.#intake === undefined ? this.#queue.emptied() : this.#intake.settled(), CLOSE_PATIENCE)
+    await this.#finish()
     this.#isClosed = true
     clearInterval(this.#timer)
     this.#intake?.tellDue()
@@ -210,6 +211,19 @@ export class Outside {
     } finally {
       this.#intake?.close()
       this.#queue.close()
+    }
+  }
+
+  /**
+   * Waits for what this thread has, and as the gateway for what others have given it. They may all be
+   * closing: a thread that has something left takes over then.
+   */
+  async #finish(): Promise<void> {
+    for (let n = 0; n < MOST_PATIENCES; n++) {
+      const before = this.#queue.taken + (this.#intake?.taken ?? 0)
+      if (await inTime(Promise.all([this.#queue.emptied(), this.#intake?.settled()]), CLOSE_PATIENCE)) return
+      const isConnecting = this.#outlook?.state === 'connecting'
+      if (!isConnecting && this.#queue.taken + (this.#intake?.taken ?? 0) === before) return
     }
   }
 
@@ -547,12 +561,13 @@ function queueStateOf(outlook: Outlook | undefined): QueueState {
   return outlook?.state === 'down' && !outlook.isReplayed ? 'drop' : 'hold'
 }
 
-/** Resolves with the work, or after so many milliseconds. */
-async function inTime(work: Promise<unknown>, milliseconds: number): Promise<void> {
+/** Resolves with the work, or after so many milliseconds: with whether the work is done. */
+async function inTime(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds)
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), milliseconds)
   })
-  await Promise.race([work, late])
+  const isDone = await Promise.race([work.then(() => true), late])
   clearTimeout(timer)
+  return isDone
 }

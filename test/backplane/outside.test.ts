@@ -497,6 +497,67 @@ describeEngines('the gateway of threads()', (name) => {
     expect(host.droppedMessages).toBe(0)
   })
 
+  test('waits for a slow gateway when it is closed, as long as that takes something', async () => {
+    const { engine, host, tell, frames } = await behindAnother(name)
+    const patience = vi.spyOn(globalThis, 'setTimeout')
+    onTestFinished(() => patience.mockRestore())
+    engine.publish([envelope('t', 1), envelope('t', 2), envelope('t', 3)])
+    const numbers = (await frames.take(3, 'frames')).map(({ number }) => number)
+    const closing = engine.close()
+    for (const number of numbers) {
+      // It gives half a second again after each.
+      while (patience.mock.calls.filter(([, time]) => time === 500).length <= numbers.indexOf(number)) {
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      tell({ say: 'taken', number })
+    }
+    await closing
+    expect(host.droppedMessages).toBe(0)
+  })
+
+  test('sends all that waits for its own outside when it is closed as the gateway', async () => {
+    const { engine, outside, host } = gateway(name, newGroup())
+    const promises: NonNullable<typeof outside.promises> = []
+    await engine.start(host)
+    outside.promises = promises
+    // More than may be on its way.
+    for (let n = 1; n <= 12; n++) engine.publish([envelope('t', n, 60_000)])
+    expect(outside.batches.flat().length).toBeLessThan(12)
+    const closing = engine.close()
+    while (outside.batches.flat().length < 12) {
+      for (const { resolve } of promises.splice(0)) resolve()
+      await turns(1)
+    }
+    for (const { resolve } of promises.splice(0)) resolve()
+    await closing
+    expect(host.droppedMessages).toBe(0)
+  })
+
+  test('loses nothing where all threads are closed at once, and more waits than may be on its way', async () => {
+    const group = newGroup()
+    const members = ['a', 'b', 'c'].map((id) => {
+      const outside = new MemoryEngine(new MemoryBroker())
+      outside.promises = []
+      return { outside, host: new Host(id), engine: threads({ engine: name, group, outside: () => outside }) }
+    })
+    for (const { engine, host } of members) await engine.start(host)
+    members.forEach(({ engine }, index) => {
+      for (let n = 1; n <= 100; n++) engine.publish([envelope(`t${index}`, n, 60_000)])
+    })
+    let isClosed = false
+    const closing = Promise.all(members.map(async ({ engine }) => await engine.close())).finally(() => {
+      isClosed = true
+    })
+    // A broker that takes what it has been given every now and then.
+    while (!isClosed) {
+      for (const { outside } of members) for (const { resolve } of outside.promises?.splice(0) ?? []) resolve()
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    await closing
+    expect(members.map(({ host }) => host.droppedMessages)).toEqual([0, 0, 0])
+    expect(new Set(members.flatMap(({ outside }) => given(outside))).size).toBe(300)
+  })
+
   test('counts what no gateway has taken when it is closed', async () => {
     const group = newGroup()
     const { engine, outside, host } = gateway(name, group)

@@ -166,9 +166,13 @@ function headOf(response: Response): ResponseHead {
   const untrue = isFetched(response) ? untrueFields(response.headers) : ENGINE_HEADERS
   const headers: string[] = []
   let contentLength: number | undefined
+  let closes = false
   for (const [name, value] of response.headers) {
     const lower = name.toLowerCase()
-    if (untrue.has(lower)) continue
+    if (untrue.has(lower)) {
+      if (lower === 'connection' && untrue === ENGINE_HEADERS) closes = saysClose(value)
+      continue
+    }
     if (lower === 'content-length') {
       if (contentLength !== undefined) throw noLength(`${contentLength}, ${value}`)
       contentLength = toLength(value)
@@ -181,7 +185,12 @@ function headOf(response: Response): ResponseHead {
   }
   const statusText = response.statusText || (STATUS_CODES[status] ?? '')
   validateHeaderValue('statusText', statusText)
-  return { status, statusText, headers: addDefaultHeaders(headers), contentLength, closes: false }
+  return { status, statusText, headers: addDefaultHeaders(headers), contentLength, closes }
+}
+
+/** RFC 9112, section 9.6. */
+function saysClose(connection: string): boolean {
+  return connection.split(',').some((option) => option.trim().toLowerCase() === 'close')
 }
 
 /** `1*DIGIT` (RFC 9110, section 8.6), as far as numbers are exact. */

@@ -116,8 +116,9 @@ export interface BodyWriter {
  * A stream with a `content-length` is sent with that length, rather than in chunks; the last byte is sent
  * when the stream has ended. A body of another length is ERR_CONTENT_LENGTH, which ends the connection: with
  * 500, or in the middle of the response. For HEAD and 304 the field is sent as it is; 204 has no such field,
- * and 205 says 0. `date` replaces the server's. Connection, Keep-Alive, Trailer and Transfer-Encoding are
- * left out: the server writes these fields.
+ * and 205 says 0. `date` replaces the server's. `connection: close` ends the connection after the response;
+ * otherwise Connection, Keep-Alive, Trailer and Transfer-Encoding are left out: the server writes these
+ * fields.
  *
  * What `fetch` gives can be returned as it is: content is sent as `fetch` has decoded it (gzip, deflate, br,
  * and zstd where `fetch` does), without the fields that describe it encoded (Content-Encoding,

@@ -53,6 +53,32 @@ async function bodies(client: RawClient, count: number): Promise<string[]> {
 }
 
 describeEngines('requests that do not wait for answers', (engine) => {
+  test('get no answer behind a response that ends the connection', async () => {
+    const seen: string[] = []
+    const headers = { Connection: 'Close, X-Own' }
+    const served = await serve(
+      engine,
+      {},
+      {
+        path: '/socket',
+        routes: (server) =>
+          server.any('/*', async ({ path, body }) => {
+            seen.push(path)
+            if (path === '/pieces') return new Response(new Blob(['in pieces']).stream(), { headers })
+            return body === null || path === '/unread' ? new Response('whole', { headers }) : new Response('read')
+          }),
+      },
+    )
+    for (const first of [get('/whole'), get('/pieces'), post('/unread', 'body')]) {
+      const client = await RawClient.connect(served)
+      client.write(first + get('/never'))
+      const { header, status } = await client.response()
+      expect([status, header('connection')?.toLowerCase()]).toEqual([200, 'close'])
+      expect(String(await client.rest())).toBe('')
+    }
+    expect(seen.filter((path) => path === '/never')).toEqual([])
+  })
+
   test('are answered in order', async () => {
     const { served } = await recording(engine)
     const client = await RawClient.connect(served)

@@ -1,4 +1,4 @@
-/** Programs for servers of `node:http`, on the face: Express, Koa, supertest, polling of socket.io. */
+/** Programs for servers of `node:http`, on the face: Express, Koa, supertest, socket.io. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, test } from 'node:test'
@@ -8,6 +8,7 @@ import { Server as SocketServer } from 'socket.io'
 import { io } from 'socket.io-client'
 import supertest from 'supertest'
 import { createServer } from '../../dist/faces/http.js'
+import { WebSocketServer } from '../../dist/faces/ws.js'
 import { onEngines } from './support.mjs'
 
 /** A server that listens, until the tests of its engine are done. */
@@ -100,6 +101,29 @@ onEngines("socket.io's polling", (engine) => {
     await once(client, 'connect')
     assert.equal(await client.emitWithAck('ask', 'who'), 'who!')
     client.disconnect()
+    await new Promise((resolve) => server.close(resolve))
+  })
+})
+
+onEngines('socket.io with the face of ws', (engine) => {
+  test('carries WebSockets, from the start and after polling', async () => {
+    const http = createServer({ engine }, (_request, response) => response.end('page'))
+    const server = new SocketServer(http, { wsEngine: WebSocketServer })
+    server.on('connection', (socket) => socket.on('ask', (question, answer) => answer(`${question}!`)))
+    http.listen(0, '127.0.0.1')
+    await once(http, 'listening')
+    const url = `http://127.0.0.1:${http.address().port}`
+    for (const transports of [['websocket'], ['polling', 'websocket']]) {
+      const client = io(url, { transports, forceNew: true })
+      const upgraded =
+        transports.length > 1 && new Promise((resolve) => client.io.once('open', () => client.io.engine.once('upgrade', resolve)))
+      await once(client, 'connect')
+      await upgraded
+      assert.equal(client.io.engine.transport.name, 'websocket')
+      assert.equal(await client.emitWithAck('ask', 'who'), 'who!')
+      client.disconnect()
+    }
+    await supertest(http).get('/').expect(200, 'page')
     await new Promise((resolve) => server.close(resolve))
   })
 })

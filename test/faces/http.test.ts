@@ -28,9 +28,29 @@ async function listening(
   return { server, address: addressOf(portOf(server), '127.0.0.1', options.tls !== undefined) }
 }
 
-test.each(['upgrade', 'connect'])('a listener for %s throws NotSupportedError', (event) => {
+test.each(['connect', 'connection', 'clientError', 'dropRequest'])('a listener for %s throws NotSupportedError', (event) => {
   expect(() => (createServer() as NodeJS.EventEmitter).on(event, () => {})).toThrow(NotSupportedError)
 })
+
+test.each(['keepAliveTimeout', 'headersTimeout', 'maxHeadersCount', 'maxRequestsPerSocket'] as const)(
+  'the member %s has the default of Node, and another value throws NotSupportedError',
+  (name) => {
+    const server = createServer()
+    const { [name]: usual } = server
+    expect(() => Object.assign(server, { [name]: usual })).not.toThrow()
+    expect(() => Object.assign(server, { [name]: 1 })).toThrow(NotSupportedError)
+    expect(server[name]).toBe(usual)
+    expect(() => createServer({ [name]: usual })).not.toThrow()
+    expect(() => createServer({ [name]: 1 })).toThrow(NotSupportedError)
+  },
+)
+
+test.each([{ key: '', cert: '' }, { maxHeaderSize: 100 }, { noDelay: false }, { insecureHTTPParser: true }])(
+  'options that would be ignored throw NotSupportedError: %o',
+  (options) => {
+    expect(() => createServer(options)).toThrow(NotSupportedError)
+  },
+)
 
 test('close of a server that does not listen calls back with an error', async () => {
   const server = createServer()
@@ -285,6 +305,38 @@ describeEngines('a server of the face of node:http', (engine) => {
     server.listen({ port: 0, host: '127.0.0.1' }, () => called.resolve())
     await within(called.promise, 'the callback')
     expect(String((await http(addressOf(portOf(server)), '/')).body)).toBe('here')
+  })
+
+  test('ends the connection where the response says so', async () => {
+    const { server, address } = await listening(engine, (request, response) => {
+      if (request.url === '/field') response.setHeader('Connection', 'close')
+      else response.shouldKeepAlive = false
+      if (request.url === '/date') response.sendDate = false
+      if (request.url === '/pieces') response.write('in ')
+      try {
+        response.end('pieces')
+      } catch (error) {
+        response.sendDate = true
+        response.end(String(error instanceof NotSupportedError))
+      }
+    })
+    for (const [path, body] of [
+      ['/field', 'pieces'],
+      ['/member', 'pieces'],
+      ['/date', 'true'],
+    ]) {
+      const client = await RawClient.connect(address)
+      client.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
+      const response = await client.response()
+      expect([response.header('connection'), String(response.body)]).toEqual(['close', body])
+      await client.rest()
+    }
+    const client = await RawClient.connect(address)
+    client.write('GET /pieces HTTP/1.1\r\nHost: a\r\n\r\n')
+    expect(String(await client.rest())).toMatch(/connection: close.*in .*pieces/is)
+    expect(() => server.closeIdleConnections()).toThrow(NotSupportedError)
+    await new Promise((resolve) => server.close(resolve))
+    expect(() => server.closeIdleConnections()).not.toThrow()
   })
 
   test('speaks TLS', async () => {

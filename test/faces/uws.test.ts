@@ -238,6 +238,35 @@ describeEngines('HTTP of the face of uWebSockets.js', (engine) => {
     expect(refusals.tryEnd).toBeGreaterThan(0)
   })
 
+  test('ends the connection where the response is told to', async () => {
+    const thrown = new Queue<unknown>()
+    const app = appOn(engine)
+      .get('/end', (response) => void response.end('last', true))
+      .get('/bodiless', (response) => void response.writeStatus('204 No Content').endWithoutBody(undefined, true))
+      .get('/late', (response) => {
+        response.write('begun')
+        try {
+          response.end('', true)
+        } catch (error) {
+          thrown.push(error)
+          response.end()
+        }
+      })
+    const address = await listening(app)
+    for (const [path, status] of [
+      ['/end', 200],
+      ['/bodiless', 204],
+    ]) {
+      const client = await RawClient.connect(address)
+      client.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
+      const response = await client.response()
+      expect([response.status, response.header('connection')]).toEqual([status, 'close'])
+      await client.rest()
+    }
+    expect(String((await http(address, '/late')).body)).toBe('begun')
+    expect(await thrown.next('the error')).toBeInstanceOf(NotSupportedError)
+  })
+
   test('sends heads without bodies, and needs no body for them', async () => {
     const errors = new Queue<unknown>()
     const app = appOn(engine)

@@ -159,6 +159,8 @@ class Outgoing {
     if (!response.headersSent) response.writeHead(response.statusCode)
     const { statusCode: status, statusMessage: statusText } = response
     const headers = fieldsOf(response)
+    if (!response.sendDate) throw new NotSupportedError('ServerResponse.sendDate', 'set a Date of your own')
+    if (!response.shouldKeepAlive) headers.push(['connection', 'close'])
     if (!this.hasBody) {
       this.isCancelled = true
       this.settle(responseOf(null, { status, statusText, headers }))

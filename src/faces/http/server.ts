@@ -1,23 +1,27 @@
 /** `Server` of `node:http`. */
+import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import process from 'node:process'
+import type { Duplex } from 'node:stream'
 import {
+  type Accept,
   ClosedError,
   WebSocketServer as EngineServer,
   type ServerOptions as EngineServerOptions,
   type ListenOptions,
   type ListenResult,
   NotSupportedError,
+  type UpgradeRequest,
   WebSocketServerError,
 } from '../../index.js'
+import { incomingMessageOf } from '../ws/request.js'
 import { type ExchangeHost, exchange, type RequestListener } from './exchange.js'
+import { checkOptions, FIXED, type Fixed, notSupported } from './missing.js'
+import { TAKEN_ROUTE, type Taken, UpgradeSocket } from './upgrade.js'
 
-/**
- * `engine` and `tls` as in ServerOptions. Of the options of Node, `requestTimeout` alone has an effect;
- * `keepAliveTimeout`, `headersTimeout` and `maxRequestsPerSocket` are members of the server, without one.
- */
+/** `engine` and `tls` as in ServerOptions. Of the options of Node, `requestTimeout` alone can be chosen. */
 export interface ServerOptions {
   engine?: EngineServerOptions['engine']
   tls?: EngineServerOptions['tls']
@@ -34,6 +38,8 @@ interface Events {
   checkContinue: [request: IncomingMessage, response: ServerResponse]
   /** In place of `request`, of a request that expects something else. */
   checkExpectation: [request: IncomingMessage, response: ServerResponse]
+  /** Of a handshake for a WebSocket; without a listener, `request` is emitted. */
+  upgrade: [request: IncomingMessage, socket: Duplex, head: Buffer]
   timeout: [socket: Socket]
   listening: []
   close: []
@@ -45,20 +51,15 @@ const MAX_BODY = 2 ** 31 - 1
 /** Milliseconds: Node waits without a limit for requests under way. */
 const PATIENCE = 2 ** 31 - 1
 const REQUEST_TIMEOUT = 300_000
-/** Milliseconds; those of Node.js 20. */
-const KEEP_ALIVE_TIMEOUT = 5000
-const HEADERS_TIMEOUT = 60_000
 /** As Node looks for it. */
 const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
 
-/** Events whose listeners would get a socket, which the engine has. */
-const ABSENT = new Map([
-  ['upgrade', 'give WebSockets a port of their own, or put them on a server of node:http'],
-  ['connect', 'no engine serves CONNECT'],
-])
-
 /** As `node:http` has it: docs/compatibility.md lists the members. */
 export class Server extends EventEmitter<Events> {
+  declare keepAliveTimeout: number
+  declare headersTimeout: number
+  declare maxHeadersCount: number | null
+  declare maxRequestsPerSocket: number
   readonly #options: ServerOptions
   #engine: EngineServer | undefined
   #address: ListenResult | undefined
@@ -69,25 +70,17 @@ export class Server extends EventEmitter<Events> {
   requestTimeout: number
   /** Milliseconds without a byte of a request or response, after which `timeout` is emitted; 0 for none. */
   timeout = 0
-  /** Without effect, as the next ones: the engine has its own. */
-  keepAliveTimeout = KEEP_ALIVE_TIMEOUT
-  headersTimeout = HEADERS_TIMEOUT
-  maxHeadersCount: number | null = null
-  maxRequestsPerSocket = 0
 
+  /** Throws NotSupportedError for options that have another effect than here. */
   constructor(options: ServerOptions = {}, listener?: RequestListener) {
     super()
     this.#options = options
-    const { requestTimeout = REQUEST_TIMEOUT, keepAliveTimeout, headersTimeout, maxRequestsPerSocket } = options
-    this.requestTimeout = requestTimeout
-    if (typeof keepAliveTimeout === 'number') this.keepAliveTimeout = keepAliveTimeout
-    if (typeof headersTimeout === 'number') this.headersTimeout = headersTimeout
-    if (typeof maxRequestsPerSocket === 'number')
-      this.maxRequestsPerSocket = maxRequestsPerSocket
-      // Of every event, those that Events does not name too.
-    ;(this as EventEmitter).on('newListener', (event: string) => {
-      const instead = ABSENT.get(event)
-      if (instead !== undefined) throw new NotSupportedError(`the event ${event} of Server`, instead)
+    checkOptions(options)
+    this.requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT
+    // Of every event, those that Events does not name too.
+    ;(this as EventEmitter).on('newListener', (event: string | symbol) => {
+      const missing = notSupported(event)
+      if (missing !== undefined) throw missing
     })
     if (listener !== undefined) this.on('request', listener)
   }
@@ -135,8 +128,14 @@ export class Server extends EventEmitter<Events> {
     await new Promise<void>((resolve) => void this.close(() => resolve()))
   }
 
-  /** No effect: the engine ends idle connections when the server closes. */
-  closeIdleConnections(): void {}
+  /** Does nothing after `close`, which ends idle connections. Before that it throws NotSupportedError. */
+  closeIdleConnections(): void {
+    if (this.#engine === undefined) return
+    throw new NotSupportedError(
+      'Server.closeIdleConnections before close',
+      'call close, or respond with `Connection: close`; idle connections end after some seconds by themselves',
+    )
+  }
 
   /** Cuts the connections that wait for a response. Idle ones end when the server closes. */
   closeAllConnections(): void {
@@ -189,7 +188,27 @@ export class Server extends EventEmitter<Events> {
       tell: (message, response) => this.#tell(message, response),
       timedOut: (socket) => this.emit('timeout', socket),
     }
+    server.ws<Taken>('/*', { upgrade: (request) => this.#upgrade(request, host), ...TAKEN_ROUTE })
     return server.any('/*', (request) => exchange(request, host))
+  }
+
+  /** As Node: without a listener for `upgrade`, a handshake is a request like others. */
+  #upgrade(request: UpgradeRequest, host: ExchangeHost): Promise<Accept<Taken> | Response> {
+    if (this.listenerCount('upgrade') === 0) return exchange(request, host)
+    return new Promise((resolve) => {
+      const socket = new UpgradeSocket(request, resolve)
+      this.#busy.add(socket)
+      socket.once('close', () => this.#busy.delete(socket))
+      try {
+        this.emit('upgrade', incomingMessageOf(request, socket), socket, Buffer.alloc(0))
+      } catch (error) {
+        socket.destroy()
+        // As with Node, what a listener throws is an uncaught exception.
+        process.nextTick(() => {
+          throw error
+        })
+      }
+    })
   }
 
   #tell(message: IncomingMessage, response: ServerResponse): void {
@@ -251,4 +270,15 @@ function whereOf(given: readonly unknown[]): ListenOptions {
   if (typeof options.fd === 'number') return { fd: options.fd }
   const { port, host } = options
   return { port: Number(port ?? 0), ...(typeof host === 'string' && { host }) }
+}
+
+for (const [name, { value, instead }] of Object.entries(FIXED) as [string, Fixed][]) {
+  Object.defineProperty(Server.prototype, name, {
+    get: () => value,
+    set(given: unknown) {
+      if (given !== value) throw new NotSupportedError(`Server.${name}`, instead)
+    },
+    enumerable: true,
+    configurable: true,
+  })
 }

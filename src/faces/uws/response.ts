@@ -95,9 +95,10 @@ export class HttpResponse {
     return this.#give(chunk)
   }
 
-  /** `closeConnection` has no effect: the server decides about that. */
-  end(body: RecognizedString = '', _closeConnection = false): this {
+  /** With `closeConnection`, the connection ends after the response, if its head was not sent before. */
+  end(body: RecognizedString = '', closeConnection = false): this {
     this.#checkOpen()
+    this.#mayClose(closeConnection)
     if (this.#body !== undefined) {
       this.#give(body)
       this.#finish()
@@ -107,9 +108,10 @@ export class HttpResponse {
     return this
   }
 
-  /** The length is for HEAD and 304, which have no body. `closeConnection` has no effect. */
-  endWithoutBody(reportedContentLength?: number, _closeConnection = false): this {
+  /** The length is for HEAD and 304, which have no body. `closeConnection` as in `end`. */
+  endWithoutBody(reportedContentLength?: number, closeConnection = false): this {
     this.#checkOpen()
+    this.#mayClose(closeConnection)
     if (reportedContentLength !== undefined) {
       if (reportedContentLength !== 0 && this.#request.method !== 'HEAD' && this.#status !== 304) {
         throw new NotSupportedError('endWithoutBody with a length of a response to GET', 'send the body that it announces')
@@ -300,6 +302,14 @@ export class HttpResponse {
     for (const handler of this.#abortHandlers) callHandler(handler)
     // The server throws away what it is given for a client that has gone.
     this.#settle(new Response())
+  }
+
+  #mayClose(closes: boolean): void {
+    if (!closes) return
+    if (this.#body !== undefined) {
+      throw new NotSupportedError('closeConnection after a part of the response', 'write the header `Connection: close` before')
+    }
+    this.#headers.push(['connection', 'close'])
   }
 
   #setLength(length: number): void {

@@ -1,6 +1,7 @@
 /** Handshakes on connections of `node:http`, judged and refused as `ws` does. */
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
+import type { EventEmitter } from 'node:events'
 import { type IncomingMessage, type OutgoingHttpHeaders, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ServerOptions, VerifyClientInfo } from './options.js'
@@ -149,8 +150,10 @@ interface ServerListeners {
 /** Adds the listeners to a server of Node's, and returns what takes them away. */
 export function attach(server: NonNullable<ServerOptions['server']>, listeners: ServerListeners): () => void {
   const { listening, error, upgrade } = listeners
-  server.on('listening', listening).on('error', error).on('upgrade', upgrade)
-  return () => void server.off('listening', listening).off('error', error).off('upgrade', upgrade)
+  // What the three have in common.
+  const emitter: EventEmitter = server as EventEmitter
+  emitter.on('listening', listening).on('error', error).on('upgrade', upgrade)
+  return () => void emitter.off('listening', listening).off('error', error).off('upgrade', upgrade)
 }
 
 /** A listener for errors of sockets whose handshake is under way. */

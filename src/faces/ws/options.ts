@@ -8,6 +8,7 @@ import {
   NotSupportedError,
   type ServerOptions as OwnServerOptions,
 } from '../../index.js'
+import type { Server as FaceServer } from '../http/server.js'
 import type { WebSocket } from './socket.js'
 
 export interface VerifyClientInfo {
@@ -24,7 +25,7 @@ export type VerifyClient =
       callback: (accepts: boolean, code?: number, message?: string, headers?: OutgoingHttpHeaders) => void,
     ) => void)
 
-/** What is not here (levels, memory, concurrency of zlib) has no effect. */
+/** Levels and memory of zlib throw NotSupportedError; `concurrencyLimit` is for threads: here are none. */
 export interface PerMessageDeflateOptions {
   serverNoContextTakeover?: boolean | undefined
   clientNoContextTakeover?: boolean | undefined
@@ -53,12 +54,13 @@ export interface ServerOptions {
   backlog?: number | undefined
   /** Milliseconds for a client to answer a Close frame; the engine waits for 30,000, which is the most. */
   closeTimeout?: number | undefined
-  server?: HttpServer | HttpsServer | undefined
+  /** Of `node:http`, of `node:https`, or of the face of `node:http`. */
+  server?: HttpServer | HttpsServer | FaceServer | undefined
   noServer?: boolean | undefined
   skipUTF8Validation?: boolean | undefined
   /** Without effect: what a client can make the server hold is bounded by `maxPayload` (docs/limits.md). */
   maxBufferedChunks?: number | undefined
-  /** Likewise. */
+  /** Throws NotSupportedError for another number than that of `ws`. */
   maxFragments?: number | undefined
   /**
    * A client that sends more Pings than this while more than 16 KiB wait for it is cut; 0 for no limit.
@@ -99,10 +101,18 @@ const NO_PORT = 'One and only one of the "port", "server", or "noServer" options
 const SECURE_ON_NATIVE =
   "the native engine cannot go on with Node's TLS: leave `engine` out, or give `port` and `tls`, which the native engine serves"
 
+function isOtherNumber(fragments: unknown): boolean {
+  return isGiven(fragments) && fragments !== DEFAULTS.maxFragments
+}
+
 /** Options that mean something which this face cannot do, when they are given as the predicate says. */
 const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown) => boolean, instead: string][] = [
   ['skipUTF8Validation', (value) => value === true, 'text is always checked'],
+  ['maxFragments', isOtherNumber, 'set `maxPayload`, which bounds what a client can make the server hold'],
 ]
+
+/** Settings of zlib by which other bytes would be sent, or fewer taken. */
+const ZLIB = ['level', 'memLevel', 'strategy', 'dictionary', 'maxOutputLength']
 
 function isGiven(value: unknown): boolean {
   return value !== undefined
@@ -141,6 +151,16 @@ const THRESHOLD = 1024
 export function compressionOf(given: boolean | PerMessageDeflateOptions): false | CompressionOptions {
   if (given === false) return false
   const options = given === true ? {} : given
+  for (const member of ['zlibDeflateOptions', 'zlibInflateOptions'] as const) {
+    const zlib: Readonly<Record<string, unknown>> = { ...options[member] }
+    const name = ZLIB.find((each) => isGiven(zlib[each]))
+    if (name !== undefined) {
+      throw new NotSupportedError(
+        `the option perMessageDeflate.${member}.${name} of WebSocketServer`,
+        'leave it out: the engine compresses with the default level; windows and `threshold` can be chosen',
+      )
+    }
+  }
   return {
     compressor: options.serverNoContextTakeover ? 'shared' : sizeOf(COMPRESSORS, options.serverMaxWindowBits),
     decompressor: options.clientNoContextTakeover ? 'shared' : sizeOf(DECOMPRESSORS, options.clientMaxWindowBits),

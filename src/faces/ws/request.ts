@@ -1,7 +1,7 @@
 /** The handshake's request, as `ws` gives it to its listeners: an IncomingMessage of `node:http`. */
 import { IncomingMessage } from 'node:http'
 import { type AddressInfo, isIPv6, Socket as NetSocket } from 'node:net'
-import type { ServerRequest } from '../../index.js'
+import { NotSupportedError, type ServerRequest } from '../../index.js'
 
 const SET_COOKIE = 'set-cookie'
 
@@ -21,6 +21,11 @@ export class ConnectionFacts extends NetSocket {
     }
   }
 
+  /** Throws NotSupportedError. */
+  override _write(_chunk: unknown, _encoding: BufferEncoding, _callback: (error?: Error | null) => void): void {
+    throw new NotSupportedError('writing to the socket of a request', 'write to the response, or to the WebSocket')
+  }
+
   override address(): AddressInfo | Record<string, never> {
     const { localAddress: address = '', localPort: port = 0 } = this
     return address === '' ? {} : { address, family: familyOf(address), port }
@@ -38,16 +43,16 @@ function familyOf(address: string): string {
 }
 
 /** Without a body, which is at its end already. */
-export function incomingMessageOf(request: ServerRequest): IncomingMessage {
-  const message = messageHeadOf(request)
+export function incomingMessageOf(request: ServerRequest, socket?: ConnectionFacts): IncomingMessage {
+  const message = messageHeadOf(request, socket)
   message.complete = true
   message.push(null)
   return message
 }
 
 /** Method, target and header fields; the body is still to come. */
-export function messageHeadOf(request: ServerRequest): IncomingMessage {
-  const message = new IncomingMessage(new ConnectionFacts(request))
+export function messageHeadOf(request: ServerRequest, socket = new ConnectionFacts(request)): IncomingMessage {
+  const message = new IncomingMessage(socket)
   message.method = request.method
   message.url = request.target
   message.httpVersion = '1.1'

@@ -20,6 +20,7 @@ import {
   type TcpListenResult,
   type UpgradeRequest,
 } from '../../index.js'
+import { type Taken, type TakenHandlers, UpgradeSocket } from '../http/upgrade.js'
 import { bridge } from './bridge.js'
 import {
   abortHandshake,
@@ -64,16 +65,24 @@ interface Events {
 const STATES = { running: 0, closing: 1, closed: 2 } as const
 
 /** What a connection carries. */
-interface Carried {
+interface Carried extends Taken {
   readonly request: IncomingMessage
   socket: WebSocket | undefined
   /** What `handleUpgrade` was given; undefined on the server's own port. */
   readonly callback: ((client: WebSocket, request: IncomingMessage) => void) | undefined
 }
 
+/** Those of TakenHandlers, for connections of this face. */
+type ConnectionHandlers = {
+  readonly [K in keyof TakenHandlers]: TakenHandlers[K] extends (socket: EngineSocket<Taken>, ...rest: infer Rest) => unknown
+    ? (socket: EngineSocket<Carried>, ...rest: Rest) => unknown
+    : never
+}
+
 /** As `ws` has it: docs/compatibility.md lists the members. */
 export class WebSocketServer extends EventEmitter<Events> {
-  readonly options: ServerOptions
+  /** With defaults. `@types/ws` does not know servers of the face of `node:http`. */
+  readonly options: Omit<ServerOptions, 'server'> & { readonly server?: HttpServer | HttpsServer | undefined }
   /** The option, or empty. */
   readonly path: string
   /** The open sockets, unless the option `clientTracking` is false. */
@@ -82,7 +91,18 @@ export class WebSocketServer extends EventEmitter<Events> {
    * The server of `node:http` that listens, or that was given; null after `close`. Undefined with `noServer`
    * and with `tls`. As in `ws`, which documents it nowhere, as `_state`.
    */
-  _server: HttpServer | HttpsServer | null | undefined
+  _server: NonNullable<ServerOptions['server']> | null | undefined
+  /** Of connections of every server. */
+  readonly #handlers: ConnectionHandlers = {
+    open: (socket) => this.#opened(socket),
+    // Text comes as bytes.
+    message: ({ data }, message, isBinary) => data.socket && socketEvents.message(data.socket, message as Buffer, isBinary),
+    ping: ({ data }, bytes) => data.socket && socketEvents.ping(data.socket, bytes),
+    pong: ({ data }, bytes) => data.socket && socketEvents.pong(data.socket, bytes),
+    drain: ({ data }) => data.socket && socketEvents.drained(data.socket),
+    dropped: ({ data }) => data.socket && socketEvents.dropped(data.socket),
+    close: (socket, code, reason, wasClean) => this.#ended(socket, code, reason, wasClean),
+  }
   readonly #server: EngineServer
   /** Milliseconds; undefined where the program has not asked for a time. */
   readonly #closeTimeout: number | undefined
@@ -103,7 +123,7 @@ export class WebSocketServer extends EventEmitter<Events> {
   constructor(options: ServerOptions = {}, callback?: () => void) {
     super()
     checkServerOptions(options, WebSocket)
-    this.options = { ...DEFAULTS, WebSocket, ...options }
+    this.options = { ...DEFAULTS, WebSocket, ...options } as typeof this.options
     this.#closeTimeout = options.closeTimeout
     this.path = options.path ?? ''
     if (options.clientTracking !== false) this.clients = new Set()
@@ -206,8 +226,16 @@ export class WebSocketServer extends EventEmitter<Events> {
       })
   }
 
+  get #limits() {
+    const { maxPayload = MAX_PAYLOAD, perMessageDeflate = false } = this.options
+    return {
+      maxPayloadLength: maxPayload > 0 ? Math.min(maxPayload, NO_LIMIT) : NO_LIMIT,
+      compression: compressionOf(perMessageDeflate),
+    }
+  }
+
   #makeServer(engine: ServerOptions['engine']): EngineServer {
-    const { tls, maxPayload = MAX_PAYLOAD, perMessageDeflate = false, autoPong = true } = this.options
+    const { tls, autoPong = true } = this.options
     const server = new EngineServer({
       health: false,
       onError: (error) => this.#report(error),
@@ -216,21 +244,13 @@ export class WebSocketServer extends EventEmitter<Events> {
     })
     server.ws<Carried>('/*', {
       upgrade: (request) => this.#upgrade(request),
-      open: (socket) => this.#opened(socket),
-      // Text comes as bytes on this route.
-      message: ({ data }, message, isBinary) => data.socket && socketEvents.message(data.socket, message as Buffer, isBinary),
-      ping: ({ data }, bytes) => data.socket && socketEvents.ping(data.socket, bytes),
-      pong: ({ data }, bytes) => data.socket && socketEvents.pong(data.socket, bytes),
-      drain: ({ data }) => data.socket && socketEvents.drained(data.socket),
-      dropped: ({ data }) => data.socket && socketEvents.dropped(data.socket),
-      close: (socket, code, reason, wasClean) => this.#ended(socket, code, reason, wasClean),
+      ...this.#handlers,
       text: 'buffer',
-      maxPayloadLength: maxPayload > 0 ? Math.min(maxPayload, NO_LIMIT) : NO_LIMIT,
+      ...this.#limits,
       maxBackpressure: NO_LIMIT,
       idleTimeout: 0,
       sendPings: false,
       autoPong: Boolean(autoPong),
-      compression: compressionOf(perMessageDeflate),
     })
     server.any('/*', () => new Response(STATUS_CODES[426] ?? null, { status: 426, headers: { upgrade: 'websocket' } }))
     return server
@@ -307,8 +327,14 @@ export class WebSocketServer extends EventEmitter<Events> {
       abortHandshake(socket, acceptance)
       return
     }
-    const understood = inVersion13(request)
     this.#undecided.delete(socket)
+    if (socket instanceof UpgradeSocket) {
+      handedOver.add(socket)
+      const { maxPayloadLength, compression } = this.#limits
+      socket.accept({ ...acceptance, maxPayloadLength, compression })
+      return
+    }
+    const understood = inVersion13(request)
     if (socket instanceof NetSocket) {
       this.#serverFor(socket).adopt(understood, socket, head, acceptance)
       handedOver.add(socket)
@@ -359,7 +385,11 @@ export class WebSocketServer extends EventEmitter<Events> {
     }
     const headers = this.#headersOf(request, protocol)
     if (typeof headers === 'string') return this.#unusable(headers)
-    return { data: { request, socket: undefined, callback }, headers, ...(protocol && { protocol }) }
+    const { autoPong = true } = this.options
+    // Only connections of this face get here, in which `Carried` says what they carry.
+    const handlers = this.#handlers as unknown as TakenHandlers
+    const data = { request, socket: undefined, callback, handlers, autoPong: Boolean(autoPong) }
+    return { data, headers, ...(protocol && { protocol }) }
   }
 
   /**
@@ -431,7 +461,7 @@ export class WebSocketServer extends EventEmitter<Events> {
    * From `close` on, Node has no timeouts for requests (`headersTimeout`): what is no socket by then is cut,
    * so that clients that say nothing, or whom `verifyClient` does not answer, keep no server from closing.
    */
-  #closeHttp(http: HttpServer | HttpsServer): void {
+  #closeHttp(http: NonNullable<ServerOptions['server']>): void {
     const cut = setTimeout(() => {
       http.closeAllConnections()
       for (const socket of this.#undecided) socket.destroy()

@@ -167,6 +167,11 @@ export class WebSocket extends EventEmitter<Events> {
     return this.#standIn
   }
 
+  /** Throws NotSupportedError. `_sender` is undefined, which socket.io asks for. */
+  get _receiver(): never {
+    throw new NotSupportedError('WebSocket._receiver', 'give the server the limits: maxPayload, autoPong, perMessageDeflate')
+  }
+
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount + this.#unsent
   }

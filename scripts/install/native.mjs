@@ -90,11 +90,11 @@ export function buildNative(upstream, tools) {
  * step that failed printed, or undefined.
  * @param {string} folder
  * @param {import('./tools.mjs').Tools} tools
- * @param {{ definitions?: readonly string[], env?: NodeJS.ProcessEnv }} [options] definitions: `NAME=value`,
- *   for CMake
+ * @param {{ definitions?: readonly string[], target?: string, env?: NodeJS.ProcessEnv }} [options]
+ *   definitions: `NAME=value`, for CMake; target: the only one that is built. Default: the addon
  * @returns {string | undefined}
  */
-export function runCmakeJs(folder, tools, { definitions = [], env = {} } = {}) {
+export function runCmakeJs(folder, tools, { definitions = [], target, env = {} } = {}) {
   const script = join(dirname(require.resolve('cmake-js/package.json')), 'bin', 'cmake-js')
   const args = ['--directory', root, '--out', folder, '--config', 'Release', '--generator', GENERATOR]
   args.push('--parallel', String(availableParallelism()))
@@ -111,7 +111,7 @@ export function runCmakeJs(folder, tools, { definitions = [], env = {} } = {}) {
   try {
     for (const step of ['configure', 'build']) {
       const before = statSync(file).size
-      const command = [script, step, ...args]
+      const command = [script, step, ...args, ...(step === 'build' && target !== undefined ? ['--target', target] : [])]
       const { status } = spawnSync(process.execPath, command, {
         cwd: root,
         env: { ...process.env, ...env },

@@ -9,8 +9,15 @@ import { paragraphs } from '../install/report.mjs'
 import { findSources } from '../install/sources.mjs'
 import { checkTools } from '../install/tools.mjs'
 
-/** Beside the packages: these builds have other settings than the one in build/. */
-const folderOf = (/** @type {string} */ target) => join(buildDirectory, 'packages', target === '' ? 'cmake' : `cmake-${target}`)
+/**
+ * This system's is made from the objects of the addon in build/, and linked in another way. Other compilers,
+ * and other flags of the compiler (macOS), have a folder of their own beside the packages.
+ * @param {string | undefined} target
+ */
+function folderOf(target) {
+  if (target !== undefined) return join(buildDirectory, 'packages', `cmake-${target}`)
+  return process.platform === 'darwin' ? join(buildDirectory, 'packages', 'cmake') : buildDirectory
+}
 
 /** What a CPU is called by CMake, and in the names of Debian's cross compilers. */
 const PROCESSORS = { x64: 'x86_64', arm64: 'aarch64' }
@@ -50,7 +57,7 @@ const OLDEST_MACOS = { x64: '10.15', arm64: '11.0' }
  * @returns {Built}
  */
 export function buildForOthers(target) {
-  const definitions = ['PREBUILT=ON']
+  const definitions = []
   if (target !== undefined) {
     const { os, cpu, libc } = target.system
     const processor = PROCESSORS[cpu]
@@ -64,7 +71,7 @@ export function buildForOthers(target) {
     } else if (!process.env.CC || !process.env.CXX) throw new Error('CC and CXX must name compilers for musl.')
     else definitions.push('LTO=OFF')
   }
-  const folder = folderOf(target?.name ?? '')
+  const folder = folderOf(target?.name)
   const sources = findSources()
   const tools = checkTools()
   const missing = [...sources.missing, ...tools.missing]
@@ -77,10 +84,10 @@ export function buildForOthers(target) {
     // For the Makefile of µSockets, which CMake's flags do not reach.
     env.MACOSX_DEPLOYMENT_TARGET = oldest
   }
-  const failure = runCmakeJs(folder, tools, { definitions, env })
+  const failure = runCmakeJs(folder, tools, { definitions, target: 'prebuilt_addon', env })
   if (failure) throw new Error(`The build failed.\n\n${failure}`)
 
-  const file = join(folder, 'Release', 'native_websocket_server.node')
+  const file = join(folder, 'prebuilt', 'native_websocket_server.node')
   const isForLinux = (target?.system.os ?? process.platform) === 'linux'
   const isForMusl = target?.system.libc === 'musl'
   const glibc = isForLinux ? oldestGlibc(file) : undefined

@@ -172,7 +172,7 @@ export function loadAddon(): LoadedAddon {
 
   const [why, ...details] = own.isMissing ? installReason(root).split('\n') : []
   const isLeftOut = platform.file === undefined && platform.isLeftOut === true
-  const reason = [own.problem, theirs.problem, why, remedy(isLeftOut, installedBy(root))].filter(Boolean)
+  const reason = [own.problem, theirs.problem, why?.replace(/\.$/, ''), remedy(isLeftOut, installedBy(root))].filter(Boolean)
   throw new EngineError([reason.join('; '), ...details].join('\n').trimEnd(), { cause: theirs.cause ?? own.cause })
 }
 

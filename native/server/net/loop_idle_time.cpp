@@ -16,6 +16,8 @@ struct LoopIdleTime::Fields {
 
 namespace {
 
+/// 1.39.0, the first that counts idle time, and has `flags` where it is.
+constexpr unsigned first_with_flags = 1 << 16 | 39 << 8;
 /// 1.45.0, the first with these structures.
 constexpr unsigned oldest_version = 1 << 16 | 45 << 8;
 /// The next major release may have anything.
@@ -28,12 +30,15 @@ bool LoopIdleTime::is_known() {
     return true;
   }
   auto *fields = static_cast<Fields *>(loop_->internal_fields);
-  if (uv_version() < oldest_version || uv_version() >= next_major_version || !fields) {
+  if (uv_version() < first_with_flags || uv_version() >= next_major_version || !fields) {
     return false;
   }
   if ((fields->flags & UV_METRICS_IDLE_TIME) == 0) {
     is_checked_ = uv_metrics_idle_time(loop_) == 0;
     return is_checked_;
+  }
+  if (uv_version() < oldest_version) {
+    return false;
   }
   // In nanoseconds: no other number is the same by chance.
   std::uint64_t idle_time = uv_metrics_idle_time(loop_);

@@ -80,7 +80,11 @@ int SocketSet::watch(SocketPoll *poll, int events) {
     return 0;
   }
   if (int error = poll_for(poll, interest(poll, before), interest(poll, events))) {
+    refuse(poll);
     return error;
+  }
+  if (!refused_.empty()) {
+    refused_.erase(poll);
   }
   poll->events = static_cast<unsigned>(events);
   bool kept_alive = keeping_alive(before) != 0, keeps_alive = keeping_alive(events) != 0;
@@ -94,6 +98,9 @@ int SocketSet::watch(SocketPoll *poll, int events) {
 
 void SocketSet::stop(SocketPoll *poll) {
   watch(poll, 0);
+  if (!refused_.empty()) {
+    refused_.erase(poll);
+  }
   if (poll->resting_number) {
     resting_.erase(std::exchange(poll->resting_number, 0));
   }
@@ -119,6 +126,25 @@ int SocketSet::control(SocketPoll *poll, int operation, int events) {
   return epoll_ctl(descriptor_, operation, poll->descriptor, &wanted) && events != 0 ? -errno : 0;
 }
 
+void SocketSet::refuse(SocketPoll *poll) {
+  if (!turns_) {
+    return;
+  }
+  // Not at once: µSockets may be making the socket.
+  if (queue_.empty() && refused_.empty()) {
+    turns_->wait({this, nullptr, 0}, true);
+  }
+  refused_.insert(poll);
+}
+
+void SocketSet::close_refused() {
+  while (!refused_.empty()) {
+    SocketPoll *poll = *refused_.begin();
+    refused_.erase(refused_.begin());
+    dispatch_socket(socket_of(poll), UV_ENOSPC, 0, turns_);
+  }
+}
+
 void SocketSet::rest(SocketPoll *poll) {
   int events = wanted(poll);
   if (poll_for(poll, events, events & ~UV_READABLE)) {
@@ -127,13 +153,14 @@ void SocketSet::rest(SocketPoll *poll) {
   std::uint32_t number = ++last_number_ ? last_number_ : ++last_number_;
   resting_.insert_or_assign(number, poll);
   poll->resting_number = number;
-  if (queue_.empty()) {
+  if (queue_.empty() && refused_.empty()) {
     turns_->wait({this, nullptr, 0}, true);
   }
   queue_.push_back(number);
 }
 
 void SocketSet::take_turn(void *, std::uint32_t) {
+  close_refused();
   // Half of what is read in a turn, so that there is room for sockets that newly have input; and where those
   // take more, one, for they may come for ever.
   for (std::size_t left = is_behind_ ? 1 : most_at_once / 2; left > 0 && !queue_.empty();) {
@@ -146,7 +173,7 @@ void SocketSet::take_turn(void *, std::uint32_t) {
       left--;
     }
   }
-  if (!queue_.empty()) {
+  if (!queue_.empty() || !refused_.empty()) {
     turns_->wait({this, nullptr, 0}, true);
   }
 }

@@ -17,6 +17,7 @@
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "server/net/turns.h"
 #include "server/uws/socket_poll.h"
@@ -62,7 +63,9 @@ class SocketSet final : private TurnTaker {
   /// A poll that waits for nothing yet, and will be given to `watch`.
   static void begin(SocketPoll *poll);
   /// A combination of uv_poll_event, 0 for none. While it waits for anything, a poll keeps the loop alive. 0,
-  /// or an error as libuv's.
+  /// or an error as libuv's: where the kernel polls for no more sockets (ENOSPC, by
+  /// /proc/sys/fs/epoll/max_user_watches; ENOMEM), the socket is closed in the next turn, since µSockets
+  /// drops the error, and nothing would ever be heard of the socket.
   int watch(SocketPoll *poll, int events);
   /// The same, by the set of this thread or by libuv, for a poll that µSockets has started. Unlike
   /// us_poll_change it compares with all that the poll waits for: µSockets does not know UV_DISCONNECT.
@@ -86,6 +89,9 @@ class SocketSet final : private TurnTaker {
   std::size_t read_or_write(SocketPoll *poll, std::uint32_t seen);
   /// Where the kernel tells but once of what the socket has: it does again, in the next look at the set.
   void show_again(SocketPoll *poll);
+  /// The kernel has refused to poll for it: it is closed in the next turn, unless it is polled for by then.
+  void refuse(SocketPoll *poll);
+  void close_refused();
   void rest(SocketPoll *poll);
   void go_on(SocketPoll *poll);
   int poll_for(SocketPoll *poll, int before, int events);
@@ -106,6 +112,8 @@ class SocketSet final : private TurnTaker {
   /// Their numbers, and those of polls that were stopped meanwhile, in the order of their turns.
   std::deque<std::uint32_t> queue_;
   std::uint32_t last_number_ = 0;
+  /// None of them has been stopped.
+  std::unordered_set<SocketPoll *> refused_;
   /// Counts calls of `dispatch`.
   std::uint32_t round_ = 0;
   /// The last of them has left ready sockets for the next one.

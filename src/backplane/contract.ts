@@ -23,7 +23,7 @@ export interface BackplaneSettings {
   /**
    * Bytes of memory that may wait for the engine: messages, and about 310 bytes beside the topic for each
    * envelope, which has the messages of one topic and turn. 65,536 to 2^31-1. Beyond it the oldest messages
-   * are dropped and counted (between threads the newest). Default 16 MiB.
+   * are dropped and counted. Default 16 MiB.
    */
   readonly maxPendingBytes: number
   /**

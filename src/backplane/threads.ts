@@ -8,8 +8,8 @@ import { type MakeOutside, Outside } from './outside.js'
 
 /**
  * Options of `threads`, beside those that all backplanes have. `maxPendingBytes` is what may wait for a
- * thread of each server of the others: what comes when so much waits is dropped (the newest, where all other
- * backplanes drop the oldest), and told as a gap to the thread that was too slow.
+ * thread of each server of the others: beyond it the oldest is dropped, counted, and told as a gap to the
+ * thread that was too slow.
  */
 export interface ThreadsOptions extends Partial<BackplaneSettings> {
   /** Servers with the same name hear of each other, whichever thread they are in. Default `default`. */

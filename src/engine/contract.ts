@@ -577,7 +577,10 @@ export interface ThreadMemberEvents {
 export interface ThreadMemberOptions {
   /** Members of one name hear of each other, over all threads of the process. */
   readonly hub: string
-  /** What may wait for this member of each other one, in bytes of memory. One message is always taken. */
+  /**
+   * What may wait for this member of each other one, in bytes of memory: beyond it the oldest is dropped. The
+   * newest message is always taken.
+   */
   readonly maxPendingBytes: number
 }
 

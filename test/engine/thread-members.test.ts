@@ -167,27 +167,43 @@ describeEngines('members of a hub', (name) => {
     const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 3_600_000)
     onTestFinished(() => clock.mockRestore())
     for (let i = 0; i < 200; i++) from.send('a', `${i} `.padEnd(10_000, 'x'))
-    const first = await to.take(50)
-    expect(first.map(([, data]) => Number.parseInt(String(data), 10))).toEqual(Array.from({ length: 50 }, (_, i) => i))
+    let got = -1
+    while (got < 199) {
+      const [first, second] = await to.seen.next('a message, or how many were lost')
+      if (first !== 'lost') got = Number.parseInt(String(second), 10)
+    }
   })
 
-  test('lose what is too much for one that does not read, are told how much, and then go on', async () => {
+  test.each([
+    ['one by one', 1],
+    ['in batches', 100],
+  ])('lose the oldest where one does not read, are told how many at their place, and go on: %s', async (_how, batch) => {
     const hub = newHub()
     const from = new Member(hub)
     const to = new Member(hub, 1_000_000)
     to.wants('a')
     await known(from, to)
     // In one turn: nothing can be read meanwhile.
-    for (let i = 0; i < 1000; i++) from.send('a', `${i} `.padEnd(10_000, 'x'))
-    const got: number[] = []
-    let lost = 0
-    while (got.length + lost < 1000) {
-      const [first, second] = await to.seen.next('a message, or how many were lost')
-      if (first === 'lost') lost += Number(second)
-      else got.push(Number.parseInt(String(second), 10))
+    for (let i = 0; i < 1000; i++) {
+      from.publish('a', `${i} `.padEnd(10_000, 'x'))
+      if (i % batch === batch - 1) from.member.flush()
     }
+    let [next, got, lost, places] = [0, 0, 0, 0]
+    while (next < 1000) {
+      const [first, second] = await to.seen.next('a message, or how many were lost')
+      if (first === 'lost') {
+        places++
+        lost += Number(second)
+        next += Number(second)
+      } else {
+        expect(Number.parseInt(String(second), 10)).toBe(next++)
+        got++
+      }
+    }
+    expect(places).toBe(1)
     expect(lost).toBeGreaterThan(800)
-    expect(got).toEqual(got.map((_, i) => i))
+    // What stays is not much less than what may.
+    expect(got).toBeGreaterThan(60)
     from.send('a', 'after')
     expect(await to.take(1)).toEqual([['a', 'after', 0]])
   })

@@ -12,6 +12,9 @@ namespace {
 constexpr std::size_t max_parcel_entries = 256;
 constexpr std::size_t max_parcel_cost = 64 * 1024;
 
+/// A drop takes a parcel: of little that may wait, not all of it.
+std::size_t largest_parcel(const HubInbox &inbox) { return std::min(max_parcel_cost, inbox.max_pending / 4); }
+
 }  // namespace
 
 HubMember::HubMember(std::shared_ptr<ThreadHub> hub, std::size_t max_pending, std::function<void()> wake)
@@ -51,15 +54,14 @@ std::size_t HubMember::publish(std::span<const Publication> batch) {
     const char *payload = store(publication.payload);
     for (const Target &target : targets_) {
       Link &link = *links_[target.slot];
-      queued += append(
-          link, {block_, payload, static_cast<std::uint32_t>(publication.payload.length()), target.number, publication.flags});
+      append(link, {block_, payload, static_cast<std::uint32_t>(publication.payload.length()), target.number, publication.flags});
+      queued++;
     }
   }
   for (std::uint32_t slot : touched_) {
     Link &link = *links_[slot];
     link.touched = false;
     send_parcel(link);
-    // Also when nothing was sent: the receiver is to hear of what was dropped.
     link.inbox->wake_if_asleep();
     if (link.queue->is_receiver_gone()) {
       links_[slot].reset();
@@ -93,8 +95,11 @@ HubMember::Link *HubMember::link_to(const ThreadHub::Interest &interest) {
   }
   auto next = std::make_unique<Link>();
   next->inbox = hub_->find(interest.slot, interest.serial);
-  next->queue = std::make_shared<PairQueue>();
-  if (!next->inbox || !next->inbox->connect(next->queue)) {
+  if (!next->inbox) {
+    return nullptr;
+  }
+  next->queue = std::make_shared<PairQueue>(largest_parcel(*next->inbox));
+  if (!next->inbox->connect(next->queue)) {
     return nullptr;
   }
   link = std::move(next);
@@ -113,24 +118,17 @@ const char *HubMember::store(std::string_view payload) {
   return block_->append(payload);
 }
 
-bool HubMember::append(Link &link, const Parcel::Entry &entry) {
+void HubMember::append(Link &link, const Parcel::Entry &entry) {
   if (!link.touched) {
     link.touched = true;
     touched_.push_back(link.inbox->slot);
   }
   std::size_t cost = sizeof(Parcel::Entry) + (link.charged_block == block_number_ ? 0 : entry.block->cost());
-  std::size_t pending = link.queue->pending() + (link.parcel ? link.parcel->cost : 0);
-  // One message is always taken, however long it is.
-  if (pending > 0 && pending + cost > link.inbox->max_pending) {
-    if (link.parcel) {
-      send_parcel(link);
-    }
-    link.queue->count_dropped();
-    return false;
+  if (link.queue->pending() + (link.parcel ? link.parcel->cost : 0) + cost > link.inbox->max_pending) {
+    make_room(link, cost);
   }
   if (!link.parcel) {
     link.parcel = std::make_unique<Parcel>();
-    link.parcel->dropped_before = link.queue->dropped();
   }
   Parcel &parcel = *link.parcel;
   if (parcel.entries.empty() || parcel.entries.back().block != entry.block) {
@@ -139,11 +137,22 @@ bool HubMember::append(Link &link, const Parcel::Entry &entry) {
   link.charged_block = block_number_;
   parcel.cost += cost;
   parcel.entries.push_back(entry);
-  if (parcel.entries.size() == max_parcel_entries || parcel.cost > std::min(max_parcel_cost, link.inbox->max_pending / 4)) {
+  if (parcel.entries.size() == max_parcel_entries || parcel.cost > largest_parcel(*link.inbox)) {
     send_parcel(link);
     link.inbox->wake_if_asleep();
   }
-  return true;
+}
+
+void HubMember::make_room(Link &link, std::size_t cost) {
+  std::size_t kept = link.parcel ? link.parcel->cost : 0;
+  bool fits = false;
+  do {
+    fits = link.queue->pending() + kept + cost <= link.inbox->max_pending;
+  } while (!fits && link.queue->drop_oldest());
+  // Beside what the receiver is reading there is no older message. The new one is always taken, however long.
+  if (!fits && link.parcel) {
+    link.queue->drop(std::move(link.parcel));
+  }
 }
 
 void HubMember::send_parcel(Link &link) {

@@ -38,9 +38,52 @@ void PairQueue::push(Parcel *parcel) {
   tail_ = parcel;
 }
 
+bool PairQueue::drop_oldest() {
+  std::unique_ptr<Parcel> oldest;
+  {
+    std::lock_guard lock(mutex_);
+    oldest.reset(claimed_->next.load(std::memory_order_relaxed));
+    if (!oldest) {
+      return false;
+    }
+    claimed_->next.store(oldest->next.load(std::memory_order_relaxed), std::memory_order_release);
+    if (tail_ == oldest.get()) {
+      tail_ = claimed_;
+    }
+    dropped_ += oldest->entries.size();
+  }
+  pushed_ -= oldest->cost;
+  return true;
+}
+
+void PairQueue::drop(std::unique_ptr<Parcel> parcel) {
+  std::lock_guard lock(mutex_);
+  dropped_ += parcel->entries.size();
+}
+
+void PairQueue::claim() {
+  std::lock_guard lock(mutex_);
+  std::size_t claimed = 0;
+  while (Parcel *next = claimed < claim_ ? claimed_->next.load(std::memory_order_acquire) : nullptr) {
+    claimed += next->cost;
+    claimed_ = next;
+  }
+  // What the publisher drops from here on comes behind what is claimed.
+  lost_ = dropped_;
+}
+
 const Parcel::Entry *PairQueue::front() {
-  Parcel *parcel = head_->next.load(std::memory_order_acquire);
-  return parcel ? &parcel->entries[next_entry_] : nullptr;
+  if (head_ == claimed_) {
+    // Without the lock while there is nothing to claim.
+    if (!has_something()) {
+      return nullptr;
+    }
+    claim();
+    if (head_ == claimed_) {
+      return nullptr;
+    }
+  }
+  return &head_->next.load(std::memory_order_acquire)->entries[next_entry_];
 }
 
 void PairQueue::pop() {
@@ -58,23 +101,16 @@ void PairQueue::pop() {
 }
 
 std::uint64_t PairQueue::take_lost() {
-  // In this order: a parcel that is pushed in between has the count in it, and the rest is told with it.
-  std::uint64_t dropped = dropped_.load();
-  if (Parcel *parcel = head_->next.load()) {
-    dropped = parcel->dropped_before;
-  }
-  std::uint64_t lost = dropped > lost_told_ ? dropped - lost_told_ : 0;
-  lost_told_ += lost;
+  std::uint64_t lost = lost_ - lost_told_;
+  lost_told_ = lost_;
   return lost;
 }
-
-bool PairQueue::has_something() const { return head_->next.load() || dropped_.load() != lost_told_; }
 
 void PairQueue::end_of_receiver() {
   // In one order with `push`: what is not seen here is followed by a look at this word, and goes with the
   // queue.
   receiver_gone_.store(true);
-  while (head_->next.load()) {
+  while (front()) {
     pop();
   }
 }

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <new>
 #include <string_view>
 #include <vector>
@@ -72,19 +74,21 @@ struct Parcel {
   void release_before(std::size_t end);
 
   std::vector<Entry> entries;
-  /// Charged to the queue until the parcel has been taken.
+  /// Charged to the queue until the parcel has been taken, or dropped.
   std::size_t cost = sizeof(Parcel);
-  /// Messages that the queue had dropped by the time the parcel was begun.
-  std::uint64_t dropped_before = 0;
   std::atomic<Parcel *> next{nullptr};
 
  private:
   std::size_t released_ = 0;
 };
 
+/// Parcels that the receiver has claimed are its own; the others are still the publisher's, who can drop
+/// them. A lock keeps the two apart where one of them moves that border, which is once for many parcels, and
+/// never where parcels are added.
 class PairQueue {
  public:
-  PairQueue() : tail_(new Parcel), head_(tail_) {}
+  /// `claim` is how much the receiver claims at a time, in bytes.
+  explicit PairQueue(std::size_t claim) : tail_(new Parcel), claim_(claim), head_(tail_), claimed_(tail_) {}
   PairQueue(const PairQueue &) = delete;
   PairQueue &operator=(const PairQueue &) = delete;
   ~PairQueue();
@@ -95,8 +99,11 @@ class PairQueue {
   std::size_t pending() const { return pushed_ - taken_.load(std::memory_order_acquire); }
   /// Takes the parcel over.
   void push(Parcel *parcel);
-  void count_dropped() { dropped_.store(dropped_.load(std::memory_order_relaxed) + 1); }
-  std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+  /// Drops the oldest parcel that the receiver has not claimed, and counts its messages. False where there is
+  /// none. A parcel is to be pushed afterwards: with it the receiver hears of the loss.
+  bool drop_oldest();
+  /// The same with a parcel that was not pushed: all older ones are dropped, or claimed.
+  void drop(std::unique_ptr<Parcel> parcel);
   bool is_receiver_gone() const { return receiver_gone_.load(); }
   void end_of_publisher() { publisher_gone_.store(true, std::memory_order_release); }
 
@@ -105,27 +112,35 @@ class PairQueue {
   /// The oldest entry that was not taken; null when there is none.
   const Parcel::Entry *front();
   void pop();
-  /// How many messages were dropped between the last entry taken and `front`, or behind everything when the
-  /// queue is empty. Each is told once.
+  /// How many messages were dropped between the last entry taken and `front`, which is asked first. Each is
+  /// told once.
   std::uint64_t take_lost();
-  /// Whether `front` or `take_lost` has something, in one order with the publisher's look at whether the
-  /// receiver sleeps.
-  bool has_something() const;
+  /// Whether `front` has something, in one order with the publisher's look at whether the receiver sleeps.
+  bool has_something() const { return head_->next.load(); }
   bool is_publisher_gone() const { return publisher_gone_.load(std::memory_order_acquire); }
   /// What waits is freed. What the publisher adds before it notices goes with the queue.
   void end_of_receiver();
 
  private:
+  void claim();
+
   // The publisher's cache line.
   alignas(64) Parcel *tail_;
+  /// Bytes of what was pushed, but for what was dropped.
   std::size_t pushed_ = 0;
-  std::atomic<std::uint64_t> dropped_{0};
   std::atomic<bool> publisher_gone_{false};
 
+  alignas(64) std::mutex mutex_;
+  /// Guarded by the mutex.
+  std::uint64_t dropped_ = 0;
+
   // The receiver's: `head_` has been taken, its successor is the front.
-  alignas(64) Parcel *head_;
+  alignas(64) const std::size_t claim_;
+  Parcel *head_;
+  /// The last parcel that the receiver has claimed. Written under the mutex; the publisher reads it there.
+  Parcel *claimed_;
   std::size_t next_entry_ = 0;
-  std::uint64_t lost_told_ = 0;
+  std::uint64_t lost_ = 0, lost_told_ = 0;
   std::atomic<std::size_t> taken_{0};
   std::atomic<bool> receiver_gone_{false};
 };

@@ -59,13 +59,9 @@ bool HubInbox::receive(ArrivalSink &sink) {
     PairQueue &queue = *queues_[(first_ + i) % queues_.size()];
     // Asked first: what the publisher has pushed before its end is then seen below.
     bool publisher_gone = queue.is_publisher_gone();
-    while (true) {
+    while (const Parcel::Entry *entry = queue.front()) {
       if (std::uint64_t lost = queue.take_lost()) {
         sink.on_lost(lost);
-      }
-      const Parcel::Entry *entry = queue.front();
-      if (!entry) {
-        break;
       }
       if (!sink.on_arrival({entry->number, entry->flags, {entry->payload, entry->length}})) {
         return false;

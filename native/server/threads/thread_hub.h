@@ -39,8 +39,8 @@ class ArrivalSink {
   virtual ~ArrivalSink() = default;
   /// False when there is no room: the message comes again with the next `receive`.
   virtual bool on_arrival(const Arrival &arrival) = 0;
-  /// So many messages were dropped, because more than `max_pending` waited, between what came before and what
-  /// comes next of the same publisher.
+  /// So many messages were dropped, the oldest of those that waited, because they were more than
+  /// `max_pending`: between what came before and what comes next of the same publisher.
   virtual void on_lost(std::uint64_t count) = 0;
 };
 
@@ -163,7 +163,9 @@ class HubMember {
   void resolve(std::string_view topic);
   Link *link_to(const ThreadHub::Interest &interest);
   const char *store(std::string_view payload);
-  bool append(Link &link, const Parcel::Entry &entry);
+  void append(Link &link, const Parcel::Entry &entry);
+  /// Drops the oldest messages until there is room for so many bytes.
+  void make_room(Link &link, std::size_t cost);
   void send_parcel(Link &link);
 
   std::shared_ptr<ThreadHub> hub_;

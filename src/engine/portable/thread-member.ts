@@ -1,8 +1,8 @@
 /**
  * A server's place among those of its process, over `BroadcastChannel`s: one on which members find each
  * other, and two for each pair of members, so that a thread gets only what it wants. A `BroadcastChannel`
- * keeps all that a busy thread has not read; how much that may be is counted here, by what the other side
- * says it has read.
+ * keeps all that a busy thread has not read, and gives nothing of it back. So only half of what may wait is
+ * there, by what the other side says it has read; the rest waits here, where the oldest can be dropped.
  *
  * Long because both directions of a pair, and what ends it, use the same records of the other member.
  */
@@ -10,12 +10,15 @@ import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { BroadcastChannel } from 'node:worker_threads'
 import { plainView } from '../../util/bytes.js'
+import { Fifo } from '../../util/fifo.js'
 import type { Payload, ThreadMember, ThreadMemberEvents, ThreadMemberOptions } from '../contract.js'
 
-/** Bytes after which a batch is sent before `flush`. */
+/** Bytes after which a batch is sent before `flush`, or a quarter of what may wait: a drop takes a batch. */
 const LARGEST_BATCH = 256 * 1024
 /** What a message takes beside topic and payload, as an estimate. */
 const COST_OF_MESSAGE = 64
+/** What a batch takes beside its messages, as an estimate. */
+const COST_OF_BATCH = 192
 /**
  * Milliseconds for which a member says nothing, in which this thread itself was not blocked, after which it
  * is taken for terminated: a worker that is terminated cannot say so. Should it live, it joins again.
@@ -52,6 +55,13 @@ type PairMessage =
   /** The last one: behind all batches, which a word on the channel of all would overtake. */
   | { readonly kind: 'bye' }
 
+/** Messages for one member. Others may be added while it has not been sent. */
+interface Batch {
+  /** Topic, data and flags, one after the other. */
+  readonly items: (string | number | Uint8Array)[]
+  cost: number
+}
+
 interface Peer {
   readonly id: string
   readonly out: BroadcastChannel
@@ -61,11 +71,15 @@ interface Peer {
   readonly wants: Set<string>
   /** What may wait for it. */
   readonly maxPending: number
-  /** Sent or in `items`, and not said to be taken. */
-  pending: number
+  /** Bytes that were sent, and are not said to be taken. */
+  sent: number
+  /** What is to be sent when more of that is taken, the oldest first. */
+  readonly waiting: Fifo<Batch>
+  waitingBytes: number
+  /** Messages that were dropped: they came before all that waits. */
   lost: number
-  items: (string | number | Uint8Array)[]
-  cost: number
+  /** What was published last, and goes with `flush`. */
+  batch: Batch
   /** When the peer was heard last, or this thread was blocked, by `performance.now()`. */
   lastSign: number
 }
@@ -118,19 +132,17 @@ export class PortableThreadMember implements ThreadMember {
     const payload = typeof data === 'string' ? data : plainView(data).slice()
     const cost = topic.length + payload.length + COST_OF_MESSAGE
     for (const peer of targets) {
-      if (peer.pending > 0 && peer.pending + cost > peer.maxPending) {
-        this.#drop(peer)
-        continue
-      }
-      peer.items.push(topic, payload, flags)
-      peer.cost += cost
-      peer.pending += cost
-      if (peer.cost > LARGEST_BATCH) this.#send(peer)
+      const { batch, maxPending } = peer
+      // The new one always stays, however long it is.
+      while (peer.waiting.length > 0 && peer.sent + peer.waitingBytes + batch.cost + cost > maxPending) this.#drop(peer)
+      batch.items.push(topic, payload, flags)
+      batch.cost += cost
+      if (batch.cost > Math.min(LARGEST_BATCH, maxPending / 4)) this.#endBatch(peer)
     }
   }
 
   flush(): void {
-    for (const peer of this.#peers.values()) if (peer.items.length > 0) this.#send(peer)
+    for (const peer of this.#peers.values()) if (peer.batch.cost > 0) this.#endBatch(peer)
   }
 
   close(): void {
@@ -140,7 +152,10 @@ export class PortableThreadMember implements ThreadMember {
     clearInterval(this.#signs)
     // The others do not listen yet, and have been sent nothing.
     const listening = [...this.#peers.values()].filter(({ isReady }) => isReady)
-    for (const peer of listening) this.#say(peer, { kind: 'bye' })
+    for (const peer of listening) {
+      while (peer.waiting.length > 0) this.#sendFirst(peer)
+      this.#say(peer, { kind: 'bye' })
+    }
     this.#greet({ kind: 'bye', from: this.#id, told: listening.map(({ id }) => id) })
     for (const peer of [...this.#peers.values()]) this.#forget(peer)
     this.#all.close()
@@ -193,10 +208,11 @@ export class PortableThreadMember implements ThreadMember {
       isReady: false,
       wants: new Set(),
       maxPending,
-      pending: 0,
+      sent: 0,
+      waiting: new Fifo(),
+      waitingBytes: 0,
       lost: 0,
-      items: [],
-      cost: 0,
+      batch: { items: [], cost: 0 },
       lastSign: performance.now(),
     }
     this.#peers.set(id, peer)
@@ -226,8 +242,8 @@ export class PortableThreadMember implements ThreadMember {
       for (const topic of message.added) this.#want(peer, topic)
       for (const topic of message.removed) this.#unwant(peer, topic)
     } else if (message.kind === 'taken') {
-      peer.pending -= message.cost
-      if (peer.lost > 0 && peer.items.length === 0) this.#send(peer)
+      peer.sent -= message.cost
+      this.#send(peer)
     } else {
       this.#deliver(message.items, message.lost)
       if (message.cost > 0 && !this.#isClosed) this.#say(peer, { kind: 'taken', cost: message.cost })
@@ -268,8 +284,15 @@ export class PortableThreadMember implements ThreadMember {
   }
 
   #drop(peer: Peer): void {
-    if (peer.items.length > 0) this.#send(peer)
-    peer.lost++
+    const batch = this.#shift(peer)
+    if (batch !== undefined) peer.lost += batch.items.length / 3
+  }
+
+  /** The oldest batch that waits. */
+  #shift(peer: Peer): Batch | undefined {
+    const batch = peer.waiting.shift()
+    if (batch !== undefined) peer.waitingBytes -= batch.cost
+    return batch
   }
 
   #tick(): void {
@@ -287,12 +310,30 @@ export class PortableThreadMember implements ThreadMember {
     }
   }
 
+  #endBatch(peer: Peer): void {
+    const { batch } = peer
+    peer.batch = { items: [], cost: 0 }
+    batch.cost += COST_OF_BATCH
+    peer.waiting.push(batch)
+    peer.waitingBytes += batch.cost
+    this.#send(peer)
+  }
+
+  /** One batch is always sent, however long it is. */
   #send(peer: Peer): void {
-    const { items, cost, lost } = peer
-    peer.items = []
-    peer.cost = 0
+    for (let next = peer.waiting.first; next !== undefined; next = peer.waiting.first) {
+      if (peer.sent > 0 && peer.sent + next.cost > peer.maxPending / 2) break
+      this.#sendFirst(peer)
+    }
+  }
+
+  #sendFirst(peer: Peer): void {
+    const batch = this.#shift(peer)
+    if (batch === undefined) return
+    const { lost } = peer
     peer.lost = 0
-    this.#say(peer, { kind: 'batch', items, cost, lost })
+    peer.sent += batch.cost
+    this.#say(peer, { kind: 'batch', items: batch.items, cost: batch.cost, lost })
   }
 
   #forget(peer: Peer): void {

@@ -1,8 +1,9 @@
-/** Programs for servers of `node:http`, on the face: Express, Koa, supertest, socket.io. */
+/** Programs for servers of `node:http`, on the face: Express, Koa, Fastify, supertest, socket.io. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, test } from 'node:test'
 import express from 'express'
+import fastify from 'fastify'
 import Koa from 'koa'
 import { Server as SocketServer } from 'socket.io'
 import { io } from 'socket.io-client'
@@ -89,6 +90,29 @@ function collect(response, done) {
   response.on('data', (part) => parts.push(part))
   response.on('end', () => done(null, Buffer.concat(parts)))
 }
+
+onEngines('Fastify with serverFactory', (engine) => {
+  test('serves objects, streams, bodies and errors, and closes', async () => {
+    const app = fastify({ serverFactory: (handler) => createServer({ engine }, handler) })
+    app.get('/hello/:name', (request) => ({ hello: request.params.name, ip: request.ip }))
+    app.get('/stream', (_request, reply) => reply.type('application/octet-stream').send(ReadableOf(10)))
+    app.post('/echo', (request, reply) => reply.code(201).send(request.body))
+    app.get('/fail', () => Promise.reject(Object.assign(new Error('no'), { statusCode: 418 })))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const client = supertest(app.server)
+    await client.get('/hello/ada').expect(200, { hello: 'ada', ip: '127.0.0.1' })
+    assert.equal((await client.get('/stream').buffer(true).parse(collect).expect(200)).body.length, 100_000)
+    await client
+      .post('/echo')
+      .send({ list: [1, 2] })
+      .expect(201, { list: [1, 2] })
+    await client.get('/fail').expect(418)
+    await client.get('/none').expect(404)
+    assert.equal((await app.inject('/hello/bob')).json().hello, 'bob')
+    await app.close()
+    assert.equal(app.server.listening, false)
+  })
+})
 
 onEngines("socket.io's polling", (engine) => {
   test('carries acknowledgements and bytes', async () => {

@@ -28,11 +28,11 @@ async function listening(
   return { server, address: addressOf(portOf(server), '127.0.0.1', options.tls !== undefined) }
 }
 
-test.each(['connect', 'connection', 'clientError', 'dropRequest'])('a listener for %s throws NotSupportedError', (event) => {
+test.each(['connect', 'dropRequest', 'keylog', 'OCSPRequest'])('a listener for %s throws NotSupportedError', (event) => {
   expect(() => (createServer() as NodeJS.EventEmitter).on(event, () => {})).toThrow(NotSupportedError)
 })
 
-test.each(['keepAliveTimeout', 'headersTimeout', 'maxHeadersCount', 'maxRequestsPerSocket'] as const)(
+test.each(['maxHeadersCount', 'maxRequestsPerSocket'] as const)(
   'the member %s has the default of Node, and another value throws NotSupportedError',
   (name) => {
     const server = createServer()
@@ -334,7 +334,7 @@ describeEngines('a server of the face of node:http', (engine) => {
     const client = await RawClient.connect(address)
     client.write('GET /pieces HTTP/1.1\r\nHost: a\r\n\r\n')
     expect(String(await client.rest())).toMatch(/connection: close.*in .*pieces/is)
-    expect(() => server.closeIdleConnections()).toThrow(NotSupportedError)
+    expect(() => server.closeIdleConnections()).not.toThrow()
     await new Promise((resolve) => server.close(resolve))
     expect(() => server.closeIdleConnections()).not.toThrow()
   })

@@ -40,8 +40,11 @@ export function exchange(request: ServerRequest, host: ExchangeHost): Promise<Re
     response.assignSocket(socket)
     outgoing.set(response, new Outgoing(response, settle))
     request.signal.addEventListener('abort', () => abort(message, response))
-    // `destroy` of the request, the response or the socket.
-    socket.once('close', () => request.terminate())
+    // `destroy` of the request, the response or the socket. A response that has ended still goes out, as
+    // with Node: programs destroy the socket in a listener for `finish`.
+    socket.once('close', () => {
+      if (!response.writableEnded) request.terminate()
+    })
     socket.on('timeout', () => {
       const isHeard = [
         !message.complete && message.emit('timeout', socket),

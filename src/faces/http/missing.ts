@@ -1,30 +1,35 @@
-/** What a server of `node:http` has and this one has not: NotSupportedError where it is asked for. */
+/**
+ * What a server of `node:http` has and this one has not: NotSupportedError where it is asked for, or a
+ * process warning where programs ask for it that run without it.
+ */
+import process from 'node:process'
 import { NotSupportedError } from '../../index.js'
 
 /** A member that has one value here, that of Node. */
 export interface Fixed {
   readonly value: unknown
   readonly instead: string
+  /** Whether another value is kept, without effect and with a process warning: many programs set one. */
+  readonly isKept?: boolean
 }
 
 export const FIXED: Readonly<Record<string, Fixed>> = {
   /** Milliseconds, as in Node.js 20. */
-  keepAliveTimeout: { value: 5000, instead: 'leave it: the engine ends idle connections after about 10 seconds' },
-  headersTimeout: { value: 60_000, instead: 'set `requestTimeout`, in which head and body must have come' },
+  keepAliveTimeout: {
+    value: 5000,
+    instead: 'the engine ends idle connections after 5 to 10 seconds: have a proxy in front end them earlier',
+    isKept: true,
+  },
+  headersTimeout: { value: 60_000, instead: 'set `requestTimeout`, in which head and body must have come', isKept: true },
   maxHeadersCount: { value: null, instead: 'leave it: the bytes of a head are limited (docs/limits.md)' },
   maxRequestsPerSocket: { value: 0, instead: 'respond with `Connection: close` where a connection is to end' },
 }
 
-const A_SOCKET = 'it gives a socket, which the engine has'
 const ENGINE_REFUSES = 'the engine refuses what is no request by itself (docs/engines.md)'
 
 /** Events whose listeners would never be called. */
 const EVENTS: Readonly<Record<string, string>> = {
   connect: 'no engine serves CONNECT',
-  connection: `${A_SOCKET}: use \`request.socket\`, getConnections or closeAllConnections`,
-  secureConnection: `${A_SOCKET}: use \`request.socket\`, getConnections or closeAllConnections`,
-  clientError: ENGINE_REFUSES,
-  tlsClientError: ENGINE_REFUSES,
   dropRequest: 'respond with `Connection: close` where a connection is to end',
   drop: "use `maxConnections` of this package's server",
   keylog: 'the engine keeps the keys',
@@ -32,6 +37,9 @@ const EVENTS: Readonly<Record<string, string>> = {
   resumeSession: 'the engine resumes sessions by tickets',
   OCSPRequest: 'let a proxy staple responses of OCSP',
 }
+
+/** Events of which the same is true, but for which common programs (Fastify) listen in any case. */
+const SILENT_EVENTS: Readonly<Record<string, string>> = { clientError: ENGINE_REFUSES, tlsClientError: ENGINE_REFUSES }
 
 const TLS = 'give it in the option `tls`, under the name that it has there (docs/api.md)'
 
@@ -71,15 +79,29 @@ export function checkOptions(options: Readonly<Record<string, unknown>>): void {
   for (const [name, [isMeant, instead]] of Object.entries(OPTIONS)) {
     if (isMeant(options[name])) throw new NotSupportedError(`the option ${name} of Server`, instead)
   }
-  for (const [name, { value, instead }] of Object.entries(FIXED)) {
-    if (isGiven(options[name]) && options[name] !== value) {
-      throw new NotSupportedError(`the option ${name} of Server`, instead)
-    }
-  }
+  for (const [name, fixed] of Object.entries(FIXED))
+    if (isGiven(options[name])) checkFixed(`the option ${name}`, options[name], fixed)
 }
 
-/** The error for a listener that would never be called. */
-export function notSupported(event: string | symbol): NotSupportedError | undefined {
-  const instead = typeof event === 'string' && Object.hasOwn(EVENTS, event) ? EVENTS[event] : undefined
-  return instead === undefined ? undefined : new NotSupportedError(`the event ${String(event)} of Server`, instead)
+/** Throws NotSupportedError for another value than the one that holds, or warns where programs set one. */
+export function checkFixed(what: string, given: unknown, { value, instead, isKept = false }: Fixed): void {
+  if (given === value) return
+  if (!isKept) throw new NotSupportedError(`${what} of Server`, instead)
+  warn(`${what} of Server has no effect: ${instead}`)
+}
+
+/** Throws NotSupportedError for a listener that would never be called, or warns where programs add one. */
+export function checkEvent(event: string | symbol): void {
+  if (typeof event !== 'string') return
+  if (Object.hasOwn(EVENTS, event)) throw new NotSupportedError(`the event ${event} of Server`, EVENTS[event] ?? '')
+  if (Object.hasOwn(SILENT_EVENTS, event)) warn(`the event ${event} of Server never comes: ${SILENT_EVENTS[event]}`)
+}
+
+const warned = new Set<string>()
+
+/** A process warning, once for each text. */
+export function warn(text: string): void {
+  if (warned.has(text)) return
+  warned.add(text)
+  process.emitWarning(text)
 }

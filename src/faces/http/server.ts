@@ -12,13 +12,12 @@ import {
   type ServerOptions as EngineServerOptions,
   type ListenOptions,
   type ListenResult,
-  NotSupportedError,
   type UpgradeRequest,
   WebSocketServerError,
 } from '../../index.js'
-import { incomingMessageOf } from '../ws/request.js'
+import { ConnectionFacts, incomingMessageOf } from '../ws/request.js'
 import { type ExchangeHost, exchange, type RequestListener } from './exchange.js'
-import { checkOptions, FIXED, type Fixed, notSupported } from './missing.js'
+import { checkEvent, checkFixed, checkOptions, FIXED, type Fixed, warn } from './missing.js'
 import { TAKEN_ROUTE, type Taken, UpgradeSocket } from './upgrade.js'
 
 /** `engine` and `tls` as in ServerOptions. Of the options of Node, `requestTimeout` alone can be chosen. */
@@ -41,6 +40,10 @@ interface Events {
   /** Of a handshake for a WebSocket; without a listener, `request` is emitted. */
   upgrade: [request: IncomingMessage, socket: Duplex, head: Buffer]
   timeout: [socket: Socket]
+  /** Before each request, with its socket, which ends with the response. */
+  connection: [socket: Socket]
+  /** With TLS, after `connection`. */
+  secureConnection: [socket: Socket]
   listening: []
   close: []
   error: [error: Error]
@@ -61,6 +64,8 @@ export class Server extends EventEmitter<Events> {
   declare maxHeadersCount: number | null
   declare maxRequestsPerSocket: number
   readonly #options: ServerOptions
+  /** What the program has set of FIXED. */
+  readonly #kept = new Map<string, unknown>()
   #engine: EngineServer | undefined
   #address: ListenResult | undefined
   #keepsProcessAlive = true
@@ -71,6 +76,22 @@ export class Server extends EventEmitter<Events> {
   /** Milliseconds without a byte of a request or response, after which `timeout` is emitted; 0 for none. */
   timeout = 0
 
+  static {
+    for (const [name, fixed] of Object.entries(FIXED) as [string, Fixed][]) {
+      Object.defineProperty(Server.prototype, name, {
+        get(this: Server) {
+          return this.#kept.has(name) ? this.#kept.get(name) : fixed.value
+        },
+        set(this: Server, given: unknown) {
+          checkFixed(`the member ${name}`, given, fixed)
+          this.#kept.set(name, given)
+        },
+        enumerable: true,
+        configurable: true,
+      })
+    }
+  }
+
   /** Throws NotSupportedError for options that have another effect than here. */
   constructor(options: ServerOptions = {}, listener?: RequestListener) {
     super()
@@ -78,10 +99,8 @@ export class Server extends EventEmitter<Events> {
     checkOptions(options)
     this.requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT
     // Of every event, those that Events does not name too.
-    ;(this as EventEmitter).on('newListener', (event: string | symbol) => {
-      const missing = notSupported(event)
-      if (missing !== undefined) throw missing
-    })
+    ;(this as EventEmitter).on('newListener', checkEvent)
+    for (const name of Object.keys(FIXED)) if (options[name] !== undefined) this.#kept.set(name, options[name])
     if (listener !== undefined) this.on('request', listener)
   }
 
@@ -128,13 +147,18 @@ export class Server extends EventEmitter<Events> {
     await new Promise<void>((resolve) => void this.close(() => resolve()))
   }
 
-  /** Does nothing after `close`, which ends idle connections. Before that it throws NotSupportedError. */
+  /**
+   * `close` ends idle connections, before or after this. Where `close` does not follow in this turn, a
+   * process warning says that nothing was ended.
+   */
   closeIdleConnections(): void {
-    if (this.#engine === undefined) return
-    throw new NotSupportedError(
-      'Server.closeIdleConnections before close',
-      'call close, or respond with `Connection: close`; idle connections end after some seconds by themselves',
-    )
+    const engine = this.#engine
+    if (engine === undefined) return
+    setImmediate(() => {
+      if (this.#engine === engine) {
+        warn('Server.closeIdleConnections without close has no effect: idle connections end after 5 to 10 seconds')
+      }
+    })
   }
 
   /** Cuts the connections that wait for a response. Idle ones end when the server closes. */
@@ -200,6 +224,7 @@ export class Server extends EventEmitter<Events> {
       this.#busy.add(socket)
       socket.once('close', () => this.#busy.delete(socket))
       try {
+        this.#tellOfConnection(socket)
         this.emit('upgrade', incomingMessageOf(request, socket), socket, Buffer.alloc(0))
       } catch (error) {
         socket.destroy()
@@ -217,6 +242,10 @@ export class Server extends EventEmitter<Events> {
     response.once('close', () => this.#busy.delete(socket))
     if (this.timeout > 0) socket.setTimeout(this.timeout)
     try {
+      if (this.#tellOfConnection(socket)) {
+        // After the response this ends the object alone.
+        response.once('close', () => void socket.destroy())
+      }
       const event = this.#eventFor(message)
       if (event === undefined) response.writeHead(417).end()
       else this.emit(event, message, response)
@@ -226,6 +255,13 @@ export class Server extends EventEmitter<Events> {
         throw error
       })
     }
+  }
+
+  /** The engine tells of no connection: its requests do. Whether anybody listens. */
+  #tellOfConnection(socket: Socket): boolean {
+    const isTold = this.emit('connection', socket)
+    const isSecure = socket instanceof ConnectionFacts && socket.encrypted
+    return (isSecure && this.emit('secureConnection', socket)) || isTold
   }
 
   /** As Node chooses it; undefined where the server must refuse. */
@@ -270,15 +306,4 @@ function whereOf(given: readonly unknown[]): ListenOptions {
   if (typeof options.fd === 'number') return { fd: options.fd }
   const { port, host } = options
   return { port: Number(port ?? 0), ...(typeof host === 'string' && { host }) }
-}
-
-for (const [name, { value, instead }] of Object.entries(FIXED) as [string, Fixed][]) {
-  Object.defineProperty(Server.prototype, name, {
-    get: () => value,
-    set(given: unknown) {
-      if (given !== value) throw new NotSupportedError(`Server.${name}`, instead)
-    },
-    enumerable: true,
-    configurable: true,
-  })
 }

@@ -1,5 +1,9 @@
 /** `close({ drain })`: balancers hear of it first, clients later. And liveness, which is another question. */
-import { expect, test } from 'vitest'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { expect, onTestFinished, test } from 'vitest'
+import { localhostCertificate } from '../support/certificates.js'
 import { Client } from '../support/client.js'
 import { describeEngines, makeServer, type Served, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
@@ -16,6 +20,14 @@ async function ask(served: Served, path: string): Promise<[number, string]> {
 const READY = [200, '{"status":"healthy"}']
 const DRAINING = [503, '{"status":"draining"}']
 const ALIVE = [200, '{"status":"alive"}']
+
+/** A TCP connection that nothing was sent on yet. */
+async function connected({ port }: Served): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  onTestFinished(() => void socket.destroy())
+  await once(socket, 'connect')
+  return socket
+}
 
 describeEngines('draining', (engine) => {
   test('answers the health path with 503, and serves old and new clients as before', async () => {
@@ -44,6 +56,23 @@ describeEngines('draining', (engine) => {
     // Timers of Node may be a millisecond early, by the clock.
     expect(performance.now() - start).toBeGreaterThanOrEqual(199)
     await within(closed, 'close')
+  })
+
+  test('TLS handshakes go on, and those that are not complete at the end are cut off', async () => {
+    const served = await serve(engine, echo, { server: { tls: true } })
+    const [early, silent, halfway] = [await connected(served), await connected(served), await connected(served)]
+    const cut = [silent, halfway].map((socket) => once(socket.on('error', () => {}).resume(), 'close'))
+    halfway.write(Buffer.of(0x16, 3, 1, 2, 0)) // the head of a record with a ClientHello
+    const closed = served.server.close({ drain: 60_000 })
+    for (const socket of [early, await connected(served)]) {
+      const tls = connectTls({ socket, ca: localhostCertificate().cert, servername: 'localhost' })
+      tls.on('error', () => {}).write('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n')
+      const [head] = (await within(once(tls, 'data'), 'a response')) as [Buffer]
+      expect(head.toString()).toMatch(/^HTTP\/1\.1 503 /)
+    }
+    void served.server.close()
+    await within(closed, 'close')
+    await within(Promise.all(cut), 'the end of the handshakes')
   })
 
   test('a further call that drains too does not end the wait', async () => {

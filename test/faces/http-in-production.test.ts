@@ -1,10 +1,11 @@
 /** What guides and programs for servers in production do with one of `node:http`, on the face of it. */
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import process from 'node:process'
 import { expect, onTestFinished, test } from 'vitest'
 import { createServer, type RequestListener, type Server } from '../../src/faces/http.js'
 import { WebSocketServer } from '../../src/faces/ws.js'
+import { NotSupportedError } from '../../src/index.js'
 import { localhostCertificate } from '../support/certificates.js'
 import { Client } from '../support/client.js'
 import { addressOf, describeEngines, type EngineName } from '../support/engines.js'
@@ -66,6 +67,10 @@ test('closeIdleConnections without close is warned that it ends none', async () 
   const { server } = await listening('portable', () => {})
   server.closeIdleConnections()
   expect((await told.next('a warning')).message).toMatch(/closeIdleConnections without close/)
+})
+
+test('a connection that a program has accepted itself throws NotSupportedError', () => {
+  expect(() => createServer().emit('connection', new Socket())).toThrow(NotSupportedError)
 })
 
 describeEngines('a server of the face of node:http in production', (engine) => {

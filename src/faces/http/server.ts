@@ -12,6 +12,7 @@ import {
   type ServerOptions as EngineServerOptions,
   type ListenOptions,
   type ListenResult,
+  NotSupportedError,
   type UpgradeRequest,
   WebSocketServerError,
 } from '../../index.js'
@@ -178,6 +179,17 @@ export class Server extends EventEmitter<Events> {
     this.timeout = typeof milliseconds === 'number' ? milliseconds : 0
     if (listener !== undefined) this.on('timeout', listener)
     return this
+  }
+
+  /** Throws NotSupportedError for a connection that the program has accepted, which Node's server would serve. */
+  override emit<K>(event: K | keyof Events, ...given: K extends keyof Events ? Events[K] : never): boolean {
+    if (event === 'connection' && !((given as unknown[])[0] instanceof ConnectionFacts)) {
+      throw new NotSupportedError(
+        "Server.emit('connection', socket)",
+        'let each process listen, with `reusePort` or a proxy in front',
+      )
+    }
+    return super.emit(event, ...given)
   }
 
   ref(): this {

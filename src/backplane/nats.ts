@@ -12,13 +12,15 @@ import { reasonOf, SessionEngine, type SessionEngineOptions } from './session-en
 /** Options of `nats`, beside those that all backplanes have. */
 export interface NatsOptions extends Partial<BackplaneSettings> {
   /**
-   * Where the broker is, or the brokers of a cluster: `nats://host:4222`. Default
-   * `nats://localhost:4222`.
+   * Where the broker is, or the brokers of a cluster: `nats://host:4222`, or with who connects,
+   * `nats://user:password@host:4222` or `nats://token@host:4222`, which the first address that has it says for
+   * all. Default `nats://localhost:4222`.
    */
   servers?: string | readonly string[]
   /**
    * Other options for `connect` of `@nats-io/transport-node`, which must be installed: `user` and `pass`,
-   * `token`, `authenticator`, `tls`. Reconnecting, `noEcho` and timeouts are the server's own.
+   * `token`, `authenticator`, `tls`. The first four come before what is in `servers`. Reconnecting, `noEcho`
+   * and timeouts are the server's own.
    */
   connection?: object
   /**
@@ -60,10 +62,12 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
   if (list.length === 0 || !list.every(isAddress)) throw new OptionError('servers', '…', 'addresses such as nats://host:4222')
   const position: StreamPosition = { last: undefined, created: undefined }
   const inboxPrefix = 'inboxPrefix' in connection ? String(connection.inboxPrefix) : undefined
+  // The client leaves it in the addresses, unused.
+  const credentials = CREDENTIALS.some((name) => name in connection) ? {} : credentialsOf(list)
   const streamOptions = { prefix, retention, inboxPrefix, timeout: 2 * pingTimeout }
   const connect: SessionEngineOptions['connect'] = async (events) => {
     const own = { servers: list, reconnect: false, noEcho: true, timeout: pingTimeout, noAsyncTraces: true }
-    const made = await connectUnless(events.closing, () => open({ ...connection, ...own }))
+    const made = await connectUnless(events.closing, () => open({ ...credentials, ...connection, ...own }))
     made.closed().then(
       (error) => events.ended(error ? reasonOf(error) : 'the connection was closed'),
       (error: unknown) => events.ended(reasonOf(error)),
@@ -110,7 +114,32 @@ function checkServers(servers: readonly string[]): readonly string[] {
 }
 
 function isAddress(server: unknown): boolean {
-  return typeof server === 'string' && URL.canParse(withScheme(server)) && new URL(withScheme(server)).host !== ''
+  if (typeof server !== 'string' || !URL.canParse(withScheme(server))) return false
+  const { host, username, password } = new URL(withScheme(server))
+  return host !== '' && isDecodable(username) && isDecodable(password)
+}
+
+/** Options of the client that say who connects. */
+const CREDENTIALS = ['user', 'pass', 'token', 'authenticator']
+
+/** Who connects, by the first address that says it: a name alone is a token. */
+function credentialsOf(servers: readonly string[]): { user: string; pass: string } | { token: string } | undefined {
+  for (const server of servers) {
+    const { username, password } = new URL(withScheme(server))
+    const [name, secret] = [decodeURIComponent(username), decodeURIComponent(password)]
+    if (secret !== '') return { user: name, pass: secret }
+    if (name !== '') return { token: name }
+  }
+  return undefined
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** The client takes `host:4222`, too. */

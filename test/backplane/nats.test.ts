@@ -218,6 +218,23 @@ describe.skipIf(missing !== undefined)(`a backplane on NATS${missing === undefin
     expect(b.server.backplaneMetrics()).toMatchObject({ gaps: 0, missing: 0 })
   })
 
+  test('user and password, or a token, may be in the address', async () => {
+    const ways: [string[], string][] = [
+      [['--user', 'u', '--pass', 'r@ght'], 'u:r%40ght'],
+      [['--auth', 's3cret'], 's3cret'],
+    ]
+    for (const [args, who] of ways) {
+      const broker = await Broker.start('nats-server', args)
+      const { host } = new URL(broker.url)
+      const servers = [`nats://${who}@${host}`, `${who}@${host}`]
+      for (const address of servers) await join(ONE_ENGINE, nats({ servers: address }))
+      // What is in `connection` comes first; and an address without it is no obstacle.
+      await join(ONE_ENGINE, nats({ servers: [host, `nats://${who}@${host}`] }))
+      const wrong = { user: 'u', pass: 'wrong-secret' }
+      await listenRefusal(nats({ servers, connection: wrong }), `${host}, ${host}`)
+    }
+  })
+
   test('listen rejects where there is no broker, a wrong password, or another server', async () => {
     const broker = await Broker.start('nats-server', ['--user', 'u', '--pass', 'right'])
     const wrong = { user: 'u', pass: 'wrong-secret' }
@@ -309,6 +326,7 @@ test('options of a backplane on NATS are checked', () => {
     [{ servers: 7 }, 'servers'],
     [{ servers: [] }, 'servers'],
     [{ servers: ['nats://'] }, 'servers'],
+    [{ servers: ['nats://user:%ZZ@one'] }, 'servers'],
     [{ connection: 'x' }, 'connection'],
     [{ prefix: 'a.*' }, 'prefix'],
     [{ prefix: '' }, 'prefix'],

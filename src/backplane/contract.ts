@@ -76,8 +76,12 @@ export interface BackplaneHost {
    * clocks of both hosts.
    */
   deliver(topic: string, data: Uint8Array, isLate?: boolean): void
-  /** Tells a change of state. `reason` is for people: it names no password. */
-  onStatus(status: BackplaneStatus, reason?: string): void
+  /**
+   * Tells a change of state. `reason` is for people: it names no password. `envelopes` is for `gap`: how many
+   * were lost, where the engine knows it. The numbers of the messages do not say it of a publisher and topic
+   * of which none has come before.
+   */
+  onStatus(status: BackplaneStatus, reason?: string, envelopes?: number): void
   /**
    * An envelope that was given to `publish` could not be sent, while others could. Counted once, and
    * reported: also when the promise of that call rejects, if it is the same object.

@@ -69,6 +69,8 @@ export class BackplaneLink implements BackplaneHost {
   #missing = 0
   /** The same: whether there are others, of which the number is not known. */
   #isMissingMore = false
+  /** The same: envelopes that the engine has lost. What was in them may be in `missing`, too. */
+  #lostEnvelopes = 0
   /** The same: what this server has not sent, where no other error tells it. */
   #dropped = 0
   /** Counted as dropped: an engine may refuse an envelope, and then fail to send those that went with it. */
@@ -231,10 +233,12 @@ export class BackplaneLink implements BackplaneHost {
     })
   }
 
-  onStatus(status: BackplaneStatus, reason?: string): void {
+  onStatus(status: BackplaneStatus, reason?: string, envelopes = 0): void {
     if (this.#state === 'closed') return
-    if (status === 'gap') this.#gap()
-    else if (status === 'up' && this.#state === 'down') this.#goUp()
+    if (status === 'gap') {
+      this.#lostEnvelopes += envelopes
+      this.#gap()
+    } else if (status === 'up' && this.#state === 'down') this.#goUp()
     else if (status === 'down' && this.#state === 'up') this.#goDown(reason)
   }
 
@@ -449,11 +453,12 @@ export class BackplaneLink implements BackplaneHost {
   #tellGap(): void {
     clearTimeout(this.#gapTimer)
     this.#gapTimer = undefined
-    const [missing, isMissingMore, dropped] = [this.#missing, this.#isMissingMore, this.#dropped]
+    const [missing, dropped] = [this.#missing, this.#dropped]
+    const found = missingOf(missing, this.#isMissingMore, this.#lostEnvelopes)
     this.#missing = 0
     this.#isMissingMore = false
+    this.#lostEnvelopes = 0
     this.#dropped = 0
-    const found = missingOf(missing, isMissingMore)
     const own = dropped > 0 ? `; ${dropped} of this server were not sent` : ''
     this.#owner.report(this.#error('ERR_BACKPLANE_GAP', `has a gap: ${found}${own}`, missing + dropped))
   }
@@ -503,8 +508,11 @@ export class BackplaneLink implements BackplaneHost {
   }
 }
 
-/** What is missing, for a message. */
-function missingOf(count: number, isMore: boolean): string {
-  if (count > 0) return `${count} messages of others are missing${isMore ? ', and more, of which the number is not known' : ''}`
-  return isMore ? 'messages of others are missing, of which the number is not known' : 'messages of others may be missing'
+/** What is missing, for a message. `envelopes` were lost, of which some, or all, may be in `count`. */
+function missingOf(count: number, isMore: boolean, envelopes: number): string {
+  if (count === 0 && envelopes > 0) return `${envelopes} envelopes of others are missing`
+  if (count === 0) return `messages of others ${isMore ? 'are missing, of which the number is not known' : 'may be missing'}`
+  const known = `${count} messages of others are missing`
+  if (envelopes > count) return `${known}, and more of ${envelopes} envelopes that were lost`
+  return isMore ? `${known}, and more, of which the number is not known` : known
 }

@@ -12,9 +12,8 @@ import { reasonOf, SessionEngine, type SessionEngineOptions } from './session-en
 /** Options of `nats`, beside those that all backplanes have. */
 export interface NatsOptions extends Partial<BackplaneSettings> {
   /**
-   * Where the broker is, or the brokers of a cluster: `nats://host:4222`, or with who connects,
-   * `nats://user:password@host:4222` or `nats://token@host:4222`, which the first address that has it says for
-   * all. Default `nats://localhost:4222`.
+   * Where the broker is, or the brokers of a cluster: `nats://host:4222`. With `nats://user:password@host` or
+   * `nats://token@host`, the first such address says for all who connects. Default `nats://localhost:4222`.
    */
   servers?: string | readonly string[]
   /**

@@ -88,7 +88,7 @@ class ThreadsEngine implements BackplaneEngine {
       {
         // Envelopes are bytes.
         arrival: (topic, data) => host.deliver(topic, data as Buffer),
-        lost: () => host.onStatus('gap'),
+        lost: (envelopes) => host.onStatus('gap', undefined, envelopes),
       },
     )
     this.#member = member

@@ -147,6 +147,35 @@ describeEngines('threads()', (engine) => {
     expect(server.backplaneMetrics()?.dropped).toBe(5)
   })
 
+  test('tells how many envelopes were lost of a publisher of which nothing had come', async () => {
+    const group = newGroup()
+    const errors = new Queue<Error>()
+    const topics = Array.from({ length: 100 }, (_, n) => `topic ${n}`)
+    const slow = threads({ group, engine, maxPendingBytes: 65_536 })
+    const receiver = makeServer(engine, { server: { backplane: slow, onError: (error) => errors.push(error) } }).ws('/*', {
+      open(socket) {
+        for (const topic of topics) socket.subscribe(topic)
+      },
+    })
+    const { port } = await listen(receiver)
+    const client = await Client.open(addressOf(port))
+    const publisher = makeServer(engine, { server: { backplane: threads({ group, engine }) } })
+    await listen(publisher)
+    await until(
+      () => publisher.backplaneMetrics()?.members === 2 && receiver.backplaneMetrics()?.members === 2,
+      () => {},
+    )
+    // All in one turn, in which the receiver cannot read.
+    for (const topic of topics) publisher.publish(topic, 'x'.repeat(10_000))
+    const { message } = await errors.next('the gap')
+    const lost = Number(/a gap: (\d+) envelopes of others are missing$/.exec(message)?.[1])
+    expect(lost).toBeGreaterThan(topics.length / 2)
+    expect(lost + client.messages.size).toBe(topics.length)
+    // Which numbers they had, those that came do not say.
+    expect(receiver.backplaneMetrics()).toMatchObject({ missing: 0, gaps: 1 })
+    client.socket.terminate()
+  })
+
   test('carries messages of every kind between servers of one thread too, and not back', async () => {
     const group = newGroup()
     const [one, two, other] = [await joined(engine, group), await joined(engine, group), await joined(engine, newGroup())]

@@ -1,3 +1,4 @@
+// Long because what epoll knows of a socket, and the turns that the set gives it, are one state.
 #include "server/uws/socket_set.h"
 
 #include <libusockets.h>

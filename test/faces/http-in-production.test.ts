@@ -55,6 +55,13 @@ test('timeouts that guides recommend are kept, and a process warning says that t
   expect((await told.next('a warning')).message).toMatch(/headersTimeout .*has no effect/)
 })
 
+test('the options of zlib in the example of ws are a process warning of the face of ws', async () => {
+  const told = warnings()
+  const zlibDeflateOptions = { chunkSize: 1024, memLevel: 7, level: 3 }
+  expect(() => new WebSocketServer({ noServer: true, perMessageDeflate: { zlibDeflateOptions } })).not.toThrow()
+  expect((await told.next('a warning')).message).toMatch(/level, .*no effect/)
+})
+
 test('a listener for clientError is warned that it is never called', async () => {
   const told = warnings()
   const server: NodeJS.EventEmitter = createServer()

@@ -2,8 +2,8 @@
  * What a server of `node:http` has and this one has not: NotSupportedError where it is asked for, or a
  * process warning where programs ask for it that run without it.
  */
-import process from 'node:process'
 import { NotSupportedError } from '../../index.js'
+import { warn } from '../warning.js'
 
 /** A member that has one value here, that of Node. */
 export interface Fixed {
@@ -95,13 +95,4 @@ export function checkEvent(event: string | symbol): void {
   if (typeof event !== 'string') return
   if (Object.hasOwn(EVENTS, event)) throw new NotSupportedError(`the event ${event} of Server`, EVENTS[event] ?? '')
   if (Object.hasOwn(SILENT_EVENTS, event)) warn(`the event ${event} of Server never comes: ${SILENT_EVENTS[event]}`)
-}
-
-const warned = new Set<string>()
-
-/** A process warning, once for each text. */
-export function warn(text: string): void {
-  if (warned.has(text)) return
-  warned.add(text)
-  process.emitWarning(text)
 }

@@ -16,9 +16,10 @@ import {
   type UpgradeRequest,
   WebSocketServerError,
 } from '../../index.js'
+import { warn } from '../warning.js'
 import { ConnectionFacts, incomingMessageOf } from '../ws/request.js'
 import { type ExchangeHost, exchange, type RequestListener } from './exchange.js'
-import { checkEvent, checkFixed, checkOptions, FIXED, type Fixed, warn } from './missing.js'
+import { checkEvent, checkFixed, checkOptions, FIXED, type Fixed } from './missing.js'
 import { TAKEN_ROUTE, type Taken, UpgradeSocket } from './upgrade.js'
 
 /** `engine` and `tls` as in ServerOptions. Of the options of Node, `requestTimeout` alone can be chosen. */
@@ -181,7 +182,7 @@ export class Server extends EventEmitter<Events> {
     return this
   }
 
-  /** Throws NotSupportedError for a connection that the program has accepted, which Node's server would serve. */
+  /** Throws NotSupportedError for a connection that the program has accepted, as Node would serve it. */
   override emit<K>(event: K | keyof Events, ...given: K extends keyof Events ? Events[K] : never): boolean {
     if (event === 'connection' && !((given as unknown[])[0] instanceof ConnectionFacts)) {
       throw new NotSupportedError(

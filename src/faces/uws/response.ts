@@ -6,6 +6,7 @@
 import { Buffer } from 'node:buffer'
 import { type Accept, NotSupportedError, type ServerRequest } from '../../index.js'
 import { responseOf } from '../response.js'
+import { warn } from '../warning.js'
 import type { us_socket_context_t } from './behavior.js'
 import { addressBytes, addressText, arrayBufferOf, bufferOf, type RecognizedString, textOf } from './strings.js'
 import { callHandler } from './uncaught.js'
@@ -307,7 +308,9 @@ export class HttpResponse {
   #mayClose(closes: boolean): void {
     if (!closes) return
     if (this.#body !== undefined) {
-      throw new NotSupportedError('closeConnection after a part of the response', 'write the header `Connection: close` before')
+      // An error here would keep the response from ending.
+      warn('closeConnection after a part of the response has no effect: write the header `Connection: close` before')
+      return
     }
     this.#headers.push(['connection', 'close'])
   }

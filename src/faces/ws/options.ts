@@ -9,6 +9,7 @@ import {
   type ServerOptions as OwnServerOptions,
 } from '../../index.js'
 import type { Server as FaceServer } from '../http/server.js'
+import { warn } from '../warning.js'
 import type { WebSocket } from './socket.js'
 
 export interface VerifyClientInfo {
@@ -25,7 +26,7 @@ export type VerifyClient =
       callback: (accepts: boolean, code?: number, message?: string, headers?: OutgoingHttpHeaders) => void,
     ) => void)
 
-/** Levels and memory of zlib throw NotSupportedError; `concurrencyLimit` is for threads: here are none. */
+/** Levels and memory of zlib are a process warning; `concurrencyLimit` is for threads: here are none. */
 export interface PerMessageDeflateOptions {
   serverNoContextTakeover?: boolean | undefined
   clientNoContextTakeover?: boolean | undefined
@@ -111,8 +112,10 @@ const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown
   ['maxFragments', isOtherNumber, 'set `maxPayload`, which bounds what a client can make the server hold'],
 ]
 
-/** Settings of zlib by which other bytes would be sent, or fewer taken. */
-const ZLIB = ['level', 'memLevel', 'strategy', 'dictionary', 'maxOutputLength']
+/** Settings of zlib by which clients would get what they cannot read, or fewer bytes be taken. */
+const ZLIB = ['dictionary', 'maxOutputLength']
+/** What trades processor time and memory for length. The example of `ws` has them, and so have programs. */
+const ZLIB_EFFORT = ['level', 'memLevel', 'strategy']
 
 function isGiven(value: unknown): boolean {
   return value !== undefined
@@ -157,8 +160,11 @@ export function compressionOf(given: boolean | PerMessageDeflateOptions): false 
     if (name !== undefined) {
       throw new NotSupportedError(
         `the option perMessageDeflate.${member}.${name} of WebSocketServer`,
-        'leave it out: the engine compresses with the default level; windows and `threshold` can be chosen',
+        'leave it out: windows and `threshold` can be chosen',
       )
+    }
+    if (member === 'zlibDeflateOptions' && ZLIB_EFFORT.some((each) => isGiven(zlib[each]))) {
+      warn(`${ZLIB_EFFORT.join(', ')} of zlibDeflateOptions have no effect: windows and \`threshold\` can be chosen`)
     }
   }
   return {

@@ -44,7 +44,10 @@ test('the module has the names of `ws`', () => {
 test.each<[string, ServerOptions]>([
   ['skipUTF8Validation', { port: 0, skipUTF8Validation: true }],
   ['maxFragments', { port: 0, maxFragments: 10 }],
-  ['perMessageDeflate.zlibDeflateOptions.level', { port: 0, perMessageDeflate: { zlibDeflateOptions: { level: 9 } } }],
+  [
+    'perMessageDeflate.zlibDeflateOptions.dictionary',
+    { port: 0, perMessageDeflate: { zlibDeflateOptions: { dictionary: Buffer.alloc(1) } } },
+  ],
   [
     'perMessageDeflate.zlibInflateOptions.dictionary',
     { noServer: true, perMessageDeflate: { zlibInflateOptions: { dictionary: Buffer.alloc(1) } } },

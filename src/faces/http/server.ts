@@ -1,4 +1,8 @@
-/** `Server` of `node:http`. */
+/**
+ * `Server` of `node:http`.
+ *
+ * Long because its options, methods and events are those of one class there.
+ */
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'

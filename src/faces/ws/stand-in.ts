@@ -1,6 +1,7 @@
 /** What programs use the private `_socket` of `ws` for, of a connection whose bytes are the engine's. */
 import { Socket as NetSocket } from 'node:net'
 import { type Socket as EngineSocket, NotSupportedError } from '../../index.js'
+import { warn } from '../warning.js'
 
 /** What the socket of `node:http` tells, which may have been destroyed by then. */
 export interface ConnectionFacts {
@@ -22,7 +23,7 @@ interface Owner {
 
 /**
  * Knows the addresses, pauses, resumes and cuts the connection, and emits `drain` and `close`. Writing throws
- * NotSupportedError, and so do `setNoDelay(false)`, `setKeepAlive(true)` and `unref`.
+ * NotSupportedError, and so do `setNoDelay(false)` and `unref`; `setKeepAlive(true)` is a process warning.
  */
 export class SocketStandIn extends NetSocket {
   readonly encrypted: boolean
@@ -88,7 +89,7 @@ export class SocketStandIn extends NetSocket {
   }
 
   override setKeepAlive(enable = false): this {
-    if (enable) throw new NotSupportedError('WebSocket._socket.setKeepAlive', 'send Pings, and terminate what does not answer')
+    if (enable) warn('WebSocket._socket.setKeepAlive has no effect: send Pings, and terminate what does not answer')
     return this
   }
 

@@ -23,9 +23,6 @@ constexpr std::uint64_t nanoseconds = 1'000'000;
 constexpr int known_prepare_handles = 4;
 constexpr int known_check_handles = 5;
 
-/// Bytes of stack that lie between a run of the loop and one that a callback of it has begun, at least.
-constexpr std::uintptr_t least_nesting = 512;
-
 /// A queue of libuv's is a ring of pairs of pointers, next and previous (uv.h).
 template <typename Queue>
 bool has_more_than(const Queue &queue, int count) {
@@ -106,18 +103,19 @@ void SocketWait::keep_alive(bool keeps) {
 void SocketWait::wait_in_set(std::function<void()> end_turn) { end_turn_ = std::move(end_turn); }
 
 void SocketWait::prepare() {
+  uv_idle_stop(&handles_->no_wait);
   if (end_turn_ && waits_in_set()) {
-    uv_idle_stop(&handles_->no_wait);
     wait();
     uv_idle_start(&handles_->no_wait, [](uv_idle_t *) {});
   }
 }
 
-/// The stack grows downwards wherever this is built for.
+/// The stack grows downwards wherever this is built for. Node runs the loop from one place, from which each
+/// call of this has the same frame; one that is below it was begun by a callback.
 bool SocketWait::is_nested() {
   auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   outermost_ = std::max(outermost_, here);
-  return outermost_ - here > least_nesting;
+  return here < outermost_;
 }
 
 bool SocketWait::waits_in_set() {
@@ -136,7 +134,6 @@ bool SocketWait::waits_in_set() {
   }
   in_set_ = may;
   if (!in_set_) {
-    uv_idle_stop(&handles_->no_wait);
     wait_in_libuv();
   }
   return in_set_;
@@ -181,6 +178,9 @@ void SocketWait::wait_in_libuv() {
     end_turn_();
     if (!uv_has_ref(as_handle(handles_->prepare))) {
       return;  // no socket is left, and perhaps nothing else that the loop waits for
+    }
+    if (!in_set_) {
+      return;  // JavaScript has had the loop run: libuv's descriptor is not in the set any more
     }
     javascript_has_run = true;
   }

@@ -13,6 +13,7 @@ namespace {
 
 using test::Fixture;
 using test::for_each_kind_of_poll;
+using test::for_plain_and_tls;
 using test::RawClient;
 
 TEST("a FIN or a reset that has come together with a message is noticed behind it") {
@@ -139,6 +140,31 @@ TEST("what comes behind a descriptor on a unix socket is read, though no more co
     client.send_with_descriptor(RawClient::frame(1, "behind"));
     fixture.wait([&] { return fixture.events.messages == 2; }, "both messages");
   }
+}
+
+TEST("a connection that is closed while a handler runs the loop harms nobody, though the kernel has told of it") {
+  for_plain_and_tls([](Fixture &fixture) {
+    std::array clients{fixture.connect_websocket(), fixture.connect_websocket()};
+    nws::Turns &turns = fixture.event_loop->turns();
+    fixture.events.lend = [&](std::string_view) { turns.make_hand_over_due(); };
+    std::size_t kept = 2;
+    turns.set_hand_over([&] {
+      if (kept == 2) {
+        kept = fixture.events.messages_of[fixture.events.opened[0]] > 0 ? 0 : 1;
+        clients[1 - kept]->reset();
+        for (int run = 0; run < 10; run++) {
+          uv_run(&fixture.loop, UV_RUN_NOWAIT);
+        }
+        CHECK(fixture.events.closes.size() == 1);
+      }
+    });
+    for (auto &client : clients) {
+      client->send_frame(1, "both at once");
+    }
+    fixture.wait([&] { return kept < 2; }, "a handler");
+    CHECK(clients[kept]->read_frame().payload == "both at once");
+    turns.set_hand_over(nullptr);
+  });
 }
 
 }  // namespace

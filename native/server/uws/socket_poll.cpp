@@ -63,7 +63,7 @@ int nws_poll_stop(SocketPoll *poll) {
   return poll->in_libuv ? uv_poll_stop(poll->in_libuv) : 0;
 }
 
-/// A poll needs no callback: for µSockets it is not closing then, and is freed like any memory.
+/// A poll needs no callback: for µSockets it is mostly not closing then, and is freed like any memory.
 void nws_close(uv_handle_t *handle, uv_close_cb callback) {
   if (handle->type != UV_UNKNOWN_HANDLE) {
     uv_close(handle, callback);
@@ -76,5 +76,10 @@ void nws_close(uv_handle_t *handle, uv_close_cb callback) {
   }
 }
 
-int nws_is_closing(const uv_handle_t *) { return 0; }
+/// µSockets asks before it frees a poll, and does not if this is true: then it sets `data`, and libuv would
+/// call back to free both.
+int nws_is_closing(const uv_handle_t *handle) {
+  auto *poll = reinterpret_cast<SocketPoll *>(const_cast<uv_handle_t *>(handle));
+  return SocketSet::current() && SocketSet::current()->frees(poll);
+}
 }

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <span>
 #endif
 
@@ -205,7 +206,27 @@ void SocketSet::go_on(SocketPoll *poll) {
   return count;
 }
 
+bool SocketSet::frees(SocketPoll *poll) {
+  if (dispatching_ == 0) {
+    return false;
+  }
+  kept_.push_back(poll);
+  return true;
+}
+
 [[gnu::hot]] Readiness SocketSet::dispatch(Waiting waiting) {
+  dispatching_++;
+  Readiness found = dispatch_ready(waiting);
+  if (--dispatching_ == 0 && !kept_.empty()) {
+    for (SocketPoll *poll : std::exchange(kept_, {})) {
+      std::free(poll->data);
+      std::free(poll);
+    }
+  }
+  return found;
+}
+
+[[gnu::hot]] Readiness SocketSet::dispatch_ready(Waiting waiting) {
   // In all as many as µSockets asks for. Those beyond keep the set readable, and come in the next iteration.
   constexpr std::size_t most = 1024;
   std::array<epoll_event, most_at_once> ready;
@@ -223,7 +244,7 @@ void SocketSet::go_on(SocketPoll *poll) {
     int count = wait(std::span(ready).first(at_once), std::exchange(waiting, {}));
     for (int i = 0; i < count; i++) {
       // µSockets frees a poll at the end of an iteration: one that was stopped by another's callback is still
-      // there.
+      // there (see `frees`).
       auto &[seen, data] = ready[static_cast<std::size_t>(i)];
       auto *poll = static_cast<SocketPoll *>(data.ptr);
       if (!poll) {
@@ -307,6 +328,7 @@ void SocketSet::wait_in_set(std::function<void()>) {}
 void SocketSet::begin(SocketPoll *) {}
 int SocketSet::watch(SocketPoll *, int) { return 0; }
 void SocketSet::stop(SocketPoll *) {}
+bool SocketSet::frees(SocketPoll *) { return false; }
 void SocketSet::take_turn(void *, std::uint32_t) {}
 
 #endif

@@ -18,6 +18,7 @@
 #include <span>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "server/net/turns.h"
 #include "server/uws/socket_poll.h"
@@ -72,6 +73,10 @@ class SocketSet final : private TurnTaker {
   static int change(SocketPoll *poll, int events);
   /// The poll waits for nothing any more, and its memory may be freed at the end of the iteration.
   void stop(SocketPoll *poll);
+  /// µSockets is about to free a stopped poll. True: the set does so itself, and what µSockets has for the
+  /// socket too. That is where a handler of JavaScript runs the loop (by another addon) between two sockets:
+  /// those behind it, of which the kernel has told, may be closed and freed in that run.
+  bool frees(SocketPoll *poll);
 
  private:
   void take_turn(void *, std::uint32_t) override;
@@ -84,6 +89,7 @@ class SocketSet final : private TurnTaker {
   int wait(std::span<epoll_event> ready, Waiting waiting);
   /// See SocketWait::Look.
   Readiness dispatch(Waiting waiting);
+  Readiness dispatch_ready(Waiting waiting);
   void dispatch(SocketPoll *poll, std::uint32_t seen);
   /// Returns how many bytes were read.
   std::size_t read_or_write(SocketPoll *poll, std::uint32_t seen);
@@ -116,6 +122,10 @@ class SocketSet final : private TurnTaker {
   std::unordered_set<SocketPoll *> refused_;
   /// Counts calls of `dispatch`.
   std::uint32_t round_ = 0;
+  /// How many of them have not returned.
+  unsigned dispatching_ = 0;
+  /// Freed when the first of those returns.
+  std::vector<SocketPoll *> kept_;
   /// The last of them has left ready sockets for the next one.
   bool is_behind_ = false;
 #else

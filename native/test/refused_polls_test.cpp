@@ -41,12 +41,13 @@ namespace {
 
 using test::Fixture;
 using test::for_plain_and_tls;
+using test::RawClient;
 
 TEST("a connection that cannot be polled for is closed at once, and others are served") {
   for_plain_and_tls([](Fixture &fixture) {
     auto before = fixture.connect_websocket();
     int refused = WithoutWatches::refused;
-    test::RawClient client(&fixture.loop, fixture.port, false);  // it comes to no TLS handshake
+    RawClient client(&fixture.loop, fixture.port, false);  // it comes to no TLS handshake
     {
       WithoutWatches none;
       client.wait_for_end();
@@ -55,6 +56,21 @@ TEST("a connection that cannot be polled for is closed at once, and others are s
     before->send_frame(1, "still here");
     CHECK(before->read_frame().payload == "still here");
     CHECK(fixture.connect_websocket() != nullptr);
+  });
+}
+
+TEST("a connection that has rested, and cannot be polled for any more, is closed") {
+  for_plain_and_tls([](Fixture &fixture) {
+    auto before = fixture.connect_websocket(), client = fixture.connect_websocket();
+    int refused = WithoutWatches::refused;
+    {
+      WithoutWatches none;
+      client->send(RawClient::frame(2, std::string(1 << 20, 'x')).substr(0, 200'000));
+      fixture.wait([&] { return fixture.events.closes.size() == 1; }, "the end");
+    }
+    CHECK(WithoutWatches::refused == refused + 1);
+    before->send_frame(1, "still here");
+    CHECK(before->read_frame().payload == "still here");
   });
 }
 

@@ -76,7 +76,8 @@ describeEngines('the command near its file descriptor limit', (engine) => {
   test.runIf(noLimits === '')(
     `reaches it without spinning or dying, says so once, and accepts again when some leave${noLimits}`,
     async () => {
-      const command = await startCommand(engine, { descriptors: 64, args: ['--quiet'] })
+      // Node.js 20 has some 65 files open at once while it imports the command.
+      const command = await startCommand(engine, { descriptors: 96, args: ['--quiet'] })
       expect(await next(command)).toContain(REMEDY)
 
       const clients: Client[] = []
@@ -88,7 +89,7 @@ describeEngines('the command near its file descriptor limit', (engine) => {
         if (line === EXHAUSTED) break
         expect(line).toMatch(/^\[\+\]/)
         clients.push(await client)
-        expect(clients.length).toBeLessThan(64)
+        expect(clients.length).toBeLessThan(96)
       }
       expect(clients.length).toBeGreaterThan(10)
 

@@ -16,6 +16,7 @@ import { OptionError } from '../errors.js'
 import { checkOutsideSettings } from '../options/backplane.js'
 import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings, BackplaneStatus } from './contract.js'
 import { readHead } from './envelope.js'
+import { inTime } from './in-time.js'
 import { type Frame, pack, type Reply, unpack } from './outside-frames.js'
 import { OutsideIntake } from './outside-intake.js'
 import { OutsideQueue, type QueueState } from './outside-queue.js'
@@ -207,7 +208,7 @@ export class Outside {
     try {
       await this.#outside?.close()
       // What the outside says of its last messages is heard.
-      if (this.#intake !== undefined) await inTime(this.#intake.settled(), CLOSE_PATIENCE)
+      if (this.#intake !== undefined) await isDoneSoon(this.#intake.settled())
     } finally {
       this.#intake?.close()
       this.#queue.close()
@@ -221,7 +222,7 @@ export class Outside {
   async #finish(): Promise<void> {
     for (let n = 0; n < MOST_PATIENCES; n++) {
       const before = this.#queue.taken + (this.#intake?.taken ?? 0)
-      if (await inTime(Promise.all([this.#queue.emptied(), this.#intake?.settled()]), CLOSE_PATIENCE)) return
+      if (await isDoneSoon(Promise.all([this.#queue.emptied(), this.#intake?.settled()]))) return
       const isConnecting = this.#outlook?.state === 'connecting'
       if (!isConnecting && this.#queue.taken + (this.#intake?.taken ?? 0) === before) return
     }
@@ -561,13 +562,10 @@ function queueStateOf(outlook: Outlook | undefined): QueueState {
   return outlook?.state === 'down' && !outlook.isReplayed ? 'drop' : 'hold'
 }
 
-/** Resolves with the work, or after so many milliseconds: with whether the work is done. */
-async function inTime(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), milliseconds)
-  })
-  const isDone = await Promise.race([work.then(() => true), late])
-  clearTimeout(timer)
-  return isDone
+/** Whether the work, which does not fail, is done within CLOSE_PATIENCE. */
+function isDoneSoon(work: Promise<unknown>): Promise<boolean> {
+  return inTime(work, CLOSE_PATIENCE, 'late').then(
+    () => true,
+    () => false,
+  )
 }

@@ -1,9 +1,12 @@
-/** Responses of statuses that the class Response itself does not take. */
+/** Responses of statuses that the class Response itself does not take; which statuses have no content. */
 
 /** The last one that it takes. */
 const LAST = 599
 /** The last one with three digits. */
 const VERY_LAST = 999
+
+/** Statuses whose response has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
+export const BODILESS: ReadonlySet<number> = new Set([204, 205, 304])
 
 /** Throws RangeError for statuses below 200 or above 999. */
 export function responseOf(

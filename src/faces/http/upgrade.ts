@@ -5,7 +5,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { type Accept, NotSupportedError, type ServerRequest, type Socket } from '../../index.js'
-import { responseOf } from '../response.js'
+import { BODILESS, responseOf } from '../response.js'
 import { ConnectionFacts } from '../ws/request.js'
 
 /** What a connection carries that was taken: whoever has taken it hears of everything. */
@@ -51,14 +51,15 @@ export const TAKEN_ROUTE = {
 } as const
 
 const SWITCHES = /^HTTP\/1\.[01] 101/
+const SWITCHES_LENGTH = 'HTTP/1.1 101'.length
 const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})(?: (.*))?$/
-/** Statuses whose response has no content. */
-const BODILESS = new Set([204, 205, 304])
 
 export class UpgradeSocket extends ConnectionFacts {
   readonly #request: ServerRequest
   #settle: ((outcome: Accept<Taken> | Response) => void) | undefined
   readonly #written: Uint8Array[] = []
+  /** As much of the beginning as says whether it is a handshake. */
+  #start = ''
 
   constructor(request: ServerRequest, settle: (outcome: Accept<Taken> | Response) => void) {
     super(request)
@@ -101,8 +102,10 @@ export class UpgradeSocket extends ConnectionFacts {
   }
 
   #gather(chunk: string | Uint8Array, encoding: BufferEncoding): void {
-    this.#written.push(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Uint8Array.from(chunk))
-    if (SWITCHES.test(Buffer.concat(this.#written).toString('latin1'))) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(Uint8Array.from(chunk))
+    this.#written.push(bytes)
+    if (this.#start.length < SWITCHES_LENGTH) this.#start += bytes.toString('latin1', 0, SWITCHES_LENGTH)
+    if (SWITCHES.test(this.#start)) {
       throw new NotSupportedError(
         'a handshake that is written to the socket of an upgrade',
         'use WebSocketServer of native-websocket-server/ws, with `server` or `handleUpgrade`',

@@ -5,7 +5,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { type Accept, NotSupportedError, type ServerRequest } from '../../index.js'
-import { responseOf } from '../response.js'
+import { BODILESS, responseOf } from '../response.js'
 import { warn } from '../warning.js'
 import type { us_socket_context_t } from './behavior.js'
 import { addressBytes, addressText, arrayBufferOf, bufferOf, type RecognizedString, textOf } from './strings.js'
@@ -328,7 +328,7 @@ export class HttpResponse {
   /** A whole response; `undefined`: with the length that was set, if any. */
   #respond(body: Uint8Array<ArrayBuffer> | undefined): void {
     if (body !== undefined) this.#dropLength()
-    const isBodiless = body === undefined || body.byteLength === 0 || HAVE_NO_BODY.has(this.#status)
+    const isBodiless = body === undefined || body.byteLength === 0 || BODILESS.has(this.#status)
     const response = this.#responseWith(isBodiless ? null : body)
     this.#state = 'responded'
     this.#settle(response)
@@ -439,9 +439,6 @@ export class HttpResponse {
     }
   }
 }
-
-/** Statuses whose response has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
-const HAVE_NO_BODY = new Set([204, 205, 304])
 
 /** Fields that have one value: clients take the first line of several, where a Response would join them. */
 const SINGLE = new Set(['age', 'content-type', 'etag', 'expires', 'last-modified', 'location', 'retry-after', 'server'])

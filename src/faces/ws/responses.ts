@@ -4,13 +4,11 @@
  */
 import { Buffer } from 'node:buffer'
 import { STATUS_CODES, validateHeaderName } from 'node:http'
+import { BODILESS } from '../response.js'
 import type { Refusal } from './handshake.js'
 
 /** Fields that the engine writes itself, or that would contradict what it writes. */
 const ENGINE_FIELDS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding', 'upgrade'])
-
-/** Statuses whose response has no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5). */
-const BODILESS = new Set([204, 205, 304])
 
 /**
  * From the lines that listeners for `headers` have added, without those that the engine writes itself.

@@ -298,7 +298,7 @@ export class WebSocketServer implements AsyncDisposable {
    * server subscribes, or before the first `listen`. The options are those of `Socket.send`, for every
    * subscriber here. Throws OptionError as `Socket.publish` does.
    */
-  publish(topic: string, data: Data, options: boolean | SendOptions = {}): boolean {
+  publish(topic: string, data: Data, options?: boolean | SendOptions): boolean {
     checkTopic(topic)
     return this.#runtime.publish(topic, toMessage(data, options), 0)
   }

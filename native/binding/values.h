@@ -17,7 +17,16 @@ template <auto read>
 std::string string_of(Napi::Value value) {
   std::string result;
   std::size_t length = 0;
-  if (!value.IsEmpty() && read(value.Env(), value, nullptr, 0, &length) == napi_ok) {
+  // Short strings, such as topics, are read by one call: it leaves room for a character where it had none for
+  // more, of up to four bytes, and for the zero.
+  char brief[256];
+  constexpr std::size_t surely_whole = sizeof(brief) - 5;
+  if (value.IsEmpty() || read(value.Env(), value, brief, sizeof(brief), &length) != napi_ok) {
+    return result;
+  }
+  if (length <= surely_whole) {
+    result.assign(brief, length);
+  } else if (read(value.Env(), value, nullptr, 0, &length) == napi_ok) {
     result.resize(length);
     read(value.Env(), value, result.data(), length + 1, &length);
   }

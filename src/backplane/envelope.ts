@@ -24,8 +24,9 @@ const MAGIC = 0x4e57
 export const ENVELOPE_VERSION = 1
 export const ID_BYTES = 8
 export const HEAD_BYTES = 44
-/** Before the payload of each message. */
-export const MESSAGE_HEAD_BYTES = 5
+const LENGTH_BYTES = 4
+/** Before the payload of each message: flags and length. */
+export const MESSAGE_HEAD_BYTES = 1 + LENGTH_BYTES
 
 const AT = { version: 2, kind: 3, origin: 4, sequence: 12, messages: 18, time: 22 } as const
 /** Of sequences and times: 48 bits, which a number holds exactly. */
@@ -55,6 +56,11 @@ export type ReadMessage = (payload: Buffer, isText: boolean, compress: boolean |
 /** Bytes of a payload in an envelope, without the head of the message. */
 export function encodedLength(payload: string | Uint8Array): number {
   return typeof payload === 'string' ? Buffer.byteLength(payload) : byteLengthOf(payload)
+}
+
+/** The same, or up to three times as much: without a look at each character. */
+export function mostEncodedLength(payload: string | Uint8Array): number {
+  return typeof payload === 'string' ? 3 * payload.length : byteLengthOf(payload)
 }
 
 /** The number of the next message of a topic. */
@@ -109,12 +115,12 @@ export class EnvelopeWriter {
   }
 
   /**
-   * `length` is what `encodedLength` says of the payload, `expected` how many bytes the envelope will not
-   * exceed with further messages.
+   * `room` is what `encodedLength` says of the payload, or more; `expected` how many bytes the envelope will
+   * not exceed with further messages.
    */
-  add(payload: string | Uint8Array, length: number, isText: boolean, compress: boolean | undefined, expected: number): void {
+  add(payload: string | Uint8Array, room: number, isText: boolean, compress: boolean | undefined, expected: number): void {
     let at = this.#length
-    const end = at + MESSAGE_HEAD_BYTES + length
+    const end = at + MESSAGE_HEAD_BYTES + room
     if (end > this.#memory.length) {
       // Four times as much: a topic of which two messages come in one turn usually has more.
       const larger = Buffer.allocUnsafe(Math.max(end, Math.min(4 * end, expected)))
@@ -123,10 +129,12 @@ export class EnvelopeWriter {
     }
     const memory = this.#memory
     memory[at++] = (isText ? FLAG.text : 0) | (compress === undefined ? 0 : compress ? FLAG.compress : FLAG.plain)
-    at = memory.writeUInt32BE(length, at)
-    if (typeof payload === 'string') memory.write(payload, at)
-    else memory.set(plainView(payload), at)
-    this.#length = end
+    const begin = at + LENGTH_BYTES
+    let length = room
+    if (typeof payload === 'string') length = memory.write(payload, begin, 'utf8')
+    else memory.set(plainView(payload), begin)
+    memory.writeUInt32BE(length, at)
+    this.#length = begin + length
     this.messages += 1
   }
 }

@@ -2,6 +2,13 @@
  * Which topics this server wants from its backplane: those with a subscriber here, and for a while those that
  * had one. Changes are collected, and told once a turn.
  */
+export interface InterestChanges {
+  readonly added: readonly string[]
+  readonly removed: readonly string[]
+}
+
+const NO_CHANGES: InterestChanges = { added: [], removed: [] }
+
 export class Interest {
   readonly #linger: number
   readonly #changed: () => void
@@ -53,7 +60,8 @@ export class Interest {
   }
 
   /** What has changed since the last call. */
-  take(): { added: readonly string[]; removed: readonly string[] } {
+  take(): InterestChanges {
+    if (this.#added.size === 0 && this.#removed.size === 0) return NO_CHANGES
     const changes = { added: [...this.#added], removed: [...this.#removed] }
     this.#added.clear()
     this.#removed.clear()

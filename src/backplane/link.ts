@@ -22,7 +22,7 @@ import {
   readHead,
   readMessages,
 } from './envelope.js'
-import { Interest } from './interest.js'
+import { Interest, type InterestChanges } from './interest.js'
 import { costOf, MAX_ENVELOPES, MAX_ENVELOPES_IN_FLIGHT, MAX_IN_FLIGHT, Outbox } from './outbox.js'
 import { type Question, Questions } from './questions.js'
 import { AGE_INTERVAL, Sequences } from './sequences.js'
@@ -359,7 +359,7 @@ export class BackplaneLink implements BackplaneHost {
     }
   }
 
-  #takeInterest(): ReturnType<Interest['take']> {
+  #takeInterest(): InterestChanges {
     const changes = this.#interest.take()
     for (const topic of changes.removed) this.#sequences.forget(topic)
     return changes

@@ -53,6 +53,7 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
   checkSecretObject('options', options, names)
   const { servers = 'nats://localhost:4222', connection = {}, prefix = 'nws' } = options
   const { delivery, retention, pingTimeout } = resolveBrokerOptions(options)
+  const settings = resolveBackplaneSettings(options)
   checkSecretObject('connection', connection, undefined)
   if (typeof prefix !== 'string' || !/^[\w-]+(\.[\w-]+)*$/.test(prefix)) {
     throw new OptionError('prefix', prefix, "tokens of letters, digits, '_' and '-', joined by dots")
@@ -75,7 +76,7 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
     if (events.closing.aborted) end()
     events.closing.addEventListener('abort', end)
     try {
-      if (delivery === 'at-most-once') return await openCore(made, prefix, events)
+      if (delivery === 'at-most-once') return await openCore(made, prefix, settings.maxPendingBytes, events)
       return await openJetStream(made, streamOptions, position, events)
     } catch (cause) {
       end()
@@ -88,7 +89,7 @@ export function nats(options: NatsOptions = {}): BackplaneEngine {
   return new SessionEngine({
     name: 'nats',
     address: list.map((server) => new URL(withScheme(server)).host).join(', '),
-    settings: resolveBackplaneSettings(options),
+    settings,
     isReplayed: delivery === 'replayed',
     pingTimeout,
     connect,

@@ -4,7 +4,15 @@
  */
 import { Fifo } from '../util/fifo.js'
 import type { BackplaneEnvelope } from './contract.js'
-import { EnvelopeWriter, encodedLength, HEAD_BYTES, MESSAGE_HEAD_BYTES, type NextNumber, NUMBERINGS } from './envelope.js'
+import {
+  EnvelopeWriter,
+  encodedLength,
+  HEAD_BYTES,
+  MESSAGE_HEAD_BYTES,
+  mostEncodedLength,
+  type NextNumber,
+  NUMBERINGS,
+} from './envelope.js'
 
 /** Bytes beyond which an envelope gets no further message, so that a drop loses few: at most. */
 const FULL_ENVELOPE = 65_536
@@ -28,30 +36,43 @@ const ENVELOPE_COST = 256
 /** Topics whose numbers are remembered: at least as many, and at most twice. */
 const MAX_NUMBERED_TOPICS = 65_536
 
+/** What is known of a topic. */
+interface Numbered {
+  /** The number of its last message. */
+  last: number
+  readonly numbering: number
+  /**
+   * For which the next envelope will have room: a little more than the last one had, if there were several
+   * messages in it. Memory that grows is copied.
+   */
+  bytes: number
+}
+
 /** Numbers the messages of each topic. Topics that were not used for long are forgotten. */
 class Numbers {
-  #young = new Map<string, { last: number; readonly numbering: number }>()
-  #old = new Map<string, { last: number; readonly numbering: number }>()
+  #young = new Map<string, Numbered>()
+  #old = new Map<string, Numbered>()
   /** No topic has had a larger number than this. */
   #highest = 0
   /** How often topics were forgotten, modulo NUMBERINGS. */
   #numbering = 0
   #hasForgotten = false
 
-  next(topic: string): NextNumber {
+  next(topic: string): NextNumber & { readonly bytes: number } {
     const known = this.#young.get(topic) ?? this.#old.get(topic)
-    if (known !== undefined) return { sequence: known.last + 1, isRestart: false, numbering: known.numbering }
+    if (known !== undefined) return { sequence: known.last + 1, isRestart: false, numbering: known.numbering, bytes: known.bytes }
     // Higher than all before: what was forgotten cannot come again under the same number.
-    return { sequence: this.#highest + 1, isRestart: true, numbering: this.#numbering }
+    return { sequence: this.#highest + 1, isRestart: true, numbering: this.#numbering, bytes: 0 }
   }
 
-  used(topic: string, last: number, numbering: number): void {
+  used(topic: string, last: number, numbering: number, bytes: number): void {
     const known = this.#young.get(topic)
     if (known !== undefined) {
       known.last = last
+      known.bytes = bytes
       return
     }
-    this.#young.set(topic, { last, numbering })
+    this.#young.set(topic, { last, numbering, bytes })
     if (this.#young.size < MAX_NUMBERED_TOPICS) return
     for (const { last: number } of this.#young.values()) if (number > this.#highest) this.#highest = number
     this.#hasForgotten ||= this.#old.size > 0
@@ -116,21 +137,20 @@ export class Outbox {
 
   /** False, and nothing is done, when the message alone would make an envelope larger than `maxEnvelope`. */
   add(topic: string, payload: string | Uint8Array, isText: boolean, compress: boolean | undefined, maxEnvelope: number): boolean {
-    const length = encodedLength(payload)
-    if (HEAD_BYTES + MESSAGE_HEAD_BYTES + length > maxEnvelope) return false
-    let envelope = this.#open.get(topic)
-    if (envelope !== undefined && envelope.length + MESSAGE_HEAD_BYTES + length > Math.min(this.#fullEnvelope, maxEnvelope)) {
-      this.#finish(envelope)
-      envelope = undefined
+    const open = this.#open.get(topic)
+    const full = Math.min(this.#fullEnvelope, maxEnvelope)
+    const most = mostEncodedLength(payload)
+    if (open !== undefined && open.length + MESSAGE_HEAD_BYTES + most <= Math.min(full, open.size)) {
+      // The usual case: there is room, and the text need not be counted before it is written.
+      this.#write(open, payload, most, isText, compress)
+    } else {
+      const length = encodedLength(payload)
+      if (HEAD_BYTES + MESSAGE_HEAD_BYTES + length > maxEnvelope) return false
+      const isFull = open !== undefined && open.length + MESSAGE_HEAD_BYTES + length > full
+      if (isFull) this.#finish(open)
+      const envelope = open === undefined || isFull ? this.#begin(topic, length) : open
+      this.#write(envelope, payload, length, isText, compress)
     }
-    const before = envelope === undefined ? 0 : costOf(topic, envelope.size)
-    if (envelope === undefined) {
-      envelope = new EnvelopeWriter(topic, this.#id, this.#numbers.next(topic), length)
-      this.#open.set(topic, envelope)
-      this.#queue.push(envelope)
-    }
-    envelope.add(payload, length, isText, compress, this.#fullEnvelope)
-    this.#queuedBytes += costOf(topic, envelope.size) - before
     if (this.bytes > this.#limit) this.#dropOldest()
     return true
   }
@@ -144,7 +164,7 @@ export class Outbox {
     const open = this.#open.get(topic)
     if (open !== undefined) this.#finish(open)
     const { sequence, isRestart, numbering } = this.#numbers.next(topic)
-    if (!isRestart || this.#numbers.hasForgotten) this.#numbers.used(topic, sequence, numbering)
+    if (!isRestart || this.#numbers.hasForgotten) this.#numbers.used(topic, sequence, numbering, 0)
   }
 
   /**
@@ -190,6 +210,30 @@ export class Outbox {
     return messages
   }
 
+  /** `length`: bytes of the first message. */
+  #begin(topic: string, length: number): EnvelopeWriter {
+    const number = this.#numbers.next(topic)
+    // Not where memory is short.
+    const usual = 2 * this.bytes < this.#limit ? number.bytes : 0
+    const envelope = new EnvelopeWriter(topic, this.#id, number, Math.max(length, usual))
+    this.#open.set(topic, envelope)
+    this.#queue.push(envelope)
+    this.#queuedBytes += costOf(topic, envelope.size)
+    return envelope
+  }
+
+  #write(
+    envelope: EnvelopeWriter,
+    payload: string | Uint8Array,
+    room: number,
+    isText: boolean,
+    compress: boolean | undefined,
+  ): void {
+    const before = envelope.size
+    envelope.add(payload, room, isText, compress, this.#fullEnvelope)
+    this.#queuedBytes += envelope.size - before
+  }
+
   #dropOldest(): void {
     while (this.bytes > this.#limit) {
       const oldest = this.#returned.shift() ?? this.#again.shift()
@@ -221,7 +265,8 @@ export class Outbox {
   }
 
   #finish(envelope: EnvelopeWriter): void {
-    this.#open.delete(envelope.topic)
-    this.#numbers.used(envelope.topic, envelope.sequence + envelope.messages - 1, envelope.numbering)
+    const { topic, sequence, messages, numbering, length } = envelope
+    this.#open.delete(topic)
+    this.#numbers.used(topic, sequence + messages - 1, numbering, messages > 1 ? length + (length >>> 2) : 0)
   }
 }

@@ -35,6 +35,13 @@ export interface SessionEngineOptions {
   connect(events: SessionEvents): Promise<Session>
 }
 
+/** Envelopes that the session has been given. */
+interface Pending {
+  readonly work: Promise<unknown>
+  /** For the link. */
+  reject(cause: Error): void
+}
+
 export class SessionEngine implements BackplaneEngine {
   readonly name: string
   readonly address: string
@@ -49,8 +56,8 @@ export class SessionEngine implements BackplaneEngine {
   /** Milliseconds before the next attempt to connect. */
   #wait = FIRST_RETRY
   #timer: NodeJS.Timeout | undefined
-  /** What the session has been given and has not done, with what rejects it for the link. */
-  readonly #pending = new Map<Promise<void>, (cause: Error) => void>()
+  /** What the session has been given and has not done, the oldest first. */
+  readonly #pending = new Set<Pending>()
   /** Aborted when the engine is closed. */
   readonly #closing = new AbortController()
   /** While a session is being made. */
@@ -96,17 +103,30 @@ export class SessionEngine implements BackplaneEngine {
   publish(envelopes: readonly BackplaneEnvelope[]): Promise<void> {
     const session = this.#session
     if (session === undefined) return Promise.reject(new Error('the broker is not connected'))
-    const some = this.#within(session.maxEnvelopeBytes, envelopes)
-    const work = session.publish(some).catch((cause: unknown) => {
-      // The link gives again what was not sent: at once, were the session not over.
-      this.#ended(session, reasonOf(cause))
-      throw cause
+    const work = session.publish(this.#within(session.maxEnvelopeBytes, envelopes))
+    // Rejects at the latest when the session ends, whatever the client does. This runs with each turn that
+    // publishes: hence one promise, where a chain of `catch` and `finally` would make six.
+    return new Promise((resolve, reject) => {
+      const pending = { work, reject }
+      this.#pending.add(pending)
+      work.then(
+        () => {
+          this.#pending.delete(pending)
+          resolve()
+        },
+        (cause: unknown) => {
+          // The link gives again what was not sent: at once, were the session not over. It gets the oldest
+          // first, and so this one with the others.
+          this.#ended(session, reasonOf(cause))
+          reject(withoutSecrets(cause))
+        },
+      )
     })
-    return this.#unlessEnded(work)
   }
 
   /** Envelopes that were made before the broker was known, or for one that takes more, are dropped. */
   #within(most: number, envelopes: readonly BackplaneEnvelope[]): readonly BackplaneEnvelope[] {
+    if (envelopes.every(({ data }) => data.length <= most)) return envelopes
     return envelopes.filter((envelope) => {
       const { length } = envelope.data
       if (length > most) this.#host?.onDropped(envelope, `the broker takes at most ${most} bytes, and not ${length}`)
@@ -123,7 +143,7 @@ export class SessionEngine implements BackplaneEngine {
     // A PING goes behind all that was given before; but its reply may be there before the link knows of the
     // others, and where there are several connections, before the broker has the messages.
     const pings = session.connections.map((connection) => connection.ping())
-    const sent = Promise.allSettled([...this.#pending.keys(), ...pings])
+    const sent = Promise.allSettled([...this.#pending].map(({ work }) => work).concat(pings))
     await Promise.race([sent, setTimeoutPromise(CLOSE_PATIENCE, undefined, { ref: false })])
     this.#end(session, 'the server was closed')
   }
@@ -210,14 +230,6 @@ export class SessionEngine implements BackplaneEngine {
     }, pingTimeout / 2).unref()
   }
 
-  /** Rejects at the latest when the session ends, whatever the client does. */
-  #unlessEnded(work: Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#pending.set(work, reject)
-      work.then(resolve, (cause: unknown) => reject(withoutSecrets(cause))).finally(() => this.#pending.delete(work))
-    })
-  }
-
   #ended(session: Session, reason: string): void {
     if (session !== this.#session) return
     // A broker that lets servers connect, and then refuses what they send, is not asked over and over.
@@ -233,7 +245,7 @@ export class SessionEngine implements BackplaneEngine {
     this.#session = undefined
     session.destroy()
     const error = new Error(reason)
-    for (const reject of this.#pending.values()) reject(error)
+    for (const { reject } of this.#pending) reject(error)
     this.#pending.clear()
   }
 

@@ -69,8 +69,9 @@ export interface OutgoingMessage {
 const SEND_OPTION_NAMES: Names<SendOptions> = ['compress', 'binary', 'isUtf8']
 
 /** Throws OptionError. */
-export function toMessage(data: Data, options: boolean | SendOptions): OutgoingMessage {
+export function toMessage(data: Data, options?: boolean | SendOptions): OutgoingMessage {
   const payload = toPayload(data)
+  if (options === undefined) return { payload, compress: undefined, isText: false }
   if (typeof options !== 'object') {
     checkBoolean('compress', options)
     return { payload, compress: options, isText: false }

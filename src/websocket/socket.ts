@@ -197,7 +197,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return status
   }
 
-  sendAndFlush(data: Data, options: boolean | SendOptions = {}): Promise<void> {
+  sendAndFlush(data: Data, options?: boolean | SendOptions): Promise<void> {
     const { payload, compress, isText } = toMessage(data, options)
     const { connections } = this.#context
     const status = this.#readyState === OPEN ? connections.sendReported(this.#connection, payload, compress, isText) : undefined
@@ -310,7 +310,7 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
     return this.#readyState === OPEN && this.#context.connections.isSubscribed(this.#connection, topic)
   }
 
-  publish(topic: string, data: Data, options: boolean | SendOptions = {}): boolean {
+  publish(topic: string, data: Data, options?: boolean | SendOptions): boolean {
     checkTopic(topic)
     const message = toMessage(data, options)
     return this.#readyState === OPEN && this.#context.owner.publish(topic, message, this.#connection)

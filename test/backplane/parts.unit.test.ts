@@ -157,6 +157,44 @@ describe('what waits', () => {
     expect(outbox.dropped).toBe(10_000 - kept + 81)
   })
 
+  test('keeps texts as they are, however much room their characters take, up to the last byte of an envelope', () => {
+    const texts = ['plain', 'é'.repeat(40), '€'.repeat(40), '\u{1F600}'.repeat(40), '\ud800', '', 'x'.repeat(300)]
+    for (const most of [500, 700, 1000, 100_000]) {
+      const outbox = new Outbox(ID, 1_000_000)
+      const expected: string[] = []
+      for (let n = 0; n < 200; n++) {
+        const text = texts[n % texts.length] ?? ''
+        expect(outbox.add('a', text, true, undefined, most)).toBe(true)
+        expected.push(Buffer.from(text).toString())
+      }
+      const envelopes = outbox.take(1_000_000)
+      for (const { data } of envelopes) expect(data.length).toBeLessThanOrEqual(most)
+      const got = envelopes.flatMap(({ data }) => read(Buffer.from(data)).map(([payload]) => payload.toString()))
+      expect(got).toEqual(expected)
+      expect(outbox.bytes).toBe(0)
+    }
+  })
+
+  test('has room at once where a topic had several messages the last time, and memory is not short', () => {
+    const limit = 400_000
+    const outbox = new Outbox(ID, limit)
+    const room = (topic: string) => {
+      const before = outbox.bytes
+      outbox.add(topic, 'x', true, undefined, 1_000_000)
+      return outbox.bytes - before - costOf(topic, 0)
+    }
+    for (let n = 0; n < 100; n++) outbox.add('a', 'x'.repeat(100), true, undefined, 1_000_000)
+    outbox.add('b', 'x'.repeat(10_000), true, undefined, 1_000_000)
+    outbox.take(limit)
+    expect(room('a')).toBeGreaterThan(100 * 100)
+    expect(room('b')).toBeLessThan(100)
+    outbox.take(limit)
+    for (let n = 0; n < 100; n++) outbox.add('a', 'x'.repeat(100), true, undefined, 1_000_000)
+    outbox.take(limit)
+    outbox.add('c', 'x'.repeat(limit / 2), true, undefined, 1_000_000)
+    expect(room('a')).toBeLessThan(100)
+  })
+
   test('counts none of the messages of the link itself as lost', () => {
     const outbox = new Outbox(ID, 200_000)
     outbox.add('', 'hello', true, undefined, 1_000_000)

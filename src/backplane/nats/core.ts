@@ -1,21 +1,25 @@
 /** A session on NATS core: each topic is a subscription, each envelope one message. */
 import type { NatsConnection, Subscription } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
+import { costOf } from '../outbox.js'
 import { OWN_TOPIC, RefusedTopics } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
+import { Confirmations } from './confirmations.js'
 import { RefusedEnvelopes, violationOf } from './permissions.js'
 import { Subjects } from './subjects.js'
 
 /** Bytes of a message where the broker says nothing: its own default. */
 const DEFAULT_MAX_PAYLOAD = 1024 * 1024
 
-/** Bytes of messages after which the broker is to reply: on a slow line, each reply is a sign of life. */
-const FLUSH_BYTES = 65_536
-
 /** Asks whether messages on that topic may be sent: members leave it out, as it is no envelope. */
 export const QUESTION = new Uint8Array(0)
 
-export async function openCore(connection: NatsConnection, prefix: string, events: SessionEvents): Promise<Session> {
+export async function openCore(
+  connection: NatsConnection,
+  prefix: string,
+  maxPendingBytes: number,
+  events: SessionEvents,
+): Promise<Session> {
   const subjects = new Subjects(`${prefix}.c.`)
   const subscriptions = new Map<string, Subscription>()
   const refusedEnvelopes = new RefusedEnvelopes(connection, subjects, events)
@@ -38,20 +42,15 @@ export async function openCore(connection: NatsConnection, prefix: string, event
     }
     subscriptions.set(topic, connection.subscribe(subjects.of(topic), { callback }))
   }
+  const confirmations = new Confirmations(flush, maxPendingBytes)
   const send = async (envelopes: readonly BackplaneEnvelope[]) => {
     const replies: Promise<void>[] = []
-    let bytes = 0
     for (const { topic, data } of envelopes) {
       connection.publish(subjects.of(topic), data)
-      bytes += data.length
-      if (bytes < FLUSH_BYTES) continue
-      const reply = flush()
-      // Should the next `publish` throw, nothing waits for it.
-      reply.catch(() => {})
-      replies.push(reply)
-      bytes = 0
+      const reply = confirmations.sent(costOf(topic, data.length))
+      if (reply !== replies.at(-1)) replies.push(reply)
     }
-    await Promise.all([...replies, flush()])
+    await (replies.length === 1 ? replies[0] : Promise.all(replies))
   }
   connection.publish(subjects.of(OWN_TOPIC), QUESTION)
   await refusedEnvelopes.unlessRefused(subjects.of(OWN_TOPIC), flush())
@@ -69,10 +68,14 @@ export async function openCore(connection: NatsConnection, prefix: string, event
         subscriptions.delete(topic)
       }
     },
-    publish: (envelopes) => refusedEnvelopes.during(envelopes, send(envelopes)),
+    publish: (envelopes) => {
+      const work = send(envelopes)
+      refusedEnvelopes.during(envelopes, work)
+      return work
+    },
     connections: [
       {
-        ping: flush,
+        ping: () => confirmations.ask(),
         get heard() {
           return heard
         },

@@ -53,15 +53,12 @@ export class RefusedEnvelopes {
   }
 
   /** `envelopes` are published; `work` resolves when the broker has read all of them. */
-  async during(envelopes: readonly BackplaneEnvelope[], work: Promise<unknown>): Promise<void> {
+  during(envelopes: readonly BackplaneEnvelope[], work: Promise<unknown>): void {
     const call: Call = { envelopes, bySubject: undefined }
     this.#calls.add(call)
-    try {
-      await work
-    } finally {
-      // The client tells refusals a few promises later than the broker's reply to what comes behind them.
-      setImmediate(() => this.#calls.delete(call))
-    }
+    // The client tells refusals a few promises later than the broker's reply to what comes behind them.
+    const settled = () => void setImmediate(() => this.#calls.delete(call))
+    work.then(settled, settled)
   }
 
   async #watch(connection: NatsConnection): Promise<void> {

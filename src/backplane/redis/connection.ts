@@ -113,10 +113,14 @@ export async function openConnection(
     ? openNodeRedis(client, connectionEvents, options)
     : openIoRedis(client, connectionEvents, options)
   const commands = await open
-  const command = (args: (string | Buffer)[]) =>
-    commands.command(args).finally(() => {
-      heard = performance.now()
-    })
+  const hear = () => {
+    heard = performance.now()
+  }
+  const command = (args: (string | Buffer)[]) => {
+    const reply = commands.command(args)
+    reply.then(hear, hear)
+    return reply
+  }
   const ping = () =>
     command(['PING']).catch((cause: unknown) => {
       // A broker that cannot save refuses PING, too.

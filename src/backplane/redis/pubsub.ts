@@ -107,15 +107,14 @@ export async function sendAll(
   events: SessionEvents,
   commandOf: (envelope: BackplaneEnvelope) => (string | Buffer)[],
 ): Promise<void> {
-  const send = async (envelope: BackplaneEnvelope) => {
-    try {
-      await connection.command(commandOf(envelope))
-    } catch (cause) {
+  const send = (envelope: BackplaneEnvelope) =>
+    connection.command(commandOf(envelope)).catch((cause: unknown) => {
       if (!isReply(cause) || isPassing(cause)) throw cause
       events.dropped(envelope, reasonOf(cause))
-    }
-  }
-  await Promise.all(envelopes.map(send))
+    })
+  const [first, ...others] = envelopes
+  if (first !== undefined && others.length === 0) await send(first)
+  else await Promise.all(envelopes.map(send))
 }
 
 /**

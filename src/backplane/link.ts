@@ -459,7 +459,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#isMissingMore = false
     this.#lostEnvelopes = 0
     this.#dropped = 0
-    const own = dropped > 0 ? `; ${dropped} of this server were not sent` : ''
+    const own = dropped > 0 ? `; ${dropped} of this server were not sent, or may not have arrived` : ''
     this.#owner.report(this.#error('ERR_BACKPLANE_GAP', `has a gap: ${found}${own}`, missing + dropped))
   }
 

@@ -79,7 +79,7 @@ function addBackplane(to: Exposition, prefix: string, counts: BackplaneMetrics):
   add('members', 'Servers behind the backplane, this one included.', counts.members, gauge)
   add('messages_published', 'Messages published here for other servers.', counts.published)
   add('messages_delivered', 'Messages of other servers published here to subscribers.', counts.delivered)
-  add('messages_dropped', 'Messages published here that were not sent to other servers.', counts.dropped)
+  add('messages_dropped', 'Messages published here that were not sent to other servers, or may not have arrived.', counts.dropped)
   add('messages_missing', 'Messages of other servers that are known not to have come.', counts.missing)
   add('messages_foreign', 'What came from the backplane and was no message of this package.', counts.foreign)
   add('gaps', 'Stretches of time in which messages of other servers were missed, or may have been.', counts.gaps)

@@ -214,7 +214,7 @@ export class Outbox {
   #begin(topic: string, length: number): EnvelopeWriter {
     const number = this.#numbers.next(topic)
     // Not where memory is short.
-    const usual = 2 * this.bytes < this.#limit ? number.bytes : 0
+    const usual = 2 * this.bytes < this.#limit ? Math.min(number.bytes, this.#fullEnvelope) : 0
     const envelope = new EnvelopeWriter(topic, this.#id, number, Math.max(length, usual))
     this.#open.set(topic, envelope)
     this.#queue.push(envelope)

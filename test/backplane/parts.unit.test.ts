@@ -189,6 +189,13 @@ describe('what waits', () => {
     expect(room('a')).toBeGreaterThan(100 * 100)
     expect(room('b')).toBeLessThan(100)
     outbox.take(limit)
+    // Not more than an envelope gets.
+    const full = 0.125 * limit
+    for (let n = 0; n < 460; n++) outbox.add('d', 'x'.repeat(100), true, undefined, 1_000_000)
+    outbox.take(limit)
+    expect(room('d')).toBeGreaterThan(0.9 * full)
+    expect(room('d')).toBeLessThan(full)
+    outbox.take(limit)
     for (let n = 0; n < 100; n++) outbox.add('a', 'x'.repeat(100), true, undefined, 1_000_000)
     outbox.take(limit)
     outbox.add('c', 'x'.repeat(limit / 2), true, undefined, 1_000_000)

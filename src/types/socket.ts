@@ -24,7 +24,10 @@ export interface Socket<T = undefined> {
   data: T
   /** Unique among all connections of all processes; no id can be guessed from another. */
   readonly id: string
-  /** As in the WHATWG WebSocket interface: 1 open, 2 closing, 3 closed. */
+  /**
+   * As in the WHATWG WebSocket interface: 1 open, 2 closing, 3 closed. Also 2 from the client's Close frame
+   * on, which comes before the `close` handler is called: `send` returns 0 by then.
+   */
   readonly readyState: 1 | 2 | 3
   /** The subprotocol that `upgrade` has chosen, or empty. */
   readonly protocol: string

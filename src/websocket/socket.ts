@@ -172,6 +172,8 @@ export class ServerSocket<T> implements Socket<T>, ConnectionEvents, Subscriber,
   }
 
   get readyState(): 1 | 2 | 3 {
+    // The engine knows of the client's Close frame, or of the end, before it calls `onClose`.
+    if (this.#readyState === OPEN && !this.#context.connections.isOpen(this.#connection)) return CLOSING
     return this.#readyState
   }
 

@@ -154,6 +154,24 @@ describeEngines('a client that closes', (engine) => {
     expect(await witness.ask('undisturbed')).toBe('undisturbed')
   })
 
+  test('has readyState say so as soon as send takes no more', async () => {
+    const { handlers, ends, sockets } = recorder()
+    const served = await serve(engine, handlers)
+    for (let round = 0; round < 10; round++) {
+      const client = await RawClient.open(served)
+      const socket = await sockets.next('open')
+      client.write(closeFrame(3003))
+      const disagreements: number[] = []
+      while (socket.readyState !== 3) {
+        const { readyState } = socket
+        if ((socket.send('more') !== 0) !== (readyState === 1)) disagreements.push(readyState)
+        await turns(1)
+      }
+      expect(await ends.next('close')).toMatchObject({ code: 3003 })
+      expect(disagreements).toEqual([])
+    }
+  })
+
   test('while the server sends to it harms no other client', async () => {
     const { handlers, ends, sockets } = recorder()
     const served = await serve(engine, handlers)

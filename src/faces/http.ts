@@ -1,11 +1,27 @@
 /**
  * `createServer` of `node:http`, on this package's engine. What is the same, what differs and what is
- * missing: docs/compatibility.md.
+ * missing: docs/compatibility.md. Everything else, clients first of all, is that of Node.
  */
-
+import http from 'node:http'
 import type { RequestListener } from './http/exchange.js'
 import { Server, type ServerOptions } from './http/server.js'
 
+export {
+  Agent,
+  ClientRequest,
+  get,
+  globalAgent,
+  IncomingMessage,
+  METHODS,
+  maxHeaderSize,
+  OutgoingMessage,
+  request,
+  ServerResponse,
+  STATUS_CODES,
+  setMaxIdleHTTPParsers,
+  validateHeaderName,
+  validateHeaderValue,
+} from 'node:http'
 export type { RequestListener } from './http/exchange.js'
 export { Server, type ServerOptions } from './http/server.js'
 
@@ -16,4 +32,8 @@ export function createServer(given: ServerOptions | RequestListener = {}, listen
   return typeof given === 'function' ? new Server({}, given) : new Server(given, listener)
 }
 
-export default { createServer, Server }
+type Face = Omit<typeof http, 'createServer' | 'Server'> & { createServer: typeof createServer; Server: typeof Server }
+
+// What newer releases of Node have beside these, too, and `globalAgent` as programs set it.
+const face: Face = Object.assign(Object.create(http), { createServer, Server })
+export default face

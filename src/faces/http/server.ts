@@ -4,8 +4,8 @@
  * Long because its options, methods and events are those of one class there.
  */
 import { Buffer } from 'node:buffer'
-import { EventEmitter } from 'node:events'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { captureRejectionSymbol, EventEmitter } from 'node:events'
+import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import process from 'node:process'
 import type { Duplex } from 'node:stream'
@@ -22,11 +22,12 @@ import {
 } from '../../index.js'
 import { warn } from '../warning.js'
 import { ConnectionFacts, incomingMessageOf } from '../ws/request.js'
-import { type ExchangeHost, exchange, type RequestListener } from './exchange.js'
-import { checkEvent, checkFixed, checkOptions, FIXED, type Fixed } from './missing.js'
+import { type ExchangeHost, exchange, type RequestListener, type ResponseClass } from './exchange.js'
+import { checkEvent, checkFixed, checkOptions, FIXED, type Fixed, OPTION_MEMBERS } from './missing.js'
+import { placeOf } from './place.js'
 import { TAKEN_ROUTE, type Taken, UpgradeSocket } from './upgrade.js'
 
-/** `engine` and `tls` as in ServerOptions. Of the options of Node, `requestTimeout` alone can be chosen. */
+/** `engine` and `tls` as in ServerOptions. Others are those of Node. */
 export interface ServerOptions {
   engine?: EngineServerOptions['engine']
   tls?: EngineServerOptions['tls']
@@ -34,6 +35,10 @@ export interface ServerOptions {
   maxRequestBodySize?: number
   /** Milliseconds; 0 for none. Default 300,000. */
   requestTimeout?: number
+  /** A class that extends that of Node. */
+  IncomingMessage?: typeof IncomingMessage
+  /** A class that extends that of Node, and leaves the methods that send as they are. */
+  ServerResponse?: ResponseClass
   readonly [other: string]: unknown
 }
 
@@ -69,6 +74,7 @@ export class Server extends EventEmitter<Events> {
   declare headersTimeout: number
   declare maxHeadersCount: number | null
   declare maxRequestsPerSocket: number
+  declare maxConnections: number | undefined
   readonly #options: ServerOptions
   /** What the program has set of FIXED. */
   readonly #kept = new Map<string, unknown>()
@@ -77,8 +83,7 @@ export class Server extends EventEmitter<Events> {
   #keepsProcessAlive = true
   /** The sockets of requests that have no whole response yet. */
   readonly #busy = new Set<Socket>()
-  /** Milliseconds in which a request must have come whole; 0 for none. Looked at by `listen`. */
-  requestTimeout: number
+  #requestTimeout: number
   /** Milliseconds without a byte of a request or response, after which `timeout` is emitted; 0 for none. */
   timeout = 0
 
@@ -96,6 +101,14 @@ export class Server extends EventEmitter<Events> {
         configurable: true,
       })
     }
+    for (const name of OPTION_MEMBERS) {
+      Object.defineProperty(Server.prototype, name, {
+        set(this: Server, given: unknown) {
+          checkOptions({ [name]: given })
+        },
+        configurable: true,
+      })
+    }
   }
 
   /** Throws NotSupportedError for options that have another effect than here. */
@@ -103,11 +116,24 @@ export class Server extends EventEmitter<Events> {
     super()
     this.#options = options
     checkOptions(options)
-    this.requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT
+    this.#requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT
     // Of every event, those that Events does not name too.
     ;(this as EventEmitter).on('newListener', checkEvent)
     for (const name of Object.keys(FIXED)) if (options[name] !== undefined) this.#kept.set(name, options[name])
     if (listener !== undefined) this.on('request', listener)
+  }
+
+  /** Milliseconds in which a request must have come whole; 0 for none. `listen` looks at it. */
+  get requestTimeout(): number {
+    return this.#requestTimeout
+  }
+
+  /** After `listen`, a process warning: programs set it in either order. */
+  set requestTimeout(milliseconds: number) {
+    if (this.#engine !== undefined && milliseconds !== this.#requestTimeout) {
+      warn('the member requestTimeout of Server has no effect after `listen`: set it before, or give the option')
+    }
+    this.#requestTimeout = milliseconds
   }
 
   get listening(): boolean {
@@ -122,16 +148,31 @@ export class Server extends EventEmitter<Events> {
     return { address: host, family: host.includes(':') ? 'IPv6' : 'IPv4', port }
   }
 
-  /** `listen(port, host, backlog, callback)`, `listen(options, callback)`, `listen(path, callback)`. */
+  /**
+   * `listen(port, host, backlog, callback)`, `listen(options, callback)`, `listen(path, callback)`. Throws as
+   * Node for what is no place to listen, and NotSupportedError for what the engine cannot do.
+   */
   listen(...given: unknown[]): this {
     const callback = given.findLast((value) => typeof value === 'function')
-    if (callback !== undefined) this.once('listening', callback as () => void)
+    const { where, signal } = placeOf(given)
     const engine = this.#makeEngine()
+    if (callback !== undefined) this.once('listening', callback as () => void)
     this.#engine = engine
+    if (signal !== undefined) this.#closeBy(signal)
     // Has Node load its fetch now, rather than when the first request comes, which would wait for that.
     void globalThis.Response
-    void this.#start(engine, whereOf(given))
+    void this.#start(engine, where)
     return this
+  }
+
+  #closeBy(signal: AbortSignal): void {
+    const close = () => void this.close()
+    if (signal.aborted) {
+      process.nextTick(close)
+      return
+    }
+    signal.addEventListener('abort', close, { once: true })
+    this.once('close', () => signal.removeEventListener('abort', close))
   }
 
   /** Stops accepting; `close` comes when the requests under way have their responses. */
@@ -147,6 +188,24 @@ export class Server extends EventEmitter<Events> {
     this.#address = undefined
     void engine.close({ timeout: PATIENCE }).then(() => this.emit('close'))
     return this
+  }
+
+  /** As Node, with `captureRejections`: the promise of a listener for `request` has rejected. */
+  override [captureRejectionSymbol](error: Error, _event: unknown, ...[message, response]: unknown[]): void {
+    if (!(response instanceof ServerResponse)) {
+      // Of `upgrade` and `connection`: their listeners get a socket.
+      const socket = [message, response].find((each) => each instanceof ConnectionFacts)
+      if (socket === undefined) this.emit('error', error)
+      else socket.destroy(error)
+      return
+    }
+    if (response.headersSent || response.writableEnded) {
+      response.destroy()
+      return
+    }
+    for (const name of response.getHeaderNames()) response.removeHeader(name)
+    response.statusCode = 500
+    response.end(STATUS_CODES[500])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -219,13 +278,18 @@ export class Server extends EventEmitter<Events> {
     const server = new EngineServer({
       health: false,
       maxRequestBodySize,
-      requestTimeout: Math.ceil(this.requestTimeout / 1000),
+      requestTimeout: Math.ceil(this.#requestTimeout / 1000),
       onError: (error) => this.#report(error),
       ...(engine !== undefined && { engine }),
       ...(tls !== undefined && { tls }),
     })
     if (!this.#keepsProcessAlive) server.unref()
+    const { IncomingMessage, ServerResponse } = this.#options
     const host: ExchangeHost = {
+      server: this,
+      IncomingMessage,
+      ServerResponse,
+      keepsCertificates: [tls].flat().some((each) => each?.requestCert === true),
       tell: (message, response) => this.#tell(message, response),
       timedOut: (socket) => this.emit('timeout', socket),
     }
@@ -237,12 +301,15 @@ export class Server extends EventEmitter<Events> {
   #upgrade(request: UpgradeRequest, host: ExchangeHost): Promise<Accept<Taken> | Response> {
     if (this.listenerCount('upgrade') === 0) return exchange(request, host)
     return new Promise((resolve) => {
-      const socket = new UpgradeSocket(request, resolve)
+      // Later, one that was not asked for is unknown.
+      if (host.keepsCertificates) void request.clientCertificate
+      const socket = new UpgradeSocket(request, this, resolve)
       this.#busy.add(socket)
       socket.once('close', () => this.#busy.delete(socket))
       try {
         this.#tellOfConnection(socket)
-        this.emit('upgrade', incomingMessageOf(request, socket), socket, Buffer.alloc(0))
+        const message = incomingMessageOf(request, { socket, Class: host.IncomingMessage })
+        this.emit('upgrade', message, socket, Buffer.alloc(0))
       } catch (error) {
         socket.destroy()
         // As with Node, what a listener throws is an uncaught exception.
@@ -310,17 +377,4 @@ export class Server extends EventEmitter<Events> {
     // Without a listener it is an uncaught exception, rather than a rejection.
     process.nextTick(() => this.emit('error', error instanceof Error ? error : new Error(String(error))))
   }
-}
-
-function whereOf(given: readonly unknown[]): ListenOptions {
-  const [first, second] = given
-  if (typeof first === 'string' && !/^\d+$/.test(first)) return { unix: first }
-  const options: { port?: unknown; host?: unknown; path?: unknown; fd?: unknown } =
-    typeof first === 'object' && first !== null
-      ? first
-      : { port: typeof first === 'function' ? 0 : first, host: typeof second === 'string' ? second : undefined }
-  if (typeof options.path === 'string') return { unix: options.path }
-  if (typeof options.fd === 'number') return { fd: options.fd }
-  const { port, host } = options
-  return { port: Number(port ?? 0), ...(typeof host === 'string' && { host }) }
 }

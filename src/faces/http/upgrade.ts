@@ -61,8 +61,8 @@ export class UpgradeSocket extends ConnectionFacts {
   /** As much of the beginning as says whether it is a handshake. */
   #start = ''
 
-  constructor(request: ServerRequest, settle: (outcome: Accept<Taken> | Response) => void) {
-    super(request)
+  constructor(request: ServerRequest, server: object, settle: (outcome: Accept<Taken> | Response) => void) {
+    super(request, server)
     this.#request = request
     this.#settle = settle
     request.signal.addEventListener('abort', () => {
@@ -75,6 +75,11 @@ export class UpgradeSocket extends ConnectionFacts {
   accept(acceptance: Accept<Taken>): void {
     this.#decide(acceptance)
     this.destroy()
+  }
+
+  /** Nothing comes until somebody takes the connection. */
+  override pause(): this {
+    return this
   }
 
   /** Throws NotSupportedError for a handshake that the program does itself. */

@@ -26,7 +26,7 @@ export type VerifyClient =
       callback: (accepts: boolean, code?: number, message?: string, headers?: OutgoingHttpHeaders) => void,
     ) => void)
 
-/** Levels and memory of zlib are a process warning; `concurrencyLimit` is for threads: here are none. */
+/** What zlib is given is a process warning; `concurrencyLimit` is for threads: here are none. */
 export interface PerMessageDeflateOptions {
   serverNoContextTakeover?: boolean | undefined
   clientNoContextTakeover?: boolean | undefined
@@ -81,6 +81,11 @@ export interface ServerOptions {
 /** Of `ws`: bytes of one received message. */
 export const MAX_PAYLOAD = 100 * 1024 * 1024
 
+/** `ws` has null for these, and programs look for it. */
+const NOT_GIVEN = Object.fromEntries(
+  ['handleProtocols', 'verifyClient', 'backlog', 'server', 'host', 'path', 'port'].map((name) => [name, null]),
+)
+
 /** As the member `options` of a server has them; those of `ws`. */
 export const DEFAULTS: ServerOptions = {
   allowSynchronousEvents: true,
@@ -94,6 +99,7 @@ export const DEFAULTS: ServerOptions = {
   clientTracking: true,
   closeTimeout: 30_000,
   noServer: false,
+  ...NOT_GIVEN,
 }
 
 /** In the words of `ws`, which programs and tests compare. */
@@ -114,8 +120,8 @@ const UNSUPPORTED: readonly [name: keyof ServerOptions, isMeant: (value: unknown
 
 /** Settings of zlib by which clients would get what they cannot read, or fewer bytes be taken. */
 const ZLIB = ['dictionary', 'maxOutputLength']
-/** What trades processor time and memory for length. The example of `ws` has them, and so have programs. */
-const ZLIB_EFFORT = ['level', 'memLevel', 'strategy']
+/** What `ws` itself takes from the handshake. */
+const WINDOW = 'windowBits'
 
 function isGiven(value: unknown): boolean {
   return value !== undefined
@@ -130,10 +136,19 @@ export function checkServerOptions(options: ServerOptions, own: typeof WebSocket
   if (given !== own && !(given.prototype instanceof own)) {
     throw new NotSupportedError('the option WebSocket of WebSocketServer', 'let the class extend the WebSocket of this module')
   }
+  for (const name of ['setSocket', 'emitClose'] as const) {
+    // Nobody would call it.
+    if (Reflect.get(given.prototype, name) !== Reflect.get(own.prototype, name)) {
+      throw new NotSupportedError(
+        `the option WebSocket of WebSocketServer, of a class that has its own ${name}`,
+        'listen to events',
+      )
+    }
+  }
   const hasPort = options.port !== undefined && options.port !== null
   if (Number(hasPort) + Number(Boolean(options.server)) + Number(Boolean(options.noServer)) !== 1) throw new TypeError(NO_PORT)
   if (options.tls !== undefined && !hasPort) throw new TypeError('The "tls" option goes with "port"')
-  if (options.tls !== undefined && isGiven(options.backlog)) {
+  if (options.tls !== undefined && (options.backlog ?? undefined) !== undefined) {
     throw new NotSupportedError('the option backlog of WebSocketServer with tls', 'its backlog is the largest that there is')
   }
   if (options.engine === 'native' && options.server instanceof SecureServer) throw notOnNative()
@@ -163,8 +178,10 @@ export function compressionOf(given: boolean | PerMessageDeflateOptions): false 
         'leave it out: windows and `threshold` can be chosen',
       )
     }
-    if (member === 'zlibDeflateOptions' && ZLIB_EFFORT.some((each) => isGiven(zlib[each]))) {
-      warn(`${ZLIB_EFFORT.join(', ')} of zlibDeflateOptions have no effect: windows and \`threshold\` can be chosen`)
+    // What trades processor time and memory for length: the example of `ws` has it, and so have programs.
+    const effort = Object.keys(zlib).filter((each) => each !== WINDOW && isGiven(zlib[each]))
+    if (effort.length > 0) {
+      warn(`${effort.join(', ')} of perMessageDeflate.${member}: no effect, since windows and \`threshold\` alone can be chosen`)
     }
   }
   return {

@@ -5,29 +5,45 @@
 import { Buffer } from 'node:buffer'
 import { STATUS_CODES, validateHeaderName } from 'node:http'
 import { BODILESS } from '../response.js'
+import { warn } from '../warning.js'
 import type { Refusal } from './handshake.js'
 
 /** Fields that the engine writes itself, or that would contradict what it writes. */
 const ENGINE_FIELDS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'transfer-encoding', 'upgrade'])
 
+/** What listeners for `headers` have added. */
+export interface Added {
+  readonly fields: [name: string, value: string][]
+  readonly protocol?: string
+}
+
 /**
- * From the lines that listeners for `headers` have added, without those that the engine writes itself.
- * Returns what is wrong with a line that cannot be sent.
+ * From the lines that listeners for `headers` have added. Those that the engine writes itself are a process
+ * warning. Returns what is wrong with a line that cannot be sent.
  */
-export function addedFields(lines: readonly unknown[]): [name: string, value: string][] | string {
+export function addedFields(lines: readonly unknown[]): Added | string {
   const fields: [string, string][] = []
+  let protocol: string | undefined
   for (const line of lines.map(String)) {
     const at = line.indexOf(':')
     const [name, value] = [line.slice(0, Math.max(at, 0)), line.slice(at + 1).trim()]
     const lower = name.toLowerCase()
-    if (ENGINE_FIELDS.has(lower) || lower.startsWith('sec-websocket-')) continue
+    if (lower === 'sec-websocket-protocol') {
+      protocol = protocol === undefined ? value : `${protocol}, ${value}`
+      continue
+    }
+    if (ENGINE_FIELDS.has(lower) || lower.startsWith('sec-websocket-')) {
+      const what = ENGINE_FIELDS.has(lower) ? lower : 'a field of Sec-WebSocket'
+      warn(`a listener for headers has added ${what}, which has no effect: the engine writes it`)
+      continue
+    }
     if (!isName(name) || !/^[\t\x20-\x7e]*$/.test(value)) {
       // Without the value, which may be a secret.
       return `a listener for headers has added a line that is not "name: value" in printable ASCII (${JSON.stringify(name)})`
     }
     fields.push([name, value])
   }
-  return fields
+  return { fields, ...(protocol !== undefined && { protocol }) }
 }
 
 /**

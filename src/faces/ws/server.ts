@@ -17,10 +17,12 @@ import {
   ClosedError,
   WebSocketServer as EngineServer,
   type Socket as EngineSocket,
+  NotSupportedError,
   type TcpListenResult,
   type UpgradeRequest,
 } from '../../index.js'
 import { type Taken, type TakenHandlers, UpgradeSocket } from '../http/upgrade.js'
+import { warn } from '../warning.js'
 import { bridge } from './bridge.js'
 import {
   abortHandshake,
@@ -38,7 +40,7 @@ import {
 } from './handshake.js'
 import { checkServerOptions, compressionOf, DEFAULTS, MAX_PAYLOAD, notOnNative, type ServerOptions } from './options.js'
 import { incomingMessageOf } from './request.js'
-import { addedFields, refusal } from './responses.js'
+import { type Added, addedFields, refusal } from './responses.js'
 import { socketEvents, socketFor, WebSocket } from './socket.js'
 
 /** What the engine can count to. `ws` has no limit for what waits for a client. */
@@ -126,6 +128,7 @@ export class WebSocketServer extends EventEmitter<Events> {
     this.options = { ...DEFAULTS, WebSocket, ...options } as typeof this.options
     this.#closeTimeout = options.closeTimeout
     this.path = options.path ?? ''
+    if (this.completeUpgrade !== WebSocketServer.prototype.completeUpgrade) throw notCompleted()
     if (options.clientTracking !== false) this.clients = new Set()
     this.#server = this.#makeServer(options.engine)
     if (options.server) {
@@ -141,6 +144,14 @@ export class WebSocketServer extends EventEmitter<Events> {
   /** 0 while it runs, 1 from `close` on, and 2 when it has closed. */
   get _state(): 0 | 1 | 2 {
     return STATES[this.#state]
+  }
+
+  /**
+   * Throws NotSupportedError: `ws` has it for itself. A class that has its own is told when it is made, since
+   * nobody would call that one.
+   */
+  completeUpgrade(): never {
+    throw notCompleted()
   }
 
   /** Where the server listens; null before `listening` and after `close`. Throws with `noServer`. */
@@ -173,7 +184,7 @@ export class WebSocketServer extends EventEmitter<Events> {
     if (http) this.#closeHttp(http)
     this.#server.stopListening()
     // As `ws`, which does not know who is left.
-    if (this.#open > 0 && http === undefined && this.options.port === undefined && this.clients === undefined) {
+    if (this.#open > 0 && http === undefined && this.options.port == null && this.clients === undefined) {
       process.nextTick(() => this.#closed())
     } else {
       this.#finishOnceEmpty()
@@ -275,13 +286,13 @@ export class WebSocketServer extends EventEmitter<Events> {
     this._server = server
     this.#isHttpOpen = true
     this.#removeListeners = this.#attach(server)
-    server.listen({ port, ...(host !== undefined && { host }), ...(backlog !== undefined && { backlog }) })
+    server.listen({ port, ...(host && { host }), ...(backlog && { backlog }) })
   }
 
   async #listenOnTls(): Promise<void> {
     const { host, port } = this.options
     try {
-      this.#address = await this.#server.listen({ ...(host !== undefined && { host }), ...(port !== undefined && { port }) })
+      this.#address = await this.#server.listen({ ...(host && { host }), ...(port !== undefined && { port }) })
       // A listener that throws is an uncaught exception, rather than a rejection.
       process.nextTick(() => this.emit('listening'))
     } catch (error) {
@@ -378,13 +389,17 @@ export class WebSocketServer extends EventEmitter<Events> {
     offered: ReadonlySet<string>,
     callback: Carried['callback'],
   ): Accept<Carried> | Refusal {
-    const protocol = protocolFor(this.options, offered, request)
+    const chosen = protocolFor(this.options, offered, request)
     // `ws` would send it, and the client would end the connection (RFC 6455, section 4.1).
-    if (protocol && !offered.has(protocol)) {
+    if (chosen && !offered.has(chosen)) {
       return this.#unusable('handleProtocols has returned a subprotocol that the client did not offer')
     }
-    const headers = this.#headersOf(request, protocol)
-    if (typeof headers === 'string') return this.#unusable(headers)
+    const added = this.#headersOf(request, chosen)
+    if (typeof added === 'string') return this.#unusable(added)
+    const { fields: headers, protocol = chosen } = added
+    if (protocol && (!offered.has(protocol) || (chosen && protocol !== chosen))) {
+      return this.#unusable('a listener for headers has added a subprotocol that the client did not offer, or a second one')
+    }
     const { autoPong = true } = this.options
     // Only connections of this face get here, in which `Carried` says what they carry.
     const handlers = this.#handlers as unknown as TakenHandlers
@@ -415,12 +430,14 @@ export class WebSocketServer extends EventEmitter<Events> {
   }
 
   /** What listeners for `headers` add; what is wrong with it where it cannot be sent. */
-  #headersOf(request: IncomingMessage, protocol: string | false | undefined): [name: string, value: string][] | string {
-    if (this.listenerCount('headers') === 0) return []
-    const lines = responseLines(request, protocol)
-    const own = lines.length
+  #headersOf(request: IncomingMessage, protocol: string | false | undefined): Added | string {
+    if (this.listenerCount('headers') === 0) return { fields: [] }
+    const own = responseLines(request, protocol)
+    const lines = [...own]
     this.emit('headers', lines, request)
-    return addedFields(lines.slice(own))
+    const hasChanged = own.some((line, index) => lines[index] !== line)
+    if (hasChanged) warn('a listener for headers has changed lines of the handshake: they stay as the engine writes them')
+    return addedFields(lines.slice(own.length))
   }
 
   #opened(connection: EngineSocket<Carried>): void {
@@ -486,4 +503,11 @@ export class WebSocketServer extends EventEmitter<Events> {
     this.#state = 'closed'
     this.emit('close')
   }
+}
+
+function notCompleted(): NotSupportedError {
+  return new NotSupportedError(
+    'WebSocketServer.completeUpgrade',
+    'the engine completes handshakes: use `verifyClient`, `handleProtocols`, and listeners for `headers` and `connection`',
+  )
 }

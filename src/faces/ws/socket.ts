@@ -126,7 +126,8 @@ export class WebSocket extends EventEmitter<Events> {
   readonly #handlers = new Map<EventName, (event: never) => void>()
   readonly #made: Made
   #standIn: SocketStandIn | undefined
-  #closeTimer: NodeJS.Timeout | undefined
+  /** As in `ws`, which documents it nowhere. Null without the option `closeTimeout`: the engine has its own. */
+  _closeTimer: NodeJS.Timeout | null = null
   #parts: Parts | undefined
   #pendingPongs = 0
   #binaryType: BinaryType | 'blob' = 'nodebuffer'
@@ -170,6 +171,16 @@ export class WebSocket extends EventEmitter<Events> {
   /** Throws NotSupportedError. `_sender` is undefined, which socket.io asks for. */
   get _receiver(): never {
     throw new NotSupportedError('WebSocket._receiver', 'give the server the limits: maxPayload, autoPong, perMessageDeflate')
+  }
+
+  /** Throws NotSupportedError: `ws` has it for itself. */
+  setSocket(): never {
+    throw new NotSupportedError('WebSocket.setSocket', 'the server opens its sockets: use `handleUpgrade`')
+  }
+
+  /** Throws NotSupportedError: `ws` has it for itself. */
+  emitClose(): never {
+    throw new NotSupportedError('WebSocket.emitClose', 'call `terminate`, or emit what your listeners wait for')
   }
 
   get bufferedAmount(): number {
@@ -238,7 +249,7 @@ export class WebSocket extends EventEmitter<Events> {
     if (code === undefined) this.#socket.close()
     else this.#socket.close(code, reason)
     const { closeTimeout } = this.#made
-    if (closeTimeout !== undefined) this.#closeTimer = setTimeout(() => this.terminate(), closeTimeout)
+    if (closeTimeout !== undefined) this._closeTimer = setTimeout(() => this.terminate(), closeTimeout)
   }
 
   ping(data?: unknown, mask?: boolean | PingCallback, callback?: PingCallback): void {
@@ -377,7 +388,7 @@ export class WebSocket extends EventEmitter<Events> {
 
   /** As in `ws`, callbacks come before `close`. */
   #end(code: number, reason: Buffer, error: Error | undefined, beforeClose: () => void): void {
-    clearTimeout(this.#closeTimer)
+    if (this._closeTimer !== null) clearTimeout(this._closeTimer)
     this.#callbacks.failed()
     for (const listener of this.#endings.splice(0)) listener()
     process.nextTick(() => {

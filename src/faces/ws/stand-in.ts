@@ -1,17 +1,15 @@
 /** What programs use the private `_socket` of `ws` for, of a connection whose bytes are the engine's. */
-import { Socket as NetSocket } from 'node:net'
 import { type Socket as EngineSocket, NotSupportedError } from '../../index.js'
-import { warn } from '../warning.js'
+import { BytelessSocket, type Ends } from '../byteless-socket.js'
 
 /** What the socket of `node:http` tells, which may have been destroyed by then. */
-export interface ConnectionFacts {
-  readonly remoteAddress?: string | undefined
-  readonly remotePort?: number | undefined
-  readonly remoteFamily?: string | undefined
-  readonly localAddress?: string | undefined
-  readonly localPort?: number | undefined
+export interface ConnectionFacts extends Ends {
   /** As in `node:tls`. */
   readonly encrypted?: boolean | undefined
+  /** As in `node:tls`, of connections with TLS. */
+  readonly authorized?: boolean | undefined
+  /** As in `node:tls`, of connections with TLS. */
+  readonly getPeerCertificate?: ((isDetailed?: boolean) => object) | undefined
 }
 
 interface Owner {
@@ -23,26 +21,31 @@ interface Owner {
 
 /**
  * Knows the addresses, pauses, resumes and cuts the connection, and emits `drain` and `close`. Writing throws
- * NotSupportedError, and so do `setNoDelay(false)` and `unref`; `setKeepAlive(true)` is a process warning.
+ * NotSupportedError, and so does reading.
  */
-export class SocketStandIn extends NetSocket {
+export class SocketStandIn extends BytelessSocket {
   readonly encrypted: boolean
+  readonly authorized: boolean | undefined
+  readonly getPeerCertificate: ConnectionFacts['getPeerCertificate']
   readonly #owner: Owner
   readonly #connection: EngineSocket<unknown>
 
   constructor(owner: Owner, connection: EngineSocket<unknown>, facts: ConnectionFacts) {
-    super()
+    super(facts)
     this.#owner = owner
     this.#connection = connection
     this.encrypted = facts.encrypted === true
-    for (const name of ['remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort'] as const) {
-      // The class of Node has getters of these names, which ask a handle that is not there.
-      Object.defineProperty(this, name, { value: facts[name], enumerable: true })
-    }
-    // Bytes that wait for the client.
-    Object.defineProperty(this, 'writableLength', { get: () => connection.bufferedAmount })
+    this.authorized = facts.authorized
+    this.getPeerCertificate = facts.getPeerCertificate?.bind(facts)
+    // Bytes that wait for the client. `writableLength` asks for this, and so do programs. No bytes get there.
+    const { _writableState: state } = this as unknown as { _writableState: object }
+    Object.defineProperty(state, 'length', { get: () => connection.bufferedAmount, set: () => {} })
     // As in `ws`, errors of the connection are those of the WebSocket.
     this.on('error', () => {})
+  }
+
+  protected override get what(): string {
+    return 'WebSocket._socket'
   }
 
   /** Throws NotSupportedError. */
@@ -80,25 +83,6 @@ export class SocketStandIn extends NetSocket {
       throw new NotSupportedError('WebSocket._socket.setTimeout', 'send Pings, and terminate what does not answer')
     }
     return this
-  }
-
-  /** Nothing is delayed. */
-  override setNoDelay(noDelay = true): this {
-    if (!noDelay) throw new NotSupportedError('WebSocket._socket.setNoDelay(false)', 'leave it out')
-    return this
-  }
-
-  override setKeepAlive(enable = false): this {
-    if (enable) warn('WebSocket._socket.setKeepAlive has no effect: send Pings, and terminate what does not answer')
-    return this
-  }
-
-  override ref(): this {
-    return this
-  }
-
-  override unref(): this {
-    throw new NotSupportedError('WebSocket._socket.unref', 'unref the server of node:http, and terminate the WebSocket')
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {

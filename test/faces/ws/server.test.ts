@@ -57,6 +57,39 @@ test.each<[string, ServerOptions]>([
   expect(() => new WebSocketServer(options)).toThrow(expect.objectContaining({ member: `the option ${name} of WebSocketServer` }))
 })
 
+test('what a class would have of its own, and nobody call, throws NotSupportedError', () => {
+  class Completing extends WebSocketServer {
+    override completeUpgrade(): never {
+      throw new Error('called')
+    }
+  }
+  expect(() => new Completing({ noServer: true })).toThrow(expect.objectContaining({ member: 'WebSocketServer.completeUpgrade' }))
+  expect(() => new WebSocketServer({ noServer: true }).completeUpgrade()).toThrow(NotSupportedError)
+  class Emitting extends WebSocket {
+    override emitClose(): never {
+      throw new Error('called')
+    }
+  }
+  expect(() => new WebSocketServer({ noServer: true, WebSocket: Emitting })).toThrow(NotSupportedError)
+})
+
+test('listeners for headers hear that lines of the engine have no effect', async () => {
+  const { server, address } = await listening('portable')
+  const warnings = new Queue<string>()
+  const warned = ({ message }: Error) => void warnings.push(message)
+  process.on('warning', warned)
+  onTestFinished(() => void process.off('warning', warned))
+  server.on('headers', (headers) => {
+    headers[1] = 'Upgrade: other'
+    headers.push('Sec-WebSocket-Version: 13', 'X-Own: 1')
+  })
+  const client = await RawClient.connect(address)
+  client.write(handshake())
+  expect((await client.response()).header('x-own')).toBe('1')
+  expect(await warnings.next('a warning')).toMatch(/has changed lines/)
+  expect(await warnings.next('a warning')).toMatch(/a field of Sec-WebSocket, which has no effect/)
+})
+
 test('a class for sockets must extend that of the module, and a backlog is for ports without TLS', () => {
   // As a program in JavaScript may have it.
   const Other = class {} as unknown as typeof WebSocket
@@ -273,7 +306,8 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     // Without a listener for `error`: there, an error would end the process.
     if (line !== undefined) server.on('headers', (headers) => void headers.push(line))
     const warnings: Error[] = []
-    const warned = (warning: Error) => void warnings.push(warning)
+    // Of what listeners add without effect, another test is.
+    const warned = (warning: Error) => void (warning.message.includes('no effect') || warnings.push(warning))
     process.on('warning', warned)
     onTestFinished(() => void process.off('warning', warned))
     for (let n = 0; n < 2; n++) {
@@ -284,6 +318,18 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     }
     expect(warnings.length).toBe(warns ? 1 : 0)
     expect(String(warnings)).toMatch(warns ? /a WebSocket handshake was refused: (handleProtocols|a listener for headers)/ : /^$/)
+  })
+
+  test.each<[added: string, status: number, protocol: string | undefined]>([
+    ['Sec-WebSocket-Protocol: other', 101, 'other'],
+    ['sec-websocket-protocol: chat', 500, undefined],
+  ])('lets listeners for headers choose what the client has offered, and no other: %s', async (added, status, protocol) => {
+    const { server, address } = await listening(engine, { handleProtocols: () => false })
+    server.on('headers', (headers) => void headers.push(added))
+    const client = await RawClient.connect(address)
+    client.write(handshake({ headers: ['Sec-WebSocket-Protocol: one, other'] }))
+    const response = await client.response()
+    expect([response.status, response.header('sec-websocket-protocol')]).toEqual([status, protocol])
   })
 
   test('sends fields of a refusal as UTF-8, as ws does', async () => {
@@ -340,7 +386,7 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     expect(options).toMatchObject({ noServer: true, maxPayload: 5, clientTracking: true, autoPong: true, closeTimeout: 30_000 })
     const { options: theirs } = new WsServer({ noServer: true, maxPayload: 5 })
     for (const [name, value] of Object.entries(theirs)) {
-      if (value !== null && name !== 'WebSocket') expect([name, Reflect.get(options, name)]).toEqual([name, value])
+      if (name !== 'WebSocket') expect([name, Reflect.get(options, name)]).toEqual([name, value])
     }
   })
 

@@ -345,6 +345,7 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     const socket = await served.sockets.next('a socket')
     const closed = once(socket, 'close')
     socket.close(1001)
+    expect(socket._closeTimer).toMatchObject({ _idleTimeout: 50 })
     expect(closeCode(await client.frame())).toBe(1001)
     await client.closed()
     expect(await within(closed, 'close')).toEqual([1006, Buffer.alloc(0)])
@@ -388,6 +389,15 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     expect(() => standIn.setNoDelay(false)).toThrow(NotSupportedError)
     expect(() => standIn.setKeepAlive(true)).not.toThrow()
     expect(() => standIn.unref()).toThrow(NotSupportedError)
+    expect(() => standIn.on('data', () => {})).toThrow(NotSupportedError)
+    expect(standIn.address()).toMatchObject({ address: '127.0.0.1', port: localPort })
+    expect([standIn.pending, standIn.localFamily, socket._closeTimer, Reflect.get(socket, '_sender')]).toEqual([
+      false,
+      'IPv4',
+      null,
+      undefined,
+    ])
+    expect(() => socket.setSocket()).toThrow(NotSupportedError)
     expect(() => socket._receiver).toThrow(NotSupportedError)
     const ended = once(standIn, 'close')
     socket.send('last')
@@ -406,6 +416,7 @@ describeEngines('a WebSocket of the face of ws', (engine) => {
     while (socket.bufferedAmount < 4 * 1024 * 1024) socket.send(Buffer.alloc(1024 * 1024))
     const drained = once(socket._socket, 'drain')
     expect(socket._socket.writableLength).toBe(socket.bufferedAmount)
+    expect(Reflect.get(socket._socket, '_writableState').length).toBe(socket.bufferedAmount)
     client.resume()
     await within(drained, 'drain')
   })

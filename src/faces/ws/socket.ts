@@ -126,7 +126,7 @@ export class WebSocket extends EventEmitter<Events> {
   readonly #handlers = new Map<EventName, (event: never) => void>()
   readonly #made: Made
   #standIn: SocketStandIn | undefined
-  /** As in `ws`, which documents it nowhere. Null without the option `closeTimeout`: the engine has its own. */
+  /** As in `ws`. Null without the option `closeTimeout`: the engine has its own. */
   _closeTimer: NodeJS.Timeout | null = null
   #parts: Parts | undefined
   #pendingPongs = 0

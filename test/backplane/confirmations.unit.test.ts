@@ -1,5 +1,5 @@
 /** One PING for all that is sent to NATS within a few milliseconds. */
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { Confirmations } from '../../src/backplane/nats/confirmations.js'
 import { Deferred } from '../support/waiting.js'
 
@@ -36,6 +36,20 @@ test('messages of several turns are confirmed by one PING, which comes by itself
   pings[1]?.resolve()
   await third
   expect(pings).toHaveLength(2)
+})
+
+test('a message that comes later than others brings the PING along', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const { confirmations: made, pings } = confirmations()
+  void made.sent(100)
+  vi.advanceTimersByTime(4)
+  void made.sent(100)
+  expect(pings).toHaveLength(0)
+  vi.advanceTimersByTime(1)
+  void made.sent(100)
+  expect(pings).toHaveLength(1)
+  pings[0]?.resolve()
 })
 
 test('what is sent behind a PING is confirmed by the next one', async () => {
@@ -86,6 +100,6 @@ test('a PING that was asked for leaves none to come by itself', async () => {
   pings[0]?.resolve()
   await Promise.all([sent, asked])
   // Its own would have come before this one.
-  await new Promise((resolve) => setTimeout(resolve, 10))
+  await new Promise((resolve) => setTimeout(resolve, 20))
   expect(pings).toHaveLength(1)
 })

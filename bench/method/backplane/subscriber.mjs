@@ -14,6 +14,10 @@ const FILLER_START = NUMBER_START + NUMBER_DIGITS
 /** What socket.io puts around a text. */
 const EVENT = { before: '42["message","', after: '"]' }
 const ZERO = 48
+/** First bytes of whole frames (RFC 6455, section 5.2). Servers send Pings to clients that say nothing. */
+const TEXT = 0x81
+const PING = 0x89
+const PONG = 0x8a
 /** Latencies that are kept of one measurement; what comes after them is counted alone. */
 const MOST_LATENCIES = 4_000_000
 
@@ -109,8 +113,9 @@ export class Subscriber {
       if (at + head > bytes.length) break
       const length = short < 126 ? short : bytes.readUInt16BE(at + 2)
       if (at + head + length > bytes.length) break
-      if (bytes[at] !== 0x81) return this.#fail(`a frame begins with ${bytes[at]}`)
-      this.#text(bytes, at + head, length, now)
+      if (bytes[at] === PING) this.#send(PONG, bytes.subarray(at + head, at + head + length))
+      else if (bytes[at] === TEXT) this.#text(bytes, at + head, length, now)
+      else return this.#fail(`a frame begins with ${bytes[at]}`)
       at += head + length
     }
     this.#rest = bytes.subarray(at)
@@ -125,7 +130,7 @@ export class Subscriber {
       const text = bytes.toString('latin1', start, start + length)
       if (text === before + PROBE + after) this.hasProbe = true
       // socket.io's server has opened its session, and wants the client to enter.
-      else if (this.#isSocketIo && text.startsWith('0{')) this.#send('40')
+      else if (this.#isSocketIo && text.startsWith('0{')) this.#send(TEXT, Buffer.from('40'))
       else if (!this.#isSocketIo || !text.startsWith('40{')) this.#fail(`unexpected: ${text.slice(0, 100)}`)
     }
   }
@@ -140,9 +145,9 @@ export class Subscriber {
     this.latencies?.add(now - digits(bytes, start, TIME_DIGITS))
   }
 
-  /** A masked frame, with a mask of zeros. @param {string} text */
-  #send(text) {
-    this.#socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]))
+  /** A masked frame, with a mask of zeros. @param {number} begin @param {Buffer} payload of up to 125 bytes */
+  #send(begin, payload) {
+    this.#socket.write(Buffer.concat([Buffer.from([begin, 0x80 | payload.length, 0, 0, 0, 0]), payload]))
   }
 }
 

@@ -4,8 +4,10 @@
  * messages. So one PING stands for all that is sent within a few milliseconds.
  */
 
-/** Milliseconds after the first message that is not confirmed, in which a PING follows. */
+/** Milliseconds after the first message that is not confirmed, from which on a PING goes with the next. */
 const PING_DELAY = 5
+/** The same, after which it goes by itself, which takes a write of its own. */
+const MOST_DELAY = 10
 /**
  * Bytes of memory of what is not confirmed, at which it follows at once: on a slow line, each reply is a sign
  * of life.
@@ -18,6 +20,8 @@ interface Batch {
   /** Settles `confirmed` as the reply does. */
   settle(reply: Promise<void>): void
   readonly timer: NodeJS.Timeout
+  /** By `performance.now()`. */
+  readonly begun: number
   bytes: number
 }
 
@@ -44,7 +48,7 @@ export class Confirmations {
     this.#open ??= this.#begin()
     const { confirmed } = this.#open
     this.#open.bytes += bytes
-    if (this.#open.bytes >= this.#mostBytes) void this.ask()
+    if (this.#open.bytes >= this.#mostBytes || performance.now() - this.#open.begun >= PING_DELAY) void this.ask()
     return confirmed
   }
 
@@ -68,6 +72,7 @@ export class Confirmations {
       settle = resolve
     })
     confirmed.catch(() => {})
-    return { confirmed, settle, timer: setTimeout(() => void this.ask(), PING_DELAY).unref(), bytes: 0 }
+    const timer = setTimeout(() => void this.ask(), MOST_DELAY).unref()
+    return { confirmed, settle, timer, begun: performance.now(), bytes: 0 }
   }
 }

@@ -145,7 +145,10 @@ export class Subscriber {
     this.latencies?.add(now - digits(bytes, start, TIME_DIGITS))
   }
 
-  /** A masked frame, with a mask of zeros. @param {number} begin @param {Buffer} payload of up to 125 bytes */
+  /**
+   * A masked frame, with a mask of zeros.
+   * @param {number} begin @param {Buffer} payload of up to 125 bytes
+   */
   #send(begin, payload) {
     this.#socket.write(Buffer.concat([Buffer.from([begin, 0x80 | payload.length, 0, 0, 0, 0]), payload]))
   }

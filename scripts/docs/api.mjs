@@ -45,7 +45,16 @@ const CHAPTERS = [
   },
   {
     title: 'WebSocket routes',
-    names: ['WebSocketHandlers', 'UpgradeRequest', 'Accept', 'CompressionOptions', 'CompressorSize', 'PingOptions', 'RateLimit'],
+    names: [
+      'WebSocketHandlers',
+      'UpgradeRequest',
+      'Handshake',
+      'Accept',
+      'CompressionOptions',
+      'CompressorSize',
+      'PingOptions',
+      'RateLimit',
+    ],
   },
   { title: 'Sockets', names: ['Socket', 'SendStatus', 'Data', 'SendOptions', 'SendStreamOptions', 'DrainedOptions'] },
   {

@@ -124,12 +124,13 @@ export class Timings {
         }
       }
     }
-    const { upgrade, open, message, drain, dropped, ping, pong, subscription, close, error } = handlers
+    const { upgrade, handshake, open, message, drain, dropped, ping, pong, subscription, close, error } = handlers
     const timedOpen = open && timed('open', open.bind(handlers))
     const timedClose = close && timed('close', close.bind(handlers))
     // Handlers are called on the user's own object, which may have private fields.
     return {
       ...(upgrade && { upgrade: timed('upgrade', upgrade.bind(handlers)) }),
+      ...(handshake && { handshake: timed('handshake', handshake.bind(handlers)) }),
       open(socket) {
         timings.open += 1
         return timedOpen?.(socket)

@@ -2,13 +2,23 @@
 import type { Buffer } from 'node:buffer'
 import type { EngineHttp, EngineResponse, EngineServer, ExchangeId } from '../engine/contract.js'
 import type { IncomingBody } from './body.js'
-import type { IncomingRequest } from './request.js'
 import type { StreamingResponse, WrittenResponse } from './response.js'
 import { ResponseStream } from './response-stream.js'
 import { ResponseWriter } from './response-writer.js'
 
 /** The exchanges of a server to which the engine's events can still belong. */
 export type ExchangeTable = Map<ExchangeId, Exchange>
+
+/** What an exchange does with its request. */
+export interface ExchangeRequest {
+  readonly signal: AbortSignal
+  /** Whether the client has gone. */
+  readonly isAborted: boolean
+  /** Cuts the connection. */
+  cut: (() => void) | undefined
+  /** The client has gone. */
+  abort(): void
+}
 
 /** What exchanges need of their server. */
 export interface ExchangeHost {
@@ -62,10 +72,9 @@ export class OpenExchanges {
  * end, or the client has gone. A request that is refused unseen needs no exchange: it gets its response at
  * once.
  */
-export class Exchange {
+export class Exchange<R extends ExchangeRequest = ExchangeRequest> {
   readonly id: ExchangeId
-  /** An IncomingUpgrade, where the client asks for a WebSocket. */
-  readonly request: IncomingRequest
+  readonly request: R
   readonly #open: OpenExchanges
   readonly #body: IncomingBody | undefined
   /** While the response goes out in pieces. */
@@ -74,7 +83,7 @@ export class Exchange {
   /** Whether pieces of the body, or the end of the connection before its last piece, can still come. */
   #isReceiving: boolean
 
-  constructor(open: OpenExchanges, id: ExchangeId, request: IncomingRequest, body?: IncomingBody) {
+  constructor(open: OpenExchanges, id: ExchangeId, request: R, body?: IncomingBody) {
     this.#open = open
     this.id = id
     this.request = request

@@ -195,7 +195,7 @@ export function unlessMalformed<T>(make: () => T): T | undefined {
 }
 
 /** All header fields, in their order. */
-function fieldsOf({ fields }: RequestHead): [name: string, value: string][] {
+export function fieldsOf({ fields }: RequestHead): [name: string, value: string][] {
   const all: [string, string][] = []
   for (let start = 1; start < fields.length; ) {
     const colon = fields.indexOf(':', start)

@@ -1,39 +1,59 @@
-/** A response whose body a function writes: `writeResponse`. */
+/** A response whose body a function writes, or is there whole: `writeResponse`. */
 import { Buffer } from 'node:buffer'
 import { TurnShare } from '../core/turn-share.js'
 import type { ExchangeId } from '../engine/contract.js'
 import { ClosedError, NotSupportedError, WebSocketServerError } from '../errors.js'
 import { toPayload } from '../options/arguments.js'
-import { checkFunction } from '../options/checks.js'
 import type { Awaitable, BodyWriter, Data } from '../types/index.js'
 import { bufferOver } from '../util/bytes.js'
 import { type WrittenResponse, wrongLength } from './response.js'
 import { PIECE, type StreamEngine } from './response-stream.js'
-import { type WriteBody, writers } from './written-bodies.js'
+import { type WriteBody, type WrittenBody, writers } from './written-bodies.js'
 
 const NOTHING = new Uint8Array()
 
 /**
- * A Response whose body the function writes, piece by piece and as fast as the client reads: what
- * `new Response(stream)` does, at less cost. The function is called when the head may be sent, and not at all
- * for HEAD and for a status without content; its first `write` sends the head. The response ends when the
- * function has returned, or its promise has resolved. When it throws or rejects, `onError` gets the error,
- * and the client gets 500 if nothing was written; else the connection is cut.
+ * A Response with that body, text or bytes: what `new Response(body)` does, at less cost, since no stream is
+ * made of the body. Text without a `content-type` is `text/plain;charset=UTF-8`. The bytes are copied.
+ *
+ * With a function, a Response whose body the function writes, piece by piece and as fast as the client reads:
+ * what `new Response(stream)` does, at less cost. The function is called when the head may be sent, and not
+ * at all for HEAD and for a status without content; its first `write` sends the head. The response ends when
+ * the function has returned, or its promise has resolved. When it throws or rejects, `onError` gets the
+ * error, and the client gets 500 if nothing was written; else the connection is cut.
  *
  * A `content-length` in `init` is sent, and checked as that of a stream: ERR_CONTENT_LENGTH. Return the
  * Response as it is: its `body` cannot be read, and so not be handed to another Response. Throws OptionError
- * unless `write` is a function, and what the constructor of Response throws.
+ * where the body is neither, and what the constructor of Response throws.
  */
-export function writeResponse(write: (body: BodyWriter) => Awaitable<unknown>, init?: ResponseInit): Response {
-  checkFunction('write', write)
-  const response = new Response(null, init)
-  writers.set(response, write)
-  Object.defineProperties(response, unreadable)
+export function writeResponse(body: Data | ((body: BodyWriter) => Awaitable<unknown>), init?: ResponseInit): Response {
+  const written: WrittenBody = typeof body === 'function' ? body : copyOf(body)
+  UnreadableResponse ??= makeUnreadable()
+  const response = new UnreadableResponse(null, init)
+  if (typeof body === 'string' && !response.headers.has('content-type')) response.headers.set('content-type', TEXT)
+  writers.set(response, written)
   return response
+}
+
+/** What the constructor of Response says of text. */
+const TEXT = 'text/plain;charset=UTF-8'
+
+function copyOf(data: Data): Buffer<ArrayBuffer> {
+  const payload = toPayload(data)
+  return typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload)
 }
 
 /** What reads a Response's body: of this one it would be empty, and be sent in place of the real one. */
 const READERS = ['body', 'clone', 'text', 'json', 'arrayBuffer', 'blob', 'bytes', 'formData'] as const
+
+/** Made with the first Response of `writeResponse`: the global Response has Node load its fetch. */
+let UnreadableResponse: (new (body: null, init?: ResponseInit) => Response) | undefined
+
+function makeUnreadable(): typeof Response {
+  class Unreadable extends Response {}
+  Object.defineProperties(Unreadable.prototype, unreadable)
+  return Unreadable
+}
 
 const unreadable: PropertyDescriptorMap = Object.fromEntries(
   READERS.map((member) => [

@@ -7,7 +7,7 @@ import { ContentLengthError } from '../errors.js'
 import { BodySource } from './body-source.js'
 import { addDefaultHeaders, TEXT_HEADERS } from './default-headers.js'
 import { isFetched, untrueFields } from './fetched-response.js'
-import { type WriteBody, writers } from './written-bodies.js'
+import { type WriteBody, type WrittenBody, writers } from './written-bodies.js'
 
 /** A small response in plain text: the name of its status. */
 export function plainResponse(status: number, headers: readonly string[] = [], headOnly = false): EngineResponse {
@@ -77,8 +77,8 @@ export async function readResponse(
   headOnly: boolean,
 ): Promise<EngineResponse | StreamingResponse | WrittenResponse> {
   if (!isResponse(response)) throw new TypeError(`a route must respond with a Response, got ${describeType(response)}`)
-  const write = writers.get(response)
-  if (write !== undefined) return readWritten(response, headOnly, write)
+  const written = writers.get(response)
+  if (written !== undefined) return readWritten(response, headOnly, written)
   const source = BodySource.of(response)
   try {
     const head = headOf(response)
@@ -111,10 +111,16 @@ export async function readResponse(
   }
 }
 
-function readWritten(response: Response, headOnly: boolean, write: WriteBody): EngineResponse | WrittenResponse {
+function readWritten(response: Response, headOnly: boolean, written: WrittenBody): EngineResponse | WrittenResponse {
   const head = headOf(response)
   const { status, contentLength } = head
-  if (!headOnly && !BODILESS.has(status)) return { ...head, write }
+  if (typeof written !== 'function' && !BODILESS.has(status)) {
+    const { byteLength } = written
+    if (headOnly) return { ...head, contentLength: contentLength ?? byteLength, body: undefined }
+    if (contentLength !== undefined && byteLength !== contentLength) throw wrongLength(contentLength, byteLength, true)
+    return { ...head, contentLength: byteLength, body: written }
+  }
+  if (typeof written === 'function' && !headOnly && !BODILESS.has(status)) return { ...head, write: written }
   const length = status === 204 ? undefined : status === 205 ? 0 : contentLength
   return { ...head, contentLength: length, body: undefined }
 }

@@ -81,7 +81,7 @@ export class HttpRouter {
   }
 
   /** Responds with what a handler gives, or with 500 when it fails. Never rejects. */
-  async #respond(exchange: Exchange, given: Awaitable<Response>): Promise<void> {
+  async #respond(exchange: Exchange<IncomingRequest>, given: Awaitable<Response>): Promise<void> {
     const { request } = exchange
     const headOnly = request.method === 'HEAD'
     try {

@@ -79,6 +79,7 @@ const RATE_LIMIT_NAMES: Names<RateLimit> = ['messages', 'bytes', 'seconds', 'act
 
 const HANDLER_NAMES = [
   'upgrade',
+  'handshake',
   'open',
   'message',
   'drain',
@@ -100,6 +101,9 @@ export function resolveRoute<T, P extends string>(handlers: WebSocketHandlers<T,
   checkObject('handlers', handlers, isLiteral ? WEBSOCKET_OPTION_NAMES : undefined)
   for (const name of HANDLER_NAMES) {
     if (handlers[name] !== undefined) checkFunction(name, handlers[name])
+  }
+  if (handlers.upgrade !== undefined && handlers.handshake !== undefined) {
+    throw new OptionError('handshake', handlers.handshake, 'left out where there is an upgrade handler')
   }
   const {
     maxPayloadLength = ROUTE_DEFAULTS.maxPayloadLength,

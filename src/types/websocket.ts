@@ -19,7 +19,41 @@ export interface UpgradeRequest<P extends string = string> extends ServerRequest
   readonly incoming?: IncomingMessage
 }
 
-/** What an `upgrade` handler returns to accept a client. It may have no other members. */
+/**
+ * The request for a WebSocket connection without the web-standard Request around it: what a `handshake`
+ * handler gets. Its members say what those of UpgradeRequest say; header fields are asked for by `header`.
+ */
+export interface Handshake<P extends string = string>
+  extends Pick<
+    UpgradeRequest<P>,
+    | 'url'
+    | 'path'
+    | 'params'
+    | 'target'
+    | 'search'
+    | 'query'
+    | 'remoteAddress'
+    | 'remotePort'
+    | 'localAddress'
+    | 'localPort'
+    | 'clientCertificate'
+    | 'proxiedAddress'
+    | 'signal'
+    | 'terminate'
+    | 'origin'
+    | 'protocols'
+    | 'incoming'
+  > {
+  /** The header fields in their order; names are in lower case. */
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  /**
+   * The value of a header field; those of a field that was sent more than once are joined with `, `.
+   * `undefined` where there is none. The name may be in any case.
+   */
+  header(name: string): string | undefined
+}
+
+/** What an `upgrade` or `handshake` handler returns to accept a client. It may have no other members. */
 export interface Accept<T> {
   /** Becomes the socket's `data`. */
   data: T
@@ -144,6 +178,12 @@ export interface WebSocketHandlers<T, P extends string = string> {
    */
   // `data` stands here once more so that the compiler's message about a wrong result names it.
   upgrade?(request: UpgradeRequest<P>): Awaitable<({ data: T } & Accept<T>) | Response>
+  /**
+   * As `upgrade`, in whose place it stands, for what a web-standard Request is not needed for: looking at a
+   * cookie, for example. A handshake then costs little more than one without any such handler, where a
+   * Request costs more than all the rest of the handshake.
+   */
+  handshake?(handshake: Handshake<P>): Awaitable<({ data: T } & Accept<T>) | Response>
   /** The handshake is done: from here on `socket` can send and subscribe. */
   open?(socket: Socket<T>): unknown
   /** A whole message: text as `text` says, binary as a Buffer that may be kept. */

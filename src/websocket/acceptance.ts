@@ -42,9 +42,9 @@ const OWN_PREFIX = 'sec-websocket-'
 export const PLAIN_ACCEPTANCE: Acceptance = { data: undefined, protocol: '', headers: DEFAULT_HEADERS, limits: undefined }
 
 /**
- * Takes the result of an `upgrade` handler. A Response is told by its shape (`isResponse`). Throws TypeError
- * when the result is neither a Response nor an Accept, OptionError when the protocol, a header or a limit of
- * the Accept cannot be used.
+ * Takes the result of an `upgrade` or `handshake` handler. A Response is told by its shape (`isResponse`).
+ * Throws TypeError when the result is neither a Response nor an Accept, OptionError when the protocol, a
+ * header or a limit of the Accept cannot be used.
  */
 export function toAcceptance(result: unknown, offered: readonly string[], route: OwnLimits): Acceptance | Response {
   if (isResponse(result)) return result

@@ -8,7 +8,7 @@ import { channels } from '../core/diagnostics.js'
 import type { EngineResponse, EngineRoute, EngineServer, ExchangeId, RequestHead } from '../engine/contract.js'
 import { OptionError } from '../errors.js'
 import { endpointsOf } from '../http/addresses.js'
-import { Exchange, type ExchangeHost, OpenExchanges } from '../http/exchange.js'
+import { Exchange, type ExchangeHost, type ExchangeRequest, OpenExchanges } from '../http/exchange.js'
 import { headerOf, unlessMalformed } from '../http/request.js'
 import { failureResponse, isInParts, isResponse, plainResponse, readResponse } from '../http/response.js'
 import { decodeParams, RouteTable } from '../http/routes.js'
@@ -23,6 +23,7 @@ import { AddressLimit } from './address-limit.js'
 import { agreeOnCompression, type ExtensionOffer, extensionOffersOf } from './deflate-negotiation.js'
 import type { DueQueue } from './due-queue.js'
 import { refusalOf } from './handshake.js'
+import { IncomingHandshake } from './incoming-handshake.js'
 import { LifetimeLimit } from './lifetime-limit.js'
 import { PingSchedule } from './ping-schedule.js'
 import { discard, type Refusal, type Refused, refusal, tellRefusal } from './refusals.js'
@@ -72,8 +73,10 @@ interface UpgradeCandidate {
   readonly endpoints: string
   /** The address group whose places count; undefined where addresses are not limited. */
   readonly group: string | undefined
-  /** Where the route's handler has its say, or a diagnostics channel is listened to. */
+  /** Where the route's `upgrade` has its say, or a diagnostics channel is listened to. */
   readonly request: IncomingUpgrade | undefined
+  /** Where the route's `handshake` has its say. */
+  readonly handshake: IncomingHandshake | undefined
   /** What the client offers. */
   readonly extensions: readonly ExtensionOffer[]
   /** As `extensions`. */
@@ -151,10 +154,14 @@ export class Upgrades {
       this.#refuse(id, head, head.method === 'HEAD' ? { ...response, body: undefined } : response, reason)
     } else if (examined.decision !== undefined) {
       this.#acceptAs(id, examined, examined.decision)
-    } else if (examined.request === undefined || examined.route.handlers.upgrade === undefined) {
-      this.#accept(id, examined, PLAIN_ACCEPTANCE)
+    } else if (examined.handshake !== undefined) {
+      const { handlers } = examined.route
+      void this.#ask(id, examined, examined.handshake, (handshake) => handlers.handshake?.(handshake))
+    } else if (examined.request !== undefined && examined.route.handlers.upgrade !== undefined) {
+      const { handlers } = examined.route
+      void this.#ask(id, examined, examined.request, (request) => handlers.upgrade?.(request))
     } else {
-      void this.#ask(id, examined, examined.request)
+      this.#accept(id, examined, PLAIN_ACCEPTANCE)
     }
   }
 
@@ -186,14 +193,18 @@ export class Upgrades {
     const { url, remoteAddress, endpoints } = head
     let request: IncomingUpgrade | undefined
     const decision = head.incoming && this.#decisions.get(head.incoming)
+    const readCertificate = () => this.#open.http?.peerCertificate(id)
+    let handshake: IncomingHandshake | undefined
+    if (route.handlers.handshake !== undefined && decision === undefined) {
+      handshake = new IncomingHandshake(head, target, params, protocols, readCertificate)
+    }
     // A web-standard Request costs more than all the rest of a handshake: only who looks at it gets one.
     if ((route.handlers.upgrade !== undefined && decision === undefined) || channels.open.hasSubscribers) {
-      const readCertificate = () => this.#open.http?.peerCertificate(id)
       request = unlessMalformed(() => new IncomingUpgrade(head, target, params, protocols, readCertificate))
       if (request === undefined) return refusal(400, 'malformed')
     }
     // One literal: V8 gives each copy by spreading a hidden class of its own, and finds its members slowly.
-    return { route, url, remoteAddress, endpoints, group, extensions, protocols, decision, request }
+    return { route, url, remoteAddress, endpoints, group, extensions, protocols, decision, request, handshake }
   }
 
   /** For a client that one of the server's limits keeps out. */
@@ -219,14 +230,19 @@ export class Upgrades {
   }
 
   /** Lets the route's handler decide; a handler that returns no promise is obeyed at once. */
-  async #ask(id: ExchangeId, candidate: UpgradeCandidate, request: IncomingUpgrade): Promise<void> {
+  async #ask<R extends ExchangeRequest>(
+    id: ExchangeId,
+    candidate: UpgradeCandidate,
+    request: R,
+    handler: (request: R) => unknown,
+  ): Promise<void> {
     const exchange = new Exchange(this.#open, id, request)
     this.#addresses?.enter(exchange, candidate.group)
     try {
-      const result: unknown = candidate.route.handlers.upgrade?.(request)
+      const result = handler(request)
       const given: unknown = isThenable(result) ? await result : result
       if (exchange.isOpen)
-        await this.#decide(exchange, candidate, request, toAcceptance(given, request.protocols, candidate.route.settings))
+        await this.#decide(exchange, candidate, request, toAcceptance(given, candidate.protocols, candidate.route.settings))
       else if (isResponse(given)) discard(given)
     } catch (error) {
       const response = this.#failed(request, error)
@@ -239,7 +255,7 @@ export class Upgrades {
   }
 
   /** What the client of a handler that has failed gets; `onError` is told. */
-  #failed(request: IncomingUpgrade, error: unknown): EngineResponse | undefined {
+  #failed(request: ExchangeRequest, error: unknown): EngineResponse | undefined {
     // A handler that gave up because the client has gone has done well.
     if (request.isAborted && error === request.signal.reason) return undefined
     this.#owner.failed(error)
@@ -251,7 +267,7 @@ export class Upgrades {
   async #decide(
     exchange: Exchange,
     candidate: UpgradeCandidate,
-    request: IncomingUpgrade,
+    request: ExchangeRequest,
     given: Acceptance | Response,
   ): Promise<void> {
     if (!isResponse(given)) {

@@ -27,6 +27,12 @@ async function written(
   return { ...(await listen(server, options)), errors }
 }
 
+async function ofRoutes(engine: EngineName, routes: Record<string, () => Response>): Promise<Served> {
+  const server = makeServer(engine)
+  for (const [path, handler] of Object.entries(routes)) server.get(path, handler)
+  return listen(server)
+}
+
 /** Writes pieces as fast as the client reads. */
 async function writeAll(body: BodyWriter, pieces: Iterable<string | Uint8Array>): Promise<void> {
   for (const piece of pieces) if (!body.write(piece)) await body.ready()
@@ -334,13 +340,54 @@ describeEngines('writeResponse', (engine) => {
     expect(refusals).toHaveLength(2)
   })
 
-  test('is a Response that can only be returned, made of a function', () => {
+  test('sends text and bytes whole, as a Response with that body', async () => {
+    const bytes = Buffer.from('bytes')
+    const served = await ofRoutes(engine, {
+      '/text': () => writeResponse('grüße'),
+      '/named': () => writeResponse('<p>', { headers: { 'content-type': 'text/html' } }),
+      '/bytes': () => {
+        const response = writeResponse(bytes, { status: 201, statusText: 'Made' })
+        // They are the handler's again.
+        queueMicrotask(() => bytes.fill(0))
+        return response
+      },
+      '/view': () => writeResponse(new Uint8Array([0x61, 0x62, 0x63, 0x64]).subarray(1, 3)),
+      '/empty': () => writeResponse(''),
+      '/none': () => writeResponse('no content', { status: 204 }),
+      '/large': () => writeResponse(Buffer.alloc(3 * MiB, 'x')),
+    })
+    const ask = async (path: string, method = 'GET') => {
+      const { status, statusText, headers, body } = await http(served, path, { method })
+      return [status, statusText, headers['content-type'], headers['content-length'], String(body)]
+    }
+    expect(await ask('/text')).toEqual([200, 'OK', 'text/plain;charset=UTF-8', '7', 'grüße'])
+    expect(await ask('/named')).toEqual([200, 'OK', 'text/html', '3', '<p>'])
+    expect(await ask('/bytes')).toEqual([201, 'Made', undefined, '5', 'bytes'])
+    expect(await ask('/view')).toEqual([200, 'OK', undefined, '2', 'bc'])
+    expect(await ask('/empty')).toEqual([200, 'OK', 'text/plain;charset=UTF-8', '0', ''])
+    expect(await ask('/none')).toEqual([204, 'No Content', 'text/plain;charset=UTF-8', undefined, ''])
+    expect(await ask('/text', 'HEAD')).toEqual([200, 'OK', 'text/plain;charset=UTF-8', '7', ''])
+    expect((await ask('/large'))[3]).toBe(String(3 * MiB))
+  })
+
+  test('with a content-length that is not that of the text is an error', async () => {
+    const errors = new Queue<Error>()
+    const server = makeServer(engine, { server: { onError: (error) => errors.push(error) } })
+    server.get('/', () => writeResponse('four', { headers: { 'content-length': '5' } }))
+    const served = await listen(server)
+    expect((await http(served, '/')).status).toBe(500)
+    expect(await errors.next('the error')).toMatchObject({ code: 'ERR_CONTENT_LENGTH' })
+  })
+
+  test('is a Response that can only be returned, made of a function, text or bytes', () => {
     const response = writeResponse(() => {}, { status: 202 })
     expect(response.status).toBe(202)
     expect(() => response.body).toThrow(NotSupportedError)
     expect(() => response.clone()).toThrow(NotSupportedError)
     expect(() => response.text()).toThrow(NotSupportedError)
-    // @ts-expect-error: a string writes nothing
-    expect(() => writeResponse('body')).toThrow(OptionError)
+    // @ts-expect-error: a number is no body
+    expect(() => writeResponse(5)).toThrow(OptionError)
+    expect(() => writeResponse('body').text()).toThrow(NotSupportedError)
+    expect(writeResponse('body')).toBeInstanceOf(Response)
   })
 })

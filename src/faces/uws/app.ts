@@ -12,24 +12,25 @@ import {
   type Accept,
   ClosedError,
   type ListenOptions as EngineListenOptions,
+  type Handshake,
   ListenError,
   type ListenResult,
   NotSupportedError,
   type ServerRequest,
   type Socket,
   type TlsOptions,
-  type UpgradeRequest,
   WebSocketServer,
 } from '../../index.js'
 import { NODE_CAN_REUSE_PORT } from '../../util/reuse-port.js'
 import type { us_socket_context_t, WebSocketBehavior } from './behavior.js'
+import { type Facts, methodOf } from './facts.js'
 import { limitsOf } from './limits.js'
 import { HttpRequest } from './request.js'
 import { HttpResponse, type Outcome, responseControl } from './response.js'
 import { PRIORITY, Router } from './router.js'
 import { sendOptionsOf, socketControl, WebSocket } from './socket.js'
 import { arrayBufferOf, type RecognizedString, textOf, toArrayBuffer } from './strings.js'
-import { callHandler } from './uncaught.js'
+import { callHandler, throwLater } from './uncaught.js'
 
 /** As uWebSockets.js has it; `engine` and `proxyProtocol` are those of this package's ServerOptions. */
 export interface AppOptions {
@@ -323,7 +324,7 @@ export class TemplatedApp {
 
   #addEngineRoute(path: string, behavior: WebSocketBehavior<unknown> | undefined): void {
     this.#server.ws<Carried>(path, {
-      upgrade: (request) => this.#upgrade(request, path),
+      handshake: (handshake) => this.#upgrade(handshake, path),
       ...(behavior !== undefined && handlersOf(behavior, () => this.#isMapped)),
     })
     this.#enginePaths.add(path)
@@ -390,35 +391,35 @@ export class TemplatedApp {
     return this.#route(request, undefined) as Response | Promise<Response>
   }
 
-  #upgrade(request: UpgradeRequest, enginePath: string): Accept<Carried> | Response | Promise<Accept<Carried> | Response> {
-    const outcome = this.#route(request, enginePath)
+  #upgrade(handshake: Handshake, enginePath: string): Accept<Carried> | Response | Promise<Accept<Carried> | Response> {
+    const outcome = this.#route(handshake, enginePath)
     return outcome instanceof Promise ? outcome.then(carry) : carry(outcome)
   }
 
   /** Calls the handlers, until one of them has not yielded. */
-  #route(request: ServerRequest, enginePath: string | undefined): Outcome | Promise<Outcome> {
+  #route(request: Facts, enginePath: string | undefined): Outcome | Promise<Outcome> {
     let outcome: Outcome | undefined
     let resolve = (given: Outcome) => {
       outcome ??= given
     }
-    let response = new HttpResponse(request, false, this.#isMapped, (given) => resolve(given))
-    const isTaken = this.#router.route(request.method, request.path, (route, parameters) => {
+    const settle = (given: Outcome) => resolve(given)
+    let response: HttpResponse | undefined
+    const isTaken = this.#router.route(methodOf(request), request.path, (route, parameters) => {
       if (route.enginePath !== undefined && enginePath === undefined) return false
       if (route.enginePath !== undefined && route.enginePath !== enginePath) {
         throw new NotSupportedError('setYield of one route of `ws` to another', 'decide in one upgrade handler')
       }
-      response = new HttpResponse(request, route.enginePath !== undefined, this.#isMapped, (given) => resolve(given))
+      response = new HttpResponse(request, route.enginePath !== undefined, this.#isMapped, settle)
       const asked = new HttpRequest(request, parameters, route.pattern)
-      callHandler(() => {
-        try {
-          return route.handler(response, asked)
-        } catch (error) {
-          responseControl.failed(response)
-          throw error
-        }
-      })
+      try {
+        route.handler(response, asked)
+      } catch (error) {
+        responseControl.failed(response)
+        throwLater(error)
+      }
       return !HttpRequest.hasYielded(asked)
     })
+    response ??= new HttpResponse(request, false, this.#isMapped, settle)
     // uWebSockets.js cuts the connection.
     if (!isTaken) response.writeStatus('404 Not Found').end('Not Found\n')
     responseControl.handled(response)

@@ -11,7 +11,7 @@ const NO_LIMIT = 2 ** 31 - 1
 /** The limits as routes of this package have them. */
 export function limitsOf<UserData>(
   behavior: WebSocketBehavior<UserData>,
-): Omit<WebSocketHandlers<unknown>, 'upgrade' | 'open' | 'message'> & { readonly maxBackpressure: number } {
+): Omit<WebSocketHandlers<unknown>, 'upgrade' | 'handshake' | 'open' | 'message'> & { readonly maxBackpressure: number } {
   const {
     maxPayloadLength = MAX_PAYLOAD_LENGTH,
     maxBackpressure = MAX_BACKPRESSURE,

@@ -1,16 +1,16 @@
 /** `HttpRequest` of uWebSockets.js. */
-import type { ServerRequest } from '../../index.js'
+import { type Facts, fieldsOf, headerOf, methodOf } from './facts.js'
 import { type RecognizedString, textOf } from './strings.js'
 
 /** Other than in uWebSockets.js, it may be kept: it stays valid after the handler. */
 export class HttpRequest {
-  readonly #request: ServerRequest
+  readonly #request: Facts
   readonly #parameters: readonly string[]
   readonly #names: readonly string[]
   #hasYielded = false
 
   /** `pattern` is that of the route. */
-  constructor(request: ServerRequest, parameters: readonly string[], pattern: string) {
+  constructor(request: Facts, parameters: readonly string[], pattern: string) {
     this.#request = request
     this.#parameters = parameters
     this.#names = parameters.length === 0 ? [] : pattern.split('/').filter((segment) => segment.startsWith(':'))
@@ -18,7 +18,7 @@ export class HttpRequest {
 
   /** The value, or empty. Repeated fields are joined. */
   getHeader(lowerCaseKey: RecognizedString): string {
-    return this.#request.headers.get(textOf(lowerCaseKey)) ?? ''
+    return headerOf(this.#request, textOf(lowerCaseKey)) ?? ''
   }
 
   /**
@@ -39,11 +39,11 @@ export class HttpRequest {
 
   /** In lower case. */
   getMethod(): string {
-    return this.#request.method.toLowerCase()
+    return methodOf(this.#request).toLowerCase()
   }
 
   getCaseSensitiveMethod(): string {
-    return this.#request.method
+    return methodOf(this.#request)
   }
 
   /** The query as sent, without its `?`. */
@@ -55,7 +55,7 @@ export class HttpRequest {
   }
 
   forEach(callback: (key: string, value: string) => void): void {
-    for (const [name, value] of this.#request.headers) callback(name, value)
+    for (const [name, value] of fieldsOf(this.#request)) callback(name, value)
   }
 
   /** True: the router goes on to the next handler that matches. */

@@ -4,10 +4,11 @@
  * Long because each member of that class is here, in a few lines each, on the state of one response.
  */
 import { Buffer } from 'node:buffer'
-import { type Accept, NotSupportedError, type ServerRequest } from '../../index.js'
+import { type Accept, NotSupportedError } from '../../index.js'
 import { BODILESS, responseOf } from '../response.js'
 import { warn } from '../warning.js'
 import type { us_socket_context_t } from './behavior.js'
+import { bodyOf, type Facts, headerOf, methodOf } from './facts.js'
 import { addressBytes, addressText, arrayBufferOf, bufferOf, type RecognizedString, textOf } from './strings.js'
 import { callHandler } from './uncaught.js'
 
@@ -35,7 +36,7 @@ export let responseControl: ResponseControl
 export class HttpResponse {
   /** Anything that the program keeps here. */
   [key: string]: unknown
-  readonly #request: ServerRequest
+  readonly #request: Facts
   readonly #isUpgrade: boolean
   /** Whether addresses of IPv4 are told as IPv6. */
   readonly #isMapped: boolean
@@ -60,7 +61,7 @@ export class HttpResponse {
   #paused: Promise<void> | undefined
   #resume: (() => void) | undefined
 
-  constructor(request: ServerRequest, isUpgrade: boolean, isMapped: boolean, settle: (outcome: Outcome) => void) {
+  constructor(request: Facts, isUpgrade: boolean, isMapped: boolean, settle: (outcome: Outcome) => void) {
     this.#request = request
     this.#isUpgrade = isUpgrade
     this.#isMapped = isMapped
@@ -114,7 +115,7 @@ export class HttpResponse {
     this.#checkOpen()
     this.#mayClose(closeConnection)
     if (reportedContentLength !== undefined) {
-      if (reportedContentLength !== 0 && this.#request.method !== 'HEAD' && this.#status !== 304) {
+      if (reportedContentLength !== 0 && methodOf(this.#request) !== 'HEAD' && this.#status !== 304) {
         throw new NotSupportedError('endWithoutBody with a length of a response to GET', 'send the body that it announces')
       }
       this.#setLength(reportedContentLength)
@@ -383,14 +384,14 @@ export class HttpResponse {
   }
 
   async #read(): Promise<void> {
-    const { body, headers } = this.#request
+    const body = bodyOf(this.#request)
     if (body === null) {
       // As uWebSockets.js: a request without a body has an empty last chunk.
       queueMicrotask(() => this.#tell(new ArrayBuffer(0), 0n))
       return
     }
-    const declared = headers.get('content-length')
-    const length = declared === null ? undefined : BigInt(declared)
+    const declared = headerOf(this.#request, 'content-length')
+    const length = declared === undefined ? undefined : BigInt(declared)
     const reader = body.getReader()
     let received = 0n
     try {
@@ -427,7 +428,9 @@ export class HttpResponse {
         if (response.#state !== 'open') return
         response.#watch()
         // Without a reader the server would not notice that the client leaves.
-        response.#request.body?.cancel().catch(() => {})
+        bodyOf(response.#request)
+          ?.cancel()
+          .catch(() => {})
       },
       failed(response) {
         if (response.#state !== 'open' || response.#body !== undefined) return

@@ -12,28 +12,36 @@
 import {
   type Accept,
   type Awaitable,
+  type CompressionOptions,
   NotSupportedError,
   type UpgradeRequest,
   type WebSocketHandlers,
   type WebSocketServer,
 } from '../index.js'
-import { callHook, type HookOptions, type HookRequest, type Hooks } from './crossws/hooks.js'
+import { callHook, type HookOptions, type HookRequest, type Hooks, type UpgradeResult } from './crossws/hooks.js'
 import { Message } from './crossws/message.js'
 import { type Carried, dataOf, Peer, topicOf } from './crossws/peer.js'
 
-export type { HookRequest, Hooks, UpgradeResult } from './crossws/hooks.js'
+export type { HookRequest, Hooks, PerMessageDeflate, UpgradeResult } from './crossws/hooks.js'
 export type { Message } from './crossws/message.js'
 export type { Carried, Peer, PeerSendOptions, PeerWebSocket, WaitForDrainOptions } from './crossws/peer.js'
 
 /** Limits of the routes on which the adapter is mounted. */
 export type Limits = Omit<
   WebSocketHandlers<Carried>,
-  'upgrade' | 'open' | 'message' | 'drain' | 'ping' | 'pong' | 'close' | 'error'
+  'upgrade' | 'handshake' | 'open' | 'message' | 'drain' | 'ping' | 'pong' | 'close' | 'error'
 >
 
 export interface CrosswsOptions extends HookOptions {
   /** Peers of one namespace share topics. Default: the path of the request. */
   getNamespace?(request: HookRequest): string
+  /**
+   * The subprotocol for a client that offers some, unless the `upgrade` hook has chosen one: one of those, or
+   * nothing.
+   */
+  handleProtocols?(protocols: Set<string>, request: HookRequest): Awaitable<string | false | null | undefined>
+  /** Seconds, as `limits.idleTimeout`; fractions are left out. Default 30. */
+  idleTimeout?: number
   limits?: Limits
   /** Throws NotSupportedError: the server's `backplane` carries topics between processes. */
   sync?: undefined
@@ -98,6 +106,7 @@ function handlersOf(options: CrosswsOptions, peers: Map<string, Set<Peer>>): Web
     if (peer !== undefined) return callHook(options, request, (hooks) => hook(hooks, peer))
   }
   return {
+    idleTimeout: Math.floor(options.idleTimeout ?? IDLE_TIMEOUT),
     ...options.limits,
     upgrade: (request) => upgrade(options, request),
     open(socket) {
@@ -139,15 +148,47 @@ async function upgrade(options: CrosswsOptions, request: UpgradeRequest): Promis
   const result = await refusedOr(async () => callHook(options, asked, (hooks) => hooks.upgrade?.(asked)))
   if (result instanceof Response) return result
   const { headers, namespace = options.getNamespace?.(asked) ?? request.path, context: more, handled } = result ?? {}
+  const compression = compressionOf(result?.perMessageDeflate, options)
   if (handled) throw new NotSupportedError('`handled` of the upgrade hook', 'accept the connection, or return a Response')
   const fields = [...new Headers(headers)]
-  const protocol = fields.find(([name]) => name === PROTOCOL)?.[1]
+  const protocol = result?.protocol || fields.find(([name]) => name === PROTOCOL)?.[1] || (await protocolOf(options, asked))
   return {
     data: { request: asked, namespace, context: Object.assign(context, more), peer: undefined },
     headers: fields.filter(([name]) => name !== PROTOCOL),
-    ...(protocol !== undefined && { protocol }),
+    ...(protocol && { protocol }),
+    ...(compression !== undefined && { compression }),
   }
 }
+
+/** As `handleProtocols` chooses. */
+async function protocolOf({ handleProtocols }: CrosswsOptions, request: HookRequest): Promise<string | false | null | undefined> {
+  return request.protocols.length === 0 ? undefined : handleProtocols?.(new Set(request.protocols), request)
+}
+
+/** Undefined for that of the route. */
+function compressionOf(
+  given: UpgradeResult['perMessageDeflate'],
+  { limits }: CrosswsOptions,
+): false | CompressionOptions | undefined {
+  if (given === undefined || given === false) return given
+  if (!limits?.compression) {
+    throw new NotSupportedError('`perMessageDeflate` of the upgrade hook', 'give the adapter `limits` with `compression`')
+  }
+  if (given === true) return undefined
+  const { serverNoContextTakeover, clientNoContextTakeover, threshold, ...others } = given
+  const [other] = Object.keys(others)
+  if (other !== undefined) {
+    throw new NotSupportedError(`\`perMessageDeflate.${other}\` of the upgrade hook`, 'use `limits.compression` of the adapter')
+  }
+  return {
+    ...(serverNoContextTakeover && { compressor: 'shared' as const }),
+    ...(clientNoContextTakeover && { decompressor: 'shared' as const }),
+    ...(threshold !== undefined && { threshold }),
+  }
+}
+
+/** Seconds; that of crossws. */
+const IDLE_TIMEOUT = 30
 
 const PROTOCOL = 'sec-websocket-protocol'
 

@@ -119,6 +119,71 @@ describeEngines("crossws' adapter", (engine) => {
     expect([response.header('sec-websocket-protocol'), response.header('set-cookie')]).toEqual(['b', 'a=1'])
   })
 
+  test('chooses a subprotocol by what a hook returns, else by handleProtocols, else none', async () => {
+    const { address } = await mounted(engine, {
+      hooks: { upgrade: ({ url }) => (url.endsWith('/hook') ? { protocol: 'b', headers: { 'x-own': '1' } } : undefined) },
+      handleProtocols: async (protocols, { url }) => (url.endsWith('/none') ? false : [...protocols].at(-1)),
+    })
+    const protocolAt = async (path: string, headers: string[]) => {
+      const client = await RawClient.connect(address)
+      client.write(handshake({ path, headers }))
+      const response = await client.response()
+      return [response.status, response.header('sec-websocket-protocol')]
+    }
+    const offers = ['Sec-WebSocket-Protocol: a, b, c']
+    expect(await protocolAt('/hook', offers)).toEqual([101, 'b'])
+    expect(await protocolAt('/last', offers)).toEqual([101, 'c'])
+    expect(await protocolAt('/none', offers)).toEqual([101, undefined])
+    expect(await protocolAt('/last', [])).toEqual([101, undefined])
+  })
+
+  test('compresses as the hook says for a connection, within the limits of the adapter', async () => {
+    const peers = new Queue<Peer>()
+    const errors = new Queue<Error>()
+    const given: Record<string, unknown> = {
+      '/no': false,
+      '/yes': true,
+      '/shared': { serverNoContextTakeover: true, threshold: 0 },
+      '/bits': { serverMaxWindowBits: 9 },
+    }
+    const open = async (compression: boolean) => {
+      const { address } = await mounted(
+        engine,
+        {
+          hooks: {
+            upgrade: ({ path }) => ({ perMessageDeflate: given[path] as boolean }),
+            open: (peer) => void peers.push(peer),
+          },
+          limits: { compression: compression && { compressor: '8KB' } },
+        },
+        { onError: (error) => errors.push(error) },
+      )
+      return async (path: string) => {
+        const client = await RawClient.connect(address)
+        client.write(handshake({ path, headers: ['Sec-WebSocket-Extensions: permessage-deflate'] }))
+        const response = await client.response()
+        return [response.status, response.header('sec-websocket-extensions')]
+      }
+    }
+    const knock = await open(true)
+    expect(await knock('/no')).toEqual([101, undefined])
+    expect(await knock('/yes')).toEqual([101, expect.not.stringContaining('server_no_context_takeover')])
+    expect(await knock('/shared')).toEqual([101, expect.stringContaining('server_no_context_takeover')])
+    expect((await knock('/bits'))[0]).toBe(500)
+    expect(await errors.next('the error')).toBeInstanceOf(NotSupportedError)
+    const knockPlain = await open(false)
+    expect(await knockPlain('/no')).toEqual([101, undefined])
+    expect((await knockPlain('/yes'))[0]).toBe(500)
+    expect(await errors.next('the error')).toBeInstanceOf(NotSupportedError)
+  })
+
+  test('takes idleTimeout in whole seconds, as the server has them', async () => {
+    await mounted(engine, { idleTimeout: 8.9 })
+    await mounted(engine, { idleTimeout: 0.5 })
+    await mounted(engine, { idleTimeout: 1, limits: { idleTimeout: 9 } })
+    await expect(mounted(engine, { idleTimeout: 7 })).rejects.toThrow(/idleTimeout/)
+  })
+
   test('calls the hooks that resolve gives, after its own', async () => {
     const seen = new Queue<string>()
     const { address } = await mounted(engine, {

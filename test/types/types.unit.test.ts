@@ -58,6 +58,19 @@ test('a socket carries the data of its route, and undefined where there is none'
     })
 })
 
+test('what `handshake` accepts with is what the other handlers find', () => {
+  new WebSocketServer({ engine: 'portable' }).ws('/rooms/:room', {
+    handshake(handshake) {
+      expectTypeOf(handshake.params.room).toEqualTypeOf<string>()
+      expectTypeOf(handshake.header('cookie')).toEqualTypeOf<string | undefined>()
+      return { data: { room: handshake.params.room } }
+    },
+    open(socket) {
+      expectTypeOf(socket.data).toEqualTypeOf<{ room: string }>()
+    },
+  })
+})
+
 test('what `upgrade` accepts with is what the other handlers find', () => {
   new WebSocketServer({ engine: 'portable' })
     .ws('/rooms/:room/:seat', {

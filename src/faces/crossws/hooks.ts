@@ -6,10 +6,24 @@ import type { Peer } from './peer.js'
 /** What the `upgrade` hook may return to accept; it refuses with a Response, thrown or returned. */
 export interface UpgradeResult {
   headers?: ConstructorParameters<typeof Headers>[0]
+  /** One of those that the client has offered. */
+  protocol?: string
+  /**
+   * `false` for a connection without compression; `true`, or what crossws has of it, where the adapter's
+   * `limits` have `compression`.
+   */
+  perMessageDeflate?: boolean | PerMessageDeflate
   namespace?: string
   context?: Record<string, unknown>
   /** Throws NotSupportedError: the connection is this server's, and no other code can take it. */
   handled?: boolean
+}
+
+/** As crossws has it; everything else that crossws has of it throws NotSupportedError. */
+export interface PerMessageDeflate {
+  serverNoContextTakeover?: boolean
+  clientNoContextTakeover?: boolean
+  threshold?: number
 }
 
 /** The request with the context that its connection will have. */

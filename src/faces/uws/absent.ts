@@ -23,5 +23,13 @@ export const incInteger = absent('incInteger', STORE)
 export const deleteInteger = absent('deleteInteger', STORE)
 export const getIntegerKeys = absent('getIntegerKeys', STORE)
 export const deleteIntegerCollection = absent('deleteIntegerCollection', STORE)
+export const arm = absent('arm', 'use setTimeout of Node.js')
+export const setTimeout = absent('setTimeout', 'use the global one')
+export const clearTimeout = absent('clearTimeout', 'use the global one')
 export const lock = absent('lock', 'use Atomics')
 export const unlock = absent('unlock', 'use Atomics')
+
+/** Keeps uWebSockets.js from writing about itself (`silent`), which this package does not do. */
+export function _cfg(setting: unknown): void {
+  if (setting !== 'silent') throw new NotSupportedError(`_cfg of ${String(setting)}`, "use this package's options")
+}

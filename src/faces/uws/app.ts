@@ -54,8 +54,11 @@ export type HttpHandler = (response: HttpResponse, request: HttpRequest) => void
 export const LIBUS_LISTEN_DEFAULT = 0
 export const LIBUS_LISTEN_EXCLUSIVE_PORT = 1
 
-/** Where an app listens, until `us_listen_socket_close`. */
-export class ListenSocket {
+/** Where an app listens, until `us_listen_socket_close`. As in uWebSockets.js, its type has no members. */
+// biome-ignore lint/suspicious/noEmptyInterface: uWebSockets.js' own type has no members
+export interface us_listen_socket {}
+
+export class ListenSocket implements us_listen_socket {
   readonly #app: WebSocketServer
   readonly #where: ListenResult
   #isOpen = true
@@ -69,27 +72,33 @@ export class ListenSocket {
     return socket.#isOpen
   }
 
-  static port(socket: ListenSocket): number {
-    return socket.#where.port ?? -1
+  static port(socket: us_listen_socket): number {
+    return ListenSocket.#of(socket).#where.port ?? -1
   }
 
-  static close(socket: ListenSocket): void {
-    if (socket.#isOpen) socket.#app.stopListening()
-    socket.#isOpen = false
+  static close(socket: us_listen_socket): void {
+    const own = ListenSocket.#of(socket)
+    if (own.#isOpen) own.#app.stopListening()
+    own.#isOpen = false
+  }
+
+  static #of(socket: us_listen_socket): ListenSocket {
+    if (#isOpen in socket) return socket
+    throw new TypeError('a listen socket is what the callback of `listen` gets')
   }
 }
 
 /** Stops accepting connections; open ones go on. */
-export function us_listen_socket_close(listenSocket: ListenSocket): void {
+export function us_listen_socket_close(listenSocket: us_listen_socket): void {
   ListenSocket.close(listenSocket)
 }
 
 /** -1 for a unix socket. */
-export function us_socket_local_port(listenSocket: ListenSocket): number {
+export function us_socket_local_port(listenSocket: us_listen_socket): number {
   return ListenSocket.port(listenSocket)
 }
 
-export type ListenCallback = (listenSocket: ListenSocket | false) => void | Promise<void>
+export type ListenCallback = (listenSocket: us_listen_socket | false) => void | Promise<void>
 
 /** A handler as the router has it. */
 interface Route {

@@ -57,6 +57,8 @@ export class HttpResponse {
   #onWritable: ((offset: number) => unknown) | undefined
   #onData: ((chunk: ArrayBuffer, maxRemaining: bigint) => void) | undefined
   #isReading = false
+  /** What is told with the last chunk of the body: undefined before the first one. */
+  #remaining: bigint | undefined
   /** While the body is not to be read. */
   #paused: Promise<void> | undefined
   #resume: (() => void) | undefined
@@ -203,6 +205,17 @@ export class HttpResponse {
       if (size > maxSize) handler(null)
       else if (isLast) handler(arrayBufferOf(Buffer.concat(chunks)))
     })
+  }
+
+  /** The most bytes of the body that can follow: 0 when it is whole, 2^64-1 where no length is known. */
+  maxRemainingBodyLength(): bigint {
+    this.#checkOpen()
+    return this.#remaining ?? this.#declaredLength ?? (bodyOf(this.#request) === null ? 0n : UNKNOWN_LENGTH)
+  }
+
+  /** Throws NotSupportedError. */
+  collect(): never {
+    throw new NotSupportedError('HttpResponse.collect', 'use collectBody')
   }
 
   /** Stops to read the body. */
@@ -383,6 +396,12 @@ export class HttpResponse {
     callHandler(this.#onWritable, this.#offset)
   }
 
+  /** Undefined where the request has none. */
+  get #declaredLength(): bigint | undefined {
+    const declared = bodyOf(this.#request) === null ? undefined : headerOf(this.#request, 'content-length')
+    return declared === undefined ? undefined : BigInt(declared)
+  }
+
   async #read(): Promise<void> {
     const body = bodyOf(this.#request)
     if (body === null) {
@@ -390,8 +409,7 @@ export class HttpResponse {
       queueMicrotask(() => this.#tell(new ArrayBuffer(0), 0n))
       return
     }
-    const declared = headerOf(this.#request, 'content-length')
-    const length = declared === undefined ? undefined : BigInt(declared)
+    const length = this.#declaredLength
     const reader = body.getReader()
     let received = 0n
     try {
@@ -413,6 +431,7 @@ export class HttpResponse {
   }
 
   #tell(chunk: ArrayBuffer, maxRemaining: bigint): void {
+    this.#remaining = maxRemaining
     if (this.#state !== 'aborted') callHandler(this.#onData, chunk, maxRemaining)
   }
 

@@ -1,6 +1,6 @@
 /** What the package publishes on channels of `node:diagnostics_channel`. */
 import type { Socket } from './socket.js'
-import type { UpgradeRequest } from './websocket.js'
+import type { UpgradeRequest } from './upgrade.js'
 
 /**
  * The names of the channels, for `subscribe` of `node:diagnostics_channel`. All servers of a process publish

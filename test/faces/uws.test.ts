@@ -6,6 +6,7 @@ import { request as requestUnix } from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import process from 'node:process'
 import { expect, onTestFinished, test } from 'vitest'
 import uWS, {
   App,
@@ -338,6 +339,27 @@ describeEngines('HTTP of the face of uWebSockets.js', (engine) => {
     const address = await listening(app)
     expect(await http(address, '/whole')).toMatchObject({ status: 609, statusText: 'Own Text', body: Buffer.from('whole') })
     expect(await http(address, '/pieces')).toMatchObject({ status: 999, body: Buffer.from('pieces') })
+  })
+
+  test('keeps the first status, and warns of fields that come too late', async () => {
+    const warnings = new Queue<string>()
+    const note = ({ message }: Error) => warnings.push(message)
+    process.on('warning', note)
+    onTestFinished(() => void process.off('warning', note))
+    const app = appOn(engine)
+      .get('/twice', (response) => void response.writeStatus('201 Made').writeStatus('404 Not Found').end())
+      .get('/after', (response) => void response.writeHeader('x-a', '1').writeStatus('404 Not Found').end())
+      .get('/late', (response) => {
+        response.write('a')
+        response.writeStatus('404 Not Found').writeHeader('x-a', '1').end('b')
+      })
+    const address = await listening(app)
+    expect((await http(address, '/twice')).status).toBe(201)
+    expect((await http(address, '/after')).status).toBe(200)
+    const late = await http(address, '/late')
+    expect([late.status, late.headers['x-a'], String(late.body)]).toEqual([200, undefined, 'ab'])
+    // Once for the process, whatever the engine.
+    if (engine === 'native') expect(await warnings.next('the warning')).toMatch(/^writeHeader after a part of the response/)
   })
 
   test('makes what a handler throws uncaught, and responds with 500', async () => {
@@ -731,6 +753,33 @@ describeEngines('listening of the face of uWebSockets.js', (engine) => {
         .end()
     })
     expect(await within(body, 'the response')).toBe('[]')
+  })
+
+  test('tells of every end before close of the app returns', async () => {
+    const told: string[] = []
+    const asked = new Deferred()
+    const opened = new Queue<WebSocket<unknown>>()
+    const app = appOn(engine)
+      .ws('/*', { open: (socket) => opened.push(socket), close: (_socket, code) => void told.push(`close ${code}`) })
+      .get('/wait', (response) => {
+        response.onAborted(() => void told.push('aborted'))
+        asked.resolve()
+      })
+    const address = await listening(app)
+    const [ended] = [await Client.open(address), await Client.open(address)]
+    const waiting = await RawClient.connect(address)
+    waiting.write('GET /wait HTTP/1.1\r\nHost: a\r\n\r\n')
+    await within(asked.promise, 'the request')
+    const [first] = await opened.take(2, 'both sockets')
+    first?.end(4000)
+    expect(told.splice(0)).toEqual(['close 4000'])
+    app.close()
+    expect(told).toEqual(['aborted', 'close 1006'])
+    await ended.closed()
+    await waiting.closed()
+    await turns(2)
+    expect(told).toHaveLength(2)
+    app.close()
   })
 
   test('cuts every connection with close', async () => {

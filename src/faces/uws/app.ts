@@ -136,6 +136,8 @@ export class TemplatedApp {
   /** Whether it listens on IPv6, and thus on IPv4 through it. */
   #isMapped = false
   readonly #certificates: TlsOptions[] | undefined
+  /** Whose handlers have returned. */
+  readonly #unanswered = new Set<HttpResponse>()
 
   constructor({ engine, proxyProtocol }: AppOptions, certificate: TlsOptions | undefined) {
     this.#server = new WebSocketServer({
@@ -310,10 +312,18 @@ export class TemplatedApp {
     throw sharedPort('App.removeChildAppDescriptor')
   }
 
-  /** Stops listening, and cuts every connection. The app cannot listen again. */
+  /**
+   * Stops listening, and cuts every connection; handlers of `onAborted` and `close` are called before this
+   * returns. The app cannot listen again.
+   */
   close(): this {
     this.#isStarted = true
-    for (const socket of this.#server.sockets()) socket.terminate()
+    for (const response of this.#unanswered) responseControl.cut(response)
+    for (const connection of this.#server.sockets()) {
+      // No route of another kind is on the server.
+      const { socket } = connection.data as Carried
+      if (socket === undefined || !socketControl.cut(socket)) connection.terminate()
+    }
     void this.#server.close({ timeout: 0 })
     return this
   }
@@ -433,8 +443,13 @@ export class TemplatedApp {
     if (!isTaken) response.writeStatus('404 Not Found').end('Not Found\n')
     responseControl.handled(response)
     if (outcome !== undefined) return outcome
-    return new Promise((settle) => {
-      resolve = settle
+    const unanswered = response
+    this.#unanswered.add(unanswered)
+    return new Promise((answer) => {
+      resolve = (given) => {
+        this.#unanswered.delete(unanswered)
+        answer(given)
+      }
     })
   }
 

@@ -29,6 +29,8 @@ export interface ResponseControl {
   handled(response: HttpResponse): void
   /** Responds with 500, unless there is a response. */
   failed(response: HttpResponse): void
+  /** Cuts the connection of a response that is still to come. */
+  cut(response: HttpResponse): void
 }
 
 export let responseControl: ResponseControl
@@ -43,6 +45,8 @@ export class HttpResponse {
   readonly #settle: (outcome: Outcome) => void
   #state: 'open' | 'responded' | 'aborted' = 'open'
   #status = 200
+  /** Whether the status is said, if only by a field that follows it. */
+  #hasStatus = false
   #statusText = ''
   readonly #headers: [name: string, value: string][] = []
   /** Of a response in pieces. */
@@ -70,9 +74,14 @@ export class HttpResponse {
     this.#settle = settle
   }
 
-  /** For example `404 Not Found`. */
+  /**
+   * For example `404 Not Found`. As in uWebSockets.js, the first call counts, and none behind `writeHeader`
+   * or a part of the body: the status is 200 then.
+   */
   writeStatus(status: RecognizedString): this {
     this.#checkOpen()
+    if (this.#hasStatus) return this
+    this.#hasStatus = true
     const text = textOf(status)
     this.#status = Number.parseInt(text, 10)
     this.#statusText = text.replace(/^\d+ ?/, '')
@@ -81,6 +90,9 @@ export class HttpResponse {
 
   writeHeader(key: RecognizedString, value: RecognizedString): this {
     this.#checkOpen()
+    this.#hasStatus = true
+    // uWebSockets.js would write it into the body.
+    if (this.#body !== undefined) warn('writeHeader after a part of the response has no effect: call it before `write`')
     this.#headers.push([textOf(key), textOf(value)])
     return this
   }
@@ -355,6 +367,7 @@ export class HttpResponse {
   /** Sends the head of a response in pieces. */
   #begin(): void {
     if (this.#body !== undefined || this.#isCancelled) return
+    this.#hasStatus = true
     this.#watch()
     const stream = new ReadableStream<Uint8Array>(
       {
@@ -450,6 +463,10 @@ export class HttpResponse {
         bodyOf(response.#request)
           ?.cancel()
           .catch(() => {})
+      },
+      cut(response) {
+        response.#watch()
+        response.#request.terminate()
       },
       failed(response) {
         if (response.#state !== 'open' || response.#body !== undefined) return

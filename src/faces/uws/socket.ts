@@ -48,6 +48,8 @@ let receivedBytes: Buffer | undefined
 export interface SocketControl {
   /** Calls the handler of `message`, as `callHandler` does. */
   message(handler: MessageHandler, socket: WebSocket<unknown>, bytes: Buffer, isBinary: boolean): void
+  /** As `close`. False when the socket was closed before. */
+  cut(socket: WebSocket<unknown>): boolean
   /** The connection has ended. False when `end` or `close` has told its handler already. */
   ended(socket: WebSocket<unknown>): boolean
 }
@@ -117,9 +119,8 @@ export class WebSocket<UserData> {
 
   /** Cuts the connection, and calls the `close` handler at once. */
   close(): void {
-    this.#open.terminate()
-    this.#socket = undefined
-    this.#onEnd(1006, '')
+    void this.#open
+    socketControl.cut(this)
   }
 
   ping(message: RecognizedString = ''): number {
@@ -225,6 +226,14 @@ export class WebSocket<UserData> {
         }
         received = undefined
         receivedBytes = undefined
+      },
+      cut(socket) {
+        const connection = socket.#socket
+        if (connection === undefined) return false
+        connection.terminate()
+        socket.#socket = undefined
+        socket.#onEnd(1006, '')
+        return true
       },
       ended(socket) {
         const wasOpen = socket.#socket !== undefined

@@ -187,12 +187,13 @@ describeEngines('a server of the face of node:http, asked for details', (engine)
 
   test('counts what waits in a response, and says when it has finished', async () => {
     const ended = new Deferred<unknown[]>()
-    const { address } = await listening(engine, async (_request, response) => {
+    const { address } = await listening(engine, async ({ socket }, response) => {
       const before = [response.writableLength, response.writableNeedDrain, response.writableFinished]
       const chunk = Buffer.alloc(response.writableHighWaterMark * 4)
       while (response.write(chunk));
       const waiting = [response.writableLength > 0, response.writableNeedDrain]
-      await once(response, 'drain')
+      expect(socket.writableLength).toBe(response.writableLength)
+      await Promise.all([once(response, 'drain'), once(socket, 'drain')])
       const drained = response.writableNeedDrain
       const whole = finished(response)
       response.end()

@@ -250,6 +250,7 @@ class Outgoing {
   #drained(): void {
     if (!this.needsDrain) return
     this.needsDrain = false
+    this.#response.socket?.emit('drain')
     this.#response.emit('drain')
   }
 }

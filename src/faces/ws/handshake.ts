@@ -20,6 +20,12 @@ const INVALID_VERSION = {
 }
 export const INVALID_PROTOCOL = { code: 400, message: 'Invalid Sec-WebSocket-Protocol header' }
 
+/** The option. */
+type Deflate = ServerOptions['perMessageDeflate']
+
+const EXTENSIONS = 'sec-websocket-extensions'
+const DEFLATE = 'permessage-deflate'
+
 /** RFC 6455, section 4.2.2. */
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 /** 16 bytes in Base64. */
@@ -44,26 +50,71 @@ export function faultOf({ method, headers }: IncomingMessage): (Refusal & { read
 
 /**
  * The request as the engine understands it: `ws` takes version 8 as well, whose frames are those of 13
- * (draft-ietf-hybi-thewebsocketprotocol-10).
+ * (draft-ietf-hybi-thewebsocketprotocol-10), and passes over offers of extensions that the program refuses.
  */
-export function inVersion13(request: IncomingMessage): IncomingMessage {
-  if (request.headers['sec-websocket-version'] !== '8') return request
-  const isVersion = (index: number) => request.rawHeaders[index]?.toLowerCase() === 'sec-websocket-version'
-  const rawHeaders = request.rawHeaders.map((text, index) => (index % 2 === 1 && isVersion(index - 1) ? '13' : text))
+export function understood(request: IncomingMessage, perMessageDeflate: Deflate): IncomingMessage {
+  const { headers } = request
+  const values = new Map<string, string>()
+  if (headers['sec-websocket-version'] === '8') values.set('sec-websocket-version', '13')
+  const field = headers[EXTENSIONS]
+  const offers = perMessageDeflate && field !== undefined ? field.split(',') : []
+  const taken = offers.filter((offer) => isTaken(offer, perMessageDeflate))
+  if (taken.length < offers.length) values.set(EXTENSIONS, taken.join(','))
+  if (values.size === 0) return request
+  const rawHeaders: string[] = []
+  for (let at = 0; at + 1 < request.rawHeaders.length; at += 2) {
+    const [name = '', value = ''] = request.rawHeaders.slice(at, at + 2)
+    const given = values.get(name.toLowerCase())
+    // Of several lines of one field, the first has them all.
+    if (given === '') continue
+    rawHeaders.push(name, given ?? value)
+    if (given !== undefined) values.set(name.toLowerCase(), '')
+  }
   return Object.create(request, { rawHeaders: { value: rawHeaders } })
 }
 
-/** What is wrong with the offers of permessage-deflate: the engine would go on without it (RFC 7692, 7). */
-export function extensionsFaultOf({ headers }: IncomingMessage): (Refusal & { readonly message: string }) | undefined {
-  const field = headers['sec-websocket-extensions']
-  if (field === undefined) return undefined
+/**
+ * What is wrong with the offers of permessage-deflate: the engine would go on without it (RFC 7692, 7), or
+ * with one that the program does not take.
+ */
+export function extensionsFaultOf(
+  { headers }: IncomingMessage,
+  perMessageDeflate: Deflate,
+): (Refusal & { readonly message: string }) | undefined {
+  const field = headers[EXTENSIONS]
+  if (!perMessageDeflate || field === undefined) return undefined
   const offers = field.split(',').map((offer) => offer.split(';').map((part) => part.trim()))
   const isRight = offers.every(([name, ...parameters]) => {
-    if (name !== 'permessage-deflate') return TOKEN.test(name ?? '') && parameters.every((each) => PARAMETER.test(each))
+    if (name !== DEFLATE) return TOKEN.test(name ?? '') && parameters.every((each) => PARAMETER.test(each))
     const names = new Set(parameters.map((parameter) => parameter.split('=', 1)[0]))
     return names.size === parameters.length && parameters.every((parameter) => DEFLATE_PARAMETER.test(parameter))
   })
-  return isRight ? undefined : { code: 400, message: 'Invalid or unacceptable Sec-WebSocket-Extensions header' }
+  const ofDeflate = field.split(',').filter((offer) => offer.split(';', 1)[0]?.trim() === DEFLATE)
+  const isAcceptable = ofDeflate.length === 0 || ofDeflate.some((offer) => isTaken(offer, perMessageDeflate))
+  return isRight && isAcceptable ? undefined : { code: 400, message: 'Invalid or unacceptable Sec-WebSocket-Extensions header' }
+}
+
+/** Whether the program takes an offer of an extension, which is well-formed. */
+function isTaken(offer: string, perMessageDeflate: Deflate): boolean {
+  const [name, ...parts] = offer.split(';').map((part) => part.trim())
+  if (name !== DEFLATE || typeof perMessageDeflate !== 'object') return true
+  const offered = new Map<string, string | undefined>()
+  for (const part of parts) {
+    const [parameter = '', value] = part.replaceAll('"', '').split('=', 2)
+    offered.set(parameter, value)
+  }
+  const { serverNoContextTakeover, serverMaxWindowBits, clientMaxWindowBits } = perMessageDeflate as Readonly<
+    Record<string, unknown>
+  >
+  if (serverNoContextTakeover === false && offered.has('server_no_context_takeover')) return false
+  const forServer = offered.get('server_max_window_bits')
+  if (forServer !== undefined) {
+    if (serverMaxWindowBits === false) return false
+    if (typeof serverMaxWindowBits === 'number' && serverMaxWindowBits > Number(forServer)) return false
+  }
+  if (typeof clientMaxWindowBits !== 'number') return true
+  const ofClient = offered.get('client_max_window_bits')
+  return offered.has('client_max_window_bits') && (ofClient === undefined || clientMaxWindowBits <= Number(ofClient))
 }
 
 /** The subprotocols that the client offers; undefined when the field is malformed, or names one twice. */
@@ -124,7 +175,7 @@ export function verify(
     req: request,
   }
   // As `ws` tells one form from the other.
-  if (verifyClient.length < 2) {
+  if (verifyClient.length !== 2) {
     decided((verifyClient as (given: VerifyClientInfo) => unknown)(info) ? undefined : { code: 401 })
     return
   }

@@ -1,6 +1,6 @@
 /** The handshake's request, as `ws` gives it to its listeners: an IncomingMessage of `node:http`. */
 import type { X509Certificate } from 'node:crypto'
-import { IncomingMessage } from 'node:http'
+import { IncomingMessage, type ServerResponse } from 'node:http'
 import type { ServerRequest } from '../../index.js'
 import { BytelessSocket } from '../byteless-socket.js'
 import { warn } from '../warning.js'
@@ -59,6 +59,16 @@ export class ConnectionFacts extends BytelessSocket {
   override _final(callback: (error?: Error | null) => void): void {
     callback()
     this.destroy()
+  }
+
+  static {
+    // What waits is the response's. The types of Node have it as a property, which no getter may override.
+    Object.defineProperty(ConnectionFacts.prototype, 'writableLength', {
+      get(this: { readonly _httpMessage?: ServerResponse | null }) {
+        return this._httpMessage?.writableLength ?? 0
+      },
+      configurable: true,
+    })
   }
 
   /** Something has happened on the connection: the time of `setTimeout` begins anew. */

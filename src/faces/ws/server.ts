@@ -31,11 +31,11 @@ import {
   extensionsFaultOf,
   faultOf,
   INVALID_PROTOCOL,
-  inVersion13,
   protocolFor,
   protocolsOf,
   type Refusal,
   responseLines,
+  understood,
   verify,
 } from './handshake.js'
 import { checkServerOptions, compressionOf, DEFAULTS, MAX_PAYLOAD, notOnNative, type ServerOptions } from './options.js'
@@ -218,7 +218,7 @@ export class WebSocketServer extends EventEmitter<Events> {
     }
     const go = (handles: boolean) => {
       const protocols = protocolsOf(request)
-      const extensionsFault = this.options.perMessageDeflate ? extensionsFaultOf(request) : undefined
+      const extensionsFault = extensionsFaultOf(request, this.options.perMessageDeflate)
       if (!handles) abortHandshake(socket, { code: 400 })
       else if (protocols === undefined) this.#refuseFault(request, socket, INVALID_PROTOCOL)
       else if (extensionsFault !== undefined) this.#refuseFault(request, socket, extensionsFault)
@@ -345,16 +345,16 @@ export class WebSocketServer extends EventEmitter<Events> {
       socket.accept({ ...acceptance, maxPayloadLength, compression })
       return
     }
-    const understood = inVersion13(request)
+    const asked = understood(request, this.options.perMessageDeflate)
     if (socket instanceof NetSocket) {
-      this.#serverFor(socket).adopt(understood, socket, head, acceptance)
+      this.#serverFor(socket).adopt(asked, socket, head, acceptance)
       handedOver.add(socket)
       socket.off('error', destroyAfterError)
       return
     }
     handedOver.add(socket)
     bridge(socket).then(
-      (near) => this.#server.adopt(understood, near, head, acceptance),
+      (near) => this.#server.adopt(asked, near, head, acceptance),
       (error) => {
         socket.destroy()
         this.#fail(error)
@@ -377,6 +377,8 @@ export class WebSocketServer extends EventEmitter<Events> {
       return refusal(this.#undecidable(error))
     }
     if (this.#state !== 'running') return refusal({ code: 503 })
+    const fault = extensionsFaultOf(request, this.options.perMessageDeflate)
+    if (fault !== undefined) return refusal(fault)
     const refused = await new Promise<Refusal | undefined>((resolve) => verify(this.options, request, resolve))
     if (refused !== undefined) return refusal(refused)
     const acceptance = this.#acceptanceOf(request, new Set(upgrade.protocols), undefined)

@@ -363,6 +363,31 @@ describeEngines('a WebSocketServer of the face of ws', (engine) => {
     expect(await answers(handshake({ version: '12' }))).toEqual([418, 'GET ', undefined])
   })
 
+  const NAME = 'permessage-deflate'
+  test.each<[perMessageDeflate: object, offers: string, status: number, agreed: string | undefined]>([
+    [{ serverNoContextTakeover: false }, `${NAME}; server_no_context_takeover`, 400, undefined],
+    [{ serverMaxWindowBits: 10 }, `${NAME}; server_max_window_bits=9`, 400, undefined],
+    [{ serverMaxWindowBits: 10 }, `${NAME}; server_max_window_bits="9", ${NAME}`, 101, `${NAME}; server_max_window_bits=10`],
+    [{ serverMaxWindowBits: false }, `${NAME}; server_max_window_bits=12`, 400, undefined],
+    [{ clientMaxWindowBits: 11 }, NAME, 400, undefined],
+    [{ clientMaxWindowBits: 11 }, `${NAME}; client_max_window_bits=10`, 400, undefined],
+    [{ clientMaxWindowBits: 11 }, `${NAME}; client_max_window_bits=12`, 101, `${NAME}; client_max_window_bits=11`],
+    [{ clientMaxWindowBits: 11 }, 'other', 101, undefined],
+  ])('refuses offers as ws does, where %o meets %s', async (perMessageDeflate, offers, status, agreed) => {
+    const answers = async (address: Address) => {
+      const client = await RawClient.connect(address)
+      client.write(handshake({ headers: [`Sec-WebSocket-Extensions: ${offers}`] }))
+      const response = await client.response()
+      return [response.status, response.header('sec-websocket-extensions')]
+    }
+    expect(await answers((await listening(engine, { perMessageDeflate })).address)).toEqual([status, agreed])
+    const theirs = new WsServer({ port: 0, host: '127.0.0.1', perMessageDeflate })
+    await within(once(theirs, 'listening'), 'ws to listen')
+    onTestFinished(() => void theirs.close())
+    const { port } = theirs.address() as { port: number }
+    expect(await answers(addressOf(port, '127.0.0.1'))).toEqual([status, agreed])
+  })
+
   test('takes version 8, as ws does', async () => {
     const { server, address } = await listening(engine)
     server.on('connection', (socket) => socket.send('welcome'))

@@ -111,7 +111,9 @@ export class EnvelopeWriter {
   /** The whole envelope. Nothing may be added afterwards. */
   get data(): Uint8Array {
     this.#memory.writeUInt32BE(this.messages, AT.messages)
-    return this.#memory.subarray(0, this.#length)
+    const data = this.#memory.subarray(0, this.#length)
+    // From here on its bytes alone are counted: room that it has not needed is not to be kept with it.
+    return this.#memory.length > 2 * this.#length ? Buffer.from(data) : data
   }
 
   /**

@@ -33,6 +33,8 @@ export const MAX_ENVELOPES_IN_FLIGHT = 4 * MAX_ENVELOPES
  * them in an Outbox, on Node.js 20 with 64 bits.
  */
 const ENVELOPE_COST = 256
+/** Part of the limit up to which an envelope has room at once. */
+const MOST_SPARE = 1 / 8
 /** Topics whose numbers are remembered: at least as many, and at most twice. */
 const MAX_NUMBERED_TOPICS = 65_536
 
@@ -213,8 +215,8 @@ export class Outbox {
   /** `length`: bytes of the first message. */
   #begin(topic: string, length: number): EnvelopeWriter {
     const number = this.#numbers.next(topic)
-    // Not where memory is short.
-    const usual = 2 * this.bytes < this.#limit ? Math.min(number.bytes, this.#fullEnvelope) : 0
+    // Of the limit, little may go to room that is perhaps not needed: what waits would be dropped for it.
+    const usual = this.bytes < this.#limit * MOST_SPARE ? Math.min(number.bytes, this.#fullEnvelope) : 0
     const envelope = new EnvelopeWriter(topic, this.#id, number, Math.max(length, usual))
     this.#open.set(topic, envelope)
     this.#queue.push(envelope)

@@ -69,10 +69,11 @@ test('what is sent behind a PING is confirmed by the next one', async () => {
   await behind
 })
 
-test('64 KiB are followed by a PING at once, and where less may be pending, an eighth of that', () => {
+test('64 KiB are followed by a PING at once, and where less than 16 MiB may be pending, a small part of that', () => {
   for (const [maxPendingBytes, bytes] of [
+    [2 * MAX_PENDING, 65_536],
     [MAX_PENDING, 65_536],
-    [65_536, 8192],
+    [65_536, 256],
   ] as const) {
     const { confirmations: made, pings } = confirmations(maxPendingBytes)
     void made.sent(bytes - 1)

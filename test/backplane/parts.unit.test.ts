@@ -202,6 +202,30 @@ describe('what waits', () => {
     expect(room('a')).toBeLessThan(100)
   })
 
+  test('drops nothing for the room of topics that were busy before', () => {
+    const limit = 16 * 1024 * 1024
+    const outbox = new Outbox(ID, limit)
+    const topics = Array.from({ length: 200 }, (_, n) => `busy ${n}`)
+    for (const topic of topics) {
+      for (let n = 0; n < 100; n++) outbox.add(topic, 'x'.repeat(600), true, undefined, 1_000_000)
+      outbox.take(Number.POSITIVE_INFINITY)
+    }
+    for (const topic of topics) outbox.add(topic, 'x', true, undefined, 1_000_000)
+    for (let n = 0; n < 100; n++) outbox.add('large', 'x'.repeat(limit / 200), true, undefined, 1_000_000)
+    expect(outbox.dropped).toBe(0)
+  })
+
+  test('keeps no room that an envelope has not needed, once it is taken', () => {
+    const outbox = new Outbox(ID, 16 * 1024 * 1024)
+    for (let n = 0; n < 1000; n++) outbox.add('a', 'x'.repeat(60), true, undefined, 1_000_000)
+    outbox.take(Number.POSITIVE_INFINITY)
+    outbox.add('a', 'x', true, undefined, 1_000_000)
+    const [envelope] = outbox.take(Number.POSITIVE_INFINITY)
+    // Small Buffers share the memory of a pool.
+    expect(envelope?.data.buffer.byteLength).toBeLessThanOrEqual(Buffer.poolSize)
+    expect(read(Buffer.from(envelope?.data ?? [])).map(([payload]) => payload.toString())).toEqual(['x'])
+  })
+
   test('counts none of the messages of the link itself as lost', () => {
     const outbox = new Outbox(ID, 200_000)
     outbox.add('', 'hello', true, undefined, 1_000_000)

@@ -13,6 +13,8 @@ const MOST_DELAY = 10
  * of life.
  */
 const MOST_BYTES = 65_536
+/** The same, as a part of what may be pending: what waits for a PING takes its room. */
+const MOST_PART = 1 / 256
 
 /** What one PING will confirm. */
 interface Batch {
@@ -33,11 +35,11 @@ export class Confirmations {
 
   /**
    * `ping` resolves when the broker has read all that was sent before it. `maxPendingBytes`: of the link,
-   * which lets half of it be under way.
+   * which drops the oldest of what waits beyond it, together with what is not confirmed.
    */
   constructor(ping: () => Promise<void>, maxPendingBytes: number) {
     this.#ping = ping
-    this.#mostBytes = Math.min(MOST_BYTES, maxPendingBytes / 8)
+    this.#mostBytes = Math.min(MOST_BYTES, maxPendingBytes * MOST_PART)
   }
 
   /**

@@ -2,10 +2,22 @@
  * The `handshake` handler: it does what `upgrade` does, without a web-standard Request. What both have in
  * common is tested in upgrade-handler.test.ts.
  */
-import { expect, test } from 'vitest'
-import { type Accept, type Handshake, metricsPage, OptionError, WebSocketServer } from '../../src/index.js'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect, onTestFinished, test } from 'vitest'
+import {
+  type Accept,
+  DIAGNOSTICS_CHANNELS,
+  type Handshake,
+  metricsPage,
+  type OpenDiagnostics,
+  OptionError,
+  WebSocketServer,
+} from '../../src/index.js'
 import { Client, refusal } from '../support/client.js'
-import { describeEngines, listen, makeServer, serve } from '../support/engines.js'
+import { addressOf, describeEngines, listen, makeServer, serve } from '../support/engines.js'
 import { http } from '../support/http.js'
 import { handshake, RawClient } from '../support/raw-client.js'
 import { Deferred, Queue, turns, within } from '../support/waiting.js'
@@ -114,6 +126,34 @@ describeEngines('a handshake handler', (engine) => {
     gate.resolve({ data: undefined })
     await turns(2)
     expect(served.server.metrics().connectionsAccepted).toBe(0)
+  })
+
+  test('gets the request of an adopted connection, and leaves the diagnostics channel its own', async () => {
+    const seen = new Queue<Handshake>()
+    const opened = new Queue<OpenDiagnostics>()
+    const note = (message: unknown) => opened.push(message as OpenDiagnostics)
+    subscribe(DIAGNOSTICS_CHANNELS.open, note)
+    onTestFinished(() => void unsubscribe(DIAGNOSTICS_CHANNELS.open, note))
+    const server = makeServer(engine)
+    server.ws<undefined>('/*', {
+      handshake(given) {
+        seen.push(given)
+        return { data: undefined }
+      },
+    })
+    const incoming = new Queue<IncomingMessage>()
+    const other = createServer().on('upgrade', (request, socket, head) => {
+      incoming.push(request)
+      server.adopt(request, socket, head)
+    })
+    onTestFinished(() => void other.close())
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    await Client.open(addressOf((other.address() as AddressInfo).port), '/adopted')
+    const given = await seen.next('a handshake')
+    expect(given.incoming).toBe(await incoming.next('the request'))
+    const { request, route } = await opened.next('the channel')
+    expect([route, request.path, request.headers.get('upgrade')?.toLowerCase()]).toEqual(['/*', '/adopted', 'websocket'])
   })
 
   test('is measured for the metrics page', async () => {

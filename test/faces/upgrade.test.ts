@@ -88,10 +88,14 @@ describeEngines('upgrades of the face of node:http', (engine) => {
   test('are refused by what a program writes, cut without that, and are no handshakes of its own', async () => {
     const { server, address } = await listening(engine)
     const thrown = new Queue<unknown>()
+    const written: unknown[] = []
     server.on('upgrade', (request: IncomingMessage, socket: Duplex) => {
+      const note = () => written.push(Reflect.get(socket, 'bytesWritten'))
       if (request.url === '/write') {
+        note()
         socket.write('HTTP/1.1 401 Unauthorized\r\nX-Why: no\r\nContent-Length: 3\r\nConnection: close\r\n\r\n')
         socket.write('who')
+        note()
       } else if (request.url === '/own') {
         try {
           socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n')
@@ -109,9 +113,10 @@ describeEngines('upgrades of the face of node:http', (engine) => {
       client.write(handshake({ path }))
       return client
     }
-    const written = await (await asked('/write')).response()
-    expect([written.status, written.header('x-why'), written.header('connection')]).toEqual([401, 'no', 'close'])
-    expect(String(written.body)).toBe('who')
+    const response = await (await asked('/write')).response()
+    expect([response.status, response.header('x-why'), response.header('connection')]).toEqual([401, 'no', 'close'])
+    expect(String(response.body)).toBe('who')
+    expect(written).toEqual([0, 81])
     expect((await (await asked('/end')).response()).status).toBe(503)
     for (const path of ['/cut', '/own']) expect(String(await (await asked(path)).rest())).toBe('')
     expect(await thrown.next('the error')).toBeInstanceOf(NotSupportedError)

@@ -106,6 +106,16 @@ export class UpgradeSocket extends ConnectionFacts {
     super._destroy(error, callback)
   }
 
+  static {
+    // By this engine.io tells whether anybody has responded. The types of Node have it as a property.
+    Object.defineProperty(UpgradeSocket.prototype, 'bytesWritten', {
+      get(this: UpgradeSocket) {
+        return this.#written.reduce((sum, { byteLength }) => sum + byteLength, 0)
+      },
+      configurable: true,
+    })
+  }
+
   #gather(chunk: string | Uint8Array, encoding: BufferEncoding): void {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(Uint8Array.from(chunk))
     this.#written.push(bytes)

@@ -201,7 +201,7 @@ export class BackplaneLink implements BackplaneHost {
     }
     const unsent = this.#counts.dropped - before
     if (unsent > 0) {
-      const what = `was closed before ${unsent} messages were sent`
+      const what = `was closed before ${unsent} messages were sent and confirmed`
       this.#owner.report(this.#error('ERR_BACKPLANE', what, unsent))
     }
     this.#complaints.close()

@@ -161,7 +161,7 @@ export class OutsideIntake {
     for (const item of batch.items) {
       // One that replays rejects all that it may not have sent, from the first on.
       if (isReplayed && !this.#isClosed) this.#askAgain(item.sender)
-      else this.#fail(item, `has not sent it: ${reasonOf(cause)}`)
+      else this.#fail(item, `may not have sent it: ${reasonOf(cause)}`)
     }
   }
 

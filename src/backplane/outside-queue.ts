@@ -126,7 +126,7 @@ export class OutsideQueue {
   close(): void {
     this.#state = 'drop'
     this.again()
-    this.#dropWaiting('has not taken it in time')
+    this.#dropWaiting('has not confirmed it in time')
   }
 
   #keep(envelope: BackplaneEnvelope): void {

@@ -423,6 +423,21 @@ describeEngines('a server behind an engine', (engine) => {
     expect(a.served.server.backplaneMetrics()).toMatchObject({ dropped: 1000 })
   })
 
+  test('does not say of what the broker may have that it was not sent, when it closes', async () => {
+    const { a } = await pair(engine)
+    a.backplane.promises = []
+    a.served.server.publish('t', 'perhaps')
+    const { promises } = a.backplane
+    while (promises.length === 0) await turns(1)
+    a.backplane.close = () => {
+      for (const { reject } of promises) reject(new Error('the server was closed'))
+    }
+    await within(a.served.server.close(), 'the server to close')
+    const error = await a.errors.next('the error')
+    expect(error).toMatchObject({ code: 'ERR_BACKPLANE', count: 1 })
+    expect(error.message).toContain('was closed before 1 messages were sent and confirmed')
+  })
+
   test('tells when it closes what the gap has that was about to be told', async () => {
     const { a, b } = await pair(engine)
     const { client } = await a.join('t')

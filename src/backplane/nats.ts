@@ -7,7 +7,8 @@ import type { BackplaneEngine, BackplaneSettings } from './contract.js'
 import { connectUnless } from './nats/attempt.js'
 import { openCore } from './nats/core.js'
 import { openJetStream, type StreamPosition } from './nats/jetstream.js'
-import { reasonOf, SessionEngine, type SessionEngineOptions } from './session-engine.js'
+import { reasonOf } from './reasons.js'
+import { SessionEngine, type SessionEngineOptions } from './session-engine.js'
 
 /** Options of `nats`, beside those that all backplanes have. */
 export interface NatsOptions extends Partial<BackplaneSettings> {

@@ -7,7 +7,7 @@ import type { BackplaneEngine, BackplaneEnvelope } from './contract.js'
 import { splitEnvelope } from './envelope.js'
 import { MAX_ENVELOPES } from './outbox.js'
 import type { Frame, Reply } from './outside-frames.js'
-import { reasonOf } from './session-engine.js'
+import { reasonOf } from './reasons.js'
 
 /**
  * Milliseconds in which a thread hears what was taken of it: where it is in no hurry, one reply for all of

@@ -20,8 +20,8 @@ import { inTime } from './in-time.js'
 import { type Frame, pack, type Reply, unpack } from './outside-frames.js'
 import { OutsideIntake } from './outside-intake.js'
 import { OutsideQueue, type QueueState } from './outside-queue.js'
+import { reasonOf } from './reasons.js'
 import { OWN_TOPIC } from './refused-topics.js'
-import { reasonOf } from './session-engine.js'
 
 export type MakeOutside = () => BackplaneEngine
 

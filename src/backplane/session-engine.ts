@@ -9,6 +9,7 @@ import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneError } from '../errors.js'
 import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings } from './contract.js'
 import { inTime } from './in-time.js'
+import { reasonOf, withoutSecrets } from './reasons.js'
 import type { Session, SessionConnection, SessionEvents } from './session.js'
 
 /** Milliseconds before the second attempt to connect; doubled with each, up to the most. */
@@ -292,23 +293,4 @@ async function alive(connection: SessionConnection, milliseconds: number): Promi
       if (connection.heard <= begun) throw cause
     }
   }
-}
-
-/**
- * The error with message, code and stack alone. Clients put the failed command on their errors, with the
- * password where it was AUTH.
- */
-function withoutSecrets(cause: unknown): Error {
-  const error = new Error(reasonOf(cause))
-  if (!(cause instanceof Error)) return error
-  error.name = cause.name
-  if (cause.stack !== undefined) error.stack = cause.stack
-  return 'code' in cause && typeof cause.code === 'string' ? Object.assign(error, { code: cause.code }) : error
-}
-
-/** The message of an error, or of the errors in it. */
-export function reasonOf(cause: unknown): string {
-  if (cause instanceof AggregateError && cause.message === '') return cause.errors.map(reasonOf).join('; ')
-  if (!(cause instanceof Error)) return String(cause)
-  return cause.message || ('code' in cause ? String(cause.code) : cause.name)
 }

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import { expect, test } from 'vitest'
 import type * as ws from 'ws'
-import { type ServerOptions, WebSocket, type WebSocketServer } from '../../src/faces/ws.js'
+import Default, { type ServerOptions, WebSocket, WebSocketServer } from '../../src/faces/ws.js'
 
 test('a socket of the face serves where one of `ws` is asked for', () => {
   const take = (socket: ws.WebSocket) => socket.readyState
@@ -38,4 +38,34 @@ test('listeners know what they get', () => {
     server.on('connection', (client, request) => client.send(request.url ?? ''))
   }
   expect(typeof listen).toBe('function')
+})
+
+test('the class of sockets is the type argument of a server, as in `@types/ws`', () => {
+  class Named extends WebSocket {
+    nickname = ''
+  }
+  const take = (server: WebSocketServer<typeof Named>) => {
+    server.on('connection', (socket) => socket.nickname satisfies string)
+    for (const client of server.clients) client.nickname satisfies string
+  }
+  const make = () => new WebSocketServer<typeof Named>({ noServer: true, WebSocket: Named })
+  expect(typeof take).toBe('function')
+  expect(make().options.WebSocket).toBe(Named)
+})
+
+test('the default export is the class of sockets, with the types that programs find in it', () => {
+  const socket = (given: Default): WebSocket => given
+  const take = (server: Default.Server, data: Default.RawData | Default.Data, options: Default.ServerOptions) =>
+    [server.clients, data, options.port] as const
+  const verify: Default.VerifyClientCallbackSync = ({ secure }) => secure
+  const events = (message: Default.MessageEvent, close: Default.CloseEvent, error: Default.ErrorEvent) =>
+    [message.data, close.code, error.message] as const
+  expect([socket, take, verify, events].every((each) => typeof each === 'function')).toBe(true)
+  expect(Default.Server).toBe(WebSocketServer)
+})
+
+test('a server of the face is one of `ws` in its namespace, too', () => {
+  const take = (server: ws.Server) => server.clients
+  const give = (server: WebSocketServer) => take(server)
+  expect(typeof give).toBe('function')
 })

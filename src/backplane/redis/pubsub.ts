@@ -3,9 +3,10 @@ import type { Buffer } from 'node:buffer'
 import { bufferOver } from '../../util/bytes.js'
 import type { BackplaneEnvelope } from '../contract.js'
 import { inTime } from '../in-time.js'
+import { reasonOf } from '../reasons.js'
 import { RefusedTopics } from '../refused-topics.js'
 import type { Session, SessionEvents } from '../session.js'
-import { CONNECT_TIMEOUT, reasonOf } from '../session-engine.js'
+import { CONNECT_TIMEOUT } from '../session-engine.js'
 import {
   type ConnectionEvents,
   type ConnectionOptions,

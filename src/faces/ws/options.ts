@@ -18,13 +18,15 @@ export interface VerifyClientInfo {
   req: IncomingMessage
 }
 
-/** Accepts by returning true, or, when it takes two arguments, by calling back. */
-export type VerifyClient =
-  | ((info: VerifyClientInfo) => boolean)
-  | ((
-      info: VerifyClientInfo,
-      callback: (accepts: boolean, code?: number, message?: string, headers?: OutgoingHttpHeaders) => void,
-    ) => void)
+/** Accepts by returning true. */
+export type VerifyClientCallbackSync = (info: VerifyClientInfo) => boolean
+/** Accepts by calling back. */
+export type VerifyClientCallbackAsync = (
+  info: VerifyClientInfo,
+  callback: (accepts: boolean, code?: number, message?: string, headers?: OutgoingHttpHeaders) => void,
+) => void
+/** Which of the two it is, is seen from the number of its arguments. */
+export type VerifyClient = VerifyClientCallbackSync | VerifyClientCallbackAsync
 
 /** What zlib is given is a process warning; `concurrencyLimit` is for threads: here are none. */
 export interface PerMessageDeflateOptions {
@@ -38,7 +40,7 @@ export interface PerMessageDeflateOptions {
   concurrencyLimit?: number | undefined
 }
 
-export interface ServerOptions {
+export interface ServerOptions<T extends typeof WebSocket = typeof WebSocket> {
   host?: string | undefined
   port?: number | undefined
   path?: string | undefined
@@ -68,7 +70,7 @@ export interface ServerOptions {
    * Default 60.
    */
   maxPendingAutoPongs?: number | undefined
-  WebSocket?: typeof WebSocket | undefined
+  WebSocket?: T | undefined
   /** Not of `ws`: serves `wss:`, in place of a server of `node:https`. */
   tls?: OwnServerOptions['tls']
   /**
@@ -182,6 +184,12 @@ export function compressionOf(given: boolean | PerMessageDeflateOptions): false 
     const effort = Object.keys(zlib).filter((each) => each !== WINDOW && isGiven(zlib[each]))
     if (effort.length > 0) {
       warn(`${effort.join(', ')} of perMessageDeflate.${member}: no effect, since windows and \`threshold\` alone can be chosen`)
+    }
+  }
+  // One compressor serves all sockets then, with the largest window; clients choose theirs.
+  for (const side of ['server', 'client'] as const) {
+    if (options[`${side}NoContextTakeover`] && isGiven(options[`${side}MaxWindowBits`])) {
+      warn(`${side}MaxWindowBits of perMessageDeflate: no effect beside ${side}NoContextTakeover, which has no window to keep`)
     }
   }
   return {

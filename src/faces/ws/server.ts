@@ -54,9 +54,9 @@ const CALLED_TWICE = 'server.handleUpgrade() was called more than once with the 
 /** The sockets of `node:http` that servers of this face have taken over. */
 const handedOver = new WeakSet<Duplex>()
 
-interface Events {
+interface Events<S extends WebSocket> {
   listening: []
-  connection: [socket: WebSocket, request: IncomingMessage]
+  connection: [socket: S, request: IncomingMessage]
   headers: [headers: string[], request: IncomingMessage]
   close: []
   error: [error: Error]
@@ -82,13 +82,13 @@ type ConnectionHandlers = {
 }
 
 /** As `ws` has it: docs/compatibility.md lists the members. */
-export class WebSocketServer extends EventEmitter<Events> {
+export class WebSocketServer<T extends typeof WebSocket = typeof WebSocket> extends EventEmitter<Events<InstanceType<T>>> {
   /** With defaults. `@types/ws` does not know servers of the face of `node:http`. */
-  readonly options: Omit<ServerOptions, 'server'> & { readonly server?: HttpServer | HttpsServer | undefined }
+  readonly options: Omit<ServerOptions<T>, 'server'> & { readonly server?: HttpServer | HttpsServer | undefined }
   /** The option, or empty. */
   readonly path: string
   /** The open sockets, unless the option `clientTracking` is false. */
-  readonly clients!: Set<WebSocket>
+  readonly clients!: Set<InstanceType<T>>
   /**
    * The server of `node:http` that listens, or that was given; null after `close`. Undefined with `noServer`
    * and with `tls`. As in `ws`, which documents it nowhere, as `_state`.
@@ -122,7 +122,7 @@ export class WebSocketServer extends EventEmitter<Events> {
   #hasWarned = false
 
   /** Throws NotSupportedError for options that this face cannot serve, TypeError where there is no port. */
-  constructor(options: ServerOptions = {}, callback?: () => void) {
+  constructor(options: ServerOptions<T> = {}, callback?: () => void) {
     super()
     checkServerOptions(options, WebSocket)
     this.options = { ...DEFAULTS, WebSocket, ...options } as typeof this.options
@@ -206,7 +206,7 @@ export class WebSocketServer extends EventEmitter<Events> {
     request: IncomingMessage,
     socket: Duplex,
     head: Buffer,
-    callback: (client: WebSocket, request: IncomingMessage) => void,
+    callback: (client: InstanceType<T>, request: IncomingMessage) => void,
   ): void {
     socket.on('error', destroyAfterError)
     this.#undecided.add(socket)
@@ -286,7 +286,8 @@ export class WebSocketServer extends EventEmitter<Events> {
     this._server = server
     this.#isHttpOpen = true
     this.#removeListeners = this.#attach(server)
-    server.listen({ port, ...(host && { host }), ...(backlog && { backlog }) })
+    // In this form of the call a port may also be the path of a unix socket, as programs have it in PORT.
+    server.listen(port, host, backlog)
   }
 
   async #listenOnTls(): Promise<void> {
@@ -322,7 +323,7 @@ export class WebSocketServer extends EventEmitter<Events> {
     socket: Duplex,
     head: Buffer,
     protocols: ReadonlySet<string>,
-    callback: (client: WebSocket, request: IncomingMessage) => void,
+    callback: (client: InstanceType<T>, request: IncomingMessage) => void,
   ): void {
     if (handedOver.has(socket)) throw new Error(CALLED_TWICE)
     if (!socket.readable || !socket.writable) {
@@ -333,7 +334,8 @@ export class WebSocketServer extends EventEmitter<Events> {
       abortHandshake(socket, { code: 503 })
       return
     }
-    const acceptance = this.#acceptanceOf(request, protocols, callback)
+    // This server's sockets are of the class T, as `#opened` makes them.
+    const acceptance = this.#acceptanceOf(request, protocols, callback as Carried['callback'])
     if ('code' in acceptance) {
       abortHandshake(socket, acceptance)
       return
@@ -451,7 +453,7 @@ export class WebSocketServer extends EventEmitter<Events> {
       closeTimeout: this.#closeTimeout,
       maxPendingAutoPongs: autoPong && maxPendingAutoPongs > 0 ? maxPendingAutoPongs : Number.POSITIVE_INFINITY,
     }
-    const socket = socketFor(made, this.options.WebSocket)
+    const socket = socketFor<T>(made, this.options.WebSocket)
     data.socket = socket
     this.#open += 1
     this.clients?.add(socket)
@@ -471,7 +473,8 @@ export class WebSocketServer extends EventEmitter<Events> {
     if (socket === undefined) return
     socketEvents.closed(socket, code, reason, wasClean, () => {
       this.#open -= 1
-      this.clients?.delete(socket)
+      // As above.
+      this.clients?.delete(socket as InstanceType<T>)
       if (this.#state !== 'running') this.#finishOnceEmpty()
     })
   }

@@ -520,9 +520,10 @@ function notOpen(state: 0 | 1 | 2 | 3): Error {
   return new Error(`WebSocket is not open: readyState ${state} (${STATES[state]})`)
 }
 
-/** Of the class, or of one that extends it. */
-export function socketFor(made: Made, Class: typeof WebSocket = WebSocket): WebSocket {
-  return new Class({ [kSocket]: made })
+/** Of the class that is given, or of this one, which is what T is then. */
+export function socketFor<T extends typeof WebSocket>(made: Made, Class: T | undefined): InstanceType<T> {
+  // TypeScript does not see that an object made by a T is an instance of T.
+  return new (Class ?? WebSocket)({ [kSocket]: made }) as InstanceType<T>
 }
 
 // As in `ws`, and as the interface of browsers has it: what there is shows.

@@ -1,8 +1,12 @@
 /** `WebSocketServer` of the face of `ws`: options, handshakes, and the end. */
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
 import { expect, onTestFinished, test } from 'vitest'
-import { WebSocketServer as WsServer } from 'ws'
+import { WebSocket as WsClient, WebSocketServer as WsServer } from 'ws'
 import wsDefault, { Server, type ServerOptions, WebSocket, WebSocketServer } from '../../../src/faces/ws.js'
 import { NotSupportedError } from '../../../src/index.js'
 import { localhostCertificate } from '../../support/certificates.js'
@@ -88,6 +92,31 @@ test('listeners for headers hear that lines of the engine have no effect', async
   expect((await client.response()).header('x-own')).toBe('1')
   expect(await warnings.next('a warning')).toMatch(/has changed lines/)
   expect(await warnings.next('a warning')).toMatch(/a field of Sec-WebSocket, which has no effect/)
+})
+
+test.skipIf(process.platform === 'win32')('a port may be the path of a unix socket, as programs have it in PORT', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'face-'))
+  onTestFinished(() => rmSync(directory, { recursive: true }))
+  const path = join(directory, 'socket')
+  const options: object = { port: path }
+  const server = new WebSocketServer(options)
+  onTestFinished(() => void server.close())
+  await within(once(server, 'listening'), 'the face to listen')
+  expect(server.address()).toBe(path)
+  const connected = once(server, 'connection')
+  const client = new WsClient(`ws+unix://${path}:/`)
+  onTestFinished(() => client.terminate())
+  await within(connected, 'the connection')
+})
+
+test.each(['server', 'client'] as const)('%sMaxWindowBits beside NoContextTakeover is a process warning', async (side) => {
+  const warnings = new Queue<string>()
+  const warned = ({ message }: Error) => void warnings.push(message)
+  process.on('warning', warned)
+  onTestFinished(() => void process.off('warning', warned))
+  const perMessageDeflate = { [`${side}NoContextTakeover`]: true, [`${side}MaxWindowBits`]: 10 }
+  new WebSocketServer({ noServer: true, perMessageDeflate })
+  expect(await warnings.next('a warning')).toContain(`${side}MaxWindowBits of perMessageDeflate: no effect`)
 })
 
 test('a class for sockets must extend that of the module, and a backlog is for ports without TLS', () => {

@@ -2,8 +2,6 @@
  * What engines on a broker have in common: one session after the other, each on connections of its own. A
  * client's own reconnecting is off, with its queue of unsent commands: both would hide from the link what was
  * lost. So a session is up when all topics are subscribed, and ends for good at the first failure.
- *
- * Long because what begins, carries and ends a session shares that session's state.
  */
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneError } from '../errors.js'

@@ -106,7 +106,7 @@ test.skipIf(process.platform === 'win32')('a port may be the path of a unix sock
   const connected = once(server, 'connection')
   const client = new WsClient(`ws+unix://${path}:/`)
   onTestFinished(() => client.terminate())
-  await within(connected, 'the connection')
+  await within(Promise.all([connected, once(client, 'open')]), 'the connection')
 })
 
 test.each(['server', 'client'] as const)('%sMaxWindowBits beside NoContextTakeover is a process warning', async (side) => {

@@ -11,6 +11,7 @@ import type { Socket } from 'node:net'
 import process from 'node:process'
 import { NotSupportedError, type ServerRequest } from '../../index.js'
 import { responseOf } from '../response.js'
+import { warn } from '../warning.js'
 import { ConnectionFacts, messageHeadOf } from '../ws/request.js'
 
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => unknown
@@ -50,7 +51,7 @@ export function exchange(request: ServerRequest, host: ExchangeHost): Promise<Re
     const response = new Class(message)
     response.assignSocket(socket)
     equip(response)
-    outgoing.set(response, new Outgoing(response, settle))
+    outgoing.set(response, new Outgoing(response, settle, () => request.terminate()))
     request.signal.addEventListener('abort', () => abort(message, response))
     // `destroy` of the request, the response or the socket. A response that has ended still goes out, as
     // with Node: programs destroy the socket in a listener for `finish`.
@@ -154,11 +155,15 @@ class Outgoing {
   /** From `finish` on. */
   hasFinished = false
   #given = 0
+  /** The Content-Length of a body in pieces. */
+  #announced: number | undefined
   #hasEnded = false
+  readonly #terminate: () => void
 
-  constructor(response: ServerResponse, settle: (response: Response) => void) {
+  constructor(response: ServerResponse, settle: (response: Response) => void, terminate: () => void) {
     this.#response = response
     this.settle = settle
+    this.#terminate = terminate
     // By `destroy` of the socket or of the response.
     response.once('close', () => {
       this.#hasEnded = true
@@ -180,7 +185,7 @@ class Outgoing {
     }
     if (!response.headersSent) response.writeHead(response.statusCode)
     const { statusCode: status, statusMessage: statusText } = response
-    const headers = fieldsOf(response)
+    const headers = this.#withRightLength(fieldsOf(response), whole?.byteLength)
     if (!response.shouldKeepAlive) headers.push(['connection', 'close'])
     if (!this.hasBody) {
       this.isCancelled = true
@@ -190,6 +195,41 @@ class Outgoing {
     } else {
       this.settle(responseOf(this.#stream(), { status, statusText, headers }))
     }
+  }
+
+  /** Without a Content-Length that the engine would refuse; Node sends whatever it is given. */
+  #withRightLength(fields: [name: string, value: string][], size: number | undefined): [name: string, value: string][] {
+    const given = fields.filter(([name]) => name === 'content-length')
+    if (given.length === 0) return fields
+    const announced = given.length === 1 ? lengthOf(given[0]?.[1] ?? '') : undefined
+    const isChunked = this.#response.hasHeader('transfer-encoding')
+    const isRight = announced !== undefined && (!this.hasBody || size === undefined || size === announced)
+    if (isRight && !isChunked) {
+      if (this.hasBody) this.#announced = announced
+      return fields
+    }
+    if (!isRight) warn('the Content-Length of a ServerResponse is not that of the body: another one, or none, was sent')
+    return fields.filter(([name]) => name !== 'content-length')
+  }
+
+  /** Whether a body in pieces cannot become as long as its head says; `isEnd` after its last piece. */
+  isWrong(isEnd: boolean): boolean {
+    const announced = this.#announced
+    return announced !== undefined && (this.#given > announced || (isEnd && this.#given !== announced))
+  }
+
+  /** The client must not take what it has for the whole. The error is for those who listen for it. */
+  cut(): Error {
+    const response = this.#response
+    const error = mismatch(this.#given, this.#announced ?? 0)
+    this.isCancelled = true
+    process.nextTick(() => {
+      if (response.listenerCount('error') > 0) response.emit('error', error)
+      else warn('the Content-Length of a ServerResponse is not that of the body in pieces: the connection was cut')
+    })
+    response.destroy()
+    this.#terminate()
+    return error
   }
 
   /** Bytes that wait for the client. */
@@ -296,6 +336,11 @@ function write(
   const state = stateOf(this)
   state.count(bytes.byteLength, false)
   if (state.body === undefined && !state.isCancelled) state.begin(undefined)
+  if (!state.isCancelled && state.isWrong(false)) {
+    const error = state.cut()
+    if (done !== undefined) process.nextTick(done, error)
+    return false
+  }
   const hasRoom = state.give(bytes)
   if (done !== undefined) process.nextTick(done)
   return hasRoom
@@ -334,6 +379,11 @@ function end(
   }
   state.count(bytes.byteLength, true)
   if (state.body !== undefined) {
+    if (!state.isCancelled && state.isWrong(true)) {
+      state.cut()
+      this.finished = true
+      return this
+    }
     state.give(bytes)
     if (!state.isCancelled) state.body.close()
   } else if (!state.isCancelled) {
@@ -353,6 +403,12 @@ function end(
 }
 
 const NOTHING = new Uint8Array()
+
+/** Undefined where it is no length. */
+function lengthOf(value: string): number | undefined {
+  const length = /^\d+$/.test(value) ? Number(value) : Number.NaN
+  return Number.isSafeInteger(length) ? length : undefined
+}
 
 /** With the text of Node. */
 function mismatch(given: number, announced: number): Error {

@@ -23,6 +23,7 @@ import {
 import { warn } from '../warning.js'
 import { ConnectionFacts, incomingMessageOf } from '../ws/request.js'
 import { type ExchangeHost, exchange, type RequestListener, type ResponseClass } from './exchange.js'
+import { listenErrorOf } from './listen-error.js'
 import { checkEvent, checkFixed, checkOptions, FIXED, type Fixed, OPTION_MEMBERS } from './missing.js'
 import { placeOf } from './place.js'
 import { TAKEN_ROUTE, type Taken, UpgradeSocket } from './upgrade.js'
@@ -361,7 +362,7 @@ export class Server extends EventEmitter<Events> {
     } catch (error) {
       if (this.#engine === engine) this.#engine = undefined
       // `close` came before.
-      if (!(error instanceof ClosedError)) this.#fail(error)
+      if (!(error instanceof ClosedError)) this.#fail(listenErrorOf(error))
       return
     }
     this.emit('listening')
@@ -373,8 +374,8 @@ export class Server extends EventEmitter<Events> {
     else this.#fail(error)
   }
 
-  #fail(error: unknown): void {
+  #fail(error: Error): void {
     // Without a listener it is an uncaught exception, rather than a rejection.
-    process.nextTick(() => this.emit('error', error instanceof Error ? error : new Error(String(error))))
+    process.nextTick(() => this.emit('error', error))
   }
 }

@@ -38,6 +38,12 @@ interface Fragmented {
   isDropped: boolean
 }
 
+/**
+ * Bytes, or UTF-16 units, up to which the native engine keeps a message until the turn ends
+ * (`MAX_COPIED_MESSAGE` of its channel): whether a part of it waits is not known before.
+ */
+const LONGEST_KEPT = 4096
+
 type MessageHandler = (socket: WebSocket<unknown>, message: ArrayBuffer, isBinary: boolean) => unknown
 
 /** The message whose handler runs, and the engine's view of it, which is what `send` needs of it. */
@@ -92,13 +98,15 @@ export class WebSocket<UserData> {
     return this.#socket
   }
 
-  /** 1: sent, 0: waits behind earlier bytes, 2: dropped, since `maxBackpressure` was reached. */
+  /** 1: sent, 0: it waits, or a part of it, 2: dropped, since more than `maxBackpressure` would wait. */
   send(message: RecognizedString, isBinary = false, compress = false): number {
     const socket = this.#open
     const data = message === received && receivedBytes !== undefined ? receivedBytes : message
     // What needs no options is sent without, which is quicker.
     const isPlain = !compress && socket.extensions === '' && isBinary === (typeof data !== 'string')
-    return statusOf(isPlain ? socket.send(data) : socket.send(data, sendOptionsOf(isBinary, compress)))
+    const status = statusOf(isPlain ? socket.send(data) : socket.send(data, sendOptionsOf(isBinary, compress)))
+    const length = typeof data === 'string' ? data.length : data.byteLength
+    return status === SENT && length > LONGEST_KEPT && socket.bufferedAmount > 0 ? WAITS : status
   }
 
   getBufferedAmount(): number {

@@ -30,16 +30,16 @@ import { TAKEN_ROUTE, type Taken, UpgradeSocket } from './upgrade.js'
 
 /** `engine` and `tls` as in ServerOptions. Others are those of Node. */
 export interface ServerOptions {
-  engine?: EngineServerOptions['engine']
-  tls?: EngineServerOptions['tls']
+  engine?: EngineServerOptions['engine'] | undefined
+  tls?: EngineServerOptions['tls'] | undefined
   /** Default 2^31-1, the most. */
-  maxRequestBodySize?: number
+  maxRequestBodySize?: number | undefined
   /** Milliseconds; 0 for none. Default 300,000. */
-  requestTimeout?: number
+  requestTimeout?: number | undefined
   /** A class that extends that of Node. */
-  IncomingMessage?: typeof IncomingMessage
+  IncomingMessage?: typeof IncomingMessage | undefined
   /** A class that extends that of Node, and leaves the methods that send as they are. */
-  ServerResponse?: ResponseClass
+  ServerResponse?: ResponseClass | undefined
   readonly [other: string]: unknown
 }
 
@@ -56,6 +56,10 @@ interface Events {
   connection: [socket: Socket]
   /** With TLS, after `connection`. */
   secureConnection: [socket: Socket]
+  /** Never comes, as a process warning says. */
+  clientError: [error: Error, socket: Duplex]
+  /** Never comes, as a process warning says. */
+  tlsClientError: [error: Error, socket: Socket]
   listening: []
   close: []
   error: [error: Error]
@@ -69,13 +73,16 @@ const REQUEST_TIMEOUT = 300_000
 /** As Node looks for it. */
 const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
 
-/** As `node:http` has it: docs/compatibility.md lists the members. */
+/** As `node:http` has it, but for calls without `new`: docs/compatibility.md lists the members. */
 export class Server extends EventEmitter<Events> {
   declare keepAliveTimeout: number
   declare headersTimeout: number
   declare maxHeadersCount: number | null
   declare maxRequestsPerSocket: number
-  declare maxConnections: number | undefined
+  // Numbers and a boolean in the types of Node, too, which are undefined until a program sets them.
+  declare maxConnections: number
+  declare dropMaxConnection: boolean
+  declare keepAliveTimeoutBuffer: number
   readonly #options: ServerOptions
   /** What the program has set of FIXED. */
   readonly #kept = new Map<string, unknown>()
@@ -113,8 +120,11 @@ export class Server extends EventEmitter<Events> {
   }
 
   /** Throws NotSupportedError for options that have another effect than here. */
-  constructor(options: ServerOptions = {}, listener?: RequestListener) {
+  constructor(options?: ServerOptions, listener?: RequestListener)
+  constructor(listener: RequestListener)
+  constructor(given: ServerOptions | RequestListener = {}, second?: RequestListener) {
     super()
+    const [options, listener] = typeof given === 'function' ? [{} as ServerOptions, given] : [given, second]
     this.#options = options
     checkOptions(options)
     this.#requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT
@@ -135,6 +145,11 @@ export class Server extends EventEmitter<Events> {
       warn('the member requestTimeout of Server has no effect after `listen`: set it before, or give the option')
     }
     this.#requestTimeout = milliseconds
+  }
+
+  /** As `getConnections` counts them; Node has deprecated it. */
+  get connections(): number {
+    return this.#busy.size
   }
 
   get listening(): boolean {

@@ -13,6 +13,7 @@ import { NotSupportedError, type ServerRequest } from '../../index.js'
 import { responseOf } from '../response.js'
 import { warn } from '../warning.js'
 import { ConnectionFacts, messageHeadOf } from '../ws/request.js'
+import { tellOfFinish } from './diagnostics.js'
 
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => unknown
 
@@ -393,6 +394,7 @@ function end(
   process.nextTick(() => {
     this.emit('prefinish')
     state.hasFinished = true
+    tellOfFinish(this)
     this.emit('finish')
     done?.()
     this.socket?.setTimeout(0)

@@ -22,6 +22,7 @@ import {
 } from '../../index.js'
 import { warn } from '../warning.js'
 import { ConnectionFacts, incomingMessageOf } from '../ws/request.js'
+import { tellOfStart } from './diagnostics.js'
 import { type ExchangeHost, exchange, type RequestListener, type ResponseClass } from './exchange.js'
 import { listenErrorOf } from './listen-error.js'
 import { checkEvent, checkFixed, checkOptions, FIXED, type Fixed, OPTION_MEMBERS } from './missing.js'
@@ -346,6 +347,7 @@ export class Server extends EventEmitter<Events> {
         // After the response this ends the object alone.
         response.once('close', () => void socket.destroy())
       }
+      tellOfStart(message, response)
       const event = this.#eventFor(message)
       if (event === undefined) response.writeHead(417).end()
       else this.emit(event, message, response)

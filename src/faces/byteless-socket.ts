@@ -39,7 +39,8 @@ export abstract class BytelessSocket extends NetSocket {
     super()
     for (const name of NAMES) {
       // The class of Node has getters of these names, which ask a handle that is not there.
-      Object.defineProperty(this, name, { value: ends[name] ?? familyOf(name, ends), enumerable: true })
+      // On a unix socket nothing is known, which engines tell as '' and 0.
+      Object.defineProperty(this, name, { value: ends[name] || familyOf(name, ends), enumerable: true })
     }
   }
 

@@ -1,7 +1,13 @@
 /** What guides and programs for servers in production do with one of `node:http`, on the face of it. */
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { get } from 'node:http'
 import { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import process from 'node:process'
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import { createServer, type RequestListener, type Server } from '../../src/faces/http.js'
 import { WebSocketServer } from '../../src/faces/ws.js'
@@ -81,6 +87,21 @@ test('a connection that a program has accepted itself throws NotSupportedError',
 })
 
 describeEngines('a server of the face of node:http in production', (engine) => {
+  test('of a unix socket, which a proxy in front speaks to, no address and no port is known', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'face-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const path = join(folder, 'socket')
+    const server = createServer({ engine }, ({ socket }, response) => {
+      const { remoteAddress, remotePort, remoteFamily, localAddress, localPort } = socket
+      const known = [remoteAddress, remotePort, remoteFamily, localAddress, localPort, Object.keys(socket.address())]
+      response.end(known.map(String).join(' '))
+    })
+    await within(once(server.listen(path), 'listening'), 'the face to listen')
+    onTestFinished(() => void server.close())
+    const [response] = (await within(once(get({ socketPath: path, agent: false }), 'response'), 'the response')) as [Readable]
+    expect(await within(text(response), 'the body')).toBe('undefined undefined undefined undefined undefined ')
+  })
+
   test.each([false, true])('emits connection with the socket of each request, until its response, TLS: %s', async (isSecure) => {
     const requests = new Queue<Socket>()
     const { server, address } = await listening(

@@ -2,7 +2,7 @@
  * `createServer` of `node:http`, on this package's engine. What is the same, what differs and what is
  * missing: docs/compatibility.md. Everything else, clients first of all, is that of Node.
  */
-import http from 'node:http'
+import http, { type ServerOptions as NodeOptions } from 'node:http'
 import type { RequestListener } from './http/exchange.js'
 import { type ServerOptions, Server as Underlying } from './http/server.js'
 
@@ -36,8 +36,8 @@ Underlying.prototype.constructor = Server
 
 /** Makes a server whose `request` event the listener gets, as `createServer` of `node:http`. */
 export function createServer(listener?: RequestListener): Server
-export function createServer(options: ServerOptions, listener?: RequestListener): Server
-export function createServer(given: ServerOptions | RequestListener = {}, listener?: RequestListener): Server {
+export function createServer(options: ServerOptions | NodeOptions, listener?: RequestListener): Server
+export function createServer(given: ServerOptions | NodeOptions | RequestListener = {}, listener?: RequestListener): Server {
   return typeof given === 'function' ? new Underlying(given) : new Underlying(given, listener)
 }
 

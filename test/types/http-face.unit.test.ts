@@ -11,6 +11,11 @@ test('a server of the face serves where one of Node is asked for', () => {
   expect(Reflect.get(server, 'connections')).toBe(0)
 })
 
+test('options that were written for Node are options of the face', () => {
+  const options: nodeHttp.ServerOptions = { requestTimeout: 10_000 }
+  expect([createServer(options), new Server(options)].map(({ requestTimeout }) => requestTimeout)).toEqual([10_000, 10_000])
+})
+
 test('a listener that was written for Node is one of the face, and listeners know what they get', () => {
   const listener: nodeHttp.RequestListener = (request, response) => void response.end(request.url)
   const server = createServer(listener)

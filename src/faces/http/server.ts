@@ -5,7 +5,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
-import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerOptions as NodeOptions, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import process from 'node:process'
 import type { Duplex } from 'node:stream'
@@ -121,11 +121,11 @@ export class Server extends EventEmitter<Events> {
   }
 
   /** Throws NotSupportedError for options that have another effect than here. */
-  constructor(options?: ServerOptions, listener?: RequestListener)
+  constructor(options?: ServerOptions | NodeOptions, listener?: RequestListener)
   constructor(listener: RequestListener)
-  constructor(given: ServerOptions | RequestListener = {}, second?: RequestListener) {
+  constructor(given: ServerOptions | NodeOptions | RequestListener = {}, second?: RequestListener) {
     super()
-    const [options, listener] = typeof given === 'function' ? [{} as ServerOptions, given] : [given, second]
+    const [options, listener] = typeof given === 'function' ? [{} as ServerOptions, given] : [given as ServerOptions, second]
     this.#options = options
     checkOptions(options)
     this.#requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT

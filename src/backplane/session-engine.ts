@@ -2,6 +2,8 @@
  * What engines on a broker have in common: one session after the other, each on connections of its own. A
  * client's own reconnecting is off, with its queue of unsent commands: both would hide from the link what was
  * lost. So a session is up when all topics are subscribed, and ends for good at the first failure.
+ *
+ * Long because what begins, carries and ends a session shares that session's state.
  */
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneError } from '../errors.js'
@@ -57,6 +59,10 @@ export class SessionEngine implements BackplaneEngine {
   /** Milliseconds before the next attempt to connect. */
   #wait = FIRST_RETRY
   #timer: NodeJS.Timeout | undefined
+  /** Of interest, since what the session was told last: true where a topic is wanted. */
+  readonly #changes = new Map<string, boolean>()
+  /** Whether the session has been told of changes, and the broker has not confirmed them. */
+  #isChanging = false
   /** What the session has been given and has not done, the oldest first. */
   readonly #pending = new Set<Pending>()
   /** Aborted when the engine is closed. */
@@ -93,12 +99,36 @@ export class SessionEngine implements BackplaneEngine {
   }
 
   interest(added: readonly string[], removed: readonly string[]): void {
-    const session = this.#session
-    if (session === undefined) return
-    // In the order of the calls: were `removed` to wait for the broker's reply to `added`, a later call that
-    // adds such a topic again would overtake it.
-    const work = [this.#subscribe(session, added), this.#unsubscribe(session, removed)]
-    Promise.all(work).catch((cause: unknown) => this.#ended(session, reasonOf(cause)))
+    if (this.#session === undefined) return
+    for (const topic of added) this.#note(topic, true)
+    for (const topic of removed) this.#note(topic, false)
+    if (!this.#isChanging) void this.#change(this.#session)
+  }
+
+  /** What takes back a change that has not been sent cancels it. */
+  #note(topic: string, isWanted: boolean): void {
+    if (this.#changes.get(topic) === !isWanted) this.#changes.delete(topic)
+    else this.#changes.set(topic, isWanted)
+  }
+
+  /**
+   * One after the other: node-redis takes a channel for subscribed, and sends nothing for it, where the reply
+   * to an earlier SUBSCRIBE comes while an UNSUBSCRIBE is on its way.
+   */
+  async #change(session: Session): Promise<void> {
+    this.#isChanging = true
+    try {
+      while (this.#changes.size > 0 && session === this.#session) {
+        const added: string[] = []
+        const removed: string[] = []
+        for (const [topic, isWanted] of this.#changes) (isWanted ? added : removed).push(topic)
+        this.#changes.clear()
+        await Promise.all([this.#subscribe(session, added), this.#unsubscribe(session, removed)])
+      }
+      if (session === this.#session) this.#isChanging = false
+    } catch (cause) {
+      this.#ended(session, reasonOf(cause))
+    }
   }
 
   publish(envelopes: readonly BackplaneEnvelope[]): Promise<void> {
@@ -244,6 +274,8 @@ export class SessionEngine implements BackplaneEngine {
   #end(session: Session, reason: string): void {
     clearInterval(this.#timer)
     this.#session = undefined
+    this.#changes.clear()
+    this.#isChanging = false
     session.destroy()
     const error = new Error(reason)
     for (const { reject } of this.#pending) reject(error)

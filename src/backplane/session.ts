@@ -5,8 +5,8 @@ import type { BackplaneEnvelope } from './contract.js'
 export interface Session {
   readonly maxEnvelopeBytes: number
   /**
-   * Resolves when the broker has confirmed. Topics may be subscribed already. What is sent, here and by
-   * `unsubscribe`, leaves in the order of the calls, which do not wait for each other.
+   * Resolves when the broker has confirmed. Topics may be subscribed already. Neither this nor `unsubscribe`
+   * is called while a change of the same topic is not confirmed.
    */
   subscribe(topics: readonly string[]): Promise<void>
   unsubscribe(topics: readonly string[]): Promise<void>

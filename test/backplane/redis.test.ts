@@ -1,6 +1,7 @@
 /** The engine on Redis, against a real broker and its faults. */
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Cluster, Redis } from 'ioredis'
 import { createClient, createCluster } from 'redis'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -35,6 +36,25 @@ async function group(options: (url: string) => RedisOptions, args: readonly stri
   const broker = await Broker.start('redis-server', args)
   const { a, b } = await joinTwo(ONE_ENGINE, () => redis(options(broker.url)))
   return { broker, a, b }
+}
+
+/** The port of a proxy that forwards what the broker says only after so many milliseconds. */
+async function slowReplies(port: number, milliseconds: number): Promise<number> {
+  const proxy = createServer((near) => {
+    const far = connect(port, '127.0.0.1')
+    near.pipe(far)
+    far.on('data', (chunk) => void setTimeout(() => near.write(chunk), milliseconds))
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      one.on('error', () => {})
+      one.on('close', () => other.destroy())
+    }
+  })
+  onTestFinished(() => void proxy.close())
+  await once(proxy.listen(0, '127.0.0.1'), 'listening')
+  return (proxy.address() as AddressInfo).port
 }
 
 describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefined ? '' : ` (skipped: ${missing})`}`, () => {
@@ -157,6 +177,29 @@ describe.skipIf(missing !== undefined)(`a backplane on Redis${missing === undefi
       expect(await b.client.messages.take(100, 'messages')).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`))
       expect(a.server.backplaneMetrics()).toMatchObject({ dropped: 0 })
       expect(a.errors.size).toBe(0)
+    })
+
+    test(`a topic that comes and goes while replies are on their way is subscribed in the end, through ${name}`, async () => {
+      const broker = await Broker.start('redis-server')
+      const slow = await slowReplies(broker.port, 100)
+      const a = await join(ONE_ENGINE, redis({ ...options(broker.url), linger: 0 }))
+      const b = await join(ONE_ENGINE, redis({ ...options(`redis://127.0.0.1:${slow}`), linger: 0 }))
+      await connected(a, b)
+      // The third end comes between the replies to the first beginning and to the second end, and the last
+      // beginning before the reply to that third end.
+      for (const milliseconds of [10, 85]) {
+        b.socket.unsubscribe('t')
+        await pause(10)
+        b.socket.subscribe('t')
+        await pause(milliseconds)
+      }
+      b.socket.unsubscribe('t')
+      await pause(25)
+      b.socket.subscribe('t')
+      // What was on its way when the topic ended.
+      await pause(400)
+      while (b.client.messages.size > 0) await b.client.next()
+      await connected(a, b)
     })
 
     test(`a topic that is given up and wanted again while the broker replies stays subscribed, through ${name}`, async () => {

@@ -77,6 +77,33 @@ test('a topic that is wanted again is subscribed behind its unsubscription, howe
   expect([...atBroker].sort()).toEqual(['a', 'x'])
 })
 
+test('changes of interest wait for those before, and what takes another one back is not sent', async () => {
+  const calls: string[] = []
+  const replies: (() => void)[] = []
+  const told = (sign: string) => (topics: readonly string[]) => {
+    for (const topic of topics) calls.push(sign + topic)
+    return new Promise<void>((resolve) => replies.push(resolve))
+  }
+  const { engine } = await started({ subscribe: told('+'), unsubscribe: told('-') }, 10_000)
+  const confirmed = async () => {
+    for (const reply of replies.splice(0)) reply()
+    await turns(1)
+  }
+  engine.interest(['a'], [])
+  engine.interest(['b'], ['a'])
+  engine.interest(['c'], ['b'])
+  expect(calls.splice(0)).toEqual(['+a'])
+  await confirmed()
+  expect(calls.splice(0)).toEqual(['+c', '-a'])
+  engine.interest(['a'], [])
+  engine.interest([], ['a'])
+  await confirmed()
+  expect(calls).toEqual([])
+  engine.interest(['a'], [])
+  expect(calls).toEqual(['+a'])
+  await confirmed()
+})
+
 test('a reply that came while the loop was blocked for longer than pingTimeout is a reply', async () => {
   const code =
     "const { parentPort } = require('node:worker_threads');" +

@@ -75,6 +75,11 @@ export async function allUp(...members: readonly BrokerMember[]): Promise<void> 
   }
 }
 
+/** Resolves when the broker has confirmed all that the member has published. */
+export async function confirmed({ server }: BrokerMember): Promise<void> {
+  while (server.backplaneMetrics()?.pendingBytes !== 0) await new Promise((next) => setTimeout(next, 5))
+}
+
 /** What the member's client gets, up to and with this message. */
 export async function receivedUntil({ client }: BrokerMember, last: string): Promise<(string | Buffer)[]> {
   const came: (string | Buffer)[] = []
@@ -97,6 +102,8 @@ export async function expectExchange(a: BrokerMember, b: BrokerMember): Promise<
  * does not replay them.
  */
 export async function expectKilled(broker: Broker, a: BrokerMember, b: BrokerMember, isReplayed: boolean): Promise<void> {
+  // What is not confirmed counts as what may not have arrived.
+  await confirmed(a)
   const before = b.server.backplaneMetrics()?.delivered ?? 0
   await broker.kill()
   const address = `127.0.0.1:${broker.port}`

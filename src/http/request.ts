@@ -1,10 +1,10 @@
 /** The request as users see it, made from the flat text that engines know. */
-import { X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import type { RequestHead } from '../engine/contract.js'
 import type { Params, ServerRequest } from '../types/index.js'
 import { decodeUtf8 } from '../util/text.js'
-import { type Endpoints, endpointsOf } from './addresses.js'
 import type { IncomingBody } from './body.js'
+import { type CertificateReader, LateFacts } from './late-facts.js'
 import type { Target } from './target.js'
 
 /**
@@ -12,9 +12,6 @@ import type { Target } from './target.js'
  * says what was sent.
  */
 const NOT_FOR_REQUEST = new Set(['TRACE', 'TRACK'])
-
-/** Gives the client's certificate as DER, while the exchange has no response. */
-export type CertificateReader = () => Uint8Array | undefined
 
 type Overridden = 'bytes' | 'json' | 'method' | 'signal' | Collecting
 /** Methods that collect the body. */
@@ -56,14 +53,8 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   readonly remoteAddress: string
   declare readonly proxiedAddress?: string
   readonly #method: string
-  readonly #endpoints: string
-  readonly #readCertificate: CertificateReader | undefined
-  #certificate: X509Certificate | undefined
+  readonly #late: LateFacts
   readonly #incoming: IncomingBody | undefined
-  #query: URLSearchParams | undefined
-  #controller: AbortController | undefined
-  /** Whether the client has gone. */
-  isAborted = false
   /** Cuts the connection. Undefined where no exchange can be cut: the request was refused unseen. */
   cut: (() => void) | undefined
 
@@ -89,8 +80,7 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
     this.remoteAddress = head.remoteAddress
     if (head.proxiedAddress !== '') this.proxiedAddress = head.proxiedAddress
     this.#method = head.method
-    this.#endpoints = head.endpoints
-    this.#readCertificate = readCertificate
+    this.#late = new LateFacts(target.search, head.endpoints, readCertificate)
     this.#incoming = body
   }
 
@@ -99,36 +89,32 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
   }
 
   get query(): URLSearchParams {
-    this.#query ??= new URLSearchParams(this.search)
-    return this.#query
+    return this.#late.query
   }
 
   get remotePort(): number {
-    return this.#parsedEndpoints.remotePort
+    return this.#late.endpoints.remotePort
   }
 
   get localAddress(): string {
-    return this.#parsedEndpoints.local.address
+    return this.#late.endpoints.local.address
   }
 
   get localPort(): number {
-    return this.#parsedEndpoints.local.port
+    return this.#late.endpoints.local.port
   }
 
   get clientCertificate(): X509Certificate | undefined {
-    if (this.#certificate === undefined) {
-      const der = this.#readCertificate?.()
-      if (der !== undefined) this.#certificate = new X509Certificate(der)
-    }
-    return this.#certificate
+    return this.#late.clientCertificate
+  }
+
+  /** Whether the client has gone. */
+  get isAborted(): boolean {
+    return this.#late.isAborted
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController()
-      if (this.isAborted) this.#controller.abort()
-    }
-    return this.#controller.signal
+    return this.#late.signal
   }
 
   override arrayBuffer(): ReturnType<Request['arrayBuffer']> {
@@ -172,13 +158,8 @@ export class IncomingRequest extends WebRequest implements ServerRequest {
     if (body !== null && body === this.#incoming?.stream && !body.locked && !this.bodyUsed) this.#incoming.collect()
   }
 
-  get #parsedEndpoints(): Endpoints {
-    return endpointsOf(this.#endpoints)
-  }
-
   abort(): void {
-    this.isAborted = true
-    this.#controller?.abort()
+    this.#late.abort()
   }
 }
 

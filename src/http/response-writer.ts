@@ -40,6 +40,7 @@ const TEXT = 'text/plain;charset=UTF-8'
 
 function copyOf(data: Data): Buffer<ArrayBuffer> {
   const payload = toPayload(data)
+  // The same, but for the types: Buffer.from has no form for both.
   return typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload)
 }
 

@@ -1,9 +1,9 @@
 /** The request for a WebSocket connection without a web-standard Request around it. */
-import { X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { RequestHead } from '../engine/contract.js'
-import { endpointsOf } from '../http/addresses.js'
-import { type CertificateReader, fieldsOf, headerOf } from '../http/request.js'
+import { type CertificateReader, LateFacts } from '../http/late-facts.js'
+import { fieldsOf, headerOf } from '../http/request.js'
 import type { Target } from '../http/target.js'
 import type { Handshake, Params } from '../types/index.js'
 
@@ -15,13 +15,8 @@ export class IncomingHandshake implements Handshake {
   declare readonly incoming?: IncomingMessage
   readonly #head: RequestHead
   readonly #target: Target
-  readonly #readCertificate: CertificateReader
-  #certificate: X509Certificate | undefined
-  #query: URLSearchParams | undefined
+  readonly #late: LateFacts
   #fields: readonly [name: string, value: string][] | undefined
-  #controller: AbortController | undefined
-  /** Whether the client has gone. */
-  isAborted = false
   /** Cuts the connection. Undefined where no exchange can be cut. */
   cut: (() => void) | undefined
 
@@ -36,7 +31,7 @@ export class IncomingHandshake implements Handshake {
     this.#target = target
     this.params = params
     this.protocols = protocols
-    this.#readCertificate = readCertificate
+    this.#late = new LateFacts(target.search, head.endpoints, readCertificate)
     if (head.proxiedAddress !== '') this.proxiedAddress = head.proxiedAddress
     if (head.incoming !== undefined) this.incoming = head.incoming
   }
@@ -58,8 +53,7 @@ export class IncomingHandshake implements Handshake {
   }
 
   get query(): URLSearchParams {
-    this.#query ??= new URLSearchParams(this.search)
-    return this.#query
+    return this.#late.query
   }
 
   get origin(): string | undefined {
@@ -71,31 +65,28 @@ export class IncomingHandshake implements Handshake {
   }
 
   get remotePort(): number {
-    return endpointsOf(this.#head.endpoints).remotePort
+    return this.#late.endpoints.remotePort
   }
 
   get localAddress(): string {
-    return endpointsOf(this.#head.endpoints).local.address
+    return this.#late.endpoints.local.address
   }
 
   get localPort(): number {
-    return endpointsOf(this.#head.endpoints).local.port
+    return this.#late.endpoints.local.port
   }
 
   get clientCertificate(): X509Certificate | undefined {
-    if (this.#certificate === undefined) {
-      const der = this.#readCertificate()
-      if (der !== undefined) this.#certificate = new X509Certificate(der)
-    }
-    return this.#certificate
+    return this.#late.clientCertificate
+  }
+
+  /** Whether the client has gone. */
+  get isAborted(): boolean {
+    return this.#late.isAborted
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController()
-      if (this.isAborted) this.#controller.abort()
-    }
-    return this.#controller.signal
+    return this.#late.signal
   }
 
   get fields(): readonly [name: string, value: string][] {
@@ -113,7 +104,6 @@ export class IncomingHandshake implements Handshake {
   }
 
   abort(): void {
-    this.isAborted = true
-    this.#controller?.abort()
+    this.#late.abort()
   }
 }

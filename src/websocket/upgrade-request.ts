@@ -1,7 +1,8 @@
 /** The request for a WebSocket connection as users see it. */
 import type { IncomingMessage } from 'node:http'
 import type { RequestHead } from '../engine/contract.js'
-import { type CertificateReader, headerOf, IncomingRequest } from '../http/request.js'
+import type { CertificateReader } from '../http/late-facts.js'
+import { headerOf, IncomingRequest } from '../http/request.js'
 import type { Target } from '../http/target.js'
 import type { Params, UpgradeRequest } from '../types/index.js'
 

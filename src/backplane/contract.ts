@@ -46,9 +46,9 @@ export interface BackplaneEnvelope {
    * transferred, since small envelopes share an ArrayBuffer with other Buffers.
    */
   readonly data: Uint8Array
-  /** The number of the first message: with topic and the member's id, it is unique. */
+  /** The number of the first message: with topic and the member's id, no other message has it. */
   readonly sequence: number
-  /** How many messages are in it. */
+  /** How many messages are in it: 0 where it only says where the numbers of the topic are. */
   readonly messages: number
 }
 

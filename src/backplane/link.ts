@@ -23,6 +23,7 @@ import {
   readMessages,
 } from './envelope.js'
 import { Interest, type InterestChanges } from './interest.js'
+import { LatestNumbers } from './latest-numbers.js'
 import { costOf, MAX_ENVELOPES, MAX_ENVELOPES_IN_FLIGHT, MAX_IN_FLIGHT, Outbox } from './outbox.js'
 import { type Question, Questions } from './questions.js'
 import { AGE_INTERVAL, Sequences } from './sequences.js'
@@ -33,9 +34,10 @@ const CONTROL_TOPIC = ''
 const GAP_WINDOW = 1000
 /**
  * The same after `down` and `up`: other members lose the same broker, and come back up to 1.5 s later, since
- * none waits longer before it connects again (`MOST_RETRY` in session-engine.ts, and a half).
+ * none waits longer before it connects again (`MOST_RETRY` in session-engine.ts, and a half). Then they have
+ * to connect, and to say where their numbers are.
  */
-const RETURN_WINDOW = 2000
+const RETURN_WINDOW = 2500
 /** Milliseconds after `up` in which an engine that replays may still bring what was sent before. */
 const CATCH_UP = 10_000
 /** Milliseconds between two starts of an engine that is not required. */
@@ -61,6 +63,7 @@ export class BackplaneLink implements BackplaneHost {
   readonly #sequences = new Sequences()
   readonly #complaints: Complaints
   readonly #questions: Questions
+  readonly #latestNumbers: LatestNumbers
   #state: State = 'new'
   #starting: Promise<void> | undefined
   #retry: NodeJS.Timeout | undefined
@@ -75,10 +78,14 @@ export class BackplaneLink implements BackplaneHost {
   #dropped = 0
   /** Counted as dropped: an engine may refuse an envelope, and then fail to send those that went with it. */
   readonly #dead = new WeakSet<BackplaneEnvelope>()
+  /** Something is missing, perhaps, and not told. */
+  #isGapOpen = false
+  /** Until it is told; undefined while the engine is down. */
   #gapTimer: NodeJS.Timeout | undefined
   #aging: NodeJS.Timeout | undefined
-  /** When it was last up again. */
+  /** When it was last up again, and went down before. */
   #returned = 0
+  #left = 0
   readonly #counts = { published: 0, delivered: 0, dropped: 0, missing: 0, gaps: 0, reconnects: 0, foreign: 0, lag: 0 }
 
   constructor(engine: BackplaneEngine, owner: LinkOwner) {
@@ -96,6 +103,16 @@ export class BackplaneLink implements BackplaneHost {
         if (this.isUp) this.#add(CONTROL_TOPIC, { payload: text, compress: undefined, isText: true })
       },
       answer: (question) => owner.answer(question),
+      askedForNumbers: (within) => this.#latestNumbers.asked(within),
+    })
+    this.#latestNumbers = new LatestNumbers({
+      ask: (within) => this.#questions.askForNumbers(within),
+      tell: (since, until) => {
+        // One that is down has its own gap when it is up again.
+        if (!this.isUp) return
+        this.#outbox.tellNumbers(since, until)
+        this.#flushSoon()
+      },
     })
   }
 
@@ -182,9 +199,10 @@ export class BackplaneLink implements BackplaneHost {
    */
   async close(): Promise<void> {
     this.#questions.close()
+    this.#latestNumbers.close()
     if (this.#state === 'up') this.#flush(Number.POSITIVE_INFINITY)
     this.#state = 'closed'
-    if (this.#gapTimer !== undefined) this.#tellGap()
+    this.#tellGap()
     // With what was dropped since it went down: the gap that would have told it does not come.
     const before = this.#counts.dropped - this.#dropped
     // What waits for a broker that is down.
@@ -238,12 +256,13 @@ export class BackplaneLink implements BackplaneHost {
     if (status === 'gap') {
       this.#lostEnvelopes += envelopes
       this.#gap()
+      if (this.isUp) this.#askForNumbers()
     } else if (status === 'up' && this.#state === 'down') this.#goUp()
     else if (status === 'down' && this.#state === 'up') this.#goDown(reason)
   }
 
   onDropped(envelope: BackplaneEnvelope, reason: string): void {
-    if (this.#dead.has(envelope)) return
+    if (envelope.messages === 0 || this.#dead.has(envelope)) return
     this.#dead.add(envelope)
     this.#counts.dropped += envelope.messages
     // `close` tells it, with all else that was not sent.
@@ -303,11 +322,15 @@ export class BackplaneLink implements BackplaneHost {
     this.#questions.start()
     this.#flushSoon()
     this.#returned = Date.now()
-    if (this.#dropped > 0) this.#gap()
+    if (this.#isGapOpen) this.#askForNumbers()
+    if (this.#dropped > 0 || this.#isGapOpen) this.#gap()
   }
 
   #goDown(reason: string | undefined): void {
+    // Of an earlier outage: each has its own.
+    this.#tellGap()
     this.#state = 'down'
+    this.#left = Date.now()
     if (!this.#engine.isReplayed) this.#drop(this.#outbox.clear())
     this.#owner.report(this.#error('ERR_BACKPLANE_DOWN', `is down: ${reason ?? 'the connection is lost'}`, 0))
   }
@@ -442,17 +465,20 @@ export class BackplaneLink implements BackplaneHost {
    * meanwhile.
    */
   #gap(): void {
-    if (this.#gapTimer !== undefined) return
-    this.#counts.gaps += 1
-    // What comes while it is down is the first of an engine that is about to tell `up`.
-    const returned = this.#state === 'down' ? Date.now() : this.#returned
-    const window = Math.max(GAP_WINDOW, returned + RETURN_WINDOW - Date.now())
+    if (!this.#isGapOpen) this.#counts.gaps += 1
+    this.#isGapOpen = true
+    // What comes while it is down is the first of an engine that is about to tell `up`, or to fail once more.
+    if (this.#state === 'down' || this.#gapTimer !== undefined) return
+    const window = Math.max(GAP_WINDOW, this.#returned + RETURN_WINDOW - Date.now())
     this.#gapTimer = setTimeout(() => this.#tellGap(), window).unref()
   }
 
+  /** Tells the gap that is open, if there is one, and closes it. */
   #tellGap(): void {
     clearTimeout(this.#gapTimer)
     this.#gapTimer = undefined
+    if (!this.#isGapOpen) return
+    this.#isGapOpen = false
     const [missing, dropped] = [this.#missing, this.#dropped]
     const found = missingOf(missing, this.#isMissingMore, this.#lostEnvelopes)
     this.#missing = 0
@@ -461,6 +487,11 @@ export class BackplaneLink implements BackplaneHost {
     this.#dropped = 0
     const own = dropped > 0 ? `; ${dropped} of this server were not sent, or may not have arrived` : ''
     this.#owner.report(this.#error('ERR_BACKPLANE_GAP', `has a gap: ${found}${own}`, missing + dropped))
+  }
+
+  #askForNumbers(): void {
+    const isBack = Date.now() - this.#returned < RETURN_WINDOW
+    this.#latestNumbers.lost(isBack ? this.#returned - this.#left : 0)
   }
 
   #control(topic: string, head: EnvelopeHead, data: Buffer, isLate: boolean | undefined): void {

@@ -37,12 +37,18 @@ const ENVELOPE_COST = 256
 const MOST_SPARE = 1 / 8
 /** Topics whose numbers are remembered: at least as many, and at most twice. */
 const MAX_NUMBERED_TOPICS = 65_536
+/** Of these, the most whose numbers are told at once: some 20 ms of work, here and for each who wants them. */
+const MAX_TOLD_TOPICS = 10_000
+/** Part of the limit beyond which none are told: no message is to be dropped for them. */
+const MOST_TOLD = 1 / 2
 
 /** What is known of a topic. */
 interface Numbered {
   /** The number of its last message. */
   last: number
   readonly numbering: number
+  /** When its last envelope was begun, by `Date.now()`. */
+  time: number
   /**
    * For which the next envelope will have room: a little more than the last one had, if there were several
    * messages in it. Memory that grows is copied.
@@ -67,20 +73,35 @@ class Numbers {
     return { sequence: this.#highest + 1, isRestart: true, numbering: this.#numbering, bytes: 0 }
   }
 
-  used(topic: string, last: number, numbering: number, bytes: number): void {
+  used(topic: string, last: number, numbering: number, time: number, bytes: number): void {
     const known = this.#young.get(topic)
     if (known !== undefined) {
       known.last = last
+      known.time = time
       known.bytes = bytes
       return
     }
-    this.#young.set(topic, { last, numbering, bytes })
+    this.#young.set(topic, { last, numbering, time, bytes })
     if (this.#young.size < MAX_NUMBERED_TOPICS) return
     for (const { last: number } of this.#young.values()) if (number > this.#highest) this.#highest = number
     this.#hasForgotten ||= this.#old.size > 0
     this.#old = this.#young
     this.#young = new Map()
     this.#numbering = (this.#numbering + 1) % NUMBERINGS
+  }
+
+  /** Topics that were used last between two times. */
+  usedBetween(since: number, until: number): readonly string[] {
+    const topics: string[] = []
+    for (const known of [this.#young, this.#old]) {
+      for (const [topic, { time }] of known) {
+        if (topics.length === MAX_TOLD_TOPICS) return topics
+        // One that is in both was used since.
+        if (time < since || time > until || (known === this.#old && this.#young.has(topic))) continue
+        topics.push(topic)
+      }
+    }
+    return topics
   }
 
   /** Whether others may know the topic, though it has no number here. */
@@ -166,7 +187,19 @@ export class Outbox {
     const open = this.#open.get(topic)
     if (open !== undefined) this.#finish(open)
     const { sequence, isRestart, numbering } = this.#numbers.next(topic)
-    if (!isRestart || this.#numbers.hasForgotten) this.#numbers.used(topic, sequence, numbering, 0)
+    if (!isRestart || this.#numbers.hasForgotten) this.#numbers.used(topic, sequence, numbering, Date.now(), 0)
+  }
+
+  /**
+   * An envelope without messages goes out for each topic that was used last between two times, of
+   * `Date.now()`: it says where the numbers are, to those who have missed messages and would get no further
+   * one. As many as there is room for.
+   */
+  tellNumbers(since: number, until: number): void {
+    for (const topic of this.#numbers.usedBetween(since, until)) {
+      if (this.bytes > this.#limit * MOST_TOLD) return
+      if (topic !== '' && !this.#open.has(topic)) this.#begin(topic, 0)
+    }
   }
 
   /**
@@ -267,8 +300,8 @@ export class Outbox {
   }
 
   #finish(envelope: EnvelopeWriter): void {
-    const { topic, sequence, messages, numbering, length } = envelope
+    const { topic, sequence, messages, numbering, time, length } = envelope
     this.#open.delete(topic)
-    this.#numbers.used(topic, sequence + messages - 1, numbering, messages > 1 ? length + (length >>> 2) : 0)
+    this.#numbers.used(topic, sequence + messages - 1, numbering, time, messages > 1 ? length + (length >>> 2) : 0)
   }
 }

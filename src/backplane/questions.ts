@@ -42,6 +42,7 @@ export type Question =
 type Message =
   | { readonly say: 'hello'; readonly greetBack: boolean }
   | { readonly say: 'bye' }
+  | { readonly say: 'lost'; readonly within: number }
   | { readonly say: 'ask'; readonly number: number; readonly question: Question; readonly within: number }
   | { readonly say: 'reply'; readonly to: string; readonly number: number; readonly count: number }
 
@@ -59,6 +60,8 @@ export interface QuestionsOwner {
   send(text: string): void
   /** This server's own reply: how many subscribers, or how many were disconnected. */
   answer(question: Question): number
+  /** Another member may have lost what was sent within so many milliseconds. */
+  askedForNumbers(within: number): void
 }
 
 export class Questions {
@@ -99,6 +102,11 @@ export class Questions {
     for (const asked of this.#asked.values()) asked.finish()
   }
 
+  /** Asks all others for the numbers of the topics that they have used within so many milliseconds. */
+  askForNumbers(within: number): void {
+    this.#say({ say: 'lost', within })
+  }
+
   /** Resolves when all have replied, or with what there is after `timeout` milliseconds. */
   ask(question: Question, timeout: number, isUp: boolean): Promise<EverywhereResult> {
     this.#forgetSilent()
@@ -136,6 +144,10 @@ export class Questions {
       case 'bye':
         this.#peers.delete(from)
         for (const asked of this.#asked.values()) this.#settle(asked, from)
+        break
+      case 'lost':
+        // From before an outage of this member: what it has published since is told by its own gap.
+        if (age <= message.within) this.#owner.askedForNumbers(message.within + age)
         break
       case 'ask':
         return this.#reply(from, message.number, message.question)
@@ -231,6 +243,7 @@ function parse(text: string): Message | undefined {
   const { say, greetBack, number, question, within, to, count } = value as Record<string, unknown>
   if (say === 'hello') return { say, greetBack: greetBack === true }
   if (say === 'bye') return { say }
+  if (say === 'lost') return isCount(within) ? { say, within } : undefined
   if (typeof number !== 'number') return undefined
   if (say === 'reply' && typeof to === 'string' && isCount(count)) return { say, to, number, count }
   const asked = say === 'ask' ? parseQuestion(question) : undefined

@@ -130,30 +130,90 @@ describeEngines('a server behind an engine', (engine) => {
     expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 1000, gaps: 1, reconnects: 0 })
   })
 
-  test('tells what a quiet topic has lost with its next message, by one more gap, and counts each message once', async () => {
+  test('tells by one gap what busy and quiet topics have lost while their publisher was down', async () => {
     const { a, b } = await pair(engine)
     const { client } = await b.join('busy', 'quiet', 'new')
     const { server } = a.served
     for (const topic of ['busy', 'quiet']) server.publish(topic, 'before')
     await client.messages.take(2, 'messages')
     a.backplane.goDown('killed')
-    for (const topic of ['busy', 'quiet', 'new']) server.publish(topic, 'lost')
+    for (const topic of ['busy', 'quiet', 'quiet', 'new']) server.publish(topic, 'lost')
     a.backplane.goUp()
-    const told: number[] = []
-    for (const topic of ['busy', 'quiet']) {
-      server.publish(topic, 'after')
-      const gap = await b.errors.next('the gap')
-      expect(gap).toMatchObject({ code: 'ERR_BACKPLANE_GAP' })
-      if (gap instanceof BackplaneError) told.push(gap.count)
-    }
-    expect(told).toEqual([1, 1])
-    // Its first message was lost: only the server that has dropped it knows.
-    server.publish('new', 'after')
+    server.publish('busy', 'after')
+    expect(await b.errors.next('the gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 3 })
+    for (const topic of ['quiet', 'new']) server.publish(topic, 'after')
+    // The first message of the new topic was lost: only the server that has dropped it knows.
     expect(await client.messages.take(3, 'messages')).toEqual(['after', 'after', 'after'])
-    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 2, gaps: 2 })
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 3, gaps: 1, delivered: 5 })
     await a.errors.next('down')
-    expect(await a.errors.next('its own gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 3 })
-    expect(server.backplaneMetrics()).toMatchObject({ dropped: 3 })
+    expect(await a.errors.next('its own gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 4 })
+    expect(server.backplaneMetrics()).toMatchObject({ dropped: 4 })
+  })
+
+  test('tells by one gap what topics have lost while a receiver was down, on which nothing follows', async () => {
+    const { broker, a, b } = await pair(engine)
+    const c = await member(engine, new MemoryEngine(broker))
+    const { client } = await b.join('one', 'other', 'still')
+    const publishers = [a, c].map(({ served }) => served.server)
+    for (const server of publishers) for (const topic of ['one', 'other', 'still']) server.publish(topic, 'before')
+    await client.messages.take(6, 'messages')
+    b.backplane.goDown('killed')
+    for (const server of publishers) for (const topic of ['one', 'other', 'other']) server.publish(topic, 'lost')
+    await turns()
+    b.backplane.goUp()
+    expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    expect(await b.errors.next('the gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 6 })
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 6, gaps: 1, delivered: 6 })
+    expect(client.messages.size).toBe(0)
+    for (const server of publishers) expect(server.backplaneMetrics()).toMatchObject({ published: 6, dropped: 0, foreign: 0 })
+  })
+
+  test('tells a gap for each outage, also when the next one begins before it is told', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    const { server } = a.served
+    server.publish('t', 'before')
+    await client.next()
+    for (const lost of [1, 2, 3]) {
+      b.backplane.goDown('killed')
+      for (let n = 0; n < lost; n++) server.publish('t', 'lost')
+      await turns()
+      b.backplane.goUp()
+      server.publish('t', 'after')
+      expect(await client.next()).toBe('after')
+    }
+    const told = (await b.errors.take(6, 'errors')).map((error) =>
+      error instanceof BackplaneError ? [error.code, error.count] : [],
+    )
+    expect(told).toEqual(
+      [1, 2, 3].flatMap((count) => [
+        ['ERR_BACKPLANE_DOWN', 0],
+        ['ERR_BACKPLANE_GAP', count],
+      ]),
+    )
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 6, gaps: 3, reconnects: 3 })
+  })
+
+  test('tells what has come before `up` with the gap behind it, also when the engine fails once more', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    const { server } = a.served
+    server.publish('t', 'before')
+    await client.next()
+    b.backplane.goDown('killed')
+    server.publish('t', 'lost')
+    await turns()
+    // Subscribed already, and not yet up.
+    b.backplane.isDown = false
+    server.publish('t', 'early')
+    expect(await client.next()).toBe('early')
+    b.backplane.goDown('failed to subscribe to the rest')
+    server.publish('t', 'lost')
+    await turns()
+    b.backplane.goUp()
+    expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    expect(await b.errors.next('the gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 2 })
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 2, gaps: 1, reconnects: 1 })
   })
 
   test('counts what has not come by the numbers of what comes next', async () => {

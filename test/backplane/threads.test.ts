@@ -285,6 +285,56 @@ describeEngines('threads()', (engine) => {
       expect(await child.result()).toMatchObject({ code: 0, signal: null })
     }
   })
+
+  test('a gap of what is outside has what topics have lost on which nothing follows, on every thread', async () => {
+    const broker = new MemoryBroker()
+    /** Two servers of one process, which has one way to the broker. */
+    const process = async () => {
+      const group = newGroup()
+      const outsides: MemoryEngine[] = []
+      const outside = () => {
+        const made = new MemoryEngine(broker)
+        outsides.push(made)
+        return made
+      }
+      const members = []
+      for (let n = 0; n < 2; n++) {
+        const errors = new Queue<Error>()
+        const backplane = threads({ group, engine, outside })
+        const server = makeServer(engine, { server: { backplane, onError: (error) => errors.push(error) } })
+        server.ws('/*', { open: (socket) => void socket.subscribe('t') })
+        members.push({ server, errors, client: await Client.open(await listen(server)) })
+      }
+      return { members, outsides }
+    }
+    const [here, there] = [await process(), await process()]
+    const all = [...here.members, ...there.members]
+    const [from] = here.members
+    for (const { server } of [from, there.members[1]].filter((member) => member !== undefined)) {
+      await until(
+        () => all.every(({ client }) => client.messages.size > 0),
+        () => server.publish('t', 'before'),
+      )
+      await settled(...all.map(({ client }) => client))
+    }
+    for (const outside of here.outsides) if (!outside.isClosed) outside.goDown('the connection was reset')
+    for (let n = 0; n < 3; n++) there.members[1]?.server.publish('t', 'lost')
+    for (let n = 0; n < 2; n++) from?.server.publish('t', 'lost here')
+    await settled(...all.map(({ client }) => client))
+    for (const outside of here.outsides) if (!outside.isClosed) outside.goUp()
+    for (const [{ members }, missing] of [
+      [here, 3],
+      [there, 2],
+    ] as const) {
+      for (const { server, errors } of members) {
+        let error = await errors.next('the gap')
+        // The gateway says why the outside is away, and the publisher what it has not sent.
+        while (!(error instanceof BackplaneError && error.code === 'ERR_BACKPLANE_GAP')) error = await errors.next('the gap')
+        expect(error).toMatchObject({ count: missing })
+        expect(server.backplaneMetrics()).toMatchObject({ missing, gaps: 1 })
+      }
+    }
+  })
 })
 
 test('threads() refuses other options', () => {

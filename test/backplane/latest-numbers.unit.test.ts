@@ -1,0 +1,122 @@
+/** When members ask for the numbers of each other's topics, and tell them; and which. */
+import { Buffer } from 'node:buffer'
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { readHead } from '../../src/backplane/envelope.js'
+import { LatestNumbers } from '../../src/backplane/latest-numbers.js'
+import { costOf, Outbox } from '../../src/backplane/outbox.js'
+
+const ID = Buffer.alloc(8, 1)
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+})
+
+function latestNumbers() {
+  const said: [string, number, number?][] = []
+  const begun = Date.now()
+  const numbers = new LatestNumbers({
+    ask: (within) => said.push(['ask', within]),
+    tell: (since, until) => said.push(['tell', since - begun, until - begun]),
+  })
+  onTestFinished(() => numbers.close())
+  return { numbers, said }
+}
+
+test('a member that was down for a while asks at once, and tells its own a moment later', () => {
+  const { numbers, said } = latestNumbers()
+  numbers.lost(5000)
+  expect(said).toEqual([['ask', 65_000]])
+  vi.advanceTimersByTime(10_000)
+  expect(said.slice(1)).toEqual([['tell', -65_000, 0]])
+})
+
+test('all that is asked within a moment has one answer, since the first outage and until the last question', () => {
+  const { numbers, said } = latestNumbers()
+  for (let n = 0; n < 10; n++) {
+    numbers.asked(1000 + n)
+    vi.advanceTimersByTime(10)
+  }
+  vi.advanceTimersByTime(10_000)
+  expect(said).toEqual([['tell', -1000, 90]])
+})
+
+test('a member that loses something all the time asks and tells twice a second', () => {
+  const { numbers, said } = latestNumbers()
+  for (let n = 0; n < 1000; n++) {
+    numbers.lost(0)
+    vi.advanceTimersByTime(10)
+  }
+  vi.advanceTimersByTime(2000)
+  const times = (what: string) => said.filter(([first]) => first === what).length
+  expect(times('ask')).toBe(21)
+  expect(times('tell')).toBe(21)
+  // Nothing that was lost after a question is left out of the next one.
+  expect(said.findLast(([what]) => what === 'ask')?.[1]).toBeGreaterThanOrEqual(60_000)
+})
+
+test('a member that is closed neither asks nor tells any more', () => {
+  const { numbers, said } = latestNumbers()
+  numbers.lost(0)
+  numbers.lost(0)
+  numbers.close()
+  vi.advanceTimersByTime(10_000)
+  expect(said.length).toBe(1)
+})
+
+test('the numbers that are told are those of topics that were used in that time, and not since', () => {
+  const outbox = new Outbox(ID, 1_000_000)
+  const publish = (topic: string) => outbox.add(topic, 'x', true, undefined, 1000)
+  publish('old')
+  outbox.take(1_000_000)
+  vi.advanceTimersByTime(100)
+  const since = Date.now()
+  publish('used')
+  publish('used')
+  publish('used again')
+  outbox.take(1_000_000)
+  outbox.skip('used')
+  // It is new, and has no number that others could know.
+  outbox.skip('new')
+  const until = Date.now()
+  vi.advanceTimersByTime(100)
+  publish('used again')
+  // The link's own messages are not asked for.
+  publish('')
+  outbox.take(1_000_000)
+  outbox.tellNumbers(since, until)
+  const told = outbox.take(1_000_000)
+  expect(told.map(({ topic, sequence, messages }) => [topic, sequence, messages])).toEqual([['used', 4, 0]])
+  expect(told.map(({ data }) => readHead(Buffer.from(data)))).toMatchObject([
+    { sequence: 4, messages: 0, isRestart: false, isControl: false },
+  ])
+  expect(outbox.bytes).toBe(0)
+  // The next message goes on with it.
+  publish('used')
+  expect(outbox.take(1_000_000)).toMatchObject([{ topic: 'used', sequence: 4, messages: 1 }])
+})
+
+test('a message that is published before the numbers have left goes with them', () => {
+  const outbox = new Outbox(ID, 1_000_000)
+  outbox.add('a', 'x', true, undefined, 1000)
+  outbox.take(1_000_000)
+  outbox.tellNumbers(0, Date.now())
+  outbox.add('a', 'y', true, undefined, 1000)
+  expect(outbox.take(1_000_000)).toMatchObject([{ topic: 'a', sequence: 2, messages: 1 }])
+})
+
+test('no message is dropped for numbers, however many topics there are', () => {
+  const limit = 100_000
+  const outbox = new Outbox(ID, limit)
+  for (let n = 0; n < 1000; n++) {
+    outbox.add(`t${n}`, 'x', true, undefined, 1000)
+    outbox.take(limit)
+  }
+  outbox.add('waits', 'x'.repeat(40_000), true, undefined, 50_000)
+  outbox.tellNumbers(0, Date.now())
+  expect(outbox.bytes).toBeLessThanOrEqual(limit / 2 + costOf('t999', 49))
+  expect(outbox.dropped).toBe(0)
+  const told = outbox.take(limit).slice(1)
+  expect(told.length).toBeGreaterThan(10)
+  expect(new Set(told.map(({ topic }) => topic)).size).toBe(told.length)
+})

@@ -38,7 +38,8 @@ export interface BackplaneSettings {
 export interface BackplaneEnvelope {
   /**
    * An exact string of 0 to 65,535 bytes of UTF-8. The empty topic is the link's own: questions to all
-   * members and their replies.
+   * members and their replies. No engine replays it: what was asked of those who were there is not to be
+   * done by one that is there later.
    */
   readonly topic: string
   /**
@@ -70,12 +71,8 @@ export interface BackplaneHost {
    * Takes an envelope that came in, in the order in which its publisher sent it. The memory of `data` must
    * stay as it is from then on: payloads in it are not copied. The link leaves out what this member has sent
    * itself, what it has no interest in, and what is no envelope, so that an engine need not. Never throws.
-   *
-   * `isLate` is for an engine that replays: whether the envelope was sent before the engine was up again, so
-   * that questions in it are answered no more. Where the engine does not know it, they are judged by the
-   * clocks of both hosts.
    */
-  deliver(topic: string, data: Uint8Array, isLate?: boolean): void
+  deliver(topic: string, data: Uint8Array): void
   /**
    * Tells a change of state. `reason` is for people: it names no password. `envelopes` is for `gap`: how many
    * were lost, where the engine knows it. The numbers of the messages do not say it of a publisher and topic
@@ -108,9 +105,9 @@ export interface BackplaneEngine {
   /** What the user has chosen, defaults filled in. */
   readonly settings: BackplaneSettings
   /**
-   * Whether members get, after `down` and `up`, what was sent meanwhile. Then the link keeps what is
-   * published while the engine is down (as far as `maxPendingBytes` allows), gives it to `publish` again
-   * after `up`, and leaves repeated envelopes out where they come in.
+   * Whether members get, after `down` and `up`, what was sent meanwhile on their topics. Then the link keeps
+   * what is published while the engine is down (as far as `maxPendingBytes` allows), gives it to `publish`
+   * again after `up`, and leaves repeated envelopes out where they come in.
    */
   readonly isReplayed: boolean
   /**

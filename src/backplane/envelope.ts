@@ -10,8 +10,8 @@
  * | 3 | bit 0: the link's own messages, in JSON; bit 1: the numbers of this topic begin here |
  * | 3 | bits 2 to 7: which numbering of the topic it is, so that one that has begun anew is another one |
  * | 4 | id of the server that has published |
- * | 12 | number of the first message, or of the next one: for each topic of each server, from 1 on, without a gap |
- * | 18 | how many messages follow: none where the envelope only says where the numbers are |
+ * | 12 | number of the first message: for each topic of each server, from 1 on, without a gap |
+ * | 18 | how many messages follow: 0 where it only says which number the next one will have |
  * | 22 | when the envelope was begun, in milliseconds since 1970 |
  * | 28 | epoch and offset (8 bytes each) in a history of the topic: 0 where there is none, as yet always |
  * | 44 | for each message: flags (bit 0: text; bit 1: compress; bit 2: do not), length (4 bytes), payload |

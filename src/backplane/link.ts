@@ -38,8 +38,6 @@ const GAP_WINDOW = 1000
  * to connect, and to say where their numbers are.
  */
 const RETURN_WINDOW = 2500
-/** Milliseconds after `up` in which an engine that replays may still bring what was sent before. */
-const CATCH_UP = 10_000
 /** Milliseconds between two starts of an engine that is not required. */
 const RETRY_INTERVAL = 2000
 
@@ -225,7 +223,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#complaints.close()
   }
 
-  deliver(topic: string, bytes: Uint8Array, isLate?: boolean): void {
+  deliver(topic: string, bytes: Uint8Array): void {
     if (this.#state === 'closed' || !this.#interest.has(topic)) return
     const data = bufferOver(bytes)
     const head = readHead(data)
@@ -235,7 +233,7 @@ export class BackplaneLink implements BackplaneHost {
     }
     if (head.origin === this.id) return
     if (topic === CONTROL_TOPIC || head.isControl) {
-      this.#control(topic, head, data, isLate)
+      this.#control(topic, head, data)
       return
     }
     const { repeated, missing } = this.#sequences.arrived(topic, head)
@@ -494,24 +492,15 @@ export class BackplaneLink implements BackplaneHost {
     this.#latestNumbers.lost(isBack ? this.#returned - this.#left : 0)
   }
 
-  #control(topic: string, head: EnvelopeHead, data: Buffer, isLate: boolean | undefined): void {
+  #control(topic: string, head: EnvelopeHead, data: Buffer): void {
     if (topic !== CONTROL_TOPIC || !head.isControl) {
       this.#refuse(topic, undefined)
       return
     }
     this.#sequences.heard(head.origin)
-    const age = this.#ageOf(head, isLate)
     readMessages(data, head.messages, 0, (payload) => {
-      if (!this.#questions.heard(head.origin, payload.toString(), age)) this.#refuse(topic, undefined)
+      if (!this.#questions.heard(head.origin, payload.toString())) this.#refuse(topic, undefined)
     })
-  }
-
-  /** Milliseconds since the link's own messages were sent, as far as it matters. */
-  #ageOf({ time }: EnvelopeHead, isLate: boolean | undefined): number {
-    if (isLate !== undefined) return isLate ? Number.POSITIVE_INFINITY : 0
-    // By two clocks, which need not agree: it counts only where there may be old ones.
-    const mayBeOld = this.#state !== 'up' || Date.now() - this.#returned < CATCH_UP
-    return this.#engine.isReplayed && mayBeOld ? Date.now() - time : 0
   }
 
   /** What came in is none of our envelopes, or one of another version. */

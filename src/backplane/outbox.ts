@@ -37,7 +37,7 @@ const ENVELOPE_COST = 256
 const MOST_SPARE = 1 / 8
 /** Topics whose numbers are remembered: at least as many, and at most twice. */
 const MAX_NUMBERED_TOPICS = 65_536
-/** Of these, the most whose numbers are told at once: some 20 ms of work, here and for each who wants them. */
+/** Of these, the most whose numbers are told at once: each is an envelope of its own. */
 const MAX_TOLD_TOPICS = 10_000
 /** Part of the limit beyond which none are told: no message is to be dropped for them. */
 const MOST_TOLD = 1 / 2

@@ -21,7 +21,6 @@ import { type Frame, pack, type Reply, unpack } from './outside-frames.js'
 import { OutsideIntake } from './outside-intake.js'
 import { OutsideQueue, type QueueState } from './outside-queue.js'
 import { reasonOf } from './reasons.js'
-import { OWN_TOPIC } from './refused-topics.js'
 
 export type MakeOutside = () => BackplaneEngine
 
@@ -457,9 +456,7 @@ export class Outside {
       this.#untold.clear()
       await outside.start({
         id: this.#host.id,
-        deliver: (topic, data, isLate = false) => {
-          // Questions from before an outage: to the threads they would be new.
-          if (isLate && topic === OWN_TOPIC) return
+        deliver: (topic, data) => {
           if (outside === this.#outside) this.#arrived(topic, data)
         },
         onStatus: (status, reason) => {

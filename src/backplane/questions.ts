@@ -25,9 +25,6 @@ const MOST_REPLY_INTERVAL = 1000
 const STEP = 50
 const MOST_STEP = 2 * STEP
 
-/** Of questions that do not say it, in milliseconds. */
-const DEFAULT_WITHIN = 5000
-
 /** What can be asked. */
 export type Question =
   | { readonly ask: 'subscribers'; readonly topic: string }
@@ -43,7 +40,7 @@ type Message =
   | { readonly say: 'hello'; readonly greetBack: boolean }
   | { readonly say: 'bye' }
   | { readonly say: 'lost'; readonly within: number }
-  | { readonly say: 'ask'; readonly number: number; readonly question: Question; readonly within: number }
+  | { readonly say: 'ask'; readonly number: number; readonly question: Question }
   | { readonly say: 'reply'; readonly to: string; readonly number: number; readonly count: number }
 
 interface Asked {
@@ -124,30 +121,25 @@ export class Questions {
       const stop = afterReading(timeout, finish)
       const asked: Asked = { waiting: new Set(this.#peers.keys()), count: own, answered: 1, finish }
       this.#asked.set(number, asked)
-      this.#say({ say: 'ask', number, question, within: timeout })
+      this.#say({ say: 'ask', number, question })
     })
   }
 
-  /** A message of another member, sent `age` milliseconds ago. False when it is none of ours. */
-  heard(from: string, text: string, age: number): boolean {
+  /** A message of another member. False when it is none of ours. */
+  heard(from: string, text: string): boolean {
     const message = parse(text)
     if (message === undefined) return false
-    // The asker waits no longer. To disconnect, say, would be to disconnect clients that have come since.
-    if (message.say === 'ask' && age > message.within) return true
-    // What is replayed says that the member has lived, and not that it does.
-    const sent = Date.now() - age
-    if (sent >= Date.now() - PEER_LIFETIME) this.#peers.set(from, Math.max(sent, this.#peers.get(from) ?? 0))
+    this.#peers.set(from, Date.now())
     switch (message.say) {
       case 'hello':
-        if (message.greetBack && this.#peers.has(from)) this.#helloSoon()
+        if (message.greetBack) this.#helloSoon()
         break
       case 'bye':
         this.#peers.delete(from)
         for (const asked of this.#asked.values()) this.#settle(asked, from)
         break
       case 'lost':
-        // From before an outage of this member: what it has published since is told by its own gap.
-        if (age <= message.within) this.#owner.askedForNumbers(message.within + age)
+        this.#owner.askedForNumbers(message.within)
         break
       case 'ask':
         return this.#reply(from, message.number, message.question)
@@ -247,7 +239,7 @@ function parse(text: string): Message | undefined {
   if (typeof number !== 'number') return undefined
   if (say === 'reply' && typeof to === 'string' && isCount(count)) return { say, to, number, count }
   const asked = say === 'ask' ? parseQuestion(question) : undefined
-  return asked && { say: 'ask', number, question: asked, within: typeof within === 'number' ? within : DEFAULT_WITHIN }
+  return asked && { say: 'ask', number, question: asked }
 }
 
 function parseQuestion(value: unknown): Question | undefined {

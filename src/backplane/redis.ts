@@ -89,7 +89,7 @@ export function redis(options: RedisOptions = {}): BackplaneEngine {
     if (clusterNodes !== undefined)
       return await openCluster(pattern, { prefix, timeout: pingTimeout, nodes: clusterNodes }, events)
     if (delivery === 'at-most-once') return await openPubSub(pattern, prefix, events)
-    return await openStream(pattern, { key: `${prefix}stream`, retention }, position, events)
+    return await openStream(pattern, { key: `${prefix}stream`, membersKey: `${prefix}members`, retention }, position, events)
   }
   return new SessionEngine({
     name: 'redis',

@@ -189,8 +189,8 @@ export class SessionEngine implements BackplaneEngine {
   async #tryToConnect(): Promise<void> {
     const events: SessionEvents = {
       closing: this.#closing.signal,
-      deliver: (topic, data, isLate) => {
-        if (!this.#isClosed && over === undefined) this.#host?.deliver(topic, data, isLate)
+      deliver: (topic, data) => {
+        if (!this.#isClosed && over === undefined) this.#host?.deliver(topic, data)
       },
       foreign: () => this.#host?.deliver(NO_TOPIC, NOTHING),
       problem: (reason) => this.#host?.onProblem(reason),

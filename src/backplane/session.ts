@@ -29,8 +29,7 @@ export interface SessionConnection {
 export interface SessionEvents {
   /** Aborted when the engine is closed: connections that are being made end. */
   readonly closing: AbortSignal
-  /** `isLate` as in BackplaneHost. */
-  deliver(topic: string, data: Uint8Array, isLate?: boolean): void
+  deliver(topic: string, data: Uint8Array): void
   /** Something has come that is no message of a topic, and no envelope. */
   foreign(): void
   /** Tells what is wrong, while the session lasts. */

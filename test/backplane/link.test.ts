@@ -518,27 +518,6 @@ describeEngines('a server behind an engine', (engine) => {
     expect(a.errors.size).toBe(0)
   })
 
-  test('does not do what was asked while it was cut off, and is not asked any more', async () => {
-    const { broker, a, b } = await pair(engine)
-    b.backplane.isReplayed = true
-    b.backplane.goDown('cut off')
-    const asked = broker.sent.length
-    const { server } = a.served
-    expect(await server.disconnectEverywhere({ topic: 't' }, 4000, '', { timeout: 50 })).toMatchObject({ answered: 1 })
-    const { client } = await b.join('t')
-    b.backplane.goUp()
-    const question = broker.sent[asked]
-    if (question === undefined) throw new Error('nothing was asked')
-    // The envelope was begun up to 50 ms ago.
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    b.backplane.receive(question)
-    await turns()
-    server.publish('t', 'still there')
-    expect(await client.next()).toBe('still there')
-    expect(await server.disconnectEverywhere({ topic: 't' }, 4001)).toMatchObject({ count: 1, answered: 2 })
-    expect(await client.closed()).toMatchObject({ code: 4001 })
-  })
-
   test('sends what is published in close handlers, and closes its engine', async () => {
     const { a, b } = await pair(engine)
     const { client } = await b.join('t')

@@ -10,7 +10,7 @@ function groupOf(count: number) {
   const join = (id: string) => {
     const send = (text: string) => {
       group.sent += 1
-      for (const [other, member] of group.members) if (other !== id) member.heard(id, text, 0)
+      for (const [other, member] of group.members) if (other !== id) member.heard(id, text)
     }
     const member = new Questions({ id, send, answer: () => 0, askedForNumbers: () => {} })
     onTestFinished(() => member.close())
@@ -42,28 +42,4 @@ test('a member that joins a quiet group knows all others at once, each of which 
   vi.advanceTimersByTime(1)
   expect(late.members).toBe(21)
   expect(group.sent - before).toBe(21)
-})
-
-test('a hello that is replayed is no sign of life, and none that asks for a reply', () => {
-  const { group, join } = groupOf(1)
-  const [member] = [...group.members.values()]
-  member?.start()
-  vi.advanceTimersByTime(4000)
-  const before = group.sent
-  const hello = JSON.stringify({ say: 'hello', greetBack: true })
-  // The first by an engine that knows it, the second by two clocks.
-  for (const age of [Number.POSITIVE_INFINITY, 17_000]) expect(member?.heard('dead', hello, age)).toBe(true)
-  expect(member?.members).toBe(1)
-  vi.advanceTimersByTime(900)
-  expect(group.sent).toBe(before)
-  // One that was sent a while ago counts for as long as it would have then.
-  member?.heard('alive', hello, 10_000)
-  expect(member?.members).toBe(2)
-  vi.advanceTimersByTime(7000)
-  expect(member?.members).toBe(1)
-  // And does not take back what came since.
-  join('late').start()
-  member?.heard('late', hello, 15_000)
-  vi.advanceTimersByTime(2000)
-  expect(member?.members).toBe(2)
 })

@@ -120,8 +120,7 @@ export async function expectKilled(broker: Broker, a: BrokerMember, b: BrokerMem
   const came = await receivedUntil(b, 'after')
   expect(came).toEqual(isReplayed ? [...whileDown, ...quiet, 'after'] : ['after'])
   if (!isReplayed) {
-    for (const { errors } of [a, b])
-      expect(await errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 110 })
+    for (const { errors } of [a, b]) expect(await errors.next('gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 110 })
     a.server.publish('quiet', 'quiet after')
     expect(await b.client.next()).toBe('quiet after')
   }

@@ -5,6 +5,8 @@ import { onTestFinished } from 'vitest'
 
 export class Relay {
   readonly port: number
+  /** Bytes that the broker has sent. */
+  received = 0
   readonly #sockets: Set<Socket>
   readonly #state: { isCut: boolean }
 
@@ -32,6 +34,9 @@ export class Relay {
       keep(socket)
       keep(behind)
       socket.pipe(behind).on('close', () => socket.destroy())
+      behind.on('data', ({ length }) => {
+        relay.received += length
+      })
       behind.pipe(socket).on('close', () => behind.destroy())
     })
     server.listen(0, '127.0.0.1')

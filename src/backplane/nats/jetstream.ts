@@ -1,9 +1,9 @@
 /**
- * A session on one stream of JetStream, which all members publish to and read as a whole: after a lost
- * connection, reading goes on behind the last message that has come.
+ * A session on one stream of JetStream, which all members publish to. Those who want topics read it as a
+ * whole: after a lost connection, reading goes on behind the last message that has come.
  */
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
-import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream'
+import type { ConsumerMessages, JetStreamManager, StreamInfo, StreamState } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
 import { inTime } from '../in-time.js'
@@ -23,13 +23,18 @@ const NANOSECONDS = 1_000_000
  */
 const PULL_EXPIRES = 4000
 
+/** Milliseconds after which the broker forgets the place of a member that has ceased to read. */
+const PLACE_LIFETIME = 30_000
+/** The same of one that has only asked whether it may. */
+const QUESTION_LIFETIME = 1000
+
 /** How often a stream that was just made is asked to store a message, and the milliseconds in between. */
 const STREAM_ATTEMPTS = 20
 const STREAM_PAUSE = 50
 
 /** Where the next session goes on. */
 export interface StreamPosition {
-  /** The number of the last message that has come; undefined before the first session. */
+  /** The number of the last message that has come; undefined while no topic is wanted. */
   last: number | undefined
   /** When the stream that it is in was made, as the broker writes it. */
   created: string | undefined
@@ -66,47 +71,82 @@ export async function openJetStream(
   const { createInbox } = await import('@nats-io/transport-node')
   const subjects = new Subjects(`${prefix}.s.`)
   const name = streamNameOf(prefix)
+  const manager = await jetstreamManager(connection)
   // One token behind the prefix: `>` would take in the subjects of a prefix that goes on with `.s`.
-  const { state, created } = await streamOf(await jetstreamManager(connection), name, `${prefix}.s.*`, retention)
-  if (position.last === undefined) position.last = state.last_seq
-  else if (created !== position.created || state.first_seq > position.last + 1) {
-    // The stream was made anew, or messages are gone that were not read.
-    position.last = created === position.created ? state.first_seq - 1 : 0
-    events.gap()
-  }
-  position.created = created
+  const find = () => streamOf(manager, name, `${prefix}.s.*`, retention)
+  await find()
   const publisher = new StoredPublisher(connection, createInbox(inboxPrefix), events.ended)
   await inTime(mayPublish(publisher, subjects.of(OWN_TOPIC)), timeout, 'the broker has not stored a message')
   const js = jetstream(connection)
+  // Whether this member may read the stream is known before it has to.
+  await js.consumers.get(name, { deliver_policy: DeliverPolicy.New, inactive_threshold: QUESTION_LIFETIME })
   let heard = performance.now()
-  const from = { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: position.last + 1 }
-  const consumer = await js.consumers.get(name, from)
-  // Nothing may wait behind this: what comes before the topics are subscribed has no names for hashes.
-  const messages = await consumer.consume({
-    // A stream that was deleted ends the session: the client would wait for its numbers in the one made anew.
-    abort_on_missing_resource: true,
-    expires: PULL_EXPIRES,
-    callback: ({ subject, data, seq }) => {
-      // Messages between the two were deleted, or grew too old before they were read.
-      if (position.last !== undefined && seq > position.last + 1) events.gap()
-      position.last = seq
-      heard = performance.now()
-      const topic = subjects.topicOf(subject)
-      if (topic === OWN_TOPIC && data.length === 0) return
-      if (topic !== undefined) events.deliver(topic, data, seq <= state.last_seq)
-      else if (!subjects.isTopic(subject)) events.foreign()
+  const hear = () => {
+    heard = performance.now()
+  }
+  // What members say is in the stream, too, and is heard without it: nothing of that is read later.
+  connection.subscribe(subjects.of(OWN_TOPIC), {
+    callback: (error, { data }) => {
+      hear()
+      if (error !== null) events.ended(error.message)
+      else if (data.length > 0) events.deliver(OWN_TOPIC, data)
     },
   })
-  const watch = async () => {
-    for await (const { type } of messages.status()) {
-      if (PLACE_IS_GONE.includes(type)) events.ended('the stream, or the place in it, is gone')
+  await connection.flush()
+  const topics = new Set<string>()
+  /** While topics are wanted: resolves when what comes on them will be read. */
+  let starting: Promise<void> | undefined
+  /** While they are read, or about to be: another object each time. */
+  let reading: { messages?: ConsumerMessages } | undefined
+  const begin = async () => {
+    const current: typeof reading = {}
+    reading = current
+    const { state, created } = await find()
+    if (resume(position, state, created)) events.gap()
+    const consumer = await js.consumers.get(name, {
+      deliver_policy: DeliverPolicy.StartSequence,
+      opt_start_seq: (position.last ?? 0) + 1,
+      inactive_threshold: PLACE_LIFETIME,
+    })
+    const messages = await consumer.consume({
+      // A stream that was deleted ends the session: the client would wait for its numbers in the next one.
+      abort_on_missing_resource: true,
+      expires: PULL_EXPIRES,
+      callback: ({ subject, data, seq }) => {
+        if (reading !== current) return
+        // Messages between the two were deleted, or grew too old before they were read.
+        if (position.last !== undefined && seq > position.last + 1) events.gap()
+        position.last = seq
+        hear()
+        const topic = subjects.topicOf(subject)
+        if (topic === OWN_TOPIC) return
+        if (topic !== undefined) events.deliver(topic, data)
+        else if (!subjects.isTopic(subject)) events.foreign()
+      },
+    })
+    current.messages = messages
+    const ended = (reason: string) => {
+      if (reading === current) events.ended(reason)
     }
+    const watch = async () => {
+      for await (const { type } of messages.status()) {
+        if (PLACE_IS_GONE.includes(type)) ended('the stream, or the place in it, is gone')
+      }
+    }
+    watch().catch((error: unknown) => ended(reasonOf(error)))
+    messages.closed().then(
+      (error) => ended(error ? reasonOf(error) : 'reading the stream has ended'),
+      (error: unknown) => ended(reasonOf(error)),
+    )
   }
-  watch().catch((error: unknown) => events.ended(reasonOf(error)))
-  messages.closed().then(
-    (error) => events.ended(error ? reasonOf(error) : 'reading the stream has ended'),
-    (error: unknown) => events.ended(reasonOf(error)),
-  )
+  /** Without topics: nothing is read but what members say, and what is stored meanwhile is read no more. */
+  const rest = () => {
+    const messages = reading?.messages
+    starting = undefined
+    reading = undefined
+    position.last = undefined
+    messages?.stop()
+  }
   let stored = performance.now()
   const send = async (envelope: BackplaneEnvelope) => {
     try {
@@ -122,12 +162,24 @@ export async function openJetStream(
     get maxEnvelopeBytes() {
       return maxPayloadOf(connection)
     },
-    // All that is in the stream is read: only the names of hashed topics must be known.
-    subscribe: async (topics) => {
-      for (const topic of topics) subjects.remember(topic, subjects.of(topic))
+    subscribe: async (added) => {
+      for (const topic of added) {
+        if (topic === OWN_TOPIC) continue
+        topics.add(topic)
+        subjects.remember(topic, subjects.of(topic))
+      }
+      if (topics.size === 0) rest()
+      else {
+        starting ??= begin()
+        await starting
+      }
     },
-    unsubscribe: async (topics) => {
-      for (const topic of topics) subjects.forget(subjects.of(topic))
+    unsubscribe: async (removed) => {
+      for (const topic of removed) {
+        topics.delete(topic)
+        subjects.forget(subjects.of(topic))
+      }
+      if (topics.size === 0) rest()
     },
     publish: async (envelopes) => {
       const all = Promise.all(envelopes.map(send))
@@ -146,7 +198,7 @@ export async function openJetStream(
       {
         ping: async () => {
           await connection.flush()
-          heard = performance.now()
+          hear()
         },
         get heard() {
           return heard
@@ -154,10 +206,27 @@ export async function openJetStream(
       },
     ],
     destroy: () => {
-      messages.stop()
+      reading?.messages?.stop()
       connection.close().catch(() => {})
     },
   }
+}
+
+/**
+ * Moves the position to where reading goes on. Returns whether the stream was made anew, or messages are gone
+ * that were not read.
+ */
+function resume(position: StreamPosition, { first_seq, last_seq }: StreamState, created: string): boolean {
+  const { last } = position
+  const isSame = created === position.created
+  position.created = created
+  if (last === undefined) {
+    position.last = last_seq
+    return false
+  }
+  if (isSame && first_seq <= last + 1) return false
+  position.last = isSame ? first_seq - 1 : 0
+  return true
 }
 
 /**

@@ -1,20 +1,12 @@
 /** Replies of Redis as both clients give them: RESP2 has arrays alone, RESP3 maps as well. */
 import { Buffer } from 'node:buffer'
 
-/** Of the only stream in a reply to XREAD, which RESP3 gives as a map, RESP2 as pairs. */
-export function entriesOf(reply: unknown): readonly unknown[] {
-  if (reply === null || typeof reply !== 'object') return []
-  const stream: unknown = Array.isArray(reply) ? (reply as unknown[])[0] : undefined
-  const entries: unknown = Array.isArray(stream)
-    ? (stream as unknown[])[1]
-    : reply instanceof Map
-      ? first([...reply.values()])
-      : Array.isArray(reply)
-        ? undefined
-        : first(Object.values(reply))
-  // RESP3 as pairs, one after the other.
-  if (Array.isArray(entries)) return entries
-  return Array.isArray(reply) && Array.isArray(reply[1]) ? (reply[1] as unknown[]) : []
+/** Of a reply to XREAD, by the key of the stream: a map in RESP3, in RESP2 an array of pairs. */
+export function streamsOf(reply: unknown): ReadonlyMap<string, readonly unknown[]> {
+  const pairs = Array.isArray(first(reply)) ? (reply as unknown[]).flat() : reply
+  const streams = new Map<string, readonly unknown[]>()
+  for (const [key, entries] of fieldsOf(pairs)) if (Array.isArray(entries)) streams.set(key, entries)
+  return streams
 }
 
 /** Of a reply with names and values, as XINFO and CONFIG GET give it. */

@@ -10,7 +10,7 @@ const FIRST_ID = '0-0'
 
 /** Where the next session goes on. */
 export interface StreamPosition {
-  /** The id of the last entry that has come; undefined before the first session. */
+  /** The id of the last entry that has come; undefined while no topic is wanted. */
   last: string | undefined
   /**
    * How many entries the stream had been given up to that one, removed ones included; undefined where the
@@ -53,6 +53,12 @@ export async function stateOf(command: Command, key: string): Promise<StreamStat
   const removed = added === undefined ? undefined : added - Number(fields.get('length'))
   const [newest, deleted] = [text('last-generated-id'), text('max-deleted-entry-id')]
   return { newest, added, removed, deleted, oldest: idOf(fields.get('first-entry')) }
+}
+
+/** Reading ends: if it ever goes on, then behind what has come until then. */
+export function forget(position: StreamPosition): void {
+  position.last = undefined
+  position.entries = undefined
 }
 
 /**

@@ -30,8 +30,12 @@ export class Interest {
     this.#topics = new Set(always)
   }
 
+  /**
+   * Also of one that is given up, as long as the engine has not heard of it: should it be wanted again until
+   * then, nothing that has come meanwhile is missing.
+   */
   has(topic: string): boolean {
-    return this.#topics.has(topic)
+    return this.#topics.has(topic) || this.#removed.has(topic)
   }
 
   get topics(): ReadonlySet<string> {

@@ -19,8 +19,11 @@ const UNNOTICED = 60_000
 export interface LatestNumbersOwner {
   /** Asks all others for the topics that they have used in so many milliseconds. */
   ask(within: number): void
-  /** Tells the numbers of the topics that were used last between two times, of `Date.now()`. */
-  tell(since: number, until: number): void
+  /**
+   * Tells the numbers of the topics that were used last between two times, of `Date.now()`. False where it
+   * cannot: it is called again.
+   */
+  tell(since: number, until: number): boolean
 }
 
 export class LatestNumbers {
@@ -72,8 +75,7 @@ export class LatestNumbers {
   #tell(): void {
     this.#answerTimer = undefined
     this.#lastAnswer = performance.now()
-    const since = this.#askedSince
-    this.#askedSince = Number.POSITIVE_INFINITY
-    this.#owner.tell(since, this.#asked)
+    if (this.#owner.tell(this.#askedSince, this.#asked)) this.#askedSince = Number.POSITIVE_INFINITY
+    else this.#answerTimer = setTimeout(() => this.#tell(), INTERVAL).unref()
   }
 }

@@ -81,8 +81,8 @@ export class BackplaneLink implements BackplaneHost {
   /** Until it is told; undefined while the engine is down. */
   #gapTimer: NodeJS.Timeout | undefined
   #aging: NodeJS.Timeout | undefined
-  /** When it was last up again, and went down before. */
-  #returned = 0
+  /** When it was last up again, and had gone down before, by `performance.now()`: clocks may be set back. */
+  #returned = Number.NEGATIVE_INFINITY
   #left = 0
   readonly #counts = { published: 0, delivered: 0, dropped: 0, missing: 0, gaps: 0, reconnects: 0, foreign: 0, lag: 0 }
 
@@ -106,10 +106,10 @@ export class BackplaneLink implements BackplaneHost {
     this.#latestNumbers = new LatestNumbers({
       ask: (within) => this.#questions.askForNumbers(within),
       tell: (since, until) => {
-        // One that is down has its own gap when it is up again.
-        if (!this.isUp) return
+        if (!this.isUp) return false
         this.#outbox.tellNumbers(since, until)
         this.#flushSoon()
+        return true
       },
     })
   }
@@ -319,7 +319,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#counts.reconnects += 1
     this.#questions.start()
     this.#flushSoon()
-    this.#returned = Date.now()
+    this.#returned = performance.now()
     if (this.#isGapOpen) this.#askForNumbers()
     if (this.#dropped > 0 || this.#isGapOpen) this.#gap()
   }
@@ -328,8 +328,10 @@ export class BackplaneLink implements BackplaneHost {
     // Of an earlier outage: each has its own.
     this.#tellGap()
     this.#state = 'down'
-    this.#left = Date.now()
-    if (!this.#engine.isReplayed) this.#drop(this.#outbox.clear())
+    // What it asks for in the first moments may have no reply: then it is asked for once more.
+    if (!this.#isBack) this.#left = performance.now()
+    if (this.#engine.isReplayed) this.#outbox.clearOwn()
+    else this.#drop(this.#outbox.clear())
     this.#owner.report(this.#error('ERR_BACKPLANE_DOWN', `is down: ${reason ?? 'the connection is lost'}`, 0))
   }
 
@@ -467,7 +469,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#isGapOpen = true
     // What comes while it is down is the first of an engine that is about to tell `up`, or to fail once more.
     if (this.#state === 'down' || this.#gapTimer !== undefined) return
-    const window = Math.max(GAP_WINDOW, this.#returned + RETURN_WINDOW - Date.now())
+    const window = Math.max(GAP_WINDOW, this.#returned + RETURN_WINDOW - performance.now())
     this.#gapTimer = setTimeout(() => this.#tellGap(), window).unref()
   }
 
@@ -488,8 +490,12 @@ export class BackplaneLink implements BackplaneHost {
   }
 
   #askForNumbers(): void {
-    const isBack = Date.now() - this.#returned < RETURN_WINDOW
-    this.#latestNumbers.lost(isBack ? this.#returned - this.#left : 0)
+    this.#latestNumbers.lost(this.#isBack ? Math.ceil(this.#returned - this.#left) : 0)
+  }
+
+  /** Whether it has just come back: others may still be away. */
+  get #isBack(): boolean {
+    return performance.now() - this.#returned < RETURN_WINDOW
   }
 
   #control(topic: string, head: EnvelopeHead, data: Buffer): void {

@@ -1,6 +1,8 @@
 /**
  * What waits to leave for the backplane. Messages are put into envelopes as they are published, one for each
  * topic and turn, so that they are copied once; beyond a limit the oldest envelopes are dropped.
+ *
+ * Long because the bytes that wait are counted wherever an envelope is made, taken, given back or dropped.
  */
 import { Fifo } from '../util/fifo.js'
 import type { BackplaneEnvelope } from './contract.js'
@@ -13,6 +15,7 @@ import {
   type NextNumber,
   NUMBERINGS,
 } from './envelope.js'
+import { OWN_TOPIC } from './refused-topics.js'
 
 /** Bytes beyond which an envelope gets no further message, so that a drop loses few: at most. */
 const FULL_ENVELOPE = 65_536
@@ -117,7 +120,7 @@ export function costOf(topic: string, bytes: number): number {
 
 /** Messages of users: the link's own have no topic, and are said again. */
 function counted(envelope: { readonly topic: string; readonly messages: number } | undefined): number {
-  return envelope === undefined || envelope.topic === '' ? 0 : envelope.messages
+  return envelope === undefined || envelope.topic === OWN_TOPIC ? 0 : envelope.messages
 }
 
 export class Outbox {
@@ -198,7 +201,7 @@ export class Outbox {
   tellNumbers(since: number, until: number): void {
     for (const topic of this.#numbers.usedBetween(since, until)) {
       if (this.bytes > this.#limit * MOST_TOLD) return
-      if (topic !== '' && !this.#open.has(topic)) this.#begin(topic, 0)
+      if (topic !== OWN_TOPIC && !this.#open.has(topic)) this.#begin(topic, 0)
     }
   }
 
@@ -243,6 +246,21 @@ export class Outbox {
     for (let envelope = this.#shiftAgain(); envelope !== undefined; envelope = this.#shiftAgain()) messages += counted(envelope)
     for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) messages += counted(envelope)
     return messages
+  }
+
+  /**
+   * Drops the link's own messages that wait here: what was asked of those who were there is not for those
+   * who will be.
+   */
+  clearOwn(): void {
+    const waiting = this.#queue.toArray()
+    if (!waiting.some(({ topic }) => topic === OWN_TOPIC)) return
+    this.#queue.clear()
+    this.#open.delete(OWN_TOPIC)
+    for (const envelope of waiting) {
+      if (envelope.topic === OWN_TOPIC) this.#queuedBytes -= costOf(envelope.topic, envelope.size)
+      else this.#queue.push(envelope)
+    }
   }
 
   /** `length`: bytes of the first message. */
@@ -302,6 +320,8 @@ export class Outbox {
   #finish(envelope: EnvelopeWriter): void {
     const { topic, sequence, messages, numbering, time, length } = envelope
     this.#open.delete(topic)
+    // To tell a number is no use of the topic: else what was told once would be told with each later outage.
+    if (messages === 0) return
     this.#numbers.used(topic, sequence + messages - 1, numbering, time, messages > 1 ? length + (length >>> 2) : 0)
   }
 }

@@ -12,12 +12,15 @@ beforeEach(() => {
   onTestFinished(() => void vi.useRealTimers())
 })
 
-function latestNumbers() {
+function latestNumbers(isAble = () => true) {
   const said: [string, number, number?][] = []
   const begun = Date.now()
   const numbers = new LatestNumbers({
     ask: (within) => said.push(['ask', within]),
-    tell: (since, until) => said.push(['tell', since - begun, until - begun]),
+    tell: (since, until) => {
+      if (isAble()) said.push(['tell', since - begun, until - begun])
+      return isAble()
+    },
   })
   onTestFinished(() => numbers.close())
   return { numbers, said }
@@ -53,6 +56,19 @@ test('a member that loses something all the time asks and tells twice a second',
   expect(times('tell')).toBe(21)
   // Nothing that was lost after a question is left out of the next one.
   expect(said.findLast(([what]) => what === 'ask')?.[1]).toBeGreaterThanOrEqual(60_000)
+})
+
+test('a member that cannot tell when it is asked tells as soon as it can, as much as was asked for', () => {
+  let isUp = true
+  const { numbers, said } = latestNumbers(() => isUp)
+  numbers.asked(600_000)
+  isUp = false
+  vi.advanceTimersByTime(10_000)
+  expect(said).toEqual([])
+  isUp = true
+  numbers.asked(1000)
+  vi.advanceTimersByTime(10_000)
+  expect(said).toEqual([['tell', -600_000, 10_000]])
 })
 
 test('a member that is closed neither asks nor tells any more', () => {
@@ -94,6 +110,21 @@ test('the numbers that are told are those of topics that were used in that time,
   // The next message goes on with it.
   publish('used')
   expect(outbox.take(1_000_000)).toMatchObject([{ topic: 'used', sequence: 4, messages: 1 }])
+})
+
+test('a number that was told is told again to those who ask for that time, and to no others', () => {
+  const outbox = new Outbox(ID, 1_000_000)
+  outbox.add('t', 'x', true, undefined, 1000)
+  outbox.take(1_000_000)
+  const toldSince = (since: number) => {
+    outbox.tellNumbers(since, Date.now())
+    return outbox.take(1_000_000).map(({ topic, sequence }) => [topic, sequence])
+  }
+  vi.advanceTimersByTime(60_000)
+  expect(toldSince(Date.now() - 60_000)).toEqual([['t', 2]])
+  vi.advanceTimersByTime(1000)
+  expect(toldSince(Date.now() - 60_000)).toEqual([])
+  expect(toldSince(Date.now() - 61_000)).toEqual([['t', 2]])
 })
 
 test('a message that is published before the numbers have left goes with them', () => {

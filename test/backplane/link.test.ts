@@ -1,6 +1,6 @@
 /** Servers behind an engine in memory: what the link adds to every engine. */
 import { Buffer } from 'node:buffer'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { BackplaneError, OptionError, type ServerOptions, type Socket } from '../../src/index.js'
 import { Client } from '../support/client.js'
 import { describeEngines, type EngineName, listen, makeServer, type Served } from '../support/engines.js'
@@ -214,6 +214,96 @@ describeEngines('a server behind an engine', (engine) => {
     expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
     expect(await b.errors.next('the gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 2 })
     expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 2, gaps: 1, reconnects: 1 })
+  })
+
+  test('tells what was lost in a long outage, though the next one begins before others have told their numbers', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    const { server } = a.served
+    server.publish('t', 'before')
+    await client.next()
+    b.backplane.goDown('killed')
+    server.publish('t', 'lost')
+    await turns()
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    vi.advanceTimersByTime(600_000)
+    b.backplane.goUp()
+    b.backplane.goDown('killed again')
+    b.backplane.goUp()
+    vi.useRealTimers()
+    const told = (await b.errors.take(4, 'errors')).map((error) =>
+      error instanceof BackplaneError ? [error.code, error.count] : [],
+    )
+    expect(told).toEqual([
+      ['ERR_BACKPLANE_DOWN', 0],
+      ['ERR_BACKPLANE_GAP', 0],
+      ['ERR_BACKPLANE_DOWN', 0],
+      ['ERR_BACKPLANE_GAP', 1],
+    ])
+  })
+
+  test('tells a gap in time though the clock is set back meanwhile', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    a.served.server.publish('t', 'before')
+    await client.next()
+    b.backplane.goDown('killed')
+    b.backplane.goUp()
+    expect(await b.errors.next('down')).toMatchObject({ code: 'ERR_BACKPLANE_DOWN' })
+    expect(await b.errors.next('the gap of the outage')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 0 })
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 })
+    onTestFinished(() => void vi.useRealTimers())
+    b.backplane.isDown = true
+    a.served.server.publish('t', 'lost')
+    await turns()
+    b.backplane.isDown = false
+    a.served.server.publish('t', 'after')
+    expect(await b.errors.next('the gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 1 })
+  })
+
+  test('what comes while a topic is given up and wanted again within a turn is not missing', async () => {
+    const { a, b } = await pair(engine, { linger: 0 })
+    const { client, socket } = await b.join('t')
+    a.served.server.publish('t', 'one')
+    expect(await client.next()).toBe('one')
+    a.served.server.publish('t', 'two')
+    socket.unsubscribe('t')
+    const sent = new Promise((resolve) => {
+      // In the turn in which the engine of `a` sends, and before that of `b` is told.
+      const { publish } = a.backplane
+      a.backplane.publish = (envelopes) => {
+        publish.call(a.backplane, envelopes)
+        socket.subscribe('t')
+        resolve(undefined)
+      }
+    })
+    await sent
+    await turns()
+    a.served.server.publish('t', 'three')
+    expect(await client.next()).toBe('three')
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 0, gaps: 0 })
+  })
+
+  test('asks nothing that waited while the broker was away, where its engine replays', async () => {
+    const { a, b } = await pair(engine)
+    a.backplane.isReplayed = true
+    const { client } = await b.join('t')
+    a.backplane.promises = []
+    for (let n = 0; n < 10_000; n++) a.served.server.publish(`t${n}`, 'fills what may be on its way')
+    await turns()
+    const asked = a.served.server.disconnectEverywhere({ topic: 't' }, 4000, '', { timeout: 100 })
+    await turns()
+    a.backplane.goDown('killed')
+    for (const { reject } of a.backplane.promises) reject(new Error('connection lost'))
+    expect(await asked).toMatchObject({ count: 0, answered: 1 })
+    a.backplane.promises = undefined
+    a.backplane.goUp()
+    a.served.server.publish('t', 'after')
+    expect(await client.next()).toBe('after')
+    expect(a.served.server.backplaneMetrics()).toMatchObject({ dropped: 0, pendingBytes: 0 })
+    const said = a.backplane.batches.flat().filter(({ topic }) => topic === '')
+    expect(said.some(({ data }) => Buffer.from(data).includes('disconnect'))).toBe(false)
   })
 
   test('counts what has not come by the numbers of what comes next', async () => {

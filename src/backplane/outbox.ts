@@ -93,18 +93,21 @@ class Numbers {
     this.#numbering = (this.#numbering + 1) % NUMBERINGS
   }
 
-  /** Topics that were used last between two times. */
+  /** Topics that were used last between two times: of many, the latest MAX_TOLD_TOPICS. */
   usedBetween(since: number, until: number): readonly string[] {
-    const topics: string[] = []
-    for (const known of [this.#young, this.#old]) {
-      for (const [topic, { time }] of known) {
-        if (topics.length === MAX_TOLD_TOPICS) return topics
-        // One that is in both was used since.
-        if (time < since || time > until || (known === this.#old && this.#young.has(topic))) continue
-        topics.push(topic)
-      }
+    const used = new Map<string, number>()
+    for (const [topic, { time }] of this.#old) if (time >= since && time <= until) used.set(topic, time)
+    for (const [topic, { time }] of this.#young) {
+      // One that is in both was used since it is old.
+      if (time >= since && time <= until) used.set(topic, time)
+      else used.delete(topic)
     }
-    return topics
+    if (used.size <= MAX_TOLD_TOPICS) return [...used.keys()]
+    const first = Float64Array.from(used.values()).sort()[used.size - MAX_TOLD_TOPICS] ?? since
+    const latest: string[] = []
+    const atFirst: string[] = []
+    for (const [topic, time] of used) if (time >= first) (time > first ? latest : atFirst).push(topic)
+    return [...latest, ...atFirst].slice(0, MAX_TOLD_TOPICS)
   }
 
   /** Whether others may know the topic, though it has no number here. */

@@ -136,6 +136,23 @@ test('a message that is published before the numbers have left goes with them', 
   expect(outbox.take(1_000_000)).toMatchObject([{ topic: 'a', sequence: 2, messages: 1 }])
 })
 
+test('of more topics than can be told the latest are', () => {
+  const outbox = new Outbox(ID, 100_000_000)
+  const use = (from: number, to: number) => {
+    for (let n = from; n < to; n++) outbox.add(`t${n}`, 'x', true, undefined, 1000)
+    outbox.take(100_000_000)
+    vi.advanceTimersByTime(100)
+  }
+  use(0, 12_000)
+  use(12_000, 20_000)
+  use(0, 1000)
+  outbox.tellNumbers(0, Date.now())
+  const told = new Set(outbox.take(100_000_000).map(({ topic }) => topic))
+  expect(told.size).toBe(10_000)
+  for (let n = 0; n < 1000; n++) expect(told.has(`t${n}`)).toBe(true)
+  for (let n = 12_000; n < 20_000; n++) expect(told.has(`t${n}`)).toBe(true)
+})
+
 test('no message is dropped for numbers, however many topics there are', () => {
   const limit = 100_000
   const outbox = new Outbox(ID, limit)

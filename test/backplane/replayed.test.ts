@@ -1,4 +1,6 @@
 /** Engines that replay: what a server reads, and when. */
+import { jetstreamManager } from '@nats-io/jetstream'
+import { connect } from '@nats-io/transport-node'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { nats } from '../../src/backplane/nats.js'
 import { redis } from '../../src/backplane/redis.js'
@@ -78,6 +80,25 @@ for (const [name, { program, args, make }] of Object.entries(WAYS)) {
       a.server.publish('t', 'last')
       await receivedUntil(b, 'last')
       expect(b.server.backplaneMetrics()).toMatchObject({ gaps: 0, missing: 0, up: true, reconnects: 0 })
+    })
+
+    test.skipIf(name !== 'JetStream')('the broker keeps no place for a server whose last subscriber has left', async () => {
+      const { a, b, relay } = await pair()
+      for (let n = 0; n < 20; n++) {
+        b.socket.unsubscribe('t')
+        await turns(10)
+        b.socket.subscribe('t')
+        await connected(a, b)
+      }
+      const connection = await connect({ servers: `nats://127.0.0.1:${relay.port}` })
+      onTestFinished(() => connection.close())
+      const { consumers } = await jetstreamManager(connection)
+      const places = async () => (await consumers.list('nws').next()).length
+      // Two in which servers read; and for a moment those with which they have asked whether they may.
+      while ((await places()) > 2) await new Promise((next) => setTimeout(next, 50))
+      b.socket.unsubscribe('t')
+      while ((await places()) > 1) await new Promise((next) => setTimeout(next, 50))
+      expect(b.errors.size).toBe(0)
     })
 
     test('what was asked of all while a server was cut off is not done by it later', async () => {

@@ -3,7 +3,7 @@
  * whole: after a lost connection, reading goes on behind the last message that has come.
  */
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
-import type { ConsumerMessages, JetStreamManager, StreamInfo, StreamState } from '@nats-io/jetstream'
+import type { Consumer, ConsumerMessages, JetStreamManager, StreamInfo, StreamState } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
 import { inTime } from '../in-time.js'
@@ -97,7 +97,7 @@ export async function openJetStream(
   /** While topics are wanted: resolves when what comes on them will be read. */
   let starting: Promise<void> | undefined
   /** While they are read, or about to be: another object each time. */
-  let reading: { messages?: ConsumerMessages } | undefined
+  let reading: { consumer?: Consumer; messages?: ConsumerMessages } | undefined
   const begin = async () => {
     const current: typeof reading = {}
     reading = current
@@ -108,6 +108,7 @@ export async function openJetStream(
       opt_start_seq: (position.last ?? 0) + 1,
       inactive_threshold: PLACE_LIFETIME,
     })
+    current.consumer = consumer
     const messages = await consumer.consume({
       // A stream that was deleted ends the session: the client would wait for its numbers in the next one.
       abort_on_missing_resource: true,
@@ -141,11 +142,13 @@ export async function openJetStream(
   }
   /** Without topics: nothing is read but what members say, and what is stored meanwhile is read no more. */
   const rest = () => {
-    const messages = reading?.messages
+    const left = reading
     starting = undefined
     reading = undefined
     position.last = undefined
-    messages?.stop()
+    left?.messages?.stop()
+    // Else the broker would keep each place for PLACE_LIFETIME; it does so where the user may not delete it.
+    left?.consumer?.delete().catch(() => {})
   }
   let stored = performance.now()
   const send = async (envelope: BackplaneEnvelope) => {

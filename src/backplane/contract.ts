@@ -76,9 +76,10 @@ export interface BackplaneHost {
   /**
    * Tells a change of state. `reason` is for people: it names no password. `envelopes` is for `gap`: how many
    * were lost, where the engine knows it. The numbers of the messages do not say it of a publisher and topic
-   * of which none has come before.
+   * of which none has come before. `milliseconds` is for `gap` too, without a `down` before it: for how long
+   * messages may have been lost, where the engine has gone on without one that is behind it.
    */
-  onStatus(status: BackplaneStatus, reason?: string, envelopes?: number): void
+  onStatus(status: BackplaneStatus, reason?: string, envelopes?: number, milliseconds?: number): void
   /**
    * An envelope that was given to `publish` could not be sent, while others could. Counted once, and
    * reported: also when the promise of that call rejects, if it is the same object.

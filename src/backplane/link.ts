@@ -249,9 +249,10 @@ export class BackplaneLink implements BackplaneHost {
     })
   }
 
-  onStatus(status: BackplaneStatus, reason?: string, envelopes = 0): void {
+  onStatus(status: BackplaneStatus, reason?: string, envelopes = 0, milliseconds = 0): void {
     if (this.#state === 'closed') return
     if (status === 'gap') {
+      if (milliseconds > 0) this.#cameBack(performance.now() - milliseconds)
       this.#lostEnvelopes += envelopes
       this.#gap()
       if (this.isUp) this.#askForNumbers()
@@ -333,6 +334,16 @@ export class BackplaneLink implements BackplaneHost {
     if (this.#engine.isReplayed) this.#outbox.clearOwn()
     else this.#drop(this.#outbox.clear())
     this.#owner.report(this.#error('ERR_BACKPLANE_DOWN', `is down: ${reason ?? 'the connection is lost'}`, 0))
+  }
+
+  /** What is behind the engine is there again, as this server would be after `down` and `up`. */
+  #cameBack(left: number): void {
+    // Of an earlier outage. Otherwise the gap that is open is of this one, and is to have all of it.
+    if (this.#isBack) this.#tellGap()
+    else this.#left = left
+    this.#returned = performance.now()
+    clearTimeout(this.#gapTimer)
+    this.#gapTimer = undefined
   }
 
   #add(topic: string, { payload, compress, isText }: OutgoingMessage): void {

@@ -103,6 +103,10 @@ export class Outside {
   #outside: BackplaneEngine | undefined
   #isConnected = false
   #isUp = false
+  /** `isUp`, as it was last. */
+  #wasUp = false
+  /** When it ceased to be up, by `performance.now()`, until the gap of that outage is told. */
+  #left: number | undefined
   /** The gateway has tried to connect, and is not connecting for the first time. */
   #hasTried = false
   /** Of the outside that was made last. */
@@ -258,7 +262,7 @@ export class Outside {
     peer.isSilent = false
     peer.outlook = sign.outlook
     this.#look()
-    if (say === 'gap') this.#host.onStatus('gap')
+    if (say === 'gap') this.#tellOwnGap()
     else if (say === 'who') this.#say({ say: 'alive', topics: [...this.#own] })
     else if (say === 'interest') this.#change(peer.topics, sign.added, sign.removed)
     else if (sign.topics !== undefined) {
@@ -289,6 +293,7 @@ export class Outside {
       this.#queue.become('hold')
       this.#queue.again()
     }
+    this.#noteState()
     this.#queue.become(queueStateOf(outlook))
   }
 
@@ -420,6 +425,7 @@ export class Outside {
     const state = this.isUp ? 'up' : this.#hasTried ? 'down' : 'connecting'
     const isNew = state !== this.#outlook?.state
     this.#outlook = { state, isReplayed: this.#isReplayed }
+    this.#noteState()
     if (isNew && !this.#isClosed) this.#say({ say: 'alive' })
     this.#queue.become(queueStateOf(this.#outlook))
   }
@@ -501,8 +507,20 @@ export class Outside {
   /** Every thread has lost what it wanted. */
   #tellGap(): void {
     if (this.#isClosed) return
-    this.#host.onStatus('gap')
+    this.#tellOwnGap()
     this.#say({ say: 'gap' })
+  }
+
+  #tellOwnGap(): void {
+    const milliseconds = this.#left === undefined ? 0 : performance.now() - this.#left
+    this.#left = undefined
+    this.#host.onStatus('gap', undefined, 0, milliseconds)
+  }
+
+  /** To be called where `isUp` may have changed. */
+  #noteState(): void {
+    if (this.#wasUp && !this.isUp) this.#left = performance.now()
+    this.#wasUp = this.isUp
   }
 
   #tellOutage(reason: string): void {

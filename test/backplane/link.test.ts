@@ -231,7 +231,6 @@ describeEngines('a server behind an engine', (engine) => {
     b.backplane.goUp()
     b.backplane.goDown('killed again')
     b.backplane.goUp()
-    vi.useRealTimers()
     const told = (await b.errors.take(4, 'errors')).map((error) =>
       error instanceof BackplaneError ? [error.code, error.count] : [],
     )
@@ -241,6 +240,23 @@ describeEngines('a server behind an engine', (engine) => {
       ['ERR_BACKPLANE_DOWN', 0],
       ['ERR_BACKPLANE_GAP', 1],
     ])
+  })
+
+  test('asks for the whole of an outage behind its engine, which has not told that it is down', async () => {
+    const { a, b } = await pair(engine)
+    const { client } = await b.join('t')
+    a.served.server.publish('t', 'before')
+    await client.next()
+    b.backplane.isDown = true
+    a.served.server.publish('t', 'lost')
+    await turns()
+    b.backplane.isDown = false
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    vi.advanceTimersByTime(600_000)
+    b.backplane.host?.onStatus('gap', undefined, 0, 600_000)
+    expect(await b.errors.next('the gap')).toMatchObject({ code: 'ERR_BACKPLANE_GAP', count: 1 })
+    expect(b.served.server.backplaneMetrics()).toMatchObject({ missing: 1, gaps: 1 })
   })
 
   test('tells a gap in time though the clock is set back meanwhile', async () => {

@@ -28,6 +28,8 @@ class Host implements BackplaneHost {
   readonly problems = new Queue<string>()
   readonly dropped = new Queue<string>()
   droppedMessages = 0
+  /** With each status: how long the outage was. */
+  readonly outages: (number | undefined)[] = []
   readonly id: string
 
   constructor(id: string) {
@@ -38,8 +40,9 @@ class Host implements BackplaneHost {
     this.delivered.push(topic)
   }
 
-  onStatus(status: BackplaneStatus): void {
+  onStatus(status: BackplaneStatus, _reason?: string, _envelopes?: number, milliseconds?: number): void {
     this.statuses.push(status)
+    this.outages.push(milliseconds)
   }
 
   onDropped({ topic, messages }: BackplaneEnvelope, reason: string): void {
@@ -613,10 +616,13 @@ describeEngines('the gateway of threads()', (name) => {
     // Again, until the threads have found each other.
     while (other.statuses.size === 0) {
       outside.goDown('the connection was reset')
+      await new Promise((resolve) => setTimeout(resolve, 20))
       outside.goUp()
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     for (const each of [host, other]) expect(await each.statuses.next('a status')).toBe('gap')
+    // A thread that has found the gateway while its outside was away does not know since when.
+    expect(host.outages[0]).toBeGreaterThan(15)
   })
 
   test('tells every thread of a gap when it takes over from another one', async () => {

@@ -93,7 +93,7 @@ class Numbers {
     this.#numbering = (this.#numbering + 1) % NUMBERINGS
   }
 
-  /** Topics that were used last between two times: of many, the latest MAX_TOLD_TOPICS. */
+  /** Topics that were used last between two times, the latest first: of many, MAX_TOLD_TOPICS of them. */
   usedBetween(since: number, until: number): readonly string[] {
     const used = new Map<string, number>()
     for (const [topic, { time }] of this.#old) if (time >= since && time <= until) used.set(topic, time)
@@ -102,12 +102,14 @@ class Numbers {
       if (time >= since && time <= until) used.set(topic, time)
       else used.delete(topic)
     }
-    if (used.size <= MAX_TOLD_TOPICS) return [...used.keys()]
+    const latestFirst = (topics: Iterable<string>) =>
+      [...topics].sort((one, other) => (used.get(other) ?? since) - (used.get(one) ?? since))
+    if (used.size <= MAX_TOLD_TOPICS) return latestFirst(used.keys())
     const first = Float64Array.from(used.values()).sort()[used.size - MAX_TOLD_TOPICS] ?? since
     const latest: string[] = []
     const atFirst: string[] = []
     for (const [topic, time] of used) if (time >= first) (time > first ? latest : atFirst).push(topic)
-    return [...latest, ...atFirst].slice(0, MAX_TOLD_TOPICS)
+    return [...latestFirst(latest), ...atFirst].slice(0, MAX_TOLD_TOPICS)
   }
 
   /** Whether others may know the topic, though it has no number here. */

@@ -153,6 +153,19 @@ test('of more topics than can be told the latest are', () => {
   for (let n = 12_000; n < 20_000; n++) expect(told.has(`t${n}`)).toBe(true)
 })
 
+test('where there is little room, the numbers of the topics that were used last are told', () => {
+  const outbox = new Outbox(ID, 65_536)
+  for (let n = 0; n < 1000; n++) {
+    outbox.add(`t${n}`, 'x', true, undefined, 1000)
+    outbox.take(65_536)
+    vi.advanceTimersByTime(1)
+  }
+  outbox.skip('t0')
+  outbox.tellNumbers(0, Date.now())
+  const told = outbox.take(65_536).map(({ topic }) => topic)
+  expect(told.slice(0, 3)).toEqual(['t0', 't999', 't998'])
+})
+
 test('no message is dropped for numbers, however many topics there are', () => {
   const limit = 100_000
   const outbox = new Outbox(ID, limit)

@@ -42,7 +42,9 @@ export interface RedisOptions extends Partial<BackplaneSettings> {
   /**
    * What the names of channels begin with, before the topic; the members of a group have the same. Default
    * `nws:`. No group's prefix may begin with that of another: with `nws:` and `nws:a:`, the topic `a:x` of
-   * the one and the topic `x` of the other would be one channel. In a cluster without `{` and `}`.
+   * the one and the topic `x` of the other would be one channel. In a cluster without `{` and `}`; with
+   * `replayed`, a node in cluster mode needs them, for example `{nws}:`, since both streams are to be in one
+   * slot.
    */
   prefix?: string
   /**

@@ -4,8 +4,8 @@ import { createClient } from 'redis'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resume, type StreamPosition, type StreamState } from '../../src/backplane/redis/stream-place.js'
 import { type RedisOptions, redis } from '../../src/backplane/redis.js'
-import { allUp, type BrokerMember, connected, join, ONE_ENGINE, receivedUntil } from '../support/broker-members.js'
-import { Broker, whyMissing } from '../support/brokers.js'
+import { allUp, type BrokerMember, connected, join, listenRefusal, ONE_ENGINE, receivedUntil } from '../support/broker-members.js'
+import { Broker, freePort, whyMissing } from '../support/brokers.js'
 import { Relay } from '../support/relay.js'
 
 const missing = whyMissing('redis-server')
@@ -285,4 +285,21 @@ test('what is said of a stream tells whether something is missing', () => {
     const moved = { ...position }
     expect([resume(moved, { ...state, ...said }, isThere), moved]).toEqual([isGap, after])
   }
+})
+
+describe.skipIf(missing !== undefined)('a node of Redis in cluster mode', () => {
+  test('is refused at once where both streams are not in one slot, and serves where the prefix says so', async () => {
+    const bus = `${await freePort()}`
+    const broker = await Broker.start('redis-server', ['--cluster-enabled', 'yes', '--cluster-port', bus])
+    const admin = new Redis(broker.url)
+    onTestFinished(() => admin.disconnect())
+    await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+    while (!String(await admin.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) {
+      await new Promise((next) => setTimeout(next, 50))
+    }
+    const make = (prefix: string) => redis({ url: broker.url, delivery: 'replayed', prefix })
+    expect((await listenRefusal(make('nws:'), `127.0.0.1:${broker.port}`)).message).toContain('CROSSSLOT')
+    const [a, b] = [await join(ONE_ENGINE, make('{nws}:')), await join(ONE_ENGINE, make('{nws}:'))]
+    await connected(a, b)
+  })
 })

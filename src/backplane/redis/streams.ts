@@ -59,6 +59,9 @@ export async function openStream(
     heardLast = (await stateOf(command, membersKey)).newest
     const { newest } = await stateOf(command, key)
     clock.seen(timeOf(newest))
+    // As it will be read: a user may not have the right to it, and a node in cluster mode refuses two keys of
+    // different slots.
+    await reader.command(['XREAD', 'COUNT', '1', 'STREAMS', membersKey, key, '$', '$'])
     // Trims nothing that an XADD would not have trimmed. A broker that is read only, for example, refuses it,
     // and the session does not begin; a user may lack the right to it alone.
     const trim = ['XTRIM', key, 'MINID', '~', `${Math.max(0, timeOf(newest) - retention)}`]

@@ -63,6 +63,8 @@ export class SessionEngine implements BackplaneEngine {
   readonly #changes = new Map<string, boolean>()
   /** Whether the session has been told of changes, and the broker has not confirmed them. */
   #isChanging = false
+  /** Topics whose end the broker has not confirmed. */
+  #leaving: ReadonlySet<string> = new Set()
   /** What the session has been given and has not done, the oldest first. */
   readonly #pending = new Set<Pending>()
   /** Aborted when the engine is closed. */
@@ -123,7 +125,9 @@ export class SessionEngine implements BackplaneEngine {
         const removed: string[] = []
         for (const [topic, isWanted] of this.#changes) (isWanted ? added : removed).push(topic)
         this.#changes.clear()
+        this.#leaving = new Set(removed)
         await Promise.all([this.#subscribe(session, added), this.#unsubscribe(session, removed)])
+        if (session === this.#session) this.#leaving = new Set()
       }
       if (session === this.#session) this.#isChanging = false
     } catch (cause) {
@@ -190,7 +194,10 @@ export class SessionEngine implements BackplaneEngine {
     const events: SessionEvents = {
       closing: this.#closing.signal,
       deliver: (topic, data) => {
-        if (!this.#isClosed && over === undefined) this.#host?.deliver(topic, data)
+        if (this.#isClosed || over !== undefined) return
+        // Where it is wanted again by now, this would be told as the last one before a gap.
+        if (this.#leaving.size > 0 && this.#leaving.has(topic)) return
+        this.#host?.deliver(topic, data)
       },
       foreign: () => this.#host?.deliver(NO_TOPIC, NOTHING),
       problem: (reason) => this.#host?.onProblem(reason),
@@ -276,6 +283,7 @@ export class SessionEngine implements BackplaneEngine {
     this.#session = undefined
     this.#changes.clear()
     this.#isChanging = false
+    this.#leaving = new Set()
     session.destroy()
     const error = new Error(reason)
     for (const { reject } of this.#pending) reject(error)

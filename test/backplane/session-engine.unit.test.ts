@@ -10,7 +10,8 @@ import { resolveBackplaneSettings } from '../../src/options/backplane.js'
 import { Deferred, Queue, turns } from '../support/waiting.js'
 
 /** A started engine on one session, and what it has told since. */
-async function started(session: Partial<Session>, pingTimeout: number) {
+async function started(session: Partial<Session>, pingTimeout: number, deliver: BackplaneHost['deliver'] = () => {}) {
+  let events: SessionEvents | undefined
   const told: [BackplaneStatus, string | undefined][] = []
   const dropped: string[] = []
   const engine = new SessionEngine({
@@ -19,11 +20,14 @@ async function started(session: Partial<Session>, pingTimeout: number) {
     settings: resolveBackplaneSettings({}),
     isReplayed: false,
     pingTimeout,
-    connect: async () => sessionOf(session),
+    connect: async (its) => {
+      events = its
+      return sessionOf(session)
+    },
   })
   const host: BackplaneHost = {
     id: '0123456789abcdef',
-    deliver: () => {},
+    deliver,
     onStatus: (status, reason) => told.push([status, reason]),
     onDropped: ({ topic }, reason) => dropped.push(`${topic}: ${reason}`),
     onProblem: () => {},
@@ -31,7 +35,7 @@ async function started(session: Partial<Session>, pingTimeout: number) {
   }
   await engine.start(host)
   onTestFinished(() => engine.close())
-  return { engine, host, told, dropped }
+  return { engine, host, told, dropped, events: events as unknown as SessionEvents }
 }
 
 function sessionOf(session: Partial<Session>): Session {
@@ -102,6 +106,23 @@ test('changes of interest wait for those before, and what takes another one back
   engine.interest(['a'], [])
   expect(calls).toEqual(['+a'])
   await confirmed()
+})
+
+test('a topic that is wanted again has no message until its unsubscription is confirmed', async () => {
+  const delivered: string[] = []
+  const replies: (() => void)[] = []
+  const later = () => new Promise<void>((resolve) => replies.push(resolve))
+  const { engine, events } = await started({ unsubscribe: later }, 10_000, (topic) => delivered.push(topic))
+  engine.interest([], ['a'])
+  engine.interest(['a'], [])
+  // It comes before the broker ends the subscription, and behind it some do not come.
+  events.deliver('a', new Uint8Array(0))
+  events.deliver('b', new Uint8Array(0))
+  expect(delivered).toEqual(['b'])
+  for (const reply of replies) reply()
+  await turns()
+  events.deliver('a', new Uint8Array(0))
+  expect(delivered).toEqual(['b', 'a'])
 })
 
 test('a reply that came while the loop was blocked for longer than pingTimeout is a reply', async () => {

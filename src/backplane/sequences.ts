@@ -16,6 +16,8 @@ export const AGE_INTERVAL = 5000
 const LIFETIME = 60
 /** The same where room is needed. */
 const SHORT_LIFETIME = 2
+/** Numbers that are kept of topics which were given up: at least as many, and at most twice. */
+const MAX_LEFT = 32_768
 /** Topics from which one call of `age` removes those that are gone: a few milliseconds. */
 const TOPICS_IN_ONE_CALL = 10_000
 
@@ -61,6 +63,13 @@ export class Sequences {
   /** By publisher, by topic. */
   readonly #topics = new Map<string, Map<string, Numbering>>()
   readonly #publishers = new Map<string, Publisher>()
+  /**
+   * The same of topics that were given up: if one is wanted again, what came before may come once more, where
+   * its publisher does not know that it arrived.
+   */
+  #left = new Map<string, Map<string, Numbering>>()
+  #leftBefore = new Map<string, Map<string, Numbering>>()
+  #leftNumbers = 0
   readonly #limit: number
   #numbers = 0
   /** Calls of `age`. */
@@ -90,8 +99,9 @@ export class Sequences {
     const known = this.#topics.get(topic)?.get(origin)
     if (known === undefined || known.publisher.isGone) {
       // Whether messages before it were sent since this member wants the topic, its number does not say.
-      this.#begin(topic, origin, last, numbering)
-      return IN_ORDER
+      const before = (this.#left.get(topic)?.get(origin) ?? this.#leftBefore.get(topic)?.get(origin))?.last ?? 0
+      this.#begin(topic, origin, Math.max(last, before), numbering)
+      return sequence > before ? IN_ORDER : { repeated: Math.min(messages, before + 1 - sequence), missing: 0 }
     }
     known.publisher.heard = this.#age
     const before = known.last
@@ -117,6 +127,16 @@ export class Sequences {
     this.#topics.delete(topic)
     for (const { publisher } of numberings.values()) publisher.numbers -= 1
     this.#numbers -= numberings.size
+    const before = this.#left.get(topic) ?? this.#leftBefore.get(topic)
+    for (const [origin, known] of before ?? []) {
+      if (!known.publisher.isGone && !numberings.has(origin)) numberings.set(origin, known)
+    }
+    this.#left.set(topic, numberings)
+    this.#leftNumbers += numberings.size
+    if (this.#leftNumbers < MAX_LEFT) return
+    this.#leftBefore = this.#left
+    this.#left = new Map()
+    this.#leftNumbers = 0
   }
 
   /** To be called every AGE_INTERVAL in which publishers could be heard. Gives back what is not needed. */

@@ -373,6 +373,26 @@ test('numbers tell repetitions and gaps, of each topic and publisher', () => {
   expect(arrived('t', 'a', 90)).toEqual([0, 0])
 })
 
+test('a message that comes once more is left out, also where its topic was given up and is wanted again', () => {
+  const sequences = new Sequences()
+  const arrived = (topic: string, origin: string, sequence: number, messages = 1) =>
+    Object.values(sequences.arrived(topic, { origin, sequence, messages, isRestart: false, numbering: 0 }))
+  for (const origin of ['a', 'b']) arrived('t', origin, 10)
+  sequences.forget('t')
+  expect(arrived('t', 'a', 9, 3)).toEqual([2, 0])
+  expect(arrived('t', 'a', 12)).toEqual([0, 0])
+  sequences.forget('t')
+  for (let n = 0; n < 30_000; n++) {
+    arrived(`${n}`, 'a', 1)
+    sequences.forget(`${n}`)
+  }
+  expect(arrived('t', 'b', 10)).toEqual([1, 0])
+  expect(arrived('t', 'a', 12)).toEqual([1, 0])
+  sequences.forget('t')
+  // What came while nobody wanted it is not missing.
+  expect(arrived('t', 'b', 20)).toEqual([0, 0])
+})
+
 describe('what is kept of publishers', () => {
   /** Messages of a publisher on topics of its own, and on one that all have. */
   const publish = (sequences: Sequences, origin: string, topics: number) => {

@@ -44,11 +44,16 @@ export class LatestNumbers {
 
   /** This member may have lost messages, and others some of its own, for so many milliseconds. */
   lost(milliseconds: number): void {
-    this.asked(milliseconds + UNNOTICED)
+    this.mayMiss(milliseconds)
     this.#lostSince = Math.min(this.#lostSince, Date.now() - milliseconds - UNNOTICED)
     const wait = this.#lastQuestion + INTERVAL - performance.now()
     if (wait <= 0) this.#ask()
     else this.#questionTimer ??= setTimeout(() => this.#ask(), wait).unref()
+  }
+
+  /** Others may miss what this member has published in so many milliseconds. */
+  mayMiss(milliseconds: number): void {
+    this.asked(milliseconds + UNNOTICED)
   }
 
   /** Another member asks for the topics that were used in so many milliseconds. */

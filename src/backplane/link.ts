@@ -423,8 +423,10 @@ export class BackplaneLink implements BackplaneHost {
   #unsent(envelopes: readonly BackplaneEnvelope[], cause: unknown): void {
     const lost = envelopes.filter((envelope) => !this.#dead.has(envelope))
     if (this.#engine.isReplayed && this.#state !== 'closed') {
+      const { dropped } = this.#outbox
       // But for questions, whose time would be over.
       this.#outbox.giveBack(lost.filter(({ topic }) => topic !== CONTROL_TOPIC))
+      if (this.#outbox.dropped !== dropped) this.#overflow(this.#outbox.dropped - dropped)
       // Should `up` have come before the promise was rejected.
       this.#flushSoon()
       return
@@ -452,6 +454,8 @@ export class BackplaneLink implements BackplaneHost {
 
   #overflow(messages: number): void {
     const { maxPendingBytes } = this.#engine.settings
+    // Where nothing follows on a topic, others would not notice. It may have waited since this one went down.
+    this.#latestNumbers.mayMiss(this.isUp ? 0 : Math.ceil(performance.now() - this.#left))
     this.#complaints.addByState('overflow', messages, (count, isMore) =>
       this.#error(
         'ERR_BACKPLANE',

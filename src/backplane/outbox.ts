@@ -42,7 +42,7 @@ const MOST_SPARE = 1 / 8
 const MAX_NUMBERED_TOPICS = 65_536
 /** Of these, the most whose numbers are told at once: each is an envelope of its own. */
 const MAX_TOLD_TOPICS = 10_000
-/** Part of the limit beyond which none are told: no message is to be dropped for them. */
+/** Part of the limit beyond which they wait: no message is to be dropped for them. */
 const MOST_TOLD = 1 / 2
 
 /** What is known of a topic. */
@@ -140,6 +140,8 @@ export class Outbox {
   #again = new Fifo<BackplaneEnvelope>()
   /** The same, from before what is in `again`: it was taken from there, and came back. */
   #returned = new Fifo<BackplaneEnvelope>()
+  /** Topics of which the numbers are to be told as soon as there is room. */
+  readonly #untold = new Set<string>()
   #queuedBytes = 0
   /** Of both. */
   #againBytes = 0
@@ -158,6 +160,10 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
+    return this.#isTaken && this.#untold.size === 0
+  }
+
+  get #isTaken(): boolean {
     return this.#queue.length === 0 && this.#again.length === 0 && this.#returned.length === 0
   }
 
@@ -201,13 +207,11 @@ export class Outbox {
   /**
    * An envelope without messages goes out for each topic that was used last between two times, of
    * `Date.now()`: it says where the numbers are, to those who have missed messages and would get no further
-   * one. As many as there is room for.
+   * one. Those for which there is no room follow, as `take` makes room.
    */
   tellNumbers(since: number, until: number): void {
-    for (const topic of this.#numbers.usedBetween(since, until)) {
-      if (this.bytes > this.#limit * MOST_TOLD) return
-      if (topic !== OWN_TOPIC && !this.#open.has(topic)) this.#begin(topic, 0)
-    }
+    for (const topic of this.#numbers.usedBetween(since, until)) if (topic !== OWN_TOPIC) this.#untold.add(topic)
+    this.#tellUntold()
   }
 
   /**
@@ -215,6 +219,7 @@ export class Outbox {
    * there is one.
    */
   take(room: number, most = Number.POSITIVE_INFINITY): BackplaneEnvelope[] {
+    this.#tellUntold()
     const taken: BackplaneEnvelope[] = []
     let bytes = 0
     while (taken.length === 0 || (bytes < room && taken.length < most)) {
@@ -248,6 +253,7 @@ export class Outbox {
   /** Drops everything that waits here. Gives how many messages that were, without the link's own. */
   clear(): number {
     let messages = 0
+    this.#untold.clear()
     for (let envelope = this.#shiftAgain(); envelope !== undefined; envelope = this.#shiftAgain()) messages += counted(envelope)
     for (let envelope = this.#shift(); envelope !== undefined; envelope = this.#shift()) messages += counted(envelope)
     return messages
@@ -265,6 +271,14 @@ export class Outbox {
     for (const envelope of waiting) {
       if (envelope.topic === OWN_TOPIC) this.#queuedBytes -= costOf(envelope.topic, envelope.size)
       else this.#queue.push(envelope)
+    }
+  }
+
+  #tellUntold(): void {
+    for (const topic of this.#untold) {
+      if (this.bytes > this.#limit * MOST_TOLD && !this.#isTaken) return
+      this.#untold.delete(topic)
+      if (!this.#open.has(topic)) this.#begin(topic, 0)
     }
   }
 

@@ -181,3 +181,19 @@ test('no message is dropped for numbers, however many topics there are', () => {
   expect(told.length).toBeGreaterThan(10)
   expect(new Set(told.map(({ topic }) => topic)).size).toBe(told.length)
 })
+
+test('numbers for which there is no room follow when there is, each once', () => {
+  const limit = 65_536
+  const outbox = new Outbox(ID, limit)
+  for (let n = 0; n < 1000; n++) {
+    outbox.add(`t${n}`, 'x', true, undefined, 1000)
+    outbox.take(limit)
+  }
+  outbox.tellNumbers(0, Date.now())
+  const told: string[] = []
+  while (!outbox.isEmpty) {
+    expect(outbox.bytes).toBeLessThanOrEqual(limit / 2 + costOf('t999', 49))
+    told.push(...outbox.take(10_000).map(({ topic }) => topic))
+  }
+  expect(told).toEqual(Array.from({ length: 1000 }, (_, n) => `t${n}`))
+})

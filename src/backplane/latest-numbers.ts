@@ -64,9 +64,12 @@ export class LatestNumbers {
     this.#answerTimer ??= setTimeout(() => this.#tell(), wait).unref()
   }
 
+  /** What is asked of this member is told now, if it can be. */
   close(): void {
     clearTimeout(this.#questionTimer)
+    if (this.#answerTimer === undefined) return
     clearTimeout(this.#answerTimer)
+    this.#owner.tell(this.#askedSince, this.#asked)
   }
 
   #ask(): void {

@@ -71,13 +71,15 @@ test('a member that cannot tell when it is asked tells as soon as it can, as muc
   expect(said).toEqual([['tell', -600_000, 10_000]])
 })
 
-test('a member that is closed neither asks nor tells any more', () => {
+test('a member that is closed tells at once what it was asked, and neither asks nor tells any more', () => {
   const { numbers, said } = latestNumbers()
   numbers.lost(0)
   numbers.lost(0)
+  expect(said.map(([what]) => what)).toEqual(['ask'])
   numbers.close()
+  expect(said.map(([what]) => what)).toEqual(['ask', 'tell'])
   vi.advanceTimersByTime(10_000)
-  expect(said.length).toBe(1)
+  expect(said.length).toBe(2)
 })
 
 test('the numbers that are told are those of topics that were used in that time, and not since', () => {

@@ -1,4 +1,5 @@
 /** A session on NATS core: each topic is a subscription, each envelope one message. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { NatsConnection, Subscription } from '@nats-io/transport-node'
 import type { BackplaneEnvelope } from '../contract.js'
 import { costOf } from '../outbox.js'
@@ -42,6 +43,8 @@ export async function openCore(
     }
     subscriptions.set(topic, connection.subscribe(subjects.of(topic), { callback }))
   }
+  /** Calls of `subscribe` that the broker has not confirmed. */
+  let subscribing = 0
   const confirmations = new Confirmations(flush, maxPendingBytes)
   const send = async (envelopes: readonly BackplaneEnvelope[]) => {
     const replies: Promise<void>[] = []
@@ -59,8 +62,14 @@ export async function openCore(
       return maxPayloadOf(connection)
     },
     subscribe: async (topics) => {
-      for (const topic of topics) if (!subscriptions.has(topic)) subscribe(topic)
-      await connection.flush()
+      // A thousand topics take ten milliseconds and more: the next thousand are for the next turn.
+      for (let ahead = subscribing++; ahead > 0; ahead--) await nextTurn()
+      try {
+        for (const topic of topics) if (!subscriptions.has(topic)) subscribe(topic)
+        await connection.flush()
+      } finally {
+        subscribing -= 1
+      }
     },
     unsubscribe: async (topics) => {
       for (const topic of topics) {

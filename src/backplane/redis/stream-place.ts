@@ -95,7 +95,7 @@ export function timeOf(id: string): number {
 }
 
 /** Ids are a time in milliseconds, `-`, and a number. */
-export function isBefore(one: string, other: string): boolean {
+function isBefore(one: string, other: string): boolean {
   const [oneTime, otherTime] = [timeOf(one), timeOf(other)]
   return oneTime < otherTime || (oneTime === otherTime && numberOf(one) < numberOf(other))
 }

@@ -20,6 +20,8 @@ import { Buffer } from 'node:buffer'
 import { bufferOver, byteLengthOf, plainView } from '../util/bytes.js'
 import type { BackplaneEnvelope } from './contract.js'
 
+/** The topic of the link's own messages, without which a server knows of no other: users' are never empty. */
+export const OWN_TOPIC = ''
 const MAGIC = 0x4e57
 export const ENVELOPE_VERSION = 1
 export const ID_BYTES = 8
@@ -93,8 +95,7 @@ export class EnvelopeWriter {
     const head = this.#memory.fill(0, 0, HEAD_BYTES)
     head.writeUInt16BE(MAGIC, 0)
     head[AT.version] = ENVELOPE_VERSION
-    // Only the link itself has the empty topic.
-    head[AT.kind] = (topic === '' ? KIND.control : 0) | (isRestart ? KIND.restart : 0) | (numbering * KIND.numbering)
+    head[AT.kind] = (topic === OWN_TOPIC ? KIND.control : 0) | (isRestart ? KIND.restart : 0) | (numbering * KIND.numbering)
     head.set(id, AT.origin)
     head.writeUIntBE(sequence, AT.sequence, WIDE)
     head.writeUIntBE(this.time, AT.time, WIDE)

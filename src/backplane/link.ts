@@ -19,6 +19,7 @@ import {
   ID_BYTES,
   isWhole,
   MESSAGE_HEAD_BYTES,
+  OWN_TOPIC,
   readHead,
   readMessages,
 } from './envelope.js'
@@ -28,8 +29,6 @@ import { costOf, MAX_ENVELOPES, MAX_ENVELOPES_IN_FLIGHT, MAX_IN_FLIGHT, Outbox }
 import { type Question, Questions } from './questions.js'
 import { AGE_INTERVAL, Sequences } from './sequences.js'
 
-/** The topic of the link's own messages: users' topics are never empty. */
-const CONTROL_TOPIC = ''
 /** Milliseconds after a first missing message in which further ones belong to the same gap, at least. */
 const GAP_WINDOW = 1000
 /**
@@ -93,12 +92,12 @@ export class BackplaneLink implements BackplaneHost {
     this.#owner = owner
     this.#window = Math.min(MAX_IN_FLIGHT, engine.settings.maxPendingBytes / 2)
     this.#outbox = new Outbox(id, engine.settings.maxPendingBytes)
-    this.#interest = new Interest(engine.settings.linger, [CONTROL_TOPIC], () => this.#flushSoon())
+    this.#interest = new Interest(engine.settings.linger, [OWN_TOPIC], () => this.#flushSoon())
     this.#complaints = new Complaints((error) => owner.report(error))
     this.#questions = new Questions({
       id: this.id,
       send: (text) => {
-        if (this.isUp) this.#add(CONTROL_TOPIC, { payload: text, compress: undefined, isText: true })
+        if (this.isUp) this.#add(OWN_TOPIC, { payload: text, compress: undefined, isText: true })
       },
       answer: (question) => owner.answer(question),
       askedForNumbers: (within) => this.#latestNumbers.asked(within),
@@ -232,7 +231,7 @@ export class BackplaneLink implements BackplaneHost {
       return
     }
     if (head.origin === this.id) return
-    if (topic === CONTROL_TOPIC || head.isControl) {
+    if (topic === OWN_TOPIC || head.isControl) {
       this.#control(topic, head, data)
       return
     }
@@ -425,7 +424,7 @@ export class BackplaneLink implements BackplaneHost {
     if (this.#engine.isReplayed && this.#state !== 'closed') {
       const { dropped } = this.#outbox
       // But for questions, whose time would be over.
-      this.#outbox.giveBack(lost.filter(({ topic }) => topic !== CONTROL_TOPIC))
+      this.#outbox.giveBack(lost.filter(({ topic }) => topic !== OWN_TOPIC))
       if (this.#outbox.dropped !== dropped) this.#overflow(this.#outbox.dropped - dropped)
       // Should `up` have come before the promise was rejected.
       this.#flushSoon()
@@ -434,7 +433,7 @@ export class BackplaneLink implements BackplaneHost {
     let messages = 0
     for (const envelope of lost) {
       this.#dead.add(envelope)
-      if (envelope.topic !== CONTROL_TOPIC) messages += envelope.messages
+      if (envelope.topic !== OWN_TOPIC) messages += envelope.messages
     }
     if (messages === 0) return
     if (this.#state !== 'up') {
@@ -514,7 +513,7 @@ export class BackplaneLink implements BackplaneHost {
   }
 
   #control(topic: string, head: EnvelopeHead, data: Buffer): void {
-    if (topic !== CONTROL_TOPIC || !head.isControl) {
+    if (topic !== OWN_TOPIC || !head.isControl) {
       this.#refuse(topic, undefined)
       return
     }
@@ -532,7 +531,7 @@ export class BackplaneLink implements BackplaneHost {
     this.#complaints.add(`foreign ${what}`, 1, (count) =>
       this.#error(
         'ERR_BACKPLANE',
-        `has brought ${count} foreign messages, the last on ${topic === CONTROL_TOPIC ? 'no topic' : `the topic ${quote(topic)}`}: ${what}`,
+        `has brought ${count} foreign messages, the last on ${topic === OWN_TOPIC ? 'no topic' : `the topic ${quote(topic)}`}: ${what}`,
         count,
       ),
     )

@@ -14,8 +14,8 @@ import {
   mostEncodedLength,
   type NextNumber,
   NUMBERINGS,
+  OWN_TOPIC,
 } from './envelope.js'
-import { OWN_TOPIC } from './refused-topics.js'
 
 /** Bytes beyond which an envelope gets no further message, so that a drop loses few: at most. */
 const FULL_ENVELOPE = 65_536
@@ -102,14 +102,10 @@ class Numbers {
       if (time >= since && time <= until) used.set(topic, time)
       else used.delete(topic)
     }
-    const latestFirst = (topics: Iterable<string>) =>
-      [...topics].sort((one, other) => (used.get(other) ?? since) - (used.get(one) ?? since))
-    if (used.size <= MAX_TOLD_TOPICS) return latestFirst(used.keys())
+    // Numbers alone are sorted in a tenth of the time.
     const first = Float64Array.from(used.values()).sort()[used.size - MAX_TOLD_TOPICS] ?? since
-    const latest: string[] = []
-    const atFirst: string[] = []
-    for (const [topic, time] of used) if (time >= first) (time > first ? latest : atFirst).push(topic)
-    return [...latestFirst(latest), ...atFirst].slice(0, MAX_TOLD_TOPICS)
+    const latest = [...used].filter(([, time]) => time >= first).sort(([, one], [, other]) => other - one)
+    return latest.slice(0, MAX_TOLD_TOPICS).map(([topic]) => topic)
   }
 
   /** Whether others may know the topic, though it has no number here. */

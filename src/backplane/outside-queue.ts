@@ -4,9 +4,9 @@
  */
 import { Fifo } from '../util/fifo.js'
 import type { BackplaneEnvelope } from './contract.js'
+import { OWN_TOPIC } from './envelope.js'
 import { costOf, MAX_ENVELOPES_IN_FLIGHT, MAX_IN_FLIGHT } from './outbox.js'
 import type { Frame, Reply } from './outside-frames.js'
-import { OWN_TOPIC } from './refused-topics.js'
 
 /**
  * - `hold`: there is no gateway, or it is not connected yet: what is published waits.

@@ -1,9 +1,7 @@
 /** Topics to which the user of a broker has no right. The others go on, and so does the connection. */
 import { quote } from './complaints.js'
+import { OWN_TOPIC } from './envelope.js'
 import type { SessionEvents } from './session.js'
-
-/** The topic of the link's own messages, without which a server knows of no other. */
-export const OWN_TOPIC = ''
 
 /** Topics that one error names. */
 const MOST_NAMED = 10

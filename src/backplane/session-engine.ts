@@ -8,6 +8,7 @@
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { BackplaneError } from '../errors.js'
 import type { BackplaneEngine, BackplaneEnvelope, BackplaneHost, BackplaneSettings } from './contract.js'
+import { OWN_TOPIC } from './envelope.js'
 import { inTime } from './in-time.js'
 import { reasonOf, withoutSecrets } from './reasons.js'
 import type { Session, SessionConnection, SessionEvents } from './session.js'
@@ -21,8 +22,7 @@ const STABLE = 2 * MOST_RETRY
 export const CONNECT_TIMEOUT = 5000
 /** Topics of one command: some clients take them as arguments, and 130,000 overflow the stack. */
 const SUBSCRIBE_BATCH = 1000
-/** What is no envelope is counted by the link, on its own topic where it has none. */
-const NO_TOPIC = ''
+/** What is no envelope, and has no topic, is counted by the link as one of its own. */
 const NOTHING = new Uint8Array(0)
 /** Milliseconds that `close` gives to what is under way. */
 const CLOSE_PATIENCE = 1000
@@ -199,7 +199,7 @@ export class SessionEngine implements BackplaneEngine {
         if (this.#leaving.size > 0 && this.#leaving.has(topic)) return
         this.#host?.deliver(topic, data)
       },
-      foreign: () => this.#host?.deliver(NO_TOPIC, NOTHING),
+      foreign: () => this.#host?.deliver(OWN_TOPIC, NOTHING),
       problem: (reason) => this.#host?.onProblem(reason),
       dropped: (envelope, reason) => this.#host?.onDropped(envelope, reason),
       ended: (reason) => {
